@@ -1,0 +1,12 @@
+//! taskhub: a Durable Task engine on Azure Storage.
+#![allow(dead_code)]
+
+mod clock;
+mod model;
+mod rng;
+mod storage;
+
+pub use clock::Clock;
+pub use model::Timestamp;
+pub use rng::Rng;
+pub use storage::{Error as StorageError, ErrorKind as StorageErrorKind, Storage};

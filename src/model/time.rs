@@ -1,0 +1,142 @@
+//! A point in time as .NET counts it: ticks of 100 ns since the year 1, UTC.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::civil;
+
+const TICKS_PER_SECOND: i64 = 10_000_000;
+/// Ticks from 0001-01-01 to 1970-01-01.
+const EPOCH_TICKS: i64 = 621_355_968_000_000_000;
+/// 9999-12-31T23:59:59.9999999Z.
+const MAX_TICKS: i64 = 3_155_378_975_999_999_999;
+
+/// A UTC time with a resolution of 100 ns, from year 1 to year 9999, like .NET's `DateTime`.
+///
+/// GUIDs of orchestrators are made from times, so a time must come back from storage exactly as it went in.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// `DateTime.MinValue`, which .NET writes where it has no time.
+    pub const MIN: Self = Self(0);
+    /// 1970-01-01.
+    pub const UNIX_EPOCH: Self = Self(EPOCH_TICKS);
+    /// The last tick of the year 9999.
+    pub const MAX: Self = Self(MAX_TICKS);
+
+    /// From .NET ticks; out of range is clamped.
+    #[must_use]
+    pub fn from_ticks(ticks: i64) -> Self {
+        Self(ticks.clamp(0, MAX_TICKS))
+    }
+
+    /// .NET ticks (100 ns since 0001-01-01).
+    #[must_use]
+    pub fn ticks(self) -> i64 {
+        self.0
+    }
+
+    /// This time plus `ticks` of 100 ns, clamped to the range.
+    #[must_use]
+    pub fn plus_ticks(self, ticks: i64) -> Self {
+        Self::from_ticks(self.0.saturating_add(ticks))
+    }
+
+    /// This time plus a duration, clamped to the range; less than 100 ns is lost.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        self.plus_ticks(i64::try_from(duration.as_nanos() / 100).unwrap_or(i64::MAX))
+    }
+
+    /// The duration from `earlier` to this time, zero if `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        let ticks = u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0);
+        Duration::new(ticks / 10_000_000, u32::try_from(ticks % 10_000_000 * 100).unwrap_or(0))
+    }
+
+    /// Reads ISO 8601 with or without fraction (more than seven digits are cut), `Z`, offset, or nothing (taken as UTC).
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let time_of_day = text.find('T')? + 1;
+        let tail = text.get(time_of_day..)?;
+        if tail.ends_with(['Z', 'z']) || tail.contains(['+', '-']) {
+            let parsed: jiff::Timestamp = text.parse().ok()?;
+            let ticks = parsed.as_nanosecond().div_euclid(100) + i128::from(EPOCH_TICKS);
+            return i64::try_from(ticks).ok().filter(|t| (0..=MAX_TICKS).contains(t)).map(Self);
+        }
+        let parsed: civil::DateTime = text.parse().ok()?;
+        let since = parsed.since((jiff::Unit::Hour, civil::date(1, 1, 1).at(0, 0, 0, 0))).ok()?;
+        let seconds = i64::from(since.get_hours()) * 3600 + since.get_minutes() * 60 + since.get_seconds();
+        let fraction = i64::from(parsed.subsec_nanosecond() / 100);
+        Some(Self(seconds * TICKS_PER_SECOND + fraction)).filter(|t| (0..=MAX_TICKS).contains(&t.0))
+    }
+
+    /// The form of queue messages: zeros at the end of the fraction are cut (wire-format 3.3).
+    #[must_use]
+    pub fn to_message_text(self) -> String {
+        let full = self.to_table_text();
+        let Some((seconds, fraction)) = full.trim_end_matches('Z').split_once('.') else { return full };
+        let fraction = fraction.trim_end_matches('0');
+        let dot = if fraction.is_empty() { "" } else { "." };
+        format!("{seconds}{dot}{fraction}Z")
+    }
+
+    /// The form of table columns and OData filters: always seven digits (wire-format 5.2).
+    #[must_use]
+    pub fn to_table_text(self) -> String {
+        let days = i32::try_from(self.0 / (86_400 * TICKS_PER_SECOND)).unwrap_or(0);
+        let date = civil::date(1, 1, 1).saturating_add(jiff::Span::new().days(days));
+        let in_day = self.0 % (86_400 * TICKS_PER_SECOND);
+        let (seconds, fraction) = (in_day / TICKS_PER_SECOND, in_day % TICKS_PER_SECOND);
+        format!("{date}T{:02}:{:02}:{:02}.{fraction:07}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_message_text())
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn texts_of_dotnet_are_read_and_written() {
+        let t = Timestamp::parse("2024-03-14T16:00:05.1285428Z").unwrap();
+        assert_eq!(t.to_message_text(), "2024-03-14T16:00:05.1285428Z");
+        assert_eq!(Timestamp::parse("2024-03-14T16:00:05.100Z").unwrap().to_message_text(), "2024-03-14T16:00:05.1Z");
+        assert_eq!(Timestamp::parse("2024-03-14T16:00:05Z").unwrap().to_table_text(), "2024-03-14T16:00:05.0000000Z");
+        assert_eq!(Timestamp::parse("2024-03-14T18:00:05.1285428+02:00"), Some(t));
+        assert_eq!(Timestamp::parse("2024-03-14T16:00:05.1285428"), Some(t));
+        assert_eq!(Timestamp::parse("0001-01-01T00:00:00"), Some(Timestamp::MIN));
+        assert_eq!(Timestamp::MIN.to_message_text(), "0001-01-01T00:00:00Z");
+        assert_eq!(Timestamp::parse("1970-01-01T00:00:00Z"), Some(Timestamp::UNIX_EPOCH));
+    }
+
+    proptest! {
+        #[test]
+        fn every_tick_survives_both_texts(ticks in 0..=MAX_TICKS) {
+            let t = Timestamp::from_ticks(ticks);
+            prop_assert_eq!(Timestamp::parse(&t.to_table_text()), Some(t));
+            prop_assert_eq!(Timestamp::parse(&t.to_message_text()), Some(t));
+            let without_zone = t.to_table_text().trim_end_matches('Z').to_owned();
+            prop_assert_eq!(Timestamp::parse(&without_zone), Some(t));
+        }
+
+        #[test]
+        fn no_text_makes_the_parser_panic(text in ".*") {
+            let _ = Timestamp::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The blob port: small whole blobs, listings and container leases of Azure Blob storage.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::error::Result;
+use super::table::Etag;
+
+/// When a put may take effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PutCondition {
+    /// Always: creates or overwrites.
+    Always,
+    /// Only if there is no such blob (`AlreadyExists` otherwise).
+    Absent,
+    /// Only over this version (`Precondition` otherwise).
+    Etag(Etag),
+}
+
+/// A blob read whole.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Blob {
+    pub(crate) bytes: Bytes,
+    pub(crate) etag: Etag,
+}
+
+/// What to do with the lease of a container. Ids are GUIDs in the form "D".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Lease {
+    /// Acquires, or acquires again with the same id. 15 to 60 seconds.
+    Acquire {
+        id: String,
+        duration: Duration,
+    },
+    Renew {
+        id: String,
+    },
+    /// Takes over a lease whose id is known.
+    Change {
+        id: String,
+        proposed: String,
+    },
+    Release {
+        id: String,
+    },
+}
+
+/// One page of blob names, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BlobPage {
+    pub(crate) names: Vec<String>,
+    pub(crate) continuation: Option<String>,
+}
+
+/// A blob service. Implementations do not retry; the retry layer does.
+#[async_trait]
+pub(crate) trait BlobStore: Send + Sync {
+    /// The absolute URL of a container, in the form that .NET clients use (no slash at the end).
+    fn container_url(&self, container: &str) -> String;
+    /// Creates a container; `AlreadyExists` if it is there.
+    async fn create_container(&self, container: &str) -> Result<()>;
+    /// Deletes a container with its blobs; `NotFound` if it is not there, `Lease` if it is leased.
+    async fn delete_container(&self, container: &str) -> Result<()>;
+    /// Writes a block blob in one call, without content encoding.
+    async fn put(&self, container: &str, name: &str, bytes: Bytes, condition: PutCondition) -> Result<Etag>;
+    /// Reads a blob of at most `max` bytes (`Invalid` if it is larger); `NotFound` if it is not there.
+    async fn get(&self, container: &str, name: &str, max: usize) -> Result<Blob>;
+    /// Deletes a blob and its snapshots; `NotFound` if it is not there.
+    async fn delete(&self, container: &str, name: &str) -> Result<()>;
+    /// One page of the names that begin with `prefix`.
+    async fn list(&self, container: &str, prefix: &str, continuation: Option<&str>) -> Result<BlobPage>;
+    /// Acts on the lease of the container; `Lease` if somebody else holds it or ours is gone.
+    async fn lease(&self, container: &str, lease: &Lease) -> Result<()>;
+}

@@ -1,0 +1,122 @@
+//! What can go wrong with a storage call, told by what the caller can do about it.
+
+use std::time::Duration;
+
+/// The result of a storage call.
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+/// A failed storage call: which operation, on what, what the service answered.
+///
+/// `Display` never contains keys, tokens or query strings.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{operation} {target}: {kind:?}{}{}", self.answer(), self.message_suffix())]
+pub struct Error {
+    /// What the caller can do about it.
+    pub kind: ErrorKind,
+    /// The operation, such as `table.transact`.
+    pub operation: &'static str,
+    /// The table, queue or blob (with its key where there is one).
+    pub target: String,
+    /// HTTP status, if the service answered.
+    pub status: Option<u16>,
+    /// The storage error code, such as `EntityAlreadyExists`, if the service gave one.
+    pub code: Option<String>,
+    /// Which operation of a transaction failed, if the service said so.
+    pub index: Option<usize>,
+    /// Further words, of the service or of the transport.
+    pub message: String,
+    /// How long the service asks to wait before the next try.
+    pub retry_after: Option<Duration>,
+}
+
+/// What a caller can do about a failed storage call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The table, queue, container, entity, message or blob does not exist.
+    NotFound,
+    /// It exists already.
+    AlreadyExists,
+    /// The ETag (or existence condition) did not hold: somebody else wrote.
+    Precondition,
+    /// A pop receipt is no longer valid: the message was received again, or deleted.
+    PopReceipt,
+    /// Somebody else holds the lease, or ours is gone.
+    Lease,
+    /// The service asks to slow down; try again after `retry_after`.
+    Throttled,
+    /// Nothing was applied and the same call may work later.
+    Transient,
+    /// **The outcome is unknown**: the call may or may not have taken effect.
+    Unknown,
+    /// The credentials were refused.
+    Denied,
+    /// A value exceeds a limit of the service, or the request is malformed; no retry helps.
+    Invalid,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, operation: &'static str, target: impl Into<String>) -> Self {
+        Self {
+            kind,
+            operation,
+            target: target.into(),
+            status: None,
+            code: None,
+            index: None,
+            message: String::new(),
+            retry_after: None,
+        }
+    }
+
+    pub(crate) fn with_status(mut self, status: u16, code: &str) -> Self {
+        self.status = Some(status);
+        self.code = Some(code.to_owned()).filter(|c| !c.is_empty());
+        self
+    }
+
+    pub(crate) fn with_message(mut self, message: impl Into<String>) -> Self {
+        self.message = message.into();
+        self
+    }
+
+    /// Whether the same call may succeed later without any change.
+    #[must_use]
+    pub fn is_retriable(&self) -> bool {
+        matches!(self.kind, ErrorKind::Throttled | ErrorKind::Transient | ErrorKind::Unknown)
+    }
+
+    /// Whether the call may have taken effect although it failed.
+    #[must_use]
+    pub fn outcome_unknown(&self) -> bool {
+        self.kind == ErrorKind::Unknown
+    }
+
+    fn answer(&self) -> String {
+        match (self.status, &self.code) {
+            (Some(status), Some(code)) => format!(" (HTTP {status} {code})"),
+            (Some(status), None) => format!(" (HTTP {status})"),
+            (None, Some(code)) => format!(" ({code})"),
+            (None, None) => String::new(),
+        }
+    }
+
+    fn message_suffix(&self) -> String {
+        let index = self.index.map(|i| format!(" at operation {i}")).unwrap_or_default();
+        if self.message.is_empty() { index } else { format!("{index}: {}", self.message) }
+    }
+}
+
+/// Turns "it is not there" into `None`.
+pub(crate) trait OrNone<T> {
+    fn or_none(self) -> Result<Option<T>>;
+}
+
+impl<T> OrNone<T> for Result<T> {
+    fn or_none(self) -> Result<Option<T>> {
+        match self {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Three ports (tables, queues, blobs), their implementations (Azure, memory) and the layers around them.
+//!
+//! This layer knows what Azure Storage can do and nothing about orchestrations. Everything above it speaks to [`Storage`].
+
+pub(crate) mod blob;
+pub(crate) mod error;
+pub(crate) mod queue;
+pub(crate) mod table;
+
+use std::sync::Arc;
+
+pub use error::{Error, ErrorKind};
+
+/// A storage account, real or in memory: the three ports and nothing else.
+#[derive(Clone)]
+pub struct Storage {
+    pub(crate) tables: Arc<dyn table::TableStore>,
+    pub(crate) queues: Arc<dyn queue::QueueStore>,
+    pub(crate) blobs: Arc<dyn blob::BlobStore>,
+}
+
+impl std::fmt::Debug for Storage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Storage").finish_non_exhaustive()
+    }
+}

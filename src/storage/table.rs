@@ -1,0 +1,210 @@
+//! The table port: entities, conditions, transactions and filtered queries of Azure Table storage.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+
+use super::error::Result;
+use crate::model::Timestamp;
+
+/// Most operations in one transaction.
+pub(crate) const TRANSACTION_OPERATIONS_MAX: usize = 100;
+/// Most rows in one page of a query.
+pub(crate) const PAGE_ROWS_MAX: usize = 1000;
+
+/// An opaque version of an entity or blob, exactly as the service gave it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Etag(pub(crate) String);
+
+/// A typed property value. `Null` is sent as JSON null: it is not stored by an insert or replace, and a merge leaves the old value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    Null,
+    String(String),
+    Bool(bool),
+    I32(i32),
+    I64(i64),
+    F64(f64),
+    DateTime(Timestamp),
+}
+
+/// Keys and properties of a row, without the properties that the service owns.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Entity {
+    pub(crate) partition_key: String,
+    pub(crate) row_key: String,
+    pub(crate) properties: BTreeMap<String, Value>,
+}
+
+/// A stored row: the entity, its version, and when the service last wrote it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Row {
+    pub(crate) entity: Entity,
+    pub(crate) etag: Etag,
+    pub(crate) timestamp: Timestamp,
+}
+
+/// Which version of a row a write is meant for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Match {
+    /// The row must exist, in any version.
+    Any,
+    /// The row must exist in exactly this version.
+    Etag(Etag),
+}
+
+/// One write.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum TableOp {
+    /// Fails with `AlreadyExists` if the row is there.
+    Insert(Entity),
+    /// Sets the given properties of an existing row and keeps the others.
+    Merge(Entity, Match),
+    /// Replaces an existing row.
+    Replace(Entity, Match),
+    /// Insert or merge.
+    UpsertMerge(Entity),
+    /// Insert or replace.
+    UpsertReplace(Entity),
+    /// Deletes an existing row.
+    Delete { partition_key: String, row_key: String, condition: Match },
+}
+
+/// A comparison operator of OData.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cmp {
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+}
+
+/// A query filter; `Display` is its OData text. A row that lacks the property never matches.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Filter {
+    Compare(String, Cmp, Value),
+    And(Vec<Filter>),
+    Or(Vec<Filter>),
+}
+
+/// What to read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Query {
+    pub(crate) filter: Option<Filter>,
+    /// Columns to return; empty means all.
+    pub(crate) select: Vec<String>,
+    /// Most rows in the page; `None` means what the service gives (1000).
+    pub(crate) top: Option<usize>,
+    pub(crate) continuation: Option<Continuation>,
+}
+
+/// Where the next page begins. Either part may be empty or missing; both are opaque (wire-format 9).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Continuation {
+    pub(crate) next_partition_key: Option<String>,
+    pub(crate) next_row_key: Option<String>,
+}
+
+/// One page of rows, in the order of partition key and row key.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Page {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) continuation: Option<Continuation>,
+}
+
+/// A table service. Implementations do not retry; the retry layer does.
+#[async_trait]
+pub(crate) trait TableStore: Send + Sync {
+    /// Creates a table; `AlreadyExists` if it is there.
+    async fn create_table(&self, table: &str) -> Result<()>;
+    /// Deletes a table with all its rows; `NotFound` if it is not there.
+    async fn delete_table(&self, table: &str) -> Result<()>;
+    /// A point read; `NotFound` if the row (or table) is not there. `select` empty means all columns.
+    async fn get(&self, table: &str, partition_key: &str, row_key: &str, select: &[&str]) -> Result<Row>;
+    /// One page. A page may hold fewer rows than asked for, even none, and still have a continuation.
+    async fn query(&self, table: &str, query: &Query) -> Result<Page>;
+    /// One write. The new version, except for a delete.
+    async fn write(&self, table: &str, op: &TableOp) -> Result<Option<Etag>>;
+    /// All or nothing, at most [`TRANSACTION_OPERATIONS_MAX`] writes of one partition and 4 MiB.
+    /// One version per write, in order, `None` for deletes. A refusal names the index of the write where the service does.
+    async fn transact(&self, table: &str, ops: &[TableOp]) -> Result<Vec<Option<Etag>>>;
+}
+
+impl Value {
+    pub(crate) fn string(text: impl Into<String>) -> Self {
+        Self::String(text.into())
+    }
+
+    /// A string, or `Null`.
+    pub(crate) fn optional(text: Option<impl Into<String>>) -> Self {
+        text.map_or(Self::Null, |t| Self::String(t.into()))
+    }
+}
+
+impl Entity {
+    pub(crate) fn new(partition_key: impl Into<String>, row_key: impl Into<String>) -> Self {
+        Self { partition_key: partition_key.into(), row_key: row_key.into(), properties: BTreeMap::new() }
+    }
+
+    pub(crate) fn set(&mut self, name: &str, value: Value) -> &mut Self {
+        self.properties.insert(name.to_owned(), value);
+        self
+    }
+
+    pub(crate) fn with(mut self, name: &str, value: Value) -> Self {
+        self.set(name, value);
+        self
+    }
+
+    /// The text of a column, `None` if it is absent or of another type.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        match self.properties.get(name) {
+            Some(Value::String(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn int(&self, name: &str) -> Option<i32> {
+        match self.properties.get(name) {
+            Some(Value::I32(number)) => Some(*number),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn bool(&self, name: &str) -> Option<bool> {
+        match self.properties.get(name) {
+            Some(Value::Bool(flag)) => Some(*flag),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn time(&self, name: &str) -> Option<Timestamp> {
+        match self.properties.get(name) {
+            Some(Value::DateTime(time)) => Some(*time),
+            _ => None,
+        }
+    }
+}
+
+impl TableOp {
+    pub(crate) fn keys(&self) -> (&str, &str) {
+        match self {
+            Self::Insert(e) | Self::Merge(e, _) | Self::Replace(e, _) | Self::UpsertMerge(e) | Self::UpsertReplace(e) => {
+                (&e.partition_key, &e.row_key)
+            }
+            Self::Delete { partition_key, row_key, .. } => (partition_key, row_key),
+        }
+    }
+}
+
+impl Filter {
+    pub(crate) fn eq(name: &str, value: impl Into<String>) -> Self {
+        Self::Compare(name.to_owned(), Cmp::Eq, Value::String(value.into()))
+    }
+
+    pub(crate) fn compare(name: &str, cmp: Cmp, value: Value) -> Self {
+        Self::Compare(name.to_owned(), cmp, value)
+    }
+}
