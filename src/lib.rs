@@ -2,11 +2,15 @@
 #![allow(dead_code)]
 
 mod clock;
+mod ids;
 mod model;
 mod rng;
 mod storage;
 
 pub use clock::Clock;
-pub use model::Timestamp;
+pub use model::{
+    EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, ParentInstance, RuntimeStatus, Tags, Timestamp,
+    TraceContext,
+};
 pub use rng::Rng;
 pub use storage::{Error as StorageError, ErrorKind as StorageErrorKind, Storage};

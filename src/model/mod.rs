@@ -1,5 +1,13 @@
 //! Plain data of the Durable Task model: times, events, messages, status, failures. No I/O and no async.
 
+mod event;
+mod failure;
+mod message;
+mod status;
 mod time;
 
+pub use event::{EventKind, ExecutionStarted, HistoryEvent, InstanceRef, ParentInstance, Tags, TraceContext};
+pub use failure::FailureDetails;
+pub use message::{Message, Sender};
+pub use status::{RuntimeStatus, UnknownStatus};
 pub use time::Timestamp;
