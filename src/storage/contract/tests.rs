@@ -23,9 +23,10 @@ async fn memory_keeps_the_contract() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn memory_keeps_the_contract_with_short_pages() {
+async fn memory_keeps_the_contract_with_short_pages_and_unordered_queues() {
     let memory = account(1);
     memory.set_page_limit(7);
+    memory.set_unordered(true);
     run_contract(&memory.storage(), "short").await;
 }
 
