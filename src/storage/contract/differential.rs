@@ -10,7 +10,7 @@ use crate::storage::Storage;
 use crate::storage::blob::{Lease, PutCondition};
 use crate::storage::error::{Error, Result};
 use crate::storage::queue::QueueMessage;
-use crate::storage::table::{Cmp, Entity, Etag, Filter, Match, Query, TableOp, Value};
+use crate::storage::table::{Cmp, Entity, Etag, Filter, Match, Query, Row, TableOp, Value};
 
 const HIDDEN: Duration = Duration::from_secs(3600);
 const LEASE_IDS: [&str; 2] = ["11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"];
@@ -51,12 +51,15 @@ struct Names {
 /// What the accounts have given so far, side by side: calls use it by its place.
 #[derive(Default)]
 struct Known {
-    rows: Vec<[Etag; 2]>,
+    /// With the row: only versions of one row can be told apart, one transaction may give the same to several.
+    rows: Vec<(RowId, [Etag; 2])>,
     blobs: Vec<[Etag; 2]>,
     /// Id and pop receipt; old receipts stay, to be refused.
     receipts: Vec<[(String, String); 2]>,
     put: usize,
 }
+
+type RowId = (String, String);
 
 #[derive(Debug)]
 enum Step {
@@ -88,7 +91,7 @@ struct RowWrite {
 #[derive(Debug, Default)]
 struct Answer {
     shape: String,
-    rows: Vec<Etag>,
+    rows: Vec<(RowId, Etag)>,
     blob: Option<Etag>,
     receipts: Vec<(String, String)>,
     put: bool,
@@ -97,13 +100,13 @@ struct Answer {
 impl Known {
     fn learn(&mut self, [a, b]: [Answer; 2]) {
         self.put += usize::from(a.put);
-        self.rows.extend(a.rows.into_iter().zip(b.rows).map(|(a, b)| [a, b]));
+        self.rows.extend(a.rows.into_iter().zip(b.rows).map(|((id, a), (_, b))| (id, [a, b])));
         self.blobs.extend(a.blob.into_iter().zip(b.blob).map(|(a, b)| [a, b]));
         self.receipts.extend(a.receipts.into_iter().zip(b.receipts).map(|(a, b)| [a, b]));
     }
 
-    fn row_class(&self, side: usize, etag: &Etag) -> Option<usize> {
-        self.rows.iter().position(|pair| pair[side] == *etag)
+    fn row_class(&self, side: usize, id: &RowId, etag: &Etag) -> Option<usize> {
+        self.rows.iter().position(|(of, pair)| of == id && pair[side] == *etag)
     }
 }
 
@@ -122,15 +125,15 @@ impl RowWrite {
         if rng.chance(0.3) {
             entity.set("b", Value::Bool(rng.chance(0.5)));
         }
-        // Newer versions more often: most of the old ones only ever fail.
-        let back = pick(rng, 6).min(pick(rng, known.rows.len().max(1)));
-        let version = known.rows.len().checked_sub(1 + back).filter(|_| rng.chance(0.5));
+        let id = id(&entity);
+        let mut newest_first = (0..known.rows.len()).rev().filter(|i| known.rows[*i].0 == id);
+        let version = newest_first.nth(pick(rng, 2)).filter(|_| rng.chance(0.5));
         Self { kind: rng.below(6), entity, version }
     }
 
     fn op(&self, known: &Known, side: usize) -> TableOp {
         let entity = self.entity.clone();
-        let condition = self.version.map_or(Match::Any, |version| Match::Etag(known.rows[version][side].clone()));
+        let condition = self.version.map_or(Match::Any, |version| Match::Etag(known.rows[version].1[side].clone()));
         match self.kind {
             0 => TableOp::Insert(entity),
             1 => TableOp::Merge(entity, condition),
@@ -218,29 +221,34 @@ async fn play(step: &Step, storage: &Storage, side: usize, names: &Names, known:
 
 async fn play_rows(step: &Step, storage: &Storage, side: usize, names: &Names, known: &Known) -> Answer {
     let (tables, table) = (storage.tables.as_ref(), names.table.as_str());
-    let written = |answer: Result<Vec<Option<Etag>>>| match answer {
+    let written = |writes: &[RowWrite], answer: Result<Vec<Option<Etag>>>| match answer {
         Ok(etags) => {
-            let fresh = etags.iter().flatten().all(|etag| known.row_class(side, etag).is_none());
-            let shape = format!("{:?}, fresh {fresh}", etags.iter().map(Option::is_some).collect::<Vec<_>>());
-            Answer { shape, rows: etags.into_iter().flatten().collect(), ..Answer::default() }
+            let given = |(write, etag): (&RowWrite, Option<Etag>)| etag.map(|etag| (id(&write.entity), etag));
+            let shape = format!("{:?}", etags.iter().map(Option::is_some).collect::<Vec<_>>());
+            let rows: Vec<_> = writes.iter().zip(etags).filter_map(given).collect();
+            let fresh = rows.iter().all(|(id, etag)| known.row_class(side, id, etag).is_none());
+            Answer { shape: format!("{shape}, fresh {fresh}"), rows, ..Answer::default() }
         }
         Err(error) => failed(&error),
     };
-    let class = |etag: &Etag| known.row_class(side, etag);
+    let class = |row: &Row| known.row_class(side, &id(&row.entity), &row.etag);
     match step {
-        Step::Write(write) => written(tables.write(table, &write.op(known, side)).await.map(|etag| vec![etag])),
+        Step::Write(write) => {
+            let answer = tables.write(table, &write.op(known, side)).await.map(|etag| vec![etag]);
+            written(std::slice::from_ref(write), answer)
+        }
         Step::Transact(writes) => {
             let ops: Vec<_> = writes.iter().map(|write| write.op(known, side)).collect();
-            written(tables.transact(table, &ops).await)
+            written(writes, tables.transact(table, &ops).await)
         }
         Step::Get(partition_key, row_key) => {
-            shaped(tables.get(table, partition_key, row_key, &[]).await.map(|row| (class(&row.etag), row.entity)))
+            shaped(tables.get(table, partition_key, row_key, &[]).await.map(|row| (class(&row), row.entity)))
         }
         Step::Query(query) => {
             let rows = all(tables, table, query.clone()).await;
             // A query with a selection need not tell versions.
             let versions = query.select.is_empty();
-            shaped(Ok(rows.into_iter().map(|row| (versions.then(|| class(&row.etag)), row.entity)).collect::<Vec<_>>()))
+            shaped(Ok(rows.into_iter().map(|row| (versions.then(|| class(&row)), row.entity)).collect::<Vec<_>>()))
         }
         _ => unreachable!("only calls of tables come here"),
     }
@@ -322,6 +330,10 @@ fn shaped<T: std::fmt::Debug>(answer: Result<T>) -> Answer {
 
 fn failed(error: &Error) -> Answer {
     Answer { shape: format!("{:?}", error.kind), ..Answer::default() }
+}
+
+fn id(entity: &Entity) -> RowId {
+    (entity.partition_key.clone(), entity.row_key.clone())
 }
 
 fn row_key(row: u64) -> String {
