@@ -14,3 +14,9 @@ pub use model::{
 };
 pub use rng::Rng;
 pub use storage::{Error as StorageError, ErrorKind as StorageErrorKind, Storage};
+
+/// What this package's own integration tests share. Not part of the API.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::storage::contract::{run_contract, run_differential, run_strict};
+}

@@ -3,7 +3,9 @@
 //! This layer knows what Azure Storage can do and nothing about orchestrations. Everything above it speaks to [`Storage`].
 
 pub(crate) mod blob;
+pub(crate) mod contract;
 pub(crate) mod error;
+pub(crate) mod layer;
 pub(crate) mod memory;
 pub(crate) mod queue;
 pub(crate) mod table;
