@@ -139,14 +139,16 @@ impl Detached {
     /// Which version of the orchestrator to run.
     #[allow(clippy::must_use_candidate, reason = "the child is started either way")]
     pub fn version(self, version: impl Into<String>) -> Self {
-        self.execution.revise(self.id, |kind| set_version(kind, version.into()));
+        let version = version.into();
+        self.execution.revise(self.id, |kind| set_version(kind, version));
         self
     }
 
     /// Adds a tag.
     #[allow(clippy::must_use_candidate, reason = "the child is started either way")]
     pub fn tag(self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.execution.revise(self.id, |kind| add_tag(kind, key.into(), value.into()));
+        let (key, value) = (key.into(), value.into());
+        self.execution.revise(self.id, |kind| add_tag(kind, key, value));
         self
     }
 }

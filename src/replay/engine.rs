@@ -57,6 +57,7 @@ where
         suspended: None,
         held: VecDeque::new(),
         position: 0,
+        next_id: turn.past.iter().chain(turn.new).map(|event| event.event_id).max().map_or(0, |id| id.saturating_add(1)),
     };
     runner.run(turn)
 }
@@ -100,6 +101,8 @@ struct Runner<'a, S> {
     held: VecDeque<(usize, &'a HistoryEvent)>,
     /// The place of the current event in history.
     position: usize,
+    /// The first id that history has not used.
+    next_id: i32,
 }
 
 impl<'a, S> Runner<'a, S>
@@ -241,7 +244,7 @@ where
 
         let mut state = self.execution.state.borrow_mut();
         let actions = state.take_actions();
-        let next_id = if self.keeps_actions { state.next_id() } else { state.next_id_of_history() };
+        let next_id = if self.keeps_actions { state.next_id().max(self.next_id) } else { self.next_id };
         // What was asked for in a turn that ends suspended is asked for again in the turn that resumes.
         let holds = !self.keeps_actions || (self.suspended.is_some() && self.completion.is_none());
         let mut completion = self.completion;

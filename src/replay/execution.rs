@@ -48,7 +48,10 @@ impl Execution {
     }
 
     pub(crate) fn set_custom_status(&self, json: Option<String>) {
-        self.state.borrow_mut().custom_status = json;
+        let mut state = self.state.borrow_mut();
+        if !state.closed {
+            state.custom_status = json;
+        }
     }
 
     /// Ends the execution with a failure that code cannot catch, at the next chance.

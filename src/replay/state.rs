@@ -37,8 +37,6 @@ pub(super) struct State {
     pub(super) fault: Option<FailureDetails>,
     pub(super) mailbox: Mailbox,
     next_id: i32,
-    /// The highest id in history.
-    last_confirmed: Option<i32>,
     pending: BTreeMap<i32, ActionKind>,
     confirmed: BTreeMap<i32, Label>,
     open: BTreeMap<i32, Open>,
@@ -170,7 +168,6 @@ impl State {
         if id == ENGINE_TIMER {
             return Ok(());
         }
-        self.last_confirmed = self.last_confirmed.max(Some(id));
         let Some(kind) = self.pending.remove(&id) else {
             // A rewound history can have a decision twice.
             let again = self.confirmed.get(&id);
@@ -264,14 +261,9 @@ impl State {
         std::mem::take(&mut self.pending).into_iter().map(|(id, kind)| Action { id, kind }).collect()
     }
 
-    /// The first id that neither history nor the code has used.
+    /// The first id that the code has not used.
     pub(super) fn next_id(&self) -> i32 {
-        self.next_id.max(self.next_id_of_history())
-    }
-
-    /// The first id that history has not used.
-    pub(super) fn next_id_of_history(&self) -> i32 {
-        self.last_confirmed.map_or(0, |id| id.saturating_add(1))
+        self.next_id
     }
 }
 

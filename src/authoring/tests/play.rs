@@ -13,12 +13,15 @@ pub(super) struct Play {
     pub(super) now: Timestamp,
     pub(super) custom_status: Option<String>,
     pub(super) completion: Option<Completion>,
+    /// Whether every turn runs twice, to compare.
+    pub(super) checks_twice: bool,
 }
 
 impl Play {
     pub(super) fn new(registry: RegistryBuilder) -> Self {
         let now = Timestamp::parse("2024-01-02T03:04:05.6789012Z").unwrap();
-        Self { registry: registry.build().unwrap(), history: Vec::new(), now, custom_status: None, completion: None }
+        let registry = registry.build().unwrap();
+        Self { registry, history: Vec::new(), now, custom_status: None, completion: None, checks_twice: true }
     }
 
     /// Starts the orchestrator; answers its first decisions.
@@ -40,7 +43,9 @@ impl Play {
         new.extend(arrived.into_iter().map(|kind| HistoryEvent::arriving(self.now, kind)));
         let turn = Turn { past: &self.history, new: &new, custom_status: self.custom_status.clone() };
         let outcome = self.registry.run_turn(&turn);
-        assert_eq!(outcome, self.registry.run_turn(&turn), "the same turn twice differs");
+        if self.checks_twice {
+            assert_eq!(outcome, self.registry.run_turn(&turn), "the same turn twice differs");
+        }
         self.commit(new, &outcome);
         self.now = self.now.plus(Duration::from_secs(1));
         outcome
