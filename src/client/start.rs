@@ -164,8 +164,8 @@ async fn put_start(hub: &Hub, start: ExecutionStarted, now: Timestamp, delay: Du
     let body = hub.is_large(&message).then(|| blob_names::message_blob(instance_id, message.activity_id, "ExecutionStarted"));
     let put = hub.send(queue, message.clone(), delay).await?;
     let input_url = body.map(|name| hub.payload_url(&name));
-    let row = instance_row::pending(hub.names_hub(), &start, now, hub.now(), input_url.as_deref());
-    let row = hub.offload_row_input(row).await?;
+    let mut row = instance_row::pending(hub.names_hub(), &start, now, hub.now(), input_url.as_deref());
+    hub.offload_row_column(&mut row, "Input").await?;
     if !hub.write_pending(row, existing.as_ref().map(|r| &r.etag)).await? {
         hub.delete_message(&Held::of_put(queue, put, message)).await?;
         return Err(already_exists(instance_id, RuntimeStatus::Pending));

@@ -101,7 +101,7 @@ async fn write_row(hub: &Hub, instance_id: &str, history: &History, record: &Rec
         hub.now(),
         &urls,
     );
-    if leaves_stale_output(history, record) && hub.replace_output_with_nothing(instance_id, &row).await? {
+    if leaves_stale_output(history, record) && hub.clear_output(&row).await? {
         return Ok(());
     }
     hub.merge_instance(row).await
@@ -146,7 +146,7 @@ pub(crate) async fn repair_row(hub: &Hub, instance_id: &str, history: &History, 
     if lags {
         tracing::info!(instance = instance_id, execution = execution_id, "the instance row lags behind its history and is repaired");
         let row = instance_row::repair(hub.names_hub(), instance_id, execution_id, &history.events, row.is_none());
-        hub.merge_repaired(instance_id, row).await?;
+        hub.merge_repaired(row).await?;
     }
     Ok(())
 }
