@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 mod clock;
+mod hub;
 mod ids;
 mod model;
 mod rng;
@@ -9,8 +10,8 @@ mod storage;
 
 pub use clock::Clock;
 pub use model::{
-    EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, ParentInstance, RuntimeStatus, Tags, Timestamp,
-    TraceContext,
+    DecodeError, EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, ParentInstance, RuntimeStatus, Tags,
+    Timestamp, TraceContext,
 };
 pub use rng::Rng;
 pub use storage::{Error as StorageError, ErrorKind as StorageErrorKind, Storage};

@@ -2,12 +2,16 @@
 
 mod event;
 mod failure;
+mod json;
+pub(crate) mod members;
 mod message;
 mod status;
 mod time;
 
 pub use event::{EventKind, ExecutionStarted, HistoryEvent, InstanceRef, ParentInstance, Tags, TraceContext};
 pub use failure::FailureDetails;
+pub use json::DecodeError;
+pub(crate) use json::{Incoming, JsonColumn, wrapper_json};
 pub use message::{Message, Sender};
 pub use status::{RuntimeStatus, UnknownStatus};
 pub use time::Timestamp;
