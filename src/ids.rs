@@ -1,5 +1,6 @@
 //! Identities that are derived and never drawn, so that a decision made again is recognised: decision ids and what follows from them.
 
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::model::Timestamp;
@@ -25,7 +26,8 @@ pub enum DecisionKind {
 pub struct DecisionId(Uuid);
 
 impl DecisionId {
-    /// From everything that makes a decision what it is.
+    /// From everything that makes a decision what it is. The input counts by its meaning, not by its text, so that a work
+    /// item that .NET wrote for the same decision has the same id (members in another order, `$type`, `1.0` for `1`).
     #[must_use]
     pub fn new(execution_id: &str, task_id: i32, kind: DecisionKind, name: &str, input: Option<&str>) -> Self {
         let kind = match kind {
@@ -41,7 +43,7 @@ impl DecisionId {
             "{}:{execution_id}/{task_id}/{kind}/{}:{name}/{}",
             execution_id.len(),
             name.len(),
-            input.map_or_else(|| "-".to_owned(), |i| format!("+{i}")),
+            input.map_or_else(|| "-".to_owned(), |i| format!("+{}", canonical(i))),
         );
         Self(Uuid::new_v5(&NAMESPACE, text.as_bytes()))
     }
@@ -77,6 +79,32 @@ impl DecisionId {
     }
 }
 
+/// One text for every JSON text of the same meaning; text that is not JSON is itself.
+fn canonical(input: &str) -> String {
+    let Ok(mut value) = serde_json::from_str::<Value>(input) else { return input.to_owned() };
+    normalise(&mut value);
+    value.to_string()
+}
+
+fn normalise(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.remove("$type");
+            members.sort_keys();
+            members.values_mut().for_each(normalise);
+        }
+        Value::Array(items) => items.iter_mut().for_each(normalise),
+        Value::Number(number) => {
+            let whole = number.as_f64().filter(|f| number.is_f64() && f.fract() == 0.0 && f.abs() < 9e15);
+            #[allow(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
+            if let Some(whole) = whole {
+                *number = (whole as i64).into();
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +113,14 @@ mod tests {
     fn ids_are_pinned_because_they_are_persisted() {
         let id = DecisionId::new("0f3a", 2, DecisionKind::Activity, "Hello", Some("[\"Tokyo\"]"));
         assert_eq!(id.text(), "fe6bd7b4daec574982b6379112ea6eac");
+    }
+
+    #[test]
+    fn the_text_form_of_an_input_does_not_matter() {
+        let id = |input| DecisionId::new("x", 0, DecisionKind::Activity, "a", Some(input));
+        assert_eq!(id(r#"[{"a":1,"b":[2.0]}]"#), id(r#"[ {"$type":"A, B","b":[2],"a":1.0} ]"#));
+        assert_ne!(id("[1.5]"), id("[1]"));
+        assert_ne!(id("not json"), id("not  json"));
     }
 
     #[test]

@@ -229,3 +229,19 @@ impl EventKind {
         }
     }
 }
+
+/// An event and what is kept beside it in columns that .NET ignores.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct StoredEvent {
+    pub(crate) event: HistoryEvent,
+    /// Of an event that came from outside: the identity of its message, so that a redelivery is not applied twice.
+    pub(crate) message_id: Option<uuid::Uuid>,
+    /// Of a decision, and of the start of a child: the decision's identity.
+    pub(crate) decision_id: Option<String>,
+}
+
+impl From<HistoryEvent> for StoredEvent {
+    fn from(event: HistoryEvent) -> Self {
+        Self { event, message_id: None, decision_id: None }
+    }
+}
