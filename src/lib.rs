@@ -4,6 +4,7 @@
 mod clock;
 mod hub;
 mod ids;
+mod limits;
 mod model;
 mod rng;
 mod storage;
