@@ -3,7 +3,9 @@
 
 mod authoring;
 mod clock;
+mod hub;
 mod ids;
+mod limits;
 mod model;
 mod replay;
 mod rng;
@@ -15,8 +17,8 @@ pub use authoring::{
 };
 pub use clock::Clock;
 pub use model::{
-    EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, ParentInstance, RuntimeStatus, Tags, Timestamp,
-    TraceContext,
+    DecodeError, EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, ParentInstance, RuntimeStatus, Tags,
+    Timestamp, TraceContext,
 };
 pub use replay::RetryPolicy;
 pub use rng::Rng;

@@ -2,6 +2,8 @@
 
 mod event;
 mod failure;
+mod json;
+pub(crate) mod members;
 mod message;
 mod state;
 mod status;
@@ -10,6 +12,8 @@ mod time;
 pub(crate) use event::StoredEvent;
 pub use event::{EventKind, ExecutionStarted, HistoryEvent, InstanceRef, ParentInstance, Tags, TraceContext};
 pub use failure::FailureDetails;
+pub use json::DecodeError;
+pub(crate) use json::{Incoming, JsonColumn, wrapper_json};
 pub use message::{Message, Sender};
 pub(crate) use state::{OpenTask, State, TaskKind};
 pub use status::{RuntimeStatus, UnknownStatus};

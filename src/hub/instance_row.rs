@@ -1,0 +1,193 @@
+//! Instance rows: what clients see, read from and built as entities (wire-format 6).
+
+use std::collections::BTreeMap;
+
+use super::keys;
+use super::rows::RowReader;
+use crate::model::members::MemberReader as _;
+use crate::model::{DecodeError, EventKind, ExecutionStarted, HistoryEvent, JsonColumn as _, RuntimeStatus, Tags, Timestamp};
+use crate::storage::table::{Entity, Value};
+
+/// A row as stored; every column may be absent. Input and output are the texts of their columns: inline, or a blob's URL.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct InstanceRow {
+    pub(crate) instance_id: String,
+    pub(crate) execution_id: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) version: Option<String>,
+    pub(crate) input: Option<String>,
+    pub(crate) output: Option<String>,
+    /// JSON; `None` also for the text `null`, which .NET stores when it was never set.
+    pub(crate) custom_status: Option<String>,
+    /// `None` also for a status that this version does not know.
+    pub(crate) status: Option<RuntimeStatus>,
+    pub(crate) tags: Option<Tags>,
+    pub(crate) created: Option<Timestamp>,
+    pub(crate) last_updated: Option<Timestamp>,
+    pub(crate) completed: Option<Timestamp>,
+    pub(crate) scheduled_start: Option<Timestamp>,
+    pub(crate) generation: Option<i32>,
+    pub(crate) task_hub_name: Option<String>,
+}
+
+/// Reads a row.
+pub(crate) fn from_entity(entity: &Entity) -> Result<InstanceRow, DecodeError> {
+    let instance_id = keys::unescape(&entity.partition_key);
+    read(entity, &instance_id).map_err(|e| e.within(&format!("instance \"{instance_id}\"")))
+}
+
+fn read(entity: &Entity, instance_id: &str) -> Result<InstanceRow, DecodeError> {
+    let row = RowReader(entity);
+    Ok(InstanceRow {
+        instance_id: instance_id.to_owned(),
+        execution_id: row.text("ExecutionId")?,
+        name: row.text("Name")?,
+        version: row.text("Version")?,
+        input: row.text("Input")?,
+        output: row.text("Output")?,
+        custom_status: row.text("CustomStatus")?.filter(|text| text != "null"),
+        status: row.text("RuntimeStatus")?.and_then(|_| row.status("RuntimeStatus").ok().flatten()),
+        tags: row.tags("Tags")?,
+        created: row.time("CreatedTime")?,
+        last_updated: row.time("LastUpdatedTime")?,
+        completed: row.time("CompletedTime")?,
+        scheduled_start: row.time("ScheduledStartTime")?,
+        generation: row.int("Generation")?,
+        task_hub_name: row.text("TaskHubName")?,
+    })
+}
+
+/// Where large columns of a checkpoint's events went: index of the event and column, to the blob's URL.
+pub(crate) type BlobUrls = BTreeMap<(usize, &'static str), String>;
+
+/// What a checkpoint does to the row.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RowChange {
+    /// The columns to merge.
+    pub(crate) entity: Entity,
+    /// The new output is null, which a merge cannot store: an `Output` that stands in the row must be removed by a replace.
+    pub(crate) clears_output: bool,
+}
+
+/// The row of an instance that a client starts (6.1). `input`: the text of the column, inline or a URL.
+pub(crate) fn pending(hub: &str, started: &ExecutionStarted, input: Option<&str>, created: Timestamp, now: Timestamp) -> Entity {
+    let mut entity = Entity::new(keys::escape(&started.instance.instance_id), "")
+        .with("CreatedTime", Value::DateTime(created))
+        .with("RuntimeStatus", Value::string(RuntimeStatus::Pending.name()))
+        .with("LastUpdatedTime", Value::DateTime(now));
+    set_base(&mut entity, hub, started.instance.execution_id.as_deref());
+    set_started(&mut entity, started);
+    set_text(&mut entity, "Input", input);
+    entity
+}
+
+/// The columns that a checkpoint merges (6.2). `now` is the time of completion, if it completes.
+pub(crate) fn checkpoint(
+    hub: &str,
+    instance_id: &str,
+    execution_id: &str,
+    custom_status: Option<&str>,
+    events: &[HistoryEvent],
+    urls: &BlobUrls,
+    now: Timestamp,
+) -> RowChange {
+    let mut entity = Entity::new(keys::escape(instance_id), "");
+    set_base(&mut entity, hub, Some(execution_id));
+    set_custom_status(&mut entity, custom_status);
+    if let Some(last) = events.last() {
+        entity.set("LastUpdatedTime", Value::DateTime(last.timestamp));
+    }
+    let mut output = None;
+    for (index, event) in events.iter().enumerate() {
+        let text_of = |column: &'static str, text: Option<&String>| urls.get(&(index, column)).or(text).cloned();
+        let (status, new_output) = match &event.kind {
+            EventKind::ExecutionStarted(started) => {
+                entity.set("CreatedTime", Value::DateTime(event.timestamp));
+                set_started(&mut entity, started);
+                set_text(&mut entity, "Input", text_of("Input", started.input.as_ref()).as_deref());
+                (RuntimeStatus::Running, None)
+            }
+            EventKind::ExecutionCompleted { status, result, failure } => {
+                let failed = failure.as_ref().map(ToString::to_string);
+                (*status, Some(failed.or_else(|| text_of("Result", result.as_ref()))))
+            }
+            EventKind::ExecutionTerminated { reason } => (RuntimeStatus::Terminated, Some(text_of("Input", reason.as_ref()))),
+            EventKind::ExecutionSuspended { reason } => (RuntimeStatus::Suspended, Some(text_of("Reason", reason.as_ref()))),
+            EventKind::ExecutionResumed { reason } => (RuntimeStatus::Running, Some(text_of("Reason", reason.as_ref()))),
+            _ => continue,
+        };
+        entity.set("RuntimeStatus", Value::string(status.name()));
+        if status.is_terminal() {
+            entity.set("CompletedTime", Value::DateTime(now));
+        }
+        output = new_output.or(output);
+    }
+    let clears_output = output == Some(None);
+    set_text(&mut entity, "Output", output.flatten().as_deref());
+    RowChange { entity, clears_output }
+}
+
+/// The columns that repair a row after its final write was lost (6.3): those of the whole history, completed when it was.
+/// `with_input`: only if the row is missing altogether.
+pub(crate) fn repair(
+    hub: &str,
+    instance_id: &str,
+    execution_id: &str,
+    custom_status: Option<&str>,
+    events: &[HistoryEvent],
+    urls: &BlobUrls,
+    with_input: bool,
+) -> RowChange {
+    let completed = events.iter().rev().find(|e| matches!(e.kind, EventKind::ExecutionCompleted { .. }));
+    let now = completed.or(events.last()).map_or(Timestamp::UNIX_EPOCH, |e| e.timestamp);
+    let mut change = checkpoint(hub, instance_id, execution_id, custom_status, events, urls, now);
+    change.entity.properties.remove("Generation");
+    if !with_input {
+        change.entity.properties.remove("Input");
+    }
+    change
+}
+
+/// The columns to merge into an existing row when an instance without a history is terminated (6.5).
+pub(crate) fn terminated_pending(instance_id: &str, output: Option<&str>, requested: Timestamp, now: Timestamp) -> RowChange {
+    let mut entity = Entity::new(keys::escape(instance_id), "")
+        .with("RuntimeStatus", Value::string(RuntimeStatus::Terminated.name()))
+        .with("LastUpdatedTime", Value::DateTime(requested))
+        .with("CompletedTime", Value::DateTime(now));
+    set_text(&mut entity, "Output", output);
+    RowChange { entity, clears_output: output.is_none() }
+}
+
+/// The columns to merge into an existing row when an instance is rewound (6.4).
+pub(crate) fn rewound(instance_id: &str, now: Timestamp) -> Entity {
+    Entity::new(keys::escape(instance_id), "")
+        .with("RuntimeStatus", Value::string(RuntimeStatus::Pending.name()))
+        .with("LastUpdatedTime", Value::DateTime(now))
+}
+
+fn set_base(entity: &mut Entity, hub: &str, execution_id: Option<&str>) {
+    entity.set("TaskHubName", Value::string(hub));
+    set_text(entity, "ExecutionId", execution_id);
+}
+
+fn set_custom_status(entity: &mut Entity, custom_status: Option<&str>) {
+    entity.set("CustomStatus", Value::string(custom_status.unwrap_or("null")));
+}
+
+fn set_started(entity: &mut Entity, started: &ExecutionStarted) {
+    entity.set("Name", Value::string(&started.name));
+    set_text(entity, "Version", started.version.as_deref());
+    entity.set("Tags", Value::String(Tags::to_column(started.tags.as_ref())));
+    if let Some(generation) = started.generation {
+        entity.set("Generation", Value::I32(generation));
+    }
+    if let Some(time) = started.scheduled_start {
+        entity.set("ScheduledStartTime", Value::DateTime(time));
+    }
+}
+
+fn set_text(entity: &mut Entity, column: &str, text: Option<&str>) {
+    if let Some(text) = text {
+        entity.set(column, Value::string(text));
+    }
+}

@@ -1,0 +1,107 @@
+//! Instance ids as partition keys: escaping of what the table service forbids in keys (wire-format 7).
+
+/// Control characters become the character that lies this far behind them.
+const CONTROL_SHIFT: u32 = 0xC0;
+
+/// The partition key of an instance. Escape exactly once: the escape character itself is escaped.
+pub(crate) fn escape(instance_id: &str) -> String {
+    let mut key = String::with_capacity(instance_id.len());
+    for c in instance_id.chars() {
+        let escaped = match c {
+            '^' => '^',
+            '/' => '0',
+            '\\' => '1',
+            '#' => '2',
+            '?' => '3',
+            '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' => shifted_up(c),
+            _ => {
+                key.push(c);
+                continue;
+            }
+        };
+        key.push('^');
+        key.push(escaped);
+    }
+    key
+}
+
+/// The instance of a partition key. Total: what no `escape` makes is read as .NET reads it, and a lone `^` at the end is itself.
+pub(crate) fn unescape(key: &str) -> String {
+    let mut id = String::with_capacity(key.len());
+    let mut chars = key.chars();
+    while let Some(c) = chars.next() {
+        if c != '^' {
+            id.push(c);
+            continue;
+        }
+        id.push(match chars.next() {
+            None | Some('^') => '^',
+            Some('0') => '/',
+            Some('1') => '\\',
+            Some('2') => '#',
+            Some('3') => '?',
+            Some(other) => shifted_down(other),
+        });
+    }
+    id
+}
+
+fn shifted_up(c: char) -> char {
+    char::from_u32(u32::from(c) + CONTROL_SHIFT).expect("a shifted control character lies below the surrogates")
+}
+
+fn shifted_down(c: char) -> char {
+    let unit = u32::from(c);
+    // .NET works on UTF-16 units; a character outside the basic plane is never the work of an escape.
+    if !(CONTROL_SHIFT..=0xFFFF).contains(&unit) {
+        return c;
+    }
+    char::from_u32(unit - CONTROL_SHIFT).unwrap_or(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn keys_are_those_of_dotnet() {
+        for (id, key) in [
+            ("abc", "abc"),
+            ("@counter@k1", "@counter@k1"),
+            ("日本語", "日本語"),
+            ("", ""),
+            ("a'b 50%+1\u{a0}", "a'b 50%+1\u{a0}"),
+            ("a/b#c?", "a^0b^2c^3"),
+            ("x^y", "x^^y"),
+            ("a\\b", "a^1b"),
+            ("tab\there", "tab^Éhere"),
+            ("del\u{7f}x", "del^Ŀx"),
+            ("\u{80}\u{9f}", "^ŀ^ş"),
+        ] {
+            assert_eq!(escape(id), key);
+            assert_eq!(unescape(key), id);
+        }
+    }
+
+    #[test]
+    fn foreign_keys_are_read_too() {
+        assert_eq!(unescape("a^"), "a^");
+        assert_eq!(unescape("a^b"), "ab");
+        assert_eq!(unescape("a^😀"), "a😀");
+    }
+
+    proptest! {
+        #[test]
+        fn every_id_survives(id in "\\PC*|[\\x00-\\xff]*") {
+            let key = escape(&id);
+            prop_assert!(!key.contains(['/', '\\', '#', '?']) && !key.chars().any(char::is_control));
+            prop_assert_eq!(unescape(&key), id);
+        }
+
+        #[test]
+        fn every_key_is_read(key in "[\\^a0-9À-ɏ\u{d700}-\u{e0bf}😀]*") {
+            let _ = unescape(&key);
+        }
+    }
+}

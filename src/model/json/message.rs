@@ -1,0 +1,139 @@
+//! The envelope of queue messages, both ways, and the wrapper that stands for a message in a blob (wire-format 3.2, 4).
+
+use uuid::Uuid;
+
+use super::error::DecodeError;
+use super::event::{read_event, write_event};
+use super::parts::Part as _;
+use super::read::{Node, parse};
+use super::write::JsonWriter;
+use crate::model::members::MemberReader as _;
+use crate::model::{InstanceRef, Message, Sender, Tags};
+
+/// What an envelope holds.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Incoming {
+    /// The message itself.
+    Message(Box<Message>),
+    /// The name of the blob in which the envelope lies.
+    InBlob(String),
+}
+
+impl Message {
+    /// The bytes that .NET writes; our own `DecisionId` comes last, where .NET ignores it.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut w = JsonWriter::new(true);
+        w.object("DurableTask.AzureStorage.MessageData", |w| {
+            w.name("ActivityId").string(&self.activity_id.hyphenated().to_string());
+            w.name("TaskMessage").object("DurableTask.Core.TaskMessage", |w| self.write_task_message(w));
+            w.name("CompressedBlobName").null();
+            w.name("SequenceNumber").raw(self.sequence_number);
+            if let Some(episode) = self.episode {
+                w.name("Episode").raw(episode);
+            }
+            w.name("Sender").plain_object(|w| {
+                w.name("InstanceId").string(&self.sender.instance_id);
+                w.name("ExecutionId").optional_string(self.sender.execution_id.as_deref());
+            });
+            w.name("SerializableTraceContext").null();
+            if let Some(id) = &self.decision_id {
+                w.name("DecisionId").string(id);
+            }
+        });
+        w.finish()
+    }
+
+    fn write_task_message(&self, w: &mut JsonWriter) {
+        write_event(&self.event, w.name("Event"));
+        w.name("SequenceNumber").raw(0);
+        self.target.write(w.name("OrchestrationInstance"));
+        w.name("OrchestrationExecutionContext");
+        match &self.context_tags {
+            Some(tags) => {
+                w.object("DurableTask.Core.OrchestrationExecutionContext", |w| tags.write(w.name("OrchestrationTags")));
+            }
+            None => w.null(),
+        }
+    }
+
+    /// Reads what .NET would read, and some more: the data contract form, and a `$type` of the event in any place.
+    ///
+    /// # Errors
+    /// The text is no JSON, holds no message, names no known event, or a member has a value that cannot stand there.
+    pub fn from_json(text: &str) -> Result<Self, DecodeError> {
+        read_message(&Node::of(&parse(text)?)?)
+    }
+}
+
+impl Incoming {
+    /// Reads a message or a wrapper.
+    pub(crate) fn from_json(text: &str) -> Result<Self, DecodeError> {
+        let value = parse(text)?;
+        let node = Node::of(&value)?;
+        match node.text("CompressedBlobName")? {
+            Some(blob) if !blob.is_empty() => Ok(Self::InBlob(blob)),
+            _ => Ok(Self::Message(Box::new(read_message(&node)?))),
+        }
+    }
+}
+
+/// The envelope that stands on a queue for a message in a blob.
+pub(crate) fn wrapper_json(blob_name: &str) -> String {
+    let mut w = JsonWriter::new(true);
+    w.object("DurableTask.AzureStorage.MessageData", |w| {
+        w.name("ActivityId").string(&Uuid::nil().hyphenated().to_string());
+        w.name("TaskMessage").null();
+        w.name("CompressedBlobName").string(blob_name);
+        w.name("SequenceNumber").raw(0);
+        w.name("Sender").null();
+        w.name("SerializableTraceContext").null();
+    });
+    w.finish()
+}
+
+fn read_message(node: &Node<'_>) -> Result<Message, DecodeError> {
+    let activity_id = match node.text("ActivityId")? {
+        None => Uuid::nil(),
+        Some(text) => Uuid::try_parse(&text).map_err(|_| DecodeError::not_a(&text, "a GUID").within("ActivityId"))?,
+    };
+    let sender = node.object("Sender")?;
+    let sender = match sender {
+        None => Sender::default(),
+        Some(node) => read_sender(&node).map_err(|e| e.within("Sender"))?,
+    };
+    let task_message = node.object("TaskMessage")?.ok_or_else(|| DecodeError::missing().within("TaskMessage"))?;
+    let mut message = read_task_message(&task_message).map_err(|e| e.within("TaskMessage"))?;
+    message.activity_id = activity_id;
+    message.sequence_number = node.long("SequenceNumber")?.unwrap_or(0);
+    message.episode = node.nullable_int("Episode")?;
+    message.sender = sender;
+    message.decision_id = node.text("DecisionId")?;
+    Ok(message)
+}
+
+fn read_sender(node: &Node<'_>) -> Result<Sender, DecodeError> {
+    Ok(Sender { instance_id: node.text("InstanceId")?.unwrap_or_default(), execution_id: node.text("ExecutionId")? })
+}
+
+fn read_task_message(node: &Node<'_>) -> Result<Message, DecodeError> {
+    let event = node.object("Event")?.ok_or_else(|| DecodeError::missing().within("Event"))?;
+    let target: InstanceRef =
+        node.part("OrchestrationInstance")?.ok_or_else(|| DecodeError::missing().within("OrchestrationInstance"))?;
+    let context_tags = match node.object("OrchestrationExecutionContext")? {
+        None => None,
+        Some(context) => Some(
+            context.part::<Tags>("OrchestrationTags").map_err(|e| e.within("OrchestrationExecutionContext"))?.unwrap_or_default(),
+        ),
+    };
+    Ok(Message {
+        activity_id: Uuid::nil(),
+        event: read_event(&event).map_err(|e| e.within("Event"))?,
+        target,
+        context_tags,
+        sequence_number: 0,
+        episode: None,
+        sender: Sender::default(),
+        decision_id: None,
+    })
+}
