@@ -2,7 +2,9 @@
 #![allow(dead_code)]
 
 mod authoring;
+mod client;
 mod clock;
+mod error;
 mod hub;
 mod ids;
 mod limits;
@@ -10,12 +12,16 @@ mod model;
 mod replay;
 mod rng;
 mod storage;
+mod worker;
 
 pub use authoring::{
     Activity, ActivityContext, AsInput, Call, Callable, Detached, Elapsed, Event, Failure, OrchestrationContext, Orchestrator,
     TaskFailed, Timer, WaitForEvent, Within,
 };
+pub use client::{Client, InstancePage, InstanceQuery, InstanceStatus, Start};
 pub use clock::Clock;
+pub use error::{Error, ErrorKind, Result};
+pub use hub::{PoisonMessage, TaskHub, TaskHubBuilder};
 pub use model::{
     DecodeError, EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, ParentInstance, RuntimeStatus, Tags,
     Timestamp, TraceContext,
@@ -23,9 +29,7 @@ pub use model::{
 pub use replay::RetryPolicy;
 pub use rng::Rng;
 pub use storage::{Error as StorageError, ErrorKind as StorageErrorKind, Storage};
+pub use worker::{Worker, WorkerBuilder};
 
-/// What this package's own integration tests share. Not part of the API.
 #[doc(hidden)]
-pub mod internals {
-    pub use crate::storage::contract::{run_contract, run_differential, run_strict};
-}
+pub mod internals;

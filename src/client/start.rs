@@ -147,7 +147,13 @@ impl<'a> Start<'a> {
 }
 
 /// The message, then the row. If another client wins the row, our message is taken back.
-async fn put_start(hub: &Hub, start: ExecutionStarted, now: Timestamp, delay: Duration, existing: Option<StoredRow>) -> Result<()> {
+async fn put_start(
+    hub: &Hub,
+    start: ExecutionStarted,
+    now: Timestamp,
+    delay: Duration,
+    existing: Option<StoredRow>,
+) -> Result<()> {
     let instance = start.instance.clone();
     let instance_id = instance.instance_id.as_str();
     let message = Message {
@@ -164,7 +170,7 @@ async fn put_start(hub: &Hub, start: ExecutionStarted, now: Timestamp, delay: Du
     let body = hub.is_large(&message).then(|| blob_names::message_blob(instance_id, message.activity_id, "ExecutionStarted"));
     let put = hub.send(queue, message.clone(), delay).await?;
     let input_url = body.map(|name| hub.payload_url(&name));
-    let mut row = instance_row::pending(hub.names_hub(), &start, now, hub.now(), input_url.as_deref());
+    let mut row = instance_row::pending(hub.names_hub(), &start, input_url.as_deref().or(start.input.as_deref()), now, hub.now());
     hub.offload_row_column(&mut row, "Input").await?;
     if !hub.write_pending(row, existing.as_ref().map(|r| &r.etag)).await? {
         hub.delete_message(&Held::of_put(queue, put, message)).await?;
@@ -176,7 +182,9 @@ async fn put_start(hub: &Hub, start: ExecutionStarted, now: Timestamp, delay: Du
 fn already_exists(instance_id: &str, status: RuntimeStatus) -> Error {
     Error::new(
         ErrorKind::AlreadyExists,
-        format!("instance \"{instance_id}\" exists and is {status}; use another id, or name {status} among the statuses to replace"),
+        format!(
+            "instance \"{instance_id}\" exists and is {status}; use another id, or name {status} among the statuses to replace"
+        ),
     )
 }
 

@@ -118,10 +118,10 @@ pub(super) async fn resolved(hub: &Hub, row: InstanceRow) -> Result<InstanceStat
         status: row.status.unwrap_or(RuntimeStatus::Running),
         custom_status: row.custom_status.filter(|s| s != "null"),
         tags: row.tags.unwrap_or_default(),
-        created: row.created_time,
-        last_updated: row.last_updated_time,
-        completed: row.completed_time,
-        scheduled_start: row.scheduled_start_time,
+        created: row.created,
+        last_updated: row.last_updated,
+        completed: row.completed,
+        scheduled_start: row.scheduled_start,
         generation: row.generation.unwrap_or(0),
     })
 }

@@ -20,8 +20,18 @@ pub(crate) struct StoredRow {
 
 /// Columns of a row without the large ones.
 const WITHOUT_PAYLOADS: [&str; 12] = [
-    "PartitionKey", "RowKey", "ExecutionId", "Name", "Version", "CustomStatus", "CreatedTime", "LastUpdatedTime", "CompletedTime",
-    "RuntimeStatus", "ScheduledStartTime", "Generation",
+    "PartitionKey",
+    "RowKey",
+    "ExecutionId",
+    "Name",
+    "Version",
+    "CustomStatus",
+    "CreatedTime",
+    "LastUpdatedTime",
+    "CompletedTime",
+    "RuntimeStatus",
+    "ScheduledStartTime",
+    "Generation",
 ];
 
 impl Hub {
@@ -77,7 +87,9 @@ impl Hub {
 
     /// After a lost reply: whether the row now says what we wrote.
     async fn is_written(&self, op: &TableOp, lost: storage::Error) -> Result<bool> {
-        let (TableOp::Insert(entity) | TableOp::Replace(entity, _) | TableOp::Merge(entity, _)) = op else { return Err(lost.into()) };
+        let (TableOp::Insert(entity) | TableOp::Replace(entity, _) | TableOp::Merge(entity, _)) = op else {
+            return Err(lost.into());
+        };
         let row = self.storage.tables.get(&self.names.instances, &entity.partition_key, &entity.row_key, &[]).await.or_none()?;
         let written = row.is_some_and(|row| {
             let same = |(name, value): (&String, &storage::table::Value)| {
@@ -130,7 +142,7 @@ impl Hub {
         reason: Option<&str>,
         at: Timestamp,
     ) -> Result<bool> {
-        let mut row = instance_row::terminated_pending(instance_id, reason, at, self.now());
+        let mut row = instance_row::terminated_pending(instance_id, reason, at, self.now()).entity;
         self.offload_row_column(&mut row, "Output").await?;
         self.merge_instance_version(row, &stored.etag).await
     }

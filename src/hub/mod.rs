@@ -1,6 +1,6 @@
 //! The layout of a task hub on storage: names, queues, histories, instance rows, payloads, ownership. No user code runs here.
 
-mod blob_names;
+pub(crate) mod blob_names;
 mod codec;
 mod gzip;
 pub(crate) mod history;

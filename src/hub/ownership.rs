@@ -243,7 +243,8 @@ mod tests {
                         }
                     }
                 }
-                let counts: Vec<_> = (0..workers).map(|w| rows.iter().filter(|r| r.is_owned_by(&format!("w{w}"))).count()).collect();
+                let counts: Vec<_> =
+                    (0..workers).map(|w| rows.iter().filter(|r| r.is_owned_by(&format!("w{w}"))).count()).collect();
                 let (low, high) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
                 assert!(high - low <= 1 || partitions < workers, "{partitions} partitions, {workers} workers: {counts:?}");
             }

@@ -124,7 +124,9 @@ impl Hub {
 
     async fn read_poison(&self, id: &str) -> Result<Row> {
         let row = self.storage.tables.get(&self.names.poison, PARTITION, &keys::escape(id), &[]).await.or_none()?;
-        row.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("no message with the id \"{id}\" is parked; list the parked ones first")))
+        row.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("no message with the id \"{id}\" is parked; list the parked ones first"))
+        })
     }
 }
 

@@ -118,7 +118,10 @@ impl Hub {
         Ok(received)
     }
 
-    async fn read_message(&self, text: &str) -> std::result::Result<(Message, Option<String>), Box<dyn std::error::Error + Send + Sync>> {
+    async fn read_message(
+        &self,
+        text: &str,
+    ) -> std::result::Result<(Message, Option<String>), Box<dyn std::error::Error + Send + Sync>> {
         match codec::decode(text)? {
             Incoming::Message(message) => Ok((*message, None)),
             Incoming::InBlob(name) => {

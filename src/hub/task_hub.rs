@@ -153,7 +153,8 @@ impl TaskHubBuilder {
             hub.ensure().await?;
             // Several may create at once, with different counts: the rows tell whose count it is.
             if stored_partitions(&hub.storage, &hub.names).await? != Some(partitions) {
-                let message = format!("task hub \"{}\" was created meanwhile with another partition count; open it again", self.name);
+                let message =
+                    format!("task hub \"{}\" was created meanwhile with another partition count; open it again", self.name);
                 return Err(Error::new(ErrorKind::Mismatch, message));
             }
         }

@@ -66,11 +66,14 @@ impl Shared {
 
     async fn serve_work_item(self: Arc<Self>, held: Arc<Held>, _slot: OwnedSemaphorePermit) {
         if self.stopping.is_cancelled() {
-            self.give_back([(held, Duration::ZERO)]).await;
+            self.give_back(vec![(held, Duration::ZERO)]).await;
             return;
         }
         let Some(task) = task_of(&held.message) else {
-            tracing::error!(instance = held.message.target.instance_id, "a message that is no work item was deleted from its queue");
+            tracing::error!(
+                instance = held.message.target.instance_id,
+                "a message that is no work item was deleted from its queue"
+            );
             self.delete_work_item(&held).await;
             return;
         };
@@ -79,13 +82,13 @@ impl Shared {
             ran = std::panic::AssertUnwindSafe(self.registry.run_activity(task)).catch_unwind() => ran,
             // Stopping waits for activities as long as it was told to; then they go back, to run elsewhere.
             () = self.giving_up.cancelled() => {
-                self.give_back([(held, Duration::ZERO)]).await;
+                self.give_back(vec![(held, Duration::ZERO)]).await;
                 return;
             }
         };
         let Ok(result) = ran else {
             tracing::error!(instance = held.message.target.instance_id, "the worker panicked around an activity");
-            self.give_back([(Arc::clone(&held), back_off(held.dequeue_count))]).await;
+            self.give_back(vec![(Arc::clone(&held), back_off(held.dequeue_count))]).await;
             return;
         };
         let answer = self.answer(&held.message, result);
@@ -97,7 +100,7 @@ impl Shared {
             Err(error) => {
                 // The work item is the durable marker: it runs again.
                 tracing::error!(instance = held.message.target.instance_id, %error, "the result of an activity could not be sent");
-                self.give_back([(Arc::clone(&held), back_off(held.dequeue_count))]).await;
+                self.give_back(vec![(Arc::clone(&held), back_off(held.dequeue_count))]).await;
             }
         }
     }

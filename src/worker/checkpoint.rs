@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
+use super::inbox::Partition;
 use super::turn::Record;
 use crate::error::Result;
 use crate::hub::history::{Append, Appended, History};
-use crate::hub::instance_row;
+use crate::hub::instance_row::{self, BlobUrls};
 use crate::hub::{Held, Hub};
-use crate::model::{EventKind, RuntimeStatus, State};
+use crate::model::{EventKind, State, StoredEvent};
 
 /// Storage calls of one step that are under way at once.
 const PARALLEL_MAX: usize = 16;
@@ -27,8 +28,7 @@ pub(crate) struct Commit<'a> {
     pub(crate) hub: &'a Hub,
     pub(crate) instance_id: &'a str,
     pub(crate) history: &'a History,
-    /// Whether this worker may still write for the partition.
-    pub(crate) may_commit: &'a (dyn Fn() -> bool + Send + Sync),
+    pub(crate) partition: &'a Partition,
 }
 
 impl Commit<'_> {
@@ -44,12 +44,12 @@ impl Commit<'_> {
     pub(crate) async fn run(&self, record: &Record, inputs: &[Arc<Held>]) -> Result<Committed> {
         let (hub, instance_id, history) = (self.hub, self.instance_id, self.history);
         send_messages(hub, record).await?;
-        let Some(blobs) = append(hub, instance_id, history, record).await? else { return Ok(Committed::Lost) };
+        let Some(urls) = append(hub, instance_id, history, record).await? else { return Ok(Committed::Lost) };
         // Rows are not fenced by history: one written late would hide what the next owner has written.
-        if !(self.may_commit)() {
+        if !self.partition.may_commit() {
             return Ok(Committed::Lost);
         }
-        write_row(hub, instance_id, history, record, &blobs).await?;
+        write_row(hub, instance_id, history, record, &urls).await?;
         delete_inputs(hub, history, record, inputs).await?;
         Ok(Committed::Yes)
     }
@@ -65,7 +65,7 @@ async fn send_messages(hub: &Hub, record: &Record) -> Result<()> {
 }
 
 /// Step 2. The fence: `None` if somebody else has committed since the load.
-async fn append(hub: &Hub, instance_id: &str, history: &History, record: &Record) -> Result<Option<Vec<Vec<(String, String)>>>> {
+async fn append(hub: &Hub, instance_id: &str, history: &History, record: &Record) -> Result<Option<BlobUrls>> {
     let end = record.kept_rows + record.events.len() as u64;
     let same_execution = history.execution_id.as_deref() == Some(&record.execution_id);
     let surplus = if same_execution { end..history.stored_rows.max(end) } else { end..end };
@@ -81,41 +81,32 @@ async fn append(hub: &Hub, instance_id: &str, history: &History, record: &Record
         custom_status: record.carried_status.clone(),
     };
     match hub.append_history(append).await? {
-        Appended::Done { blobs, .. } => Ok(Some(blobs)),
+        Appended::Done { urls, .. } => Ok(Some(urls)),
         Appended::Lost => Ok(None),
     }
 }
 
 /// Step 3, always before the inputs go: a terminal status that is lost here is repaired when they reappear.
-async fn write_row(hub: &Hub, instance_id: &str, history: &History, record: &Record, blobs: &[Vec<(String, String)>]) -> Result<()> {
-    let urls = |event: usize, column: &str| {
-        let name = blobs.get(event)?.iter().find(|(c, _)| c == column).map(|(_, name)| name)?;
-        Some(hub.payload_url(name))
-    };
-    let row = instance_row::checkpoint(
-        hub.names_hub(),
-        instance_id,
-        &record.execution_id,
-        &record.events,
-        record.custom_status.as_deref(),
-        hub.now(),
-        &urls,
-    );
-    if leaves_stale_output(history, record) && hub.clear_output(&row).await? {
+async fn write_row(hub: &Hub, instance_id: &str, history: &History, record: &Record, urls: &BlobUrls) -> Result<()> {
+    let events: Vec<_> = record.events.iter().map(|stored| stored.event.clone()).collect();
+    let status = record.custom_status.as_deref();
+    let change = instance_row::checkpoint(hub.names_hub(), instance_id, &record.execution_id, status, &events, urls, hub.now());
+    let clear = change.clears_output && may_have_output(history, record);
+    if clear && hub.clear_output(&change.entity).await? {
         return Ok(());
     }
-    hub.merge_instance(row).await
+    hub.merge_instance(change.entity).await
 }
 
 /// A merge cannot clear a column: an output of null would leave the reason of a suspension, or the output of an earlier run.
-fn leaves_stale_output(history: &History, record: &Record) -> bool {
-    let null_result = record.events.iter().any(|e| {
-        matches!(e.event.kind, EventKind::ExecutionCompleted { status: RuntimeStatus::Completed | RuntimeStatus::Terminated, result: None, .. })
-    });
-    let had_output = |e: &crate::model::StoredEvent| {
-        matches!(e.event.kind, EventKind::ExecutionSuspended { reason: Some(_) } | EventKind::ExecutionResumed { reason: Some(_) })
+fn may_have_output(history: &History, record: &Record) -> bool {
+    let gives_output = |stored: &StoredEvent| {
+        matches!(
+            stored.event.kind,
+            EventKind::ExecutionSuspended { reason: Some(_) } | EventKind::ExecutionResumed { reason: Some(_) }
+        )
     };
-    null_result && (history.events.iter().chain(&record.events).any(had_output) || !record.superseded.is_empty())
+    !record.superseded.is_empty() || history.events.iter().chain(&record.events).any(gives_output)
 }
 
 /// Step 4. Blobs of an execution that was replaced go with the inputs.
@@ -144,9 +135,16 @@ pub(crate) async fn repair_row(hub: &Hub, instance_id: &str, history: &History, 
     let execution_id = history.execution_id.as_deref().unwrap_or_default();
     let lags = row.as_ref().is_none_or(|r| r.row.execution_id.as_deref() == Some(execution_id) && r.row.status != Some(status));
     if lags {
-        tracing::info!(instance = instance_id, execution = execution_id, "the instance row lags behind its history and is repaired");
-        let row = instance_row::repair(hub.names_hub(), instance_id, execution_id, &history.events, row.is_none());
-        hub.merge_repaired(row).await?;
+        tracing::info!(
+            instance = instance_id,
+            execution = execution_id,
+            "the instance row lags behind its history and is repaired"
+        );
+        let events: Vec<_> = history.events.iter().map(|stored| stored.event.clone()).collect();
+        let (hub_name, missing, urls) = (hub.names_hub(), row.is_none(), BlobUrls::new());
+        let custom_status = row.and_then(|r| r.row.custom_status);
+        let change = instance_row::repair(hub_name, instance_id, execution_id, custom_status.as_deref(), &events, &urls, missing);
+        hub.merge_repaired(change.entity).await?;
     }
     Ok(())
 }

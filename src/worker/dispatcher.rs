@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use tokio::sync::Semaphore;
 
 use super::Shared;
 use super::inbox::{Partition, Waiting};
@@ -61,15 +60,15 @@ impl Shared {
     /// Works on one instance until it has no messages left.
     async fn serve_instance(self: Arc<Self>, partition: Arc<Partition>, instance_id: String) {
         loop {
-            let turn = acquire(&self.turns).await;
+            let turn = Arc::clone(&self.turns).acquire_owned().await.expect("the semaphore is never closed");
             let Some(waiting) = partition.take(&instance_id) else { return };
             if partition.stopping.is_cancelled() {
-                self.give_back(waiting.iter().map(|w| (Arc::clone(&w.held), Duration::ZERO))).await;
+                let back = waiting.iter().map(|w| (Arc::clone(&w.held), Duration::ZERO)).collect();
+                self.give_back(back).await;
                 continue;
             }
             let messages: Vec<_> = waiting.iter().map(|w| Arc::clone(&w.held)).collect();
-            let may_commit = || partition.may_commit();
-            let pass = Pass { hub: &self.hub, registry: &self.registry, instance_id: &instance_id, may_commit: &may_commit };
+            let pass = Pass { hub: &self.hub, registry: &self.registry, instance_id: &instance_id, partition: &partition };
             let passed = AssertUnwindSafe(pass.run(messages)).catch_unwind().await;
             drop(turn);
             match passed {
@@ -93,11 +92,11 @@ impl Shared {
     /// One bad instance never slows another: its messages go back for longer each time.
     async fn failed(&self, partition: &Partition, instance_id: &str, error: &str, waiting: Vec<Waiting>) {
         tracing::error!(hub = self.hub.names_hub(), partition = partition.id, instance = instance_id, error, "a turn failed");
-        let back = waiting.iter().map(|w| (Arc::clone(&w.held), back_off(w.held.dequeue_count)));
+        let back = waiting.iter().map(|w| (Arc::clone(&w.held), back_off(w.held.dequeue_count))).collect();
         self.give_back(back).await;
     }
 
-    pub(crate) async fn give_back(&self, messages: impl IntoIterator<Item = (Arc<Held>, Duration)>) {
+    pub(crate) async fn give_back(&self, messages: Vec<(Arc<Held>, Duration)>) {
         for (held, delay) in messages {
             if let Err(error) = self.hub.give_back(&held, delay).await {
                 // It surfaces by itself when the hold ends.
@@ -134,8 +133,4 @@ async fn free_places(partition: &Partition) -> Option<tokio::sync::OwnedSemaphor
         places.merge(more);
     }
     Some(places)
-}
-
-async fn acquire(semaphore: &Semaphore) -> tokio::sync::SemaphorePermit<'_> {
-    semaphore.acquire().await.expect("the semaphore is never closed")
 }

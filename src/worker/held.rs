@@ -35,7 +35,10 @@ impl Keeper {
                 match hub.renew(&held, hold).await {
                     Ok(true) => {}
                     Ok(false) => {
-                        tracing::debug!(instance = held.message.target.instance_id, "a held message was received by somebody else");
+                        tracing::debug!(
+                            instance = held.message.target.instance_id,
+                            "a held message was received by somebody else"
+                        );
                     }
                     // The next round tries again; there are three before the hold ends.
                     Err(error) => tracing::warn!(%error, "a held message could not be renewed"),

@@ -51,7 +51,7 @@ pub(crate) struct Shared {
     pub(crate) worker_id: String,
     pub(crate) tasks: Tasks,
     pub(crate) keeper: Keeper,
-    pub(crate) turns: Semaphore,
+    pub(crate) turns: Arc<Semaphore>,
     pub(crate) activities: Arc<Semaphore>,
     pub(crate) work_items_bell: Doorbell,
     /// No new work.
@@ -209,7 +209,7 @@ impl WorkerBuilder {
             worker_id,
             tasks: Tasks::default(),
             keeper: Keeper::default(),
-            turns: Semaphore::new(self.options.turns),
+            turns: Arc::new(Semaphore::new(self.options.turns)),
             activities: Arc::new(Semaphore::new(self.options.activities)),
             work_items_bell: Doorbell::default(),
             stopping: CancellationToken::new(),
@@ -280,7 +280,10 @@ impl Shared {
         let raw = &unreadable.raw;
         let result = if raw.dequeue_count >= self.options.poison_after {
             tracing::error!(
-                hub = self.hub.names_hub(), queue = self.hub.queue_name(unreadable.queue), message = raw.id, reason = unreadable.reason,
+                hub = self.hub.names_hub(),
+                queue = self.hub.queue_name(unreadable.queue),
+                message = raw.id,
+                reason = unreadable.reason,
                 "a message that cannot be read is parked"
             );
             self.hub.park_unreadable(&unreadable).await

@@ -14,5 +14,5 @@ mod reconcile;
 mod tasks;
 mod turn;
 
-pub use host::{Worker, WorkerBuilder};
 pub(crate) use host::Shared;
+pub use host::{Worker, WorkerBuilder};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::checkpoint::{self, Commit, Committed};
+use super::inbox::Partition;
 use super::reconcile::{Known, Verdict};
 use super::turn::{self, Opened, Outbound};
 use crate::authoring::Registry;
@@ -31,13 +32,13 @@ pub(crate) struct Passed {
 }
 
 /// Everything that a pass needs beside its messages.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Pass<'a> {
     pub(crate) hub: &'a Hub,
     pub(crate) registry: &'a Registry,
     pub(crate) instance_id: &'a str,
-    /// Whether this worker may still write for the partition; asked right before the first effect.
-    pub(crate) may_commit: &'a (dyn Fn() -> bool + Send + Sync),
+    /// Asked right before an effect whether this worker may still write.
+    pub(crate) partition: &'a Partition,
 }
 
 /// The messages of a pass, sorted.
@@ -119,9 +120,9 @@ impl Pass<'_> {
             return Ok(!ended);
         }
         let older = row.generation.unwrap_or(0) >= start.generation.unwrap_or(0)
-            && row.created_time.is_some_and(|created| created >= held.message.event.timestamp);
+            && row.created.is_some_and(|created| created >= held.message.event.timestamp);
         let lost_race = row.generation.unwrap_or(0) == start.generation.unwrap_or(0)
-            && row.created_time.is_some_and(|created| created < held.message.event.timestamp)
+            && row.created.is_some_and(|created| created < held.message.event.timestamp)
             && row.status == Some(RuntimeStatus::Pending);
         if older || lost_race {
             self.log_drop(held, "another start owns the instance row");
@@ -196,17 +197,15 @@ impl Pass<'_> {
         let Sorted { mut apply, drop, early, postponed } = sorted;
         let opened = self.open(&history, start.as_deref(), &apply);
         let record = turn::run(self.registry, &self.hub.clock, self.hub.partitions, opened);
-        if !(self.may_commit)() {
+        if !self.partition.may_commit() {
             tracing::info!(instance = self.instance_id, "the partition was lost during the turn; its messages go back");
             let back = apply.into_iter().chain(drop).chain(early).map(|held| (held, Duration::ZERO));
             return Ok(Passed { postponed: back.chain(postponed).collect(), ..Passed::default() });
         }
         apply.extend(drop);
-        let commit = Commit { hub: self.hub, instance_id: self.instance_id, history: &history, may_commit: self.may_commit };
+        let commit = Commit { hub: self.hub, instance_id: self.instance_id, history: &history, partition: self.partition };
         match commit.run(&record, &apply).await? {
-            Committed::Yes => {
-                Ok(Passed { again: early, postponed, sent: record.outbound, committed: true })
-            }
+            Committed::Yes => Ok(Passed { again: early, postponed, sent: record.outbound, committed: true }),
             Committed::Lost => {
                 tracing::info!(instance = self.instance_id, "another worker committed first; the messages go back");
                 let back = apply.into_iter().chain(early).map(|held| (held, Duration::ZERO));
@@ -290,7 +289,10 @@ impl Pass<'_> {
         if alive {
             // The start is on its way (scheduled, deferred, or held by a worker that died): what follows it must wait for it.
             let waiting = std::mem::take(&mut sorted.early);
-            sorted.postponed.extend(waiting.into_iter().map(|held| { let delay = back_off(held.dequeue_count.min(5)); (held, delay) }));
+            sorted.postponed.extend(waiting.into_iter().map(|held| {
+                let delay = back_off(held.dequeue_count.min(5));
+                (held, delay)
+            }));
         }
         self.settle_without_turn(history, sorted).await
     }

@@ -131,7 +131,12 @@ impl Ownership {
                 continue;
             }
             if let Some(lost) = self.owned.remove(&queue) {
-                tracing::warn!(hub = self.shared.hub.names_hub(), partition = lost.partition.id, owner = row.current_owner, "partition lost");
+                tracing::warn!(
+                    hub = self.shared.hub.names_hub(),
+                    partition = lost.partition.id,
+                    owner = row.current_owner,
+                    "partition lost"
+                );
                 self.shared.forget(&lost.partition);
                 lost.partition.lose();
             }
@@ -174,7 +179,10 @@ impl Ownership {
                 owned.stored = stored.clone();
                 if wanted && !owned.is_draining {
                     tracing::info!(
-                        hub = self.shared.hub.names_hub(), partition = owned.partition.id, next = stored.row.next_owner, "handing over a partition"
+                        hub = self.shared.hub.names_hub(),
+                        partition = owned.partition.id,
+                        next = stored.row.next_owner,
+                        "handing over a partition"
                     );
                     owned.is_draining = true;
                     self.shared.drain(&owned.partition, &owned.drained, &self.drained);

@@ -10,8 +10,8 @@ use crate::hub::{QueueId, partition_of};
 use crate::ids::{DecisionId, DecisionKind};
 use crate::limits;
 use crate::model::{
-    EventKind, ExecutionStarted, HistoryEvent, InstanceRef, Message, ParentInstance, RuntimeStatus, Sender, State, StoredEvent, Tags,
-    Timestamp,
+    EventKind, ExecutionStarted, HistoryEvent, InstanceRef, Message, ParentInstance, RuntimeStatus, Sender, State, StoredEvent,
+    Tags, Timestamp,
 };
 use crate::replay::{Action, ActionKind, Completion, Turn};
 
@@ -198,8 +198,7 @@ impl Writer<'_> {
             ActionKind::SendEvent { instance_id, name, input } => {
                 let raised = EventKind::EventRaised { name: name.clone(), input: input.clone(), trace: None };
                 let queue = self.control_queue(&instance_id);
-                let message =
-                    self.message(decision, HistoryEvent::arriving(now, raised), InstanceRef::current(&instance_id));
+                let message = self.message(decision, HistoryEvent::arriving(now, raised), InstanceRef::current(&instance_id));
                 self.send(queue, message, Duration::ZERO);
                 EventKind::EventSent { instance_id, name, input }
             }
@@ -280,13 +279,8 @@ impl Writer<'_> {
         input: Option<String>,
         version: Option<String>,
     ) -> StoredEvent {
-        let decision = DecisionId::new(
-            &self.record.execution_id,
-            id,
-            DecisionKind::ContinueAsNew,
-            &started.event.name,
-            input.as_deref(),
-        );
+        let decision =
+            DecisionId::new(&self.record.execution_id, id, DecisionKind::ContinueAsNew, &started.event.name, input.as_deref());
         let replaced = std::mem::replace(&mut self.record.execution_id, decision.execution_id());
         self.record.superseded.push(replaced);
         let excess = self.record.superseded.len().saturating_sub(limits::REMEMBERED_EXECUTIONS_MAX);
