@@ -9,4 +9,6 @@ mod storage;
 pub use clock::Clock;
 pub use model::Timestamp;
 pub use rng::Rng;
+#[cfg(feature = "entra")]
+pub use storage::EntraIdentity;
 pub use storage::{Error as StorageError, ErrorKind as StorageErrorKind, Storage};
