@@ -1,1 +1,4 @@
-fn main() {}
+//! Tests against a real storage service: an Azurite of our own, started once for the process.
+
+mod harness;
+mod storage;

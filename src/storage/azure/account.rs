@@ -29,24 +29,36 @@ pub(super) struct Account {
 impl Account {
     /// The three ports. Nothing is sent until the first call.
     pub(super) fn open(self, limits: TimeLimits) -> Result<Storage> {
+        let exchange = self.exchange(limits)?;
+        Ok(Storage {
+            tables: Arc::new(AzureTables::new(self.service(ServiceType::Table, &self.table, &exchange))),
+            queues: Arc::new(AzureQueues::new(self.service(ServiceType::Queue, &self.queue, &exchange))),
+            blobs: Arc::new(AzureBlobs::new(self.service(ServiceType::Blob, &self.blob, &exchange))),
+        })
+    }
+
+    /// The queue service alone, for tests that look at what the port does not show.
+    pub(super) fn queue_service(self, limits: TimeLimits) -> Result<Service> {
+        Ok(self.service(ServiceType::Queue, &self.queue, &self.exchange(limits)?))
+    }
+
+    fn exchange(&self, limits: TimeLimits) -> Result<Arc<Exchange>> {
         let loopback = [&self.blob, &self.queue, &self.table].into_iter().any(is_loopback);
-        let exchange = Exchange::new(loopback, limits).map_err(|error| {
+        Exchange::new(loopback, limits).map_err(|error| {
             Error::new(ErrorKind::Invalid, "storage.connect", self.name.clone())
                 .with_message(format!("the HTTP client cannot be made: {error}"))
-        })?;
-        let service = |kind, endpoint: &Url| Service {
+        })
+    }
+
+    fn service(&self, kind: ServiceType, endpoint: &Url, exchange: &Arc<Exchange>) -> Service {
+        Service {
             kind,
             endpoint: endpoint.clone(),
             account: self.name.clone(),
             credentials: self.credentials.clone(),
-            pipeline: new_pipeline_from_options(options(&exchange), self.credentials.clone()),
-            options: options(&exchange),
-        };
-        Ok(Storage {
-            tables: Arc::new(AzureTables::new(service(ServiceType::Table, &self.table))),
-            queues: Arc::new(AzureQueues::new(service(ServiceType::Queue, &self.queue))),
-            blobs: Arc::new(AzureBlobs::new(service(ServiceType::Blob, &self.blob))),
-        })
+            pipeline: new_pipeline_from_options(options(exchange), self.credentials.clone()),
+            options: options(exchange),
+        }
     }
 }
 

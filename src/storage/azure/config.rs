@@ -37,15 +37,11 @@ impl Storage {
     /// `Invalid` if the string lacks a key that is needed, names one twice, or holds a value of the wrong form. The message
     /// names the key and the remedy, and never a value.
     pub fn connect(connection_string: &str) -> Result<Self> {
-        Self::connect_within(connection_string, TimeLimits::default())
-    }
-
-    pub(super) fn connect_within(connection_string: &str, limits: TimeLimits) -> Result<Self> {
-        account(connection_string)?.open(limits)
+        account(connection_string)?.open(TimeLimits::default())
     }
 }
 
-fn account(connection_string: &str) -> Result<Account> {
+pub(super) fn account(connection_string: &str) -> Result<Account> {
     let settings = Settings::parse(connection_string)?;
     if let Some(flag) = settings.get("UseDevelopmentStorage") {
         if !flag.eq_ignore_ascii_case("true") {

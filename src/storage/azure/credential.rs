@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use azure_core::Url;
 use azure_core::auth::{AccessToken, TokenCredential};
 use azure_core_identity::credentials::TokenCredential as NewCredential;
 use azure_identity::{

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use azure_core::headers::{ACCEPT, CONTENT_LENGTH, HeaderName, HeaderValue, Headers, MS_DATE};
+use azure_core::headers::{CONTENT_LENGTH, HeaderName, HeaderValue, Headers, MS_DATE};
 use azure_core::{Body, BytesStream, Context, Method, Policy, PolicyResult, Request, Response, StatusCode, Url};
 use azure_storage::clients::ServiceType;
 use bytes::{Bytes, BytesMut};
@@ -79,7 +79,7 @@ impl Exchange {
         let mut outgoing = self
             .client
             .request(method_of(*request.method())?, request.url().clone())
-            .headers(headers_to_send(request, table, &body)?)
+            .headers(headers_to_send(request, &body)?)
             .timeout(self.total(payload));
         if !body.is_empty() {
             outgoing = outgoing.body(body);
@@ -142,18 +142,14 @@ fn body_of(request: &Request, batch: bool) -> Result<Bytes, Failure> {
     Ok(batch::without_echo(text))
 }
 
-fn headers_to_send(request: &Request, table: bool, body: &Bytes) -> Result<reqwest::header::HeaderMap, Failure> {
+fn headers_to_send(request: &Request, body: &Bytes) -> Result<reqwest::header::HeaderMap, Failure> {
     let invalid = |name: &HeaderName| Failure::new(ErrorKind::Invalid, format!("header {} cannot be sent", name.as_str()));
     let mut headers = reqwest::header::HeaderMap::new();
     for (name, value) in request.headers().iter() {
-        let mut text = value.as_str();
+        let text = value.as_str();
         if *name == CONTENT_LENGTH && !body.is_empty() {
             // The body may have been rewritten: the client counts it.
             continue;
-        }
-        if table && *name == ACCEPT && text.contains("odata=fullmetadata") {
-            // A third less to read; the table signature covers no headers but the date.
-            text = "application/json;odata=minimalmetadata";
         }
         let key = reqwest::header::HeaderName::from_bytes(name.as_str().as_bytes()).map_err(|_| invalid(name))?;
         let mut value = reqwest::header::HeaderValue::from_str(text).map_err(|_| invalid(name))?;

@@ -9,8 +9,8 @@ mod credential;
 mod entity;
 mod exchange;
 mod failure;
-mod filter;
 mod queue;
+pub mod repairs;
 mod table;
 mod xml;
 
