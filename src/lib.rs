@@ -2,12 +2,16 @@
 #![allow(dead_code)]
 
 mod clock;
+mod ids;
 mod model;
 mod rng;
 mod storage;
 
 pub use clock::Clock;
-pub use model::Timestamp;
+pub use model::{
+    EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, ParentInstance, RuntimeStatus, Tags, Timestamp,
+    TraceContext,
+};
 pub use rng::Rng;
 #[cfg(feature = "entra")]
 pub use storage::EntraIdentity;

@@ -5,6 +5,7 @@
 pub(crate) mod azure;
 pub(crate) mod blob;
 pub(crate) mod error;
+pub(crate) mod memory;
 pub(crate) mod queue;
 pub(crate) mod table;
 

@@ -1,6 +1,7 @@
 //! The table port: entities, conditions, transactions and filtered queries of Azure Table storage.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use async_trait::async_trait;
 
@@ -197,6 +198,18 @@ impl TableOp {
             Self::Delete { partition_key, row_key, .. } => (partition_key, row_key),
         }
     }
+
+    /// The name of this write in errors, counters and logs.
+    pub(crate) fn operation(&self) -> &'static str {
+        match self {
+            Self::Insert(_) => "table.insert",
+            Self::Merge(..) => "table.merge",
+            Self::Replace(..) => "table.replace",
+            Self::UpsertMerge(_) => "table.upsert_merge",
+            Self::UpsertReplace(_) => "table.upsert_replace",
+            Self::Delete { .. } => "table.delete",
+        }
+    }
 }
 
 impl Filter {
@@ -206,5 +219,91 @@ impl Filter {
 
     pub(crate) fn compare(name: &str, cmp: Cmp, value: Value) -> Self {
         Self::Compare(name.to_owned(), cmp, value)
+    }
+}
+
+/// The text of `$filter`. An empty `And` holds for every row and an empty `Or` for none, as in logic.
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Compare(name, cmp, value) => write!(f, "{name} {cmp} {}", Literal(value)),
+            Self::And(filters) => match filters.as_slice() {
+                [] => f.write_str("PartitionKey ge ''"),
+                [only] => fmt::Display::fmt(only, f),
+                several => joined(f, several, " and ", |_| true),
+            },
+            Self::Or(filters) => match filters.as_slice() {
+                [] => f.write_str("PartitionKey lt ''"),
+                [only] => fmt::Display::fmt(only, f),
+                several => joined(f, several, " or ", |inner| !matches!(inner, Self::Compare(..))),
+            },
+        }
+    }
+}
+
+fn joined(f: &mut fmt::Formatter<'_>, filters: &[Filter], word: &str, grouped: fn(&Filter) -> bool) -> fmt::Result {
+    for (i, filter) in filters.iter().enumerate() {
+        if i > 0 {
+            f.write_str(word)?;
+        }
+        if grouped(filter) {
+            write!(f, "({filter})")?;
+        } else {
+            write!(f, "{filter}")?;
+        }
+    }
+    Ok(())
+}
+
+impl fmt::Display for Cmp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Eq => "eq",
+            Self::Ne => "ne",
+            Self::Lt => "lt",
+            Self::Le => "le",
+            Self::Gt => "gt",
+            Self::Ge => "ge",
+        })
+    }
+}
+
+/// A value as OData writes it in a filter.
+struct Literal<'a>(&'a Value);
+
+impl fmt::Display for Literal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Value::Null => f.write_str("null"),
+            Value::String(text) => write!(f, "'{}'", text.replace('\'', "''")),
+            Value::Bool(flag) => write!(f, "{flag}"),
+            Value::I32(number) => write!(f, "{number}"),
+            Value::I64(number) => write!(f, "{number}L"),
+            Value::F64(number) => write!(f, "{number:?}"),
+            Value::DateTime(time) => write!(f, "datetime'{}'", time.to_table_text()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_have_the_text_that_dotnet_sends() {
+        let time = Timestamp::parse("2024-03-14T16:00:05.12Z").unwrap();
+        let since = Filter::compare("CreatedTime", Cmp::Ge, Value::DateTime(time));
+        let status = Filter::Or(vec![Filter::eq("RuntimeStatus", "Running"), Filter::eq("RuntimeStatus", "Pending")]);
+        let both = Filter::And(vec![since.clone(), status.clone()]);
+        assert_eq!(
+            both.to_string(),
+            "(CreatedTime ge datetime'2024-03-14T16:00:05.1200000Z') and (RuntimeStatus eq 'Running' or RuntimeStatus eq 'Pending')"
+        );
+        assert_eq!(Filter::And(vec![status]).to_string(), "RuntimeStatus eq 'Running' or RuntimeStatus eq 'Pending'");
+        assert_eq!(Filter::eq("PartitionKey", "it's").to_string(), "PartitionKey eq 'it''s'");
+        assert_eq!(Filter::Or(vec![both, Filter::eq("a", "")]).to_string().matches('(').count(), 3);
+        assert_eq!(Filter::compare("n", Cmp::Lt, Value::I64(-7)).to_string(), "n lt -7L");
+        assert_eq!(Filter::compare("n", Cmp::Ne, Value::F64(2.0)).to_string(), "n ne 2.0");
+        assert_eq!(Filter::compare("n", Cmp::Gt, Value::Bool(true)).to_string(), "n gt true");
     }
 }

@@ -1,0 +1,67 @@
+//! The error of clients and workers: told by what the caller can do about it.
+
+use crate::storage;
+
+/// What went wrong when a client or worker used a task hub.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    #[source]
+    source: Option<storage::Error>,
+}
+
+/// What a caller can do about an [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// There is no such instance, hub or row.
+    NotFound,
+    /// An instance with this id exists and its status does not allow a new start.
+    AlreadyExists,
+    /// An argument is outside what is allowed; the message names it and the remedy.
+    Invalid,
+    /// The hub and the settings do not fit together (partition count, lease manager, app lease).
+    Mismatch,
+    /// Stored data cannot be read; the message names the instance.
+    Corrupt,
+    /// The wait ended before what was waited for.
+    Timeout,
+    /// Storage refused or failed; the source tells more.
+    Storage,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), source: None }
+    }
+
+    /// What the caller can do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The storage call that failed, if one did.
+    #[must_use]
+    pub fn storage(&self) -> Option<&storage::Error> {
+        self.source.as_ref()
+    }
+
+    /// Whether the same call may succeed later without any change.
+    #[must_use]
+    pub fn is_retriable(&self) -> bool {
+        self.source.as_ref().is_some_and(storage::Error::is_retriable)
+    }
+}
+
+impl From<storage::Error> for Error {
+    fn from(source: storage::Error) -> Self {
+        let kind = if source.kind == storage::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Storage };
+        Self { kind, message: source.to_string(), source: Some(source) }
+    }
+}
+
+/// The result of a client or worker call.
+pub type Result<T> = std::result::Result<T, Error>;

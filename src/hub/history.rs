@@ -1,0 +1,245 @@
+//! The history table: load an execution under its sentinel's version, append to it, all or nothing per 99 rows.
+
+use std::ops::Range;
+
+use uuid::Uuid;
+
+use super::rows::{self, Sentinel};
+use super::{Hub, keys};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::StoredEvent;
+use crate::storage;
+use crate::storage::error::OrNone;
+use crate::storage::table::{Entity, Etag, Filter, Match, Query, TableOp};
+
+/// Event rows in one transaction; the sentinel is the hundredth operation (wire-format 5.5).
+pub(crate) const BATCH_ROWS_MAX: usize = 99;
+/// A transaction may hold 4 MiB; .NET flushes at an estimate of 3.
+const BATCH_BYTES_MAX: usize = 3 * 1024 * 1024;
+
+/// One execution as storage has it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct History {
+    pub(crate) execution_id: Option<String>,
+    /// The events of complete checkpoints, in order.
+    pub(crate) events: Vec<StoredEvent>,
+    /// Version of the sentinel: the fence of every commit. `None` if the instance never committed.
+    pub(crate) etag: Option<Etag>,
+    /// Rows that are stored under this execution id; more than `events` after an interrupted checkpoint.
+    pub(crate) stored_rows: u64,
+    /// Blobs that the rows refer to: garbage once the execution is replaced.
+    pub(crate) blobs: Vec<String>,
+    pub(crate) sentinel: Sentinel,
+}
+
+impl History {
+    /// Whether the last checkpoint was interrupted between two transactions.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.etag.is_some() && !self.sentinel.is_complete
+    }
+}
+
+/// What a checkpoint appends.
+#[derive(Debug)]
+pub(crate) struct Append<'a> {
+    pub(crate) instance_id: &'a str,
+    pub(crate) execution_id: &'a str,
+    /// The version that was loaded; `None` inserts the sentinel.
+    pub(crate) etag: Option<&'a Etag>,
+    /// The ordinal of the first new row.
+    pub(crate) first: u64,
+    pub(crate) events: &'a [StoredEvent],
+    /// Ordinals of an interrupted checkpoint that the new rows do not overwrite.
+    pub(crate) surplus: Range<u64>,
+    /// Kept on the sentinel, beside what .NET keeps there.
+    pub(crate) applied: Vec<Uuid>,
+    pub(crate) superseded: Vec<String>,
+}
+
+/// What became of an append.
+#[derive(Debug)]
+pub(crate) enum Appended {
+    /// It is stored. Where the large columns of each event went: column and blob name.
+    Done { etag: Etag, blobs: Vec<Vec<(String, String)>> },
+    /// Another worker has written since the load: nothing of the last transaction is stored.
+    Lost,
+}
+
+impl Hub {
+    /// Loads the current execution of an instance; empty if it never committed.
+    pub(crate) async fn load_history(&self, instance_id: &str) -> Result<History> {
+        let rows = self.query_history(instance_id).await?;
+        let mut history = History::default();
+        let Some(row) = rows.iter().rev().find(|r| r.entity.row_key == rows::SENTINEL) else { return Ok(history) };
+        history.sentinel = rows::sentinel_from_entity(&row.entity).map_err(|e| corrupt(instance_id, rows::SENTINEL, &e))?;
+        history.etag = Some(row.etag.clone());
+        history.execution_id = Some(history.sentinel.execution_id.clone());
+        for row in rows {
+            // Rows of an older, longer execution lie behind those of the current one and are never trimmed.
+            if row.entity.row_key == rows::SENTINEL
+                || row.entity.text("ExecutionId") != history.execution_id.as_deref()
+            {
+                break;
+            }
+            let mut entity = row.entity;
+            history.blobs.extend(self.inline_blobs(&mut entity).await?);
+            let event = rows::event_from_entity(&entity).map_err(|e| corrupt(instance_id, &entity.row_key, &e))?;
+            history.events.push(event);
+        }
+        history.stored_rows = history.events.len() as u64;
+        if history.is_torn() {
+            drop_torn_rows(&mut history.events);
+        }
+        Ok(history)
+    }
+
+    async fn query_history(&self, instance_id: &str) -> Result<Vec<storage::table::Row>> {
+        let mut query = Query { filter: Some(Filter::eq("PartitionKey", keys::escape(instance_id))), ..Query::default() };
+        let mut rows = Vec::new();
+        loop {
+            let page = self.storage.tables.query(&self.names.history, &query).await?;
+            rows.extend(page.rows);
+            if page.continuation.is_none() {
+                return Ok(rows);
+            }
+            query.continuation = page.continuation;
+        }
+    }
+
+    /// Appends events and moves the sentinel, in as many transactions as it takes.
+    pub(crate) async fn append_history(&self, append: Append<'_>) -> Result<Appended> {
+        let commit = self.rng.uuid();
+        let mut etag = append.etag.cloned();
+        let (batches, blobs) = self.batches(&append).await?;
+        let last = batches.len() - 1;
+        for (number, mut ops) in batches.into_iter().enumerate() {
+            let sentinel = Sentinel {
+                execution_id: append.execution_id.to_owned(),
+                is_complete: number == last,
+                completed_at: (number == last).then(|| self.clock.now()),
+                applied: append.applied.clone(),
+                superseded: append.superseded.clone(),
+                commit: Some(commit_id(commit, number)),
+            };
+            ops.push(sentinel_op(append.instance_id, &sentinel, etag.as_ref()));
+            match self.transact_fenced(append.instance_id, &ops, etag.as_ref(), &sentinel).await? {
+                Some(new) => etag = Some(new),
+                None => return Ok(Appended::Lost),
+            }
+        }
+        let etag = etag.expect("there is at least one batch, and each leaves a version");
+        Ok(Appended::Done { etag, blobs })
+    }
+
+    /// The transactions of an append, without their sentinels; large columns are moved to blobs here.
+    async fn batches(&self, append: &Append<'_>) -> Result<(Vec<Vec<TableOp>>, Vec<Vec<(String, String)>>)> {
+        let key = keys::escape(append.instance_id);
+        let (mut batches, mut bytes, mut blobs) = (vec![Vec::new()], 0, Vec::new());
+        let mut add = |op: TableOp, size: usize| {
+            let current: &mut Vec<TableOp> = batches.last_mut().expect("never empty");
+            if !current.is_empty() && (current.len() == BATCH_ROWS_MAX || bytes + size > BATCH_BYTES_MAX) {
+                batches.push(vec![op]);
+                bytes = size;
+            } else {
+                current.push(op);
+                bytes += size;
+            }
+        };
+        for (ordinal, stored) in (append.first..).zip(append.events) {
+            let mut entity = rows::event_to_entity(&key, ordinal, append.execution_id, stored);
+            blobs.push(self.offload_columns(&mut entity, stored.event.kind.type_name()).await?);
+            let size = estimate(&entity);
+            add(TableOp::UpsertReplace(entity), size);
+        }
+        for ordinal in append.surplus.clone() {
+            let row_key = rows::row_key(ordinal);
+            add(TableOp::Delete { partition_key: key.clone(), row_key, condition: Match::Any }, 512);
+        }
+        Ok((batches, blobs))
+    }
+
+    /// One transaction under the fence. `None` if the fence did not hold.
+    async fn transact_fenced(
+        &self,
+        instance_id: &str,
+        ops: &[TableOp],
+        expected: Option<&Etag>,
+        sentinel: &Sentinel,
+    ) -> Result<Option<Etag>> {
+        for _ in 0..TRIES_AFTER_LOST_REPLY {
+            let error = match self.storage.tables.transact(&self.names.history, ops).await {
+                Ok(mut etags) => return Ok(etags.pop().flatten()),
+                Err(error) => error,
+            };
+            use storage::ErrorKind::{AlreadyExists, NotFound, Precondition};
+            match error.kind {
+                // Our own write, applied by a try whose reply was lost, looks like a rival's: read who wrote.
+                AlreadyExists | Precondition | NotFound | storage::ErrorKind::Unknown => {
+                    match self.read_sentinel(instance_id).await? {
+                        Some((found, etag)) if found.commit == sentinel.commit => return Ok(Some(etag)),
+                        found if error.outcome_unknown() && found.as_ref().map(|f| &f.1) == expected => {}
+                        _ if error.outcome_unknown() || error.kind != NotFound => return Ok(None),
+                        None => return Ok(None),
+                        Some(_) => return Err(error.into()),
+                    }
+                }
+                _ => return Err(error.into()),
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Storage,
+            format!("history of instance \"{instance_id}\": no answer to {TRIES_AFTER_LOST_REPLY} tries of one transaction"),
+        ))
+    }
+
+    async fn read_sentinel(&self, instance_id: &str) -> Result<Option<(Sentinel, Etag)>> {
+        let key = keys::escape(instance_id);
+        let row = self.storage.tables.get(&self.names.history, &key, rows::SENTINEL, &[]).await.or_none()?;
+        let Some(row) = row else { return Ok(None) };
+        let sentinel = rows::sentinel_from_entity(&row.entity).map_err(|e| corrupt(instance_id, rows::SENTINEL, &e))?;
+        Ok(Some((sentinel, row.etag)))
+    }
+
+    /// Gives the sentinel a new version, so that whoever loaded the old one can no longer commit.
+    /// `false` if somebody else has written meanwhile.
+    pub(crate) async fn bump_fence(&self, instance_id: &str, etag: &Etag) -> Result<bool> {
+        let entity = Entity::new(keys::escape(instance_id), rows::SENTINEL);
+        match self.storage.tables.write(&self.names.history, &TableOp::Merge(entity, Match::Etag(etag.clone()))).await {
+            Ok(_) => Ok(true),
+            Err(e) if matches!(e.kind, storage::ErrorKind::Precondition | storage::ErrorKind::NotFound) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+/// How often a transaction is sent again when its reply is lost and the sentinel shows that it was not applied.
+const TRIES_AFTER_LOST_REPLY: usize = 5;
+
+/// A checkpoint ends with `OrchestratorCompleted`; what an interrupted one left behind the last of them is not history:
+/// its messages are decided again, under the same decision ids, when its inputs reappear.
+fn drop_torn_rows(events: &mut Vec<StoredEvent>) {
+    let complete = events.iter().rposition(|e| matches!(e.event.kind, crate::model::EventKind::OrchestratorCompleted));
+    events.truncate(complete.map_or(0, |last| last + 1));
+}
+
+fn sentinel_op(instance_id: &str, sentinel: &Sentinel, etag: Option<&Etag>) -> TableOp {
+    let entity = rows::sentinel_to_entity(&keys::escape(instance_id), sentinel);
+    match etag {
+        Some(etag) => TableOp::Merge(entity, Match::Etag(etag.clone())),
+        None => TableOp::Insert(entity),
+    }
+}
+
+/// Tells the transactions of one checkpoint apart when a lost reply has to be explained.
+fn commit_id(commit: Uuid, number: usize) -> String {
+    format!("{}-{number}", commit.simple())
+}
+
+fn estimate(entity: &Entity) -> usize {
+    let text: usize = rows::LARGE_COLUMNS.iter().filter_map(|c| entity.text(c)).map(|t| 2 * t.len()).sum();
+    1024 + text
+}
+
+fn corrupt(instance_id: &str, row: &str, error: &dyn std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("history of instance \"{instance_id}\", row {row}: {error}"))
+}

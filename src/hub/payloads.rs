@@ -1,0 +1,82 @@
+//! Large payloads: texts that do not fit a message or a column go to gzip blobs (wire-format 4).
+
+use bytes::Bytes;
+
+use super::{Hub, blob_names, gzip, rows};
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits;
+use crate::storage;
+use crate::storage::blob::PutCondition;
+use crate::storage::error::OrNone;
+use crate::storage::table::{Entity, Value};
+
+impl Hub {
+    /// Stores a text under a blob name.
+    pub(crate) async fn put_payload(&self, name: &str, text: &str) -> Result<()> {
+        let bytes = Bytes::from(gzip::compress(text));
+        let put = || self.storage.blobs.put(&self.names.large_messages, name, bytes.clone(), PutCondition::Always);
+        match put().await {
+            // The container is made when the first large payload needs it, as .NET does.
+            Err(e) if e.kind == storage::ErrorKind::NotFound => {
+                match self.storage.blobs.create_container(&self.names.large_messages).await {
+                    Err(e) if e.kind != storage::ErrorKind::AlreadyExists => return Err(e.into()),
+                    _ => put().await?,
+                }
+            }
+            result => result?,
+        };
+        Ok(())
+    }
+
+    /// Reads a text back.
+    pub(crate) async fn get_payload(&self, name: &str) -> Result<String> {
+        let blob = self
+            .storage
+            .blobs
+            .get(&self.names.large_messages, name, limits::BLOB_BYTES_MAX)
+            .await
+            .or_none()?
+            .ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("blob \"{name}\" of a large payload is missing")))?;
+        gzip::decompress(&blob.bytes, limits::PAYLOAD_BYTES_MAX)
+            .map_err(|e| Error::new(ErrorKind::Corrupt, format!("blob \"{name}\": {e}")))
+    }
+
+    /// Deletes a blob; one that is gone is fine.
+    pub(crate) async fn delete_payload(&self, name: &str) -> Result<()> {
+        self.storage.blobs.delete(&self.names.large_messages, name).await.or_none()?;
+        Ok(())
+    }
+
+    /// Moves large columns of a history row to blobs. Column and blob name of each.
+    pub(super) async fn offload_columns(&self, entity: &mut Entity, event_type: &str) -> Result<Vec<(String, String)>> {
+        let mut moved = Vec::new();
+        for column in rows::LARGE_COLUMNS {
+            let Some(text) = entity.text(column).filter(|t| is_large_column(t)) else { continue };
+            let random = u32::try_from(self.rng.below(1 << 31)).unwrap_or(0);
+            let name = blob_names::history_blob(&entity.partition_key, &entity.row_key, event_type, random, column);
+            self.put_payload(&name, text).await?;
+            entity.set(column, Value::string(""));
+            entity.set(&format!("{column}BlobName"), Value::string(name.clone()));
+            moved.push((column.to_owned(), name));
+        }
+        Ok(moved)
+    }
+
+    /// Puts the texts of blobs back into the columns of a history row. The names of the blobs.
+    pub(super) async fn inline_blobs(&self, entity: &mut Entity) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for column in rows::LARGE_COLUMNS {
+            let Some(name) = entity.text(&format!("{column}BlobName")).map(str::to_owned) else { continue };
+            let text = self.get_payload(&name).await?;
+            entity.set(column, Value::String(text));
+            names.push(name);
+        }
+        Ok(names)
+    }
+}
+
+/// Whether a column is over 60 KiB as the table service counts: two bytes per UTF-16 unit.
+pub(crate) fn is_large_column(text: &str) -> bool {
+    // A UTF-8 byte is at most one unit, so most texts need no counting.
+    text.len() > limits::COLUMN_UNITS_MAX && text.encode_utf16().count() > limits::COLUMN_UNITS_MAX
+}

@@ -1,0 +1,200 @@
+//! Messages in and out: control queues by partition, the work-item queue, large bodies in blobs, held messages.
+
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::codec::{self, Incoming};
+use super::{Hub, blob_names, partition};
+use crate::error::Result;
+use crate::model::{Message, Timestamp};
+use crate::storage;
+use crate::storage::error::OrNone;
+use crate::storage::queue::{QueueMessage, VISIBILITY_MAX};
+
+/// Which queue of the hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum QueueId {
+    /// Messages to the instances of one partition.
+    Control(u32),
+    /// Activity requests, read by every worker.
+    WorkItems,
+}
+
+/// A message that this worker holds a valid pop receipt for. It ends in exactly one of delete, hand-back or expiry.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) queue: QueueId,
+    pub(crate) id: String,
+    pub(crate) dequeue_count: u32,
+    pub(crate) inserted_on: Timestamp,
+    /// Size of the text in the queue, for budgets.
+    pub(crate) bytes: usize,
+    pub(crate) message: Message,
+    /// The blob that holds the body of a large message; deleted with the message.
+    blob: Option<String>,
+    /// One lock for renewing and ending, because every update changes the receipt. `None` once the message has ended.
+    receipt: Mutex<Option<Receipt>>,
+}
+
+#[derive(Debug)]
+struct Receipt {
+    text: String,
+    expires: Instant,
+}
+
+/// A message that could not be read: still held, to be parked by the caller.
+#[derive(Debug)]
+pub(crate) struct Unreadable {
+    pub(crate) queue: QueueId,
+    pub(crate) raw: QueueMessage,
+    pub(crate) reason: String,
+}
+
+/// What one receive brought.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    pub(crate) held: Vec<Held>,
+    pub(crate) unreadable: Vec<Unreadable>,
+}
+
+impl Hub {
+    /// The queue of an instance.
+    pub(crate) fn control_queue_of(&self, instance_id: &str) -> QueueId {
+        QueueId::Control(partition::partition_of(instance_id, self.partitions))
+    }
+
+    pub(crate) fn queue_name(&self, queue: QueueId) -> String {
+        match queue {
+            QueueId::Control(partition) => self.names.control_queue(partition),
+            QueueId::WorkItems => self.names.work_items.clone(),
+        }
+    }
+
+    /// Puts a message, visible after `delay` rounded up to whole seconds (at most seven days).
+    /// A message put twice by a retry is recognised by its `activity_id` and task id.
+    pub(crate) async fn send(&self, queue: QueueId, mut message: Message, delay: Duration) -> Result<QueueMessage> {
+        message.sequence_number = self.next_sequence_number();
+        let json = message.to_json();
+        let text = if codec::is_large(&json) {
+            let event_type = message.event.kind.type_name();
+            let name = blob_names::message_blob(&message.target.instance_id, message.activity_id, event_type);
+            self.put_payload(&name, &json).await?;
+            codec::encode(&codec::wrapper_json(&name), self.encoding)
+        } else {
+            codec::encode(&json, self.encoding)
+        };
+        Ok(self.storage.queues.put(&self.queue_name(queue), &text, delay.min(VISIBILITY_MAX)).await?)
+    }
+
+    /// Receives up to `max` messages and holds them for `visibility`; oldest first, a sender's messages in its order.
+    pub(crate) async fn receive(&self, queue: QueueId, max: usize, visibility: Duration) -> Result<Received> {
+        let name = self.queue_name(queue);
+        let expires = Instant::now() + visibility;
+        let raw = self.storage.queues.receive(&name, max, visibility).await?;
+        let mut received = Received::default();
+        for raw in raw {
+            match self.read_message(&raw.text).await {
+                Ok((message, blob)) => received.held.push(Held {
+                    queue,
+                    dequeue_count: raw.dequeue_count,
+                    inserted_on: raw.inserted_on,
+                    bytes: raw.text.len(),
+                    message,
+                    blob,
+                    receipt: Mutex::new(Some(Receipt { text: raw.pop_receipt, expires })),
+                    id: raw.id,
+                }),
+                Err(reason) => received.unreadable.push(Unreadable { queue, raw, reason: reason.to_string() }),
+            }
+        }
+        received.held.sort_by_key(|h| (h.inserted_on, h.message.sequence_number));
+        Ok(received)
+    }
+
+    async fn read_message(&self, text: &str) -> std::result::Result<(Message, Option<String>), Box<dyn std::error::Error + Send + Sync>> {
+        match codec::decode(text)? {
+            Incoming::Message(message) => Ok((*message, None)),
+            Incoming::InBlob(name) => {
+                let json = self.get_payload(&name).await?;
+                Ok((Message::from_json(&json)?, Some(name)))
+            }
+        }
+    }
+
+    /// Deletes a held message, and the blob that carried its body.
+    pub(crate) async fn delete_message(&self, held: &Held) -> Result<()> {
+        let mut receipt = held.receipt.lock().await;
+        let Some(current) = receipt.take() else { return Ok(()) };
+        let result = self.storage.queues.delete(&self.queue_name(held.queue), &held.id, &current.text).await;
+        lost_is_fine(result)?;
+        if let Some(blob) = held.blob.as_deref().filter(|_| held.blob_is_garbage()) {
+            self.delete_payload(blob).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives a held message back, visible after `delay`.
+    pub(crate) async fn give_back(&self, held: &Held, delay: Duration) -> Result<()> {
+        let mut receipt = held.receipt.lock().await;
+        let Some(current) = receipt.take() else { return Ok(()) };
+        let delay = delay.min(VISIBILITY_MAX);
+        let queue = self.queue_name(held.queue);
+        lost_is_fine(self.storage.queues.update(&queue, &held.id, &current.text, delay, None).await.map(drop))
+    }
+
+    /// Holds a message for `visibility` from now. `false` if it is no longer ours.
+    pub(crate) async fn renew(&self, held: &Held, visibility: Duration) -> Result<bool> {
+        let mut receipt = held.receipt.lock().await;
+        let Some(current) = receipt.as_mut() else { return Ok(false) };
+        let expires = Instant::now() + visibility;
+        let queue = self.queue_name(held.queue);
+        match self.storage.queues.update(&queue, &held.id, &current.text, visibility, None).await {
+            Ok(text) => {
+                *current = Receipt { text, expires };
+                Ok(true)
+            }
+            Err(e) if is_lost(&e) => {
+                *receipt = None;
+                Ok(false)
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Deletes or postpones a message that could not be read.
+    pub(crate) async fn delete_unreadable(&self, unreadable: &Unreadable) -> Result<()> {
+        let raw = &unreadable.raw;
+        lost_is_fine(self.storage.queues.delete(&self.queue_name(unreadable.queue), &raw.id, &raw.pop_receipt).await)
+    }
+
+    pub(crate) async fn postpone_unreadable(&self, unreadable: &Unreadable, delay: Duration) -> Result<()> {
+        let (raw, queue) = (&unreadable.raw, self.queue_name(unreadable.queue));
+        lost_is_fine(self.storage.queues.update(&queue, &raw.id, &raw.pop_receipt, delay, None).await.map(drop))
+    }
+}
+
+impl Held {
+    /// When the message surfaces for others, `None` if it has ended.
+    pub(crate) async fn expires(&self) -> Option<Instant> {
+        self.receipt.lock().await.as_ref().map(|r| r.expires)
+    }
+
+    /// The blob of a start message stays: the instance row refers to it until the first checkpoint, and for ever if that is .NET's.
+    fn blob_is_garbage(&self) -> bool {
+        !matches!(self.message.event.kind, crate::model::EventKind::ExecutionStarted(_))
+    }
+}
+
+fn is_lost(error: &storage::Error) -> bool {
+    matches!(error.kind, storage::ErrorKind::PopReceipt | storage::ErrorKind::NotFound)
+}
+
+/// A message that somebody else received meanwhile is theirs now; nothing is to be done.
+fn lost_is_fine(result: storage::error::Result<()>) -> Result<()> {
+    match result {
+        Err(e) if is_lost(&e) => Ok(()),
+        other => Ok(other.or_none().map(drop)?),
+    }
+}

@@ -1,0 +1,21 @@
+//! Sizes that the formats and the service fix, and those that we put on what comes from outside.
+
+/// A message of more bytes of JSON goes to a blob (wire-format 4).
+pub(crate) const MESSAGE_BYTES_MAX: usize = 45 * 1024;
+/// A column of more UTF-16 units goes to a blob (wire-format 4).
+pub(crate) const COLUMN_UNITS_MAX: usize = 30 * 1024;
+/// The largest compressed payload that is read.
+pub(crate) const BLOB_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// The largest payload that a blob may expand to.
+pub(crate) const PAYLOAD_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// A hub has one to sixteen partitions.
+pub(crate) const PARTITIONS_MAX: u32 = 16;
+/// Longest instance id in UTF-16 units after escaping: the key limit of the table service.
+pub(crate) const KEY_UNITS_MAX: usize = 512;
+/// Generations that one turn may run through before it must commit.
+pub(crate) const GENERATIONS_PER_TURN_MAX: usize = 20;
+/// Events that continue-as-new carries over as rows; they must fit the first transaction with the start. Others travel as messages.
+pub(crate) const CARRIED_ROWS_MAX: usize = 90;
+/// Identities of applied messages, and of superseded executions, that the sentinel remembers across continue-as-new.
+pub(crate) const REMEMBERED_MESSAGES_MAX: usize = 200;
+pub(crate) const REMEMBERED_EXECUTIONS_MAX: usize = 20;

@@ -1,0 +1,247 @@
+//! History events: what one row of a history, or one message to an instance, says.
+
+use std::collections::BTreeMap;
+
+use super::{FailureDetails, RuntimeStatus, Timestamp};
+
+/// String tags of an instance or activity.
+pub type Tags = BTreeMap<String, String>;
+
+/// An event: the base members of .NET's `HistoryEvent` and one of its kinds (wire-format 3.4).
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistoryEvent {
+    /// The decision id for decisions (0, 1, 2, ...), -1 for everything that arrives or marks a turn.
+    pub event_id: i32,
+    /// Informational, as .NET writes it (wire-format 5.3).
+    pub is_played: bool,
+    /// When the event was made; of a received event, when its message was made.
+    pub timestamp: Timestamp,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened. Names and members are those of .NET's event classes.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "members are those of wire-format 3.4, by the same names")]
+pub enum EventKind {
+    ExecutionStarted(Box<ExecutionStarted>),
+    ExecutionCompleted {
+        status: RuntimeStatus,
+        result: Option<String>,
+        failure: Option<FailureDetails>,
+    },
+    ExecutionTerminated {
+        reason: Option<String>,
+    },
+    ExecutionSuspended {
+        reason: Option<String>,
+    },
+    ExecutionResumed {
+        reason: Option<String>,
+    },
+    TaskScheduled {
+        name: String,
+        version: Option<String>,
+        input: Option<String>,
+        trace: Option<TraceContext>,
+        tags: Option<Tags>,
+    },
+    TaskCompleted {
+        task_id: i32,
+        result: Option<String>,
+    },
+    TaskFailed {
+        task_id: i32,
+        reason: Option<String>,
+        details: Option<String>,
+        failure: Option<FailureDetails>,
+    },
+    SubOrchestrationCreated {
+        name: String,
+        version: Option<String>,
+        instance_id: String,
+        input: Option<String>,
+        client_span_id: Option<String>,
+        tags: Option<Tags>,
+    },
+    SubOrchestrationCompleted {
+        task_id: i32,
+        result: Option<String>,
+    },
+    SubOrchestrationFailed {
+        task_id: i32,
+        reason: Option<String>,
+        details: Option<String>,
+        failure: Option<FailureDetails>,
+    },
+    TimerCreated {
+        fire_at: Timestamp,
+    },
+    TimerFired {
+        timer_id: i32,
+        fire_at: Timestamp,
+    },
+    OrchestratorStarted,
+    OrchestratorCompleted,
+    EventSent {
+        instance_id: String,
+        name: String,
+        input: Option<String>,
+    },
+    EventRaised {
+        name: String,
+        input: Option<String>,
+        trace: Option<TraceContext>,
+    },
+    ContinueAsNew {
+        status: RuntimeStatus,
+        result: Option<String>,
+        failure: Option<FailureDetails>,
+    },
+    Generic {
+        data: Option<String>,
+    },
+    ExecutionRewound {
+        reason: Option<String>,
+        parent_execution_id: Option<String>,
+        instance_id: Option<String>,
+        trace: Option<TraceContext>,
+    },
+    /// A legacy snapshot; the state is kept as the JSON text it came with.
+    HistoryState {
+        state: Option<String>,
+    },
+}
+
+/// The first event of an execution.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs, reason = "members are those of wire-format 3.4, by the same names")]
+pub struct ExecutionStarted {
+    pub instance: InstanceRef,
+    pub parent: Option<ParentInstance>,
+    pub name: String,
+    pub version: Option<String>,
+    pub input: Option<String>,
+    pub tags: Option<Tags>,
+    pub correlation: Option<String>,
+    pub trace: Option<TraceContext>,
+    pub scheduled_start: Option<Timestamp>,
+    pub generation: Option<i32>,
+    pub generate_new_trace: bool,
+}
+
+/// An instance, and which of its executions; `None` means the current one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct InstanceRef {
+    /// The id that users see.
+    pub instance_id: String,
+    /// One run between two continue-as-news: opaque text.
+    pub execution_id: Option<String>,
+}
+
+impl InstanceRef {
+    /// A reference to one execution.
+    pub fn new(instance_id: impl Into<String>, execution_id: impl Into<String>) -> Self {
+        Self { instance_id: instance_id.into(), execution_id: Some(execution_id.into()) }
+    }
+
+    /// A reference to whatever execution is current.
+    pub fn current(instance_id: impl Into<String>) -> Self {
+        Self { instance_id: instance_id.into(), execution_id: None }
+    }
+}
+
+/// Who waits for a sub-orchestration.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs, reason = "members are those of wire-format 3.4, by the same names")]
+pub struct ParentInstance {
+    pub name: Option<String>,
+    pub instance: InstanceRef,
+    pub task_id: i32,
+    pub version: Option<String>,
+}
+
+/// A distributed-tracing context (wire-format 3.4).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "members are those of wire-format 3.4, by the same names")]
+pub struct TraceContext {
+    pub trace_parent: Option<String>,
+    pub trace_state: Option<String>,
+    pub id: Option<String>,
+    pub span_id: Option<String>,
+    /// A .NET `DateTimeOffset`, kept as text.
+    pub activity_start_time: Option<String>,
+}
+
+impl HistoryEvent {
+    /// An event that arrives or marks a turn: its id is -1.
+    #[must_use]
+    pub fn arriving(timestamp: Timestamp, kind: EventKind) -> Self {
+        Self { event_id: -1, is_played: false, timestamp, kind }
+    }
+
+    /// A decision of an orchestrator.
+    #[must_use]
+    pub fn decision(event_id: i32, timestamp: Timestamp, kind: EventKind) -> Self {
+        Self { event_id, is_played: false, timestamp, kind }
+    }
+}
+
+impl EventKind {
+    /// The name in the `EventType` column, and of the .NET class without the suffix `Event`.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::ExecutionStarted(_) => "ExecutionStarted",
+            Self::ExecutionCompleted { .. } => "ExecutionCompleted",
+            Self::ExecutionTerminated { .. } => "ExecutionTerminated",
+            Self::ExecutionSuspended { .. } => "ExecutionSuspended",
+            Self::ExecutionResumed { .. } => "ExecutionResumed",
+            Self::TaskScheduled { .. } => "TaskScheduled",
+            Self::TaskCompleted { .. } => "TaskCompleted",
+            Self::TaskFailed { .. } => "TaskFailed",
+            Self::SubOrchestrationCreated { .. } => "SubOrchestrationInstanceCreated",
+            Self::SubOrchestrationCompleted { .. } => "SubOrchestrationInstanceCompleted",
+            Self::SubOrchestrationFailed { .. } => "SubOrchestrationInstanceFailed",
+            Self::TimerCreated { .. } => "TimerCreated",
+            Self::TimerFired { .. } => "TimerFired",
+            Self::OrchestratorStarted => "OrchestratorStarted",
+            Self::OrchestratorCompleted => "OrchestratorCompleted",
+            Self::EventSent { .. } => "EventSent",
+            Self::EventRaised { .. } => "EventRaised",
+            Self::ContinueAsNew { .. } => "ContinueAsNew",
+            Self::Generic { .. } => "GenericEvent",
+            Self::ExecutionRewound { .. } => "ExecutionRewound",
+            Self::HistoryState { .. } => "HistoryState",
+        }
+    }
+
+    /// The task or timer that this event completes.
+    #[must_use]
+    pub fn completes(&self) -> Option<i32> {
+        match self {
+            Self::TaskCompleted { task_id, .. }
+            | Self::TaskFailed { task_id, .. }
+            | Self::SubOrchestrationCompleted { task_id, .. }
+            | Self::SubOrchestrationFailed { task_id, .. } => Some(*task_id),
+            Self::TimerFired { timer_id, .. } => Some(*timer_id),
+            _ => None,
+        }
+    }
+}
+
+/// An event and what is kept beside it in columns that .NET ignores.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct StoredEvent {
+    pub(crate) event: HistoryEvent,
+    /// Of an event that came from outside: the identity of its message, so that a redelivery is not applied twice.
+    pub(crate) message_id: Option<uuid::Uuid>,
+    /// Of a decision, and of the start of a child: the decision's identity.
+    pub(crate) decision_id: Option<String>,
+}
+
+impl From<HistoryEvent> for StoredEvent {
+    fn from(event: HistoryEvent) -> Self {
+        Self { event, message_id: None, decision_id: None }
+    }
+}

@@ -1,0 +1,178 @@
+//! What a history amounts to: fold its events and ask whether one more may be appended.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use super::{EventKind, ExecutionStarted, HistoryEvent, RuntimeStatus, StoredEvent, Timestamp};
+
+/// The state of one execution, folded from its events.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    pub(crate) started: Option<Started>,
+    pub(crate) completed: Option<Completed>,
+    pub(crate) suspended: bool,
+    /// Turns so far: the number of `OrchestratorStarted` events.
+    pub(crate) episodes: i32,
+    /// The latest time of a turn; later turns never go below it.
+    pub(crate) last_turn: Option<Timestamp>,
+    open: BTreeMap<i32, OpenTask>,
+    known: BTreeSet<i32>,
+    applied: BTreeSet<Uuid>,
+}
+
+/// How the execution began.
+#[derive(Clone, Debug)]
+pub(crate) struct Started {
+    pub(crate) event: ExecutionStarted,
+    pub(crate) timestamp: Timestamp,
+    /// The decision of the parent that started it, if the parent was ours.
+    pub(crate) decision_id: Option<String>,
+}
+
+/// How the execution ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Completed {
+    pub(crate) status: RuntimeStatus,
+    pub(crate) timestamp: Timestamp,
+}
+
+/// A decision whose completion has not come.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenTask {
+    pub(crate) kind: TaskKind,
+    /// Present on rows that we wrote; those of .NET have none.
+    pub(crate) decision_id: Option<String>,
+}
+
+/// What kind of completion a decision waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TaskKind {
+    Activity,
+    SubOrchestration { instance_id: String },
+    Timer { fire_at: Timestamp },
+}
+
+impl State {
+    pub(crate) fn fold<'a>(events: impl IntoIterator<Item = &'a StoredEvent>) -> Self {
+        let mut state = Self::default();
+        for stored in events {
+            state.apply(stored);
+        }
+        state
+    }
+
+    /// Adds one event. Any order is accepted: what .NET has written must be readable, doubles included.
+    pub(crate) fn apply(&mut self, stored: &StoredEvent) {
+        self.applied.extend(stored.message_id);
+        let event = &stored.event;
+        if event.event_id >= 0 {
+            self.known.insert(event.event_id);
+        }
+        if let Some(task_id) = event.kind.completes() {
+            self.open.remove(&task_id);
+        }
+        match &event.kind {
+            EventKind::OrchestratorStarted => {
+                self.episodes += 1;
+                self.last_turn = self.last_turn.max(Some(event.timestamp));
+            }
+            EventKind::ExecutionStarted(started) => {
+                self.started = Some(Started {
+                    event: (**started).clone(),
+                    timestamp: event.timestamp,
+                    decision_id: stored.decision_id.clone(),
+                });
+            }
+            EventKind::ExecutionCompleted { status, .. } => {
+                self.completed = Some(Completed { status: *status, timestamp: event.timestamp });
+            }
+            EventKind::ExecutionSuspended { .. } => self.suspended = true,
+            EventKind::ExecutionResumed { .. } => self.suspended = false,
+            _ => self.open_task(event, stored.decision_id.clone()),
+        }
+    }
+
+    fn open_task(&mut self, event: &HistoryEvent, decision_id: Option<String>) {
+        let kind = match &event.kind {
+            EventKind::TaskScheduled { .. } => TaskKind::Activity,
+            EventKind::SubOrchestrationCreated { instance_id, .. } => {
+                TaskKind::SubOrchestration { instance_id: instance_id.clone() }
+            }
+            EventKind::TimerCreated { fire_at } => TaskKind::Timer { fire_at: *fire_at },
+            _ => return,
+        };
+        self.open.insert(event.event_id, OpenTask { kind, decision_id });
+    }
+
+    /// The status that the instance row should show, `None` before the start.
+    pub(crate) fn status(&self) -> Option<RuntimeStatus> {
+        self.started.as_ref()?;
+        Some(match &self.completed {
+            Some(completed) => completed.status,
+            None if self.suspended => RuntimeStatus::Suspended,
+            None => RuntimeStatus::Running,
+        })
+    }
+
+    /// The task that waits for a completion with this id.
+    pub(crate) fn open_task_of(&self, task_id: i32) -> Option<&OpenTask> {
+        self.open.get(&task_id)
+    }
+
+    /// Whether a decision with this id was ever made, answered or not.
+    pub(crate) fn has_decision(&self, task_id: i32) -> bool {
+        self.known.contains(&task_id)
+    }
+
+    /// Whether the message of an external event has been applied to this execution.
+    pub(crate) fn has_applied(&self, message_id: &Uuid) -> bool {
+        self.applied.contains(message_id)
+    }
+
+    /// The identities of all applied external messages, in no particular order.
+    pub(crate) fn applied(&self) -> impl Iterator<Item = &Uuid> {
+        self.applied.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(event_id: i32, kind: EventKind) -> StoredEvent {
+        HistoryEvent { event_id, is_played: false, timestamp: Timestamp::MIN, kind }.into()
+    }
+
+    #[test]
+    fn a_task_is_open_from_its_decision_to_its_completion_and_stays_known() {
+        let scheduled = EventKind::TaskScheduled { name: "a".into(), version: None, input: None, trace: None, tags: None };
+        let mut state = State::fold(&[stored(0, scheduled)]);
+        assert!(state.open_task_of(0).is_some() && state.has_decision(0));
+        assert!(!state.has_decision(1));
+        state.apply(&stored(-1, EventKind::TaskCompleted { task_id: 0, result: None }));
+        assert!(state.open_task_of(0).is_none() && state.has_decision(0));
+    }
+
+    #[test]
+    fn a_double_completion_as_dotnet_writes_it_is_accepted() {
+        let timer = EventKind::TimerCreated { fire_at: Timestamp::MIN };
+        let fired = EventKind::TimerFired { timer_id: 0, fire_at: Timestamp::MIN };
+        let state = State::fold(&[stored(0, timer), stored(-1, fired.clone()), stored(-1, fired)]);
+        assert!(state.open_task_of(0).is_none());
+    }
+
+    #[test]
+    fn the_status_follows_suspension_and_completion() {
+        let start = stored(-1, EventKind::ExecutionStarted(Box::default()));
+        let mut state = State::fold(&[]);
+        assert_eq!(state.status(), None);
+        state.apply(&start);
+        assert_eq!(state.status(), Some(RuntimeStatus::Running));
+        state.apply(&stored(-1, EventKind::ExecutionSuspended { reason: None }));
+        assert_eq!(state.status(), Some(RuntimeStatus::Suspended));
+        let status = RuntimeStatus::Terminated;
+        state.apply(&stored(0, EventKind::ExecutionCompleted { status, result: None, failure: None }));
+        assert_eq!(state.status(), Some(RuntimeStatus::Terminated));
+    }
+}

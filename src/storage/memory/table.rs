@@ -1,0 +1,291 @@
+//! Tables in memory.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+use super::{Refusal, fair, filter, lock, names, rules};
+use crate::clock::Clock;
+use crate::model::Timestamp;
+use crate::storage::error::{Error, ErrorKind, Result};
+use crate::storage::table::{Continuation, Entity, Etag, Match, PAGE_ROWS_MAX, Page, Query, Row, TableOp, TableStore, Value};
+
+const NO_TABLE: Refusal = Refusal(ErrorKind::NotFound, 404, "TableNotFound");
+const NO_ROW: Refusal = Refusal(ErrorKind::NotFound, 404, "ResourceNotFound");
+const ROW_EXISTS: Refusal = Refusal(ErrorKind::AlreadyExists, 409, "EntityAlreadyExists");
+const CHANGED: Refusal = Refusal(ErrorKind::Precondition, 412, "UpdateConditionNotSatisfied");
+const INVALID: Refusal = Refusal(ErrorKind::Invalid, 400, "InvalidInput");
+
+pub(super) struct MemoryTables {
+    clock: Clock,
+    state: Mutex<State>,
+    /// Most rows that one page looks at; fewer than asked for makes partial and empty pages.
+    scan: AtomicUsize,
+}
+
+#[derive(Default)]
+struct State {
+    /// By lower-case name: the service does not tell names apart by case.
+    tables: BTreeMap<String, Table>,
+    last_write: i64,
+}
+
+#[derive(Default)]
+struct Table {
+    name: String,
+    rows: BTreeMap<(Key, Key), Row>,
+}
+
+/// A key in the order of the service.
+#[derive(Clone, PartialEq, Eq)]
+struct Key(String);
+
+impl MemoryTables {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, state: Mutex::default(), scan: AtomicUsize::new(usize::MAX) }
+    }
+
+    pub(super) fn scan_at_most(&self, rows: usize) {
+        self.scan.store(rows.max(1), Relaxed);
+    }
+
+    /// Writes a row whatever was there, creating the table if need be.
+    pub(super) fn insert_raw(&self, table: &str, mut entity: Entity) {
+        entity.properties.retain(|_, value| *value != Value::Null);
+        let mut state = lock(&self.state);
+        state.tables.entry(table.to_ascii_lowercase()).or_insert_with(|| Table::named(table));
+        let version = state.next_version(&self.clock);
+        let rows = &mut state.tables.entry(table.to_ascii_lowercase()).or_default().rows;
+        rows.insert(key(&entity.partition_key, &entity.row_key), version.row(entity));
+    }
+
+    pub(super) fn create_raw(&self, table: &str) {
+        lock(&self.state).tables.entry(table.to_ascii_lowercase()).or_insert_with(|| Table::named(table));
+    }
+
+    /// Every row of every table, by the name the table was created with.
+    pub(super) fn all(&self) -> BTreeMap<String, Vec<Row>> {
+        let state = lock(&self.state);
+        state.tables.values().map(|t| (t.name.clone(), t.rows.values().cloned().collect())).collect()
+    }
+}
+
+#[async_trait]
+impl TableStore for MemoryTables {
+    async fn create_table(&self, table: &str) -> Result<()> {
+        fair().await;
+        names::check_table(table).map_err(|refusal| refusal.of("table.create", table))?;
+        let mut state = lock(&self.state);
+        if state.tables.contains_key(&table.to_ascii_lowercase()) {
+            return Err(Refusal(ErrorKind::AlreadyExists, 409, "TableAlreadyExists").of("table.create", table));
+        }
+        state.tables.insert(table.to_ascii_lowercase(), Table::named(table));
+        Ok(())
+    }
+
+    async fn delete_table(&self, table: &str) -> Result<()> {
+        fair().await;
+        let removed = lock(&self.state).tables.remove(&table.to_ascii_lowercase());
+        removed.map(|_| ()).ok_or_else(|| NO_ROW.of("table.drop", table))
+    }
+
+    async fn get(&self, table: &str, partition_key: &str, row_key: &str, select: &[&str]) -> Result<Row> {
+        fair().await;
+        let fail = |refusal: Refusal| refusal.of("table.get", target(table, partition_key, row_key));
+        rules::check_keys(partition_key, row_key).map_err(fail)?;
+        let state = lock(&self.state);
+        let rows = state.rows(table).ok_or_else(|| fail(NO_TABLE))?;
+        let row = rows.get(&key(partition_key, row_key)).ok_or_else(|| fail(NO_ROW))?;
+        Ok(selected(row, |name| select.contains(&name), select.is_empty()))
+    }
+
+    async fn query(&self, table: &str, query: &Query) -> Result<Page> {
+        fair().await;
+        let fail = |refusal: Refusal| refusal.of("table.query", table);
+        let top = query.top.unwrap_or(PAGE_ROWS_MAX);
+        if top == 0 || top > PAGE_ROWS_MAX || query.filter.as_ref().is_some_and(filter::compares_null) {
+            return Err(fail(INVALID));
+        }
+        let begin = query.continuation.as_ref().map(decode).transpose().map_err(fail)?;
+        let state = lock(&self.state);
+        let rows = state.rows(table).ok_or_else(|| fail(NO_TABLE))?;
+        Ok(page(rows, query, begin, top, self.scan.load(Relaxed)))
+    }
+
+    async fn write(&self, table: &str, op: &TableOp) -> Result<Option<Etag>> {
+        fair().await;
+        let (partition_key, row_key) = op.keys();
+        let fail = |refusal: Refusal| refusal.of(op.operation(), target(table, partition_key, row_key));
+        let mut state = lock(&self.state);
+        let rows = state.rows(table).ok_or_else(|| fail(NO_TABLE))?;
+        let after = outcome(op, rows).map_err(fail)?;
+        Ok(state.apply(&self.clock, table, key(partition_key, row_key), after))
+    }
+
+    async fn transact(&self, table: &str, ops: &[TableOp]) -> Result<Vec<Option<Etag>>> {
+        fair().await;
+        let fail = |(refusal, index): rules::IndexedRefusal| {
+            let partition_key = ops.first().map_or("", |op| op.keys().0);
+            Error { index, ..refusal.of("table.transact", format!("{table}/{partition_key}")) }
+        };
+        rules::check_transaction(ops).map_err(fail)?;
+        let mut state = lock(&self.state);
+        let rows = state.rows(table).ok_or_else(|| fail((NO_TABLE, Some(0))))?;
+        // No row occurs twice, so every outcome follows from what was there before: decide all, then apply all.
+        let decided = ops.iter().enumerate().map(|(i, op)| outcome(op, rows).map_err(|refusal| fail((refusal, Some(i)))));
+        let decided = decided.collect::<Result<Vec<_>>>()?;
+        let apply = |(op, after): (&TableOp, _)| state.apply(&self.clock, table, key(op.keys().0, op.keys().1), after);
+        Ok(ops.iter().zip(decided).map(apply).collect())
+    }
+}
+
+/// The row after the write, `None` if it is gone; or why the write is refused.
+fn outcome(op: &TableOp, rows: &BTreeMap<(Key, Key), Row>) -> std::result::Result<Option<Entity>, Refusal> {
+    let (partition_key, row_key) = op.keys();
+    rules::check_keys(partition_key, row_key)?;
+    let found = rows.get(&key(partition_key, row_key));
+    let (sent, merged) = match op {
+        TableOp::Delete { condition, .. } => return expect(found, condition).map(|_| None),
+        TableOp::Insert(entity) => (entity, None),
+        TableOp::Merge(entity, _) | TableOp::UpsertMerge(entity) => (entity, found),
+        TableOp::Replace(entity, _) | TableOp::UpsertReplace(entity) => (entity, None),
+    };
+    rules::check_sent(sent)?;
+    match op {
+        TableOp::Insert(_) if found.is_some() => return Err(ROW_EXISTS),
+        TableOp::Merge(_, condition) | TableOp::Replace(_, condition) => {
+            expect(found, condition)?;
+        }
+        TableOp::Insert(_) | TableOp::UpsertMerge(_) | TableOp::UpsertReplace(_) | TableOp::Delete { .. } => {}
+    }
+    let mut after = merged.map_or_else(|| Entity::new(partition_key, row_key), |row| row.entity.clone());
+    let given = sent.properties.iter().filter(|(_, value)| **value != Value::Null);
+    after.properties.extend(given.map(|(name, value)| (name.clone(), value.clone())));
+    rules::check_stored(&after)?;
+    Ok(Some(after))
+}
+
+fn expect<'a>(found: Option<&'a Row>, condition: &Match) -> std::result::Result<&'a Row, Refusal> {
+    let row = found.ok_or(NO_ROW)?;
+    match condition {
+        Match::Etag(etag) if *etag != row.etag => Err(CHANGED),
+        Match::Any | Match::Etag(_) => Ok(row),
+    }
+}
+
+fn page(rows: &BTreeMap<(Key, Key), Row>, query: &Query, begin: Option<(Key, Key)>, top: usize, scan: usize) -> Page {
+    let (low, high) = query.filter.as_ref().map_or((None, None), filter::partition_bounds);
+    let low = low.map_or_else(|| key("", ""), |low| key(low, ""));
+    let begin = begin.map_or_else(|| low.clone(), |begin| begin.max(low.clone()));
+    let mut page = Page::default();
+    for (looked_at, (id, row)) in rows.range(begin..).enumerate() {
+        if high.is_some_and(|high| filter::ordinal(&id.0.0, high).is_gt()) {
+            break;
+        }
+        if page.rows.len() == top || looked_at == scan {
+            page.continuation = Some(encode(id));
+            break;
+        }
+        if query.filter.as_ref().is_none_or(|f| filter::matches(f, row)) {
+            page.rows.push(selected(row, |name| query.select.iter().any(|s| s == name), query.select.is_empty()));
+        }
+    }
+    page
+}
+
+fn selected(row: &Row, wanted: impl Fn(&str) -> bool, all: bool) -> Row {
+    let mut row = row.clone();
+    if !all {
+        row.entity.properties.retain(|name, _| wanted(name));
+    }
+    row
+}
+
+/// The form of the real service, `1!8!YWJj`; the part of an empty row key is missing, as callers must expect.
+fn encode((partition_key, row_key): &(Key, Key)) -> Continuation {
+    let part = |key: &Key| {
+        let text = BASE64_STANDARD.encode(&key.0);
+        format!("1!{}!{text}", text.len())
+    };
+    Continuation {
+        next_partition_key: Some(part(partition_key)),
+        next_row_key: Some(part(row_key)).filter(|_| !row_key.0.is_empty()),
+    }
+}
+
+fn decode(continuation: &Continuation) -> std::result::Result<(Key, Key), Refusal> {
+    let part = |token: &Option<String>| {
+        let Some(token) = token.as_deref().filter(|token| !token.is_empty()) else { return Some(String::new()) };
+        let text = token.strip_prefix("1!")?.split_once('!')?.1;
+        String::from_utf8(BASE64_STANDARD.decode(text).ok()?).ok()
+    };
+    match (part(&continuation.next_partition_key), part(&continuation.next_row_key)) {
+        (Some(partition_key), Some(row_key)) => Ok((Key(partition_key), Key(row_key))),
+        _ => Err(INVALID),
+    }
+}
+
+fn key(partition_key: &str, row_key: &str) -> (Key, Key) {
+    (Key(partition_key.to_owned()), Key(row_key.to_owned()))
+}
+
+fn target(table: &str, partition_key: &str, row_key: &str) -> String {
+    format!("{table}/{partition_key}/{row_key}")
+}
+
+impl State {
+    fn rows(&self, table: &str) -> Option<&BTreeMap<(Key, Key), Row>> {
+        self.tables.get(&table.to_ascii_lowercase()).map(|table| &table.rows)
+    }
+
+    fn apply(&mut self, clock: &Clock, table: &str, id: (Key, Key), after: Option<Entity>) -> Option<Etag> {
+        let version = self.next_version(clock);
+        let rows = &mut self.tables.get_mut(&table.to_ascii_lowercase())?.rows;
+        let Some(entity) = after else {
+            rows.remove(&id);
+            return None;
+        };
+        let row = version.row(entity);
+        let etag = row.etag.clone();
+        rows.insert(id, row);
+        Some(etag)
+    }
+
+    /// A version is the time of its write, moved on where the clock stood still: no two writes share one.
+    fn next_version(&mut self, clock: &Clock) -> Version {
+        self.last_write = clock.now().ticks().max(self.last_write + 1);
+        Version(Timestamp::from_ticks(self.last_write))
+    }
+}
+
+struct Version(Timestamp);
+
+impl Version {
+    fn row(&self, entity: Entity) -> Row {
+        let etag = Etag(format!("W/\"datetime'{}'\"", self.0.to_table_text().replace(':', "%3A")));
+        Row { entity, etag, timestamp: self.0 }
+    }
+}
+
+impl Table {
+    fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), rows: BTreeMap::new() }
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        filter::ordinal(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
