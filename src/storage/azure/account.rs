@@ -141,9 +141,10 @@ impl Service {
     }
 }
 
-/// An error found before anything was sent.
-pub(super) fn refused(operation: &'static str, target: &str, message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Invalid, operation, target).with_message(message)
+/// An error found before anything was sent, with the code that the service would have given.
+pub(super) fn refused(operation: &'static str, target: &str, code: &str, message: impl Into<String>) -> Error {
+    let error = Error::new(ErrorKind::Invalid, operation, target).with_message(message);
+    Error { code: Some(code.to_owned()), ..error }
 }
 
 /// A success whose content makes no sense.

@@ -41,12 +41,12 @@ impl BlobStore for AzureBlobs {
 
     async fn create_container(&self, container: &str) -> Result<()> {
         let created = self.client.container_client(container).create().into_future().await;
-        created.map_err(failed("blob.create_container", container))
+        created.map_err(failed("container.create", container))
     }
 
     async fn delete_container(&self, container: &str) -> Result<()> {
         let deleted = self.client.container_client(container).delete().into_future().await;
-        deleted.map_err(failed("blob.delete_container", container))
+        deleted.map_err(failed("container.drop", container))
     }
 
     async fn put(&self, container: &str, name: &str, bytes: Bytes, condition: PutCondition) -> Result<Etag> {
@@ -102,7 +102,7 @@ impl BlobStore for AzureBlobs {
         let mut url = self.service.url(&[container]);
         url.query_pairs_mut().extend_pairs([("restype", "container"), ("comp", "lease")]);
         // The crate cannot change a container's lease, and cuts the duration to eight bits.
-        let call = Call::new("blob.lease", container, Method::Put, url);
+        let call = Call::new("container.lease", container, Method::Put, url);
         let call = match lease {
             Lease::Acquire { id, duration } => call
                 .header("x-ms-lease-action", "acquire")
@@ -132,7 +132,7 @@ fn failed<'a>(operation: &'static str, target: &'a str) -> impl Fn(azure_core::E
 fn lease_seconds(container: &str, duration: Duration) -> Result<u64> {
     let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
     if !(15..=60).contains(&seconds) {
-        return Err(refused("blob.lease", container, "a lease lasts from 15 to 60 seconds"));
+        return Err(refused("container.lease", container, "InvalidHeaderValue", "a lease lasts from 15 to 60 seconds"));
     }
     Ok(seconds)
 }
@@ -148,6 +148,7 @@ fn check_name(operation: &'static str, container: &str, name: &str) -> Result<St
         return Err(refused(
             operation,
             &target,
+            "InvalidUri",
             "the name is empty, too long, or has empty or dot parts, control characters or backslashes",
         ));
     }

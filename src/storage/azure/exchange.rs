@@ -213,25 +213,4 @@ async fn read_beginning(mut answer: reqwest::Response) -> Bytes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_this_machine_is_loopback() {
-        let check = |url: &str, expected| assert_eq!(is_loopback(&Url::parse(url).unwrap()), expected, "{url}");
-        check("http://127.0.0.1:10000/devstoreaccount1", true);
-        check("http://localhost:1/x", true);
-        check("http://a.blob.localhost:1", true);
-        check("http://[::1]:1/x", true);
-        check("https://a.blob.core.windows.net", false);
-        check("https://127.example.com", false);
-    }
-
-    #[test]
-    fn time_grows_with_the_payload_up_to_a_limit() {
-        let exchange = Exchange::new(true, TimeLimits::default()).unwrap();
-        assert_eq!(exchange.total(1000), Duration::from_secs(30));
-        assert_eq!(exchange.total(10 << 20), Duration::from_secs(40));
-        assert_eq!(exchange.total(usize::MAX), TOTAL_MAX);
-    }
-}
+mod tests;

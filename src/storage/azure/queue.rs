@@ -13,7 +13,7 @@ use super::failure::{Effect, describe};
 use super::xml::{self, Element};
 use crate::model::Timestamp;
 use crate::storage::error::{Error, ErrorKind, Result};
-use crate::storage::queue::{QueueMessage, QueueStore, RECEIVE_MAX, VISIBILITY_MAX};
+use crate::storage::queue::{QueueMessage, QueueStore, VISIBILITY_MAX};
 
 /// Longest message text, in bytes of UTF-8.
 const TEXT_BYTES_MAX: usize = 64 * 1024;
@@ -55,7 +55,7 @@ impl QueueStore for AzureQueues {
 
     async fn delete_queue(&self, queue: &str) -> Result<()> {
         let deleted = self.client.queue_client(queue).delete().into_future().await;
-        deleted.map(drop).map_err(failed("queue.delete_queue", queue))
+        deleted.map(drop).map_err(failed("queue.drop", queue))
     }
 
     async fn put(&self, queue: &str, text: &str, delay: Duration) -> Result<QueueMessage> {
@@ -71,8 +71,8 @@ impl QueueStore for AzureQueues {
 
     async fn receive(&self, queue: &str, max: usize, visibility: Duration) -> Result<Vec<QueueMessage>> {
         let mut url = self.service.url(&[queue, "messages"]);
-        let visibility = seconds(("queue.receive", queue), visibility)?.max(1).to_string();
-        let count = max.clamp(1, RECEIVE_MAX).to_string();
+        let visibility = seconds(("queue.receive", queue), visibility)?.to_string();
+        let count = max.to_string();
         url.query_pairs_mut().extend_pairs([("numofmessages", &count), ("visibilitytimeout", &visibility)]);
         self.messages(Call::new("queue.receive", queue, Method::Get, url)).await
     }
@@ -98,7 +98,7 @@ impl QueueStore for AzureQueues {
 
     async fn peek(&self, queue: &str, max: usize) -> Result<Vec<QueueMessage>> {
         let mut url = self.service.url(&[queue, "messages"]);
-        let count = max.clamp(1, RECEIVE_MAX).to_string();
+        let count = max.to_string();
         url.query_pairs_mut().extend_pairs([("peekonly", "true"), ("numofmessages", &count)]);
         self.messages(Call::new("queue.peek", queue, Method::Get, url)).await
     }
@@ -117,18 +117,23 @@ fn failed<'a>(operation: &'static str, target: &'a str) -> impl Fn(azure_core::E
 /// Whole seconds, rounded up so that nothing surfaces early.
 fn seconds((operation, target): (&'static str, &str), duration: Duration) -> Result<u64> {
     if duration > VISIBILITY_MAX {
-        return Err(refused(operation, target, "a message can be hidden for at most seven days"));
+        return Err(refused(
+            operation,
+            target,
+            "OutOfRangeQueryParameterValue",
+            "a message can be hidden for at most seven days",
+        ));
     }
     Ok(duration.as_secs() + u64::from(duration.subsec_nanos() > 0))
 }
 
 fn body((operation, target): (&'static str, &str), text: &str) -> Result<Bytes> {
     if text.len() > TEXT_BYTES_MAX {
-        let error = refused(operation, target, format!("a text of {} bytes exceeds 64 KiB", text.len()));
-        return Err(Error { code: Some("RequestBodyTooLarge".to_owned()), ..error });
+        let message = format!("a text of {} bytes exceeds 64 KiB", text.len());
+        return Err(refused(operation, target, "RequestBodyTooLarge", message));
     }
-    let escaped =
-        xml::escape(text).ok_or_else(|| refused(operation, target, "the text holds a character that XML cannot carry"))?;
+    let escaped = xml::escape(text)
+        .ok_or_else(|| refused(operation, target, "InvalidXmlDocument", "the text holds a character that XML cannot carry"))?;
     Ok(Bytes::from(format!(
         "<?xml version=\"1.0\" encoding=\"utf-8\"?><QueueMessage><MessageText>{escaped}</MessageText></QueueMessage>"
     )))

@@ -61,7 +61,7 @@ impl TableStore for AzureTables {
 
     async fn delete_table(&self, table: &str) -> Result<()> {
         let deleted = self.client.table_client(table).delete().into_future().await;
-        deleted.map(drop).map_err(failed("table.delete_table", table))
+        deleted.map(drop).map_err(failed("table.drop", table))
     }
 
     async fn get(&self, table: &str, partition_key: &str, row_key: &str, select: &[&str]) -> Result<Row> {
@@ -100,14 +100,13 @@ impl TableStore for AzureTables {
     async fn write(&self, table: &str, op: &TableOp) -> Result<Option<Etag>> {
         let (partition_key, row_key) = op.keys();
         let target = target(table, partition_key, row_key);
-        check_key("table.write", &target, partition_key)?;
-        check_key("table.write", &target, row_key)?;
-        self.write_one(self.client.table_client(table), op).await.map_err(failed("table.write", &target))
+        check_key(op.operation(), &target, partition_key)?;
+        check_key(op.operation(), &target, row_key)?;
+        self.write_one(self.client.table_client(table), op).await.map_err(failed(op.operation(), &target))
     }
 
     async fn transact(&self, table: &str, ops: &[TableOp]) -> Result<Vec<Option<Etag>>> {
-        let Some(first) = ops.first() else { return Ok(Vec::new()) };
-        let partition_key = first.keys().0;
+        let partition_key = ops.first().map_or("", |op| op.keys().0);
         let target = format!("{table}/{partition_key}");
         check_transaction(&target, partition_key, ops)?;
         let failed = failed("table.transact", &target);
@@ -136,7 +135,7 @@ impl TableStore for AzureTables {
 impl AzureTables {
     fn query_url(&self, table: &str, query: &Query) -> Result<azure_core::Url> {
         if query.top.is_some_and(|top| top == 0 || top > PAGE_ROWS_MAX) {
-            return Err(refused("table.query", table, "a page has between 1 and 1000 rows"));
+            return Err(refused("table.query", table, "OutOfRangeInput", "a page has between 1 and 1000 rows"));
         }
         let mut url = self.service.url(&[&format!("{table}()")]);
         let mut pairs: Vec<(&str, String)> = Vec::new();
@@ -193,18 +192,21 @@ fn failed<'a>(operation: &'static str, target: &'a str) -> impl Fn(azure_core::E
 /// What Azure refuses and Azurite may take.
 fn check_key(operation: &'static str, target: &str, key: &str) -> Result<()> {
     if key.chars().any(|c| c.is_control() || matches!(c, '/' | '\\' | '#' | '?')) {
-        return Err(refused(operation, target, "a key may not hold / \\ # ? or control characters"));
+        return Err(refused(operation, target, "OutOfRangeInput", "a key may not hold / \\ # ? or control characters"));
     }
     if key.encode_utf16().count() > KEY_UNITS_MAX {
-        return Err(refused(operation, target, "a key is longer than 512 characters"));
+        return Err(refused(operation, target, "KeyValueTooLarge", "a key is longer than 512 characters"));
     }
     Ok(())
 }
 
 fn check_transaction(target: &str, partition_key: &str, ops: &[TableOp]) -> Result<()> {
-    let refused = |index, message: &str| Error { index: Some(index), ..refused("table.transact", target, message) };
+    let refused = |index, code, message: &str| Error { index, ..refused("table.transact", target, code, message) };
+    if ops.is_empty() {
+        return Err(refused(None, "InvalidInput", "a transaction has at least one operation"));
+    }
     if ops.len() > TRANSACTION_OPERATIONS_MAX {
-        return Err(refused(TRANSACTION_OPERATIONS_MAX, "a transaction has at most 100 operations"));
+        return Err(refused(Some(TRANSACTION_OPERATIONS_MAX), "InvalidInput", "a transaction has at most 100 operations"));
     }
     let mut rows = BTreeSet::new();
     for (index, op) in ops.iter().enumerate() {
@@ -212,10 +214,11 @@ fn check_transaction(target: &str, partition_key: &str, ops: &[TableOp]) -> Resu
         check_key("table.transact", target, partition)?;
         check_key("table.transact", target, row)?;
         if partition != partition_key {
-            return Err(refused(index, "a transaction is of one partition"));
+            let message = "a transaction is of one partition";
+            return Err(refused(Some(index), "CommandsInBatchActOnDifferentPartitions", message));
         }
         if !rows.insert(row) {
-            return Err(refused(index, "a transaction names a row once"));
+            return Err(refused(Some(index), "InvalidDuplicateRow", "a transaction names a row once"));
         }
     }
     Ok(())

@@ -12,7 +12,7 @@ const DEPTH_MAX: usize = 16;
 pub(super) struct Element {
     name: String,
     text: String,
-    children: Vec<Element>,
+    children: Vec<Self>,
 }
 
 impl Element {

@@ -37,8 +37,12 @@ pub async fn texts_come_back_exactly(storage: &Storage, queue: &str) -> Result<(
         queues.delete(queue, &received.id, &received.pop_receipt).await?;
     }
     assert_failed(queues.put(queue, &format!("{largest}x"), Duration::ZERO).await, ErrorKind::Invalid, "RequestBodyTooLarge");
-    assert_failed(queues.put(queue, "a\u{1}b", Duration::ZERO).await, ErrorKind::Invalid, "");
-    assert_failed(queues.put(queue, "a", SECOND * 604_801).await, ErrorKind::Invalid, "");
+    assert_failed(queues.put(queue, "a\u{1}b", Duration::ZERO).await, ErrorKind::Invalid, "InvalidXmlDocument");
+    assert_failed(queues.put(queue, "a", SECOND * 604_801).await, ErrorKind::Invalid, "OutOfRangeQueryParameterValue");
+    for (max, visibility) in [(0, SECOND), (33, SECOND), (1, Duration::ZERO)] {
+        let received = queues.receive(queue, max, visibility).await;
+        assert_failed(received, ErrorKind::Invalid, "OutOfRangeQueryParameterValue");
+    }
     queues.delete_queue(queue).await?;
     assert_failed(queues.delete_queue(queue).await, ErrorKind::NotFound, "QueueNotFound");
     assert_failed(queues.put(queue, "a", Duration::ZERO).await, ErrorKind::NotFound, "QueueNotFound");
