@@ -13,10 +13,11 @@ use super::failure::{Effect, describe};
 use super::xml::{self, Element};
 use crate::model::Timestamp;
 use crate::storage::error::{Error, ErrorKind, Result};
-use crate::storage::queue::{QueueMessage, QueueStore, VISIBILITY_MAX};
+use crate::storage::queue::{QueueMessage, QueueStore, RECEIVE_MAX, VISIBILITY_MAX};
 
 /// Longest message text, in bytes of UTF-8.
 const TEXT_BYTES_MAX: usize = 64 * 1024;
+const OUT_OF_RANGE: &str = "OutOfRangeQueryParameterValue";
 const TICKS_PER_SECOND: i64 = 10_000_000;
 
 pub(super) struct AzureQueues {
@@ -71,8 +72,11 @@ impl QueueStore for AzureQueues {
 
     async fn receive(&self, queue: &str, max: usize, visibility: Duration) -> Result<Vec<QueueMessage>> {
         let mut url = self.service.url(&[queue, "messages"]);
-        let visibility = seconds(("queue.receive", queue), visibility)?.to_string();
-        let count = max.to_string();
+        let about = ("queue.receive", queue);
+        if visibility.is_zero() {
+            return Err(refused(about.0, queue, OUT_OF_RANGE, "a received message is hidden for at least a second"));
+        }
+        let (count, visibility) = (count(about, max)?, seconds(about, visibility)?.to_string());
         url.query_pairs_mut().extend_pairs([("numofmessages", &count), ("visibilitytimeout", &visibility)]);
         self.messages(Call::new("queue.receive", queue, Method::Get, url)).await
     }
@@ -98,7 +102,7 @@ impl QueueStore for AzureQueues {
 
     async fn peek(&self, queue: &str, max: usize) -> Result<Vec<QueueMessage>> {
         let mut url = self.service.url(&[queue, "messages"]);
-        let count = max.to_string();
+        let count = count(("queue.peek", queue), max)?;
         url.query_pairs_mut().extend_pairs([("peekonly", "true"), ("numofmessages", &count)]);
         self.messages(Call::new("queue.peek", queue, Method::Get, url)).await
     }
@@ -117,14 +121,16 @@ fn failed<'a>(operation: &'static str, target: &'a str) -> impl Fn(azure_core::E
 /// Whole seconds, rounded up so that nothing surfaces early.
 fn seconds((operation, target): (&'static str, &str), duration: Duration) -> Result<u64> {
     if duration > VISIBILITY_MAX {
-        return Err(refused(
-            operation,
-            target,
-            "OutOfRangeQueryParameterValue",
-            "a message can be hidden for at most seven days",
-        ));
+        return Err(refused(operation, target, OUT_OF_RANGE, "a message can be hidden for at most seven days"));
     }
     Ok(duration.as_secs() + u64::from(duration.subsec_nanos() > 0))
+}
+
+fn count((operation, target): (&'static str, &str), max: usize) -> Result<String> {
+    if !(1..=RECEIVE_MAX).contains(&max) {
+        return Err(refused(operation, target, OUT_OF_RANGE, "between 1 and 32 messages are received at once"));
+    }
+    Ok(max.to_string())
 }
 
 fn body((operation, target): (&'static str, &str), text: &str) -> Result<Bytes> {

@@ -120,3 +120,35 @@ async fn a_redirect_is_not_followed_and_a_refused_transaction_is_an_error() {
     assert_eq!((error.kind, error.index, error.message.as_str()), (ErrorKind::AlreadyExists, Some(1), "There."));
     assert_eq!(request.matches("Prefer: return-no-content\n").count(), 2, "{request}");
 }
+
+/// Everything that is logged, at every level.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_log_of_any_level_holds_key_or_signature() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
+    // With one dispatcher only, whichever test first meets a log line decides whether anybody hears it.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let guard = tracing::subscriber::set_default(subscriber);
+    let (_, request) =
+        answered("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", |s| async move { s.queues.count("q").await }).await;
+    drop(guard);
+    let signature = request.split("SharedKey me:").nth(1).and_then(|rest| rest.lines().next()).unwrap().to_owned();
+    let logged = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    assert!(logged.contains("AuthorizationPolicy"), "the crates were heard: {logged}");
+    assert!(!logged.contains(&signature) && !logged.contains("c2VjcmV0"), "{logged}");
+}
