@@ -1,4 +1,5 @@
 //! Tests against a real storage service: an Azurite of our own, started once for the process.
 
+mod contract;
 mod harness;
 mod storage;

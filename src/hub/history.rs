@@ -54,6 +54,7 @@ pub(crate) struct Append<'a> {
     /// Kept on the sentinel, beside what .NET keeps there.
     pub(crate) applied: Vec<Uuid>,
     pub(crate) superseded: Vec<String>,
+    pub(crate) custom_status: Option<String>,
 }
 
 /// What became of an append.
@@ -119,6 +120,7 @@ impl Hub {
                 completed_at: (number == last).then(|| self.clock.now()),
                 applied: append.applied.clone(),
                 superseded: append.superseded.clone(),
+                custom_status: append.custom_status.clone(),
                 commit: Some(commit_id(commit, number)),
             };
             ops.push(sentinel_op(append.instance_id, &sentinel, etag.as_ref()));

@@ -4,7 +4,9 @@
 
 pub(crate) mod azure;
 pub(crate) mod blob;
+pub(crate) mod contract;
 pub(crate) mod error;
+pub(crate) mod layer;
 pub(crate) mod memory;
 pub(crate) mod queue;
 pub(crate) mod table;

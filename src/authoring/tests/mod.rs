@@ -1,0 +1,8 @@
+//! Orchestrators, turn by turn: what they decide for which history.
+
+mod calls;
+mod events;
+mod faults;
+mod lifecycle;
+mod patterns;
+mod play;

@@ -1,0 +1,18 @@
+//! The worker: owns partitions, runs turns and activities, and hands everything back when it stops.
+
+mod activity;
+mod checkpoint;
+mod dispatcher;
+mod held;
+mod host;
+mod inbox;
+mod options;
+mod orchestration;
+mod partitions;
+mod poll;
+mod reconcile;
+mod tasks;
+mod turn;
+
+pub use host::{Worker, WorkerBuilder};
+pub(crate) use host::Shared;
