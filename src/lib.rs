@@ -28,6 +28,8 @@ pub use model::{
 };
 pub use replay::RetryPolicy;
 pub use rng::Rng;
+#[cfg(feature = "entra")]
+pub use storage::EntraIdentity;
 pub use storage::{Error as StorageError, ErrorKind as StorageErrorKind, Storage};
 pub use worker::{Worker, WorkerBuilder};
 

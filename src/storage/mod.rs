@@ -2,6 +2,7 @@
 //!
 //! This layer knows what Azure Storage can do and nothing about orchestrations. Everything above it speaks to [`Storage`].
 
+pub(crate) mod azure;
 pub(crate) mod blob;
 pub(crate) mod contract;
 pub(crate) mod error;
@@ -12,6 +13,8 @@ pub(crate) mod table;
 
 use std::sync::Arc;
 
+#[cfg(feature = "entra")]
+pub use azure::EntraIdentity;
 pub use error::{Error, ErrorKind};
 
 /// A storage account, real or in memory: the three ports and nothing else.

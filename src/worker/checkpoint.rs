@@ -57,8 +57,7 @@ impl Commit<'_> {
 
 /// Step 1. Messages go first, because a .NET worker that takes over heals that order and no other.
 async fn send_messages(hub: &Hub, record: &Record) -> Result<()> {
-    stream::iter(&record.outbound)
-        .map(|o| hub.send(o.queue, o.message.clone(), o.delay))
+    stream::iter(record.outbound.iter().map(|o| hub.send(o.queue, o.message.clone(), o.delay)))
         .buffered(PARALLEL_MAX)
         .try_for_each(|_| std::future::ready(Ok(())))
         .await
@@ -121,8 +120,7 @@ async fn delete_inputs(hub: &Hub, history: &History, record: &Record, inputs: &[
 
 /// Deletes messages, several at once.
 pub(crate) async fn delete_all(hub: &Hub, messages: &[Arc<Held>]) -> Result<()> {
-    stream::iter(messages)
-        .map(|held| hub.delete_message(held))
+    stream::iter(messages.iter().map(|held| hub.delete_message(held)))
         .buffer_unordered(PARALLEL_MAX)
         .try_for_each(|()| std::future::ready(Ok(())))
         .await
