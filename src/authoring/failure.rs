@@ -7,7 +7,6 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::model::FailureDetails;
-use crate::replay::TaskFault;
 
 /// Why an activity or orchestrator failed.
 ///
@@ -60,9 +59,7 @@ impl Failure {
     /// ```
     #[must_use]
     pub fn of(error_type: impl Into<String>, error: &(dyn Error + 'static)) -> Self {
-        let mut details = from_error(error_type.into(), error);
-        details.is_non_retriable = false;
-        details.into()
+        FailureDetails { error_type: error_type.into(), ..from_error(String::new(), error) }.into()
     }
 
     pub(super) fn continue_as_new(input: Option<String>, version: Option<String>) -> Self {
@@ -155,11 +152,19 @@ fn short_type_name<T>() -> String {
 
 /// An activity or sub-orchestration failed, for good: after the last attempt of its retry policy.
 #[derive(Clone, Debug)]
-pub struct TaskFailed(Box<TaskFault>);
+pub struct TaskFailed(Box<Failed>);
+
+#[derive(Clone, Debug)]
+struct Failed {
+    name: String,
+    id: i32,
+    is_sub_orchestration: bool,
+    details: FailureDetails,
+}
 
 impl TaskFailed {
-    pub(super) fn new(fault: TaskFault) -> Self {
-        Self(Box::new(fault))
+    pub(super) fn new(name: String, id: i32, is_sub_orchestration: bool, details: FailureDetails) -> Self {
+        Self(Box::new(Failed { name, id, is_sub_orchestration, details }))
     }
 
     /// The name of the activity or orchestrator.
@@ -199,7 +204,7 @@ impl TaskFailed {
 
 impl fmt::Display for TaskFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let TaskFault { name, id, details, .. } = &*self.0;
+        let Failed { name, id, details, .. } = &*self.0;
         write!(f, "Task '{name}' (#{id}) failed with an unhandled exception: {}", details.error_message)
     }
 }
