@@ -143,11 +143,12 @@ fn from_error(error_type: String, error: &(dyn Error + 'static)) -> FailureDetai
     FailureDetails { error_type, error_message: error.to_string(), inner, is_non_retriable, ..FailureDetails::default() }
 }
 
-/// `ParseIntError` of `core::num::error::ParseIntError`; generic arguments are dropped.
+/// `ParseIntError` of `core::num::error::ParseIntError`; but `Error` alone says nothing, so it keeps its path. Generic
+/// arguments are dropped.
 fn short_type_name<T>() -> String {
     let full = type_name::<T>();
     let path = full.split('<').next().unwrap_or(full);
-    path.rsplit("::").next().unwrap_or(path).to_owned()
+    path.rsplit("::").next().filter(|name| *name != "Error").unwrap_or(path).to_owned()
 }
 
 /// An activity or sub-orchestration failed, for good: after the last attempt of its retry policy.
