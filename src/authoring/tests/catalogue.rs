@@ -129,3 +129,14 @@ fn versions_are_found_exactly_and_then_without() {
         assert_eq!(play.turn([EventKind::ExecutionStarted(started)]), [format!("completed \"{end}\"")]);
     }
 }
+
+#[test]
+fn a_worker_can_share_the_registry_between_threads() {
+    fn shared<T: Send + Sync>(_: &T) {}
+    fn sent<T: Send>(_: &T) {}
+    let registry = Registry::builder().activity(HELLO, async |_, name| Ok(name)).build().unwrap();
+    shared(&registry);
+    let (instance, name) = (super::play::instance(), "Hello".to_owned());
+    let tags = crate::model::Tags::new();
+    sent(&registry.run_activity(crate::authoring::ActivityTask { instance, task_id: 0, name, version: None, input: None, tags }));
+}
