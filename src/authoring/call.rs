@@ -11,7 +11,7 @@ use super::failure::TaskFailed;
 use super::handle::{Activity, Callable, Orchestrator};
 use super::payload;
 use crate::model::FailureDetails;
-use crate::replay::{ActionKind, Execution, RetryPolicy, TaskFault, TaskWait};
+use crate::replay::{ActionKind, Execution, RetryPolicy, TaskEnd, TaskWait};
 
 /// A call that is under way. Await it for the result; drop it to abandon the result, while the task still runs.
 ///
@@ -33,13 +33,12 @@ use crate::replay::{ActionKind, Execution, RetryPolicy, TaskFault, TaskWait};
 #[must_use = "the call is made, but its result is abandoned; await it, or use `start_orchestration` for a child that nobody waits for"]
 pub struct Call<C> {
     wait: TaskWait,
-    name: String,
     handle: PhantomData<fn() -> C>,
 }
 
 impl<C: Callable> Call<C> {
-    pub(super) fn new(wait: TaskWait, name: &str) -> Self {
-        Self { wait, name: name.to_owned(), handle: PhantomData }
+    pub(super) fn new(wait: TaskWait) -> Self {
+        Self { wait, handle: PhantomData }
     }
 
     /// Tries again after a failure.
@@ -80,22 +79,15 @@ impl<C: Callable> Future for Call<C> {
     type Output = Result<C::Output, TaskFailed>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let result = ready!(self.wait.poll(cx.waker())).and_then(|json| {
-            let what = format!("The output of \"{}\"", self.name);
-            payload::decode(json.as_deref(), &what).map_err(|details| TaskFault {
-                name: self.name.clone(),
-                id: -1,
-                is_sub_orchestration: false,
-                details,
-            })
-        });
-        Poll::Ready(result.map_err(TaskFailed::new))
+        let TaskEnd { name, id, is_sub_orchestration, result } = ready!(self.wait.poll(cx.waker()));
+        let value = result.and_then(|json| payload::decode(json.as_deref(), &format!("The output of \"{name}\"")));
+        Poll::Ready(value.map_err(|details| TaskFailed::new(name, id, is_sub_orchestration, details)))
     }
 }
 
 impl<C> fmt::Debug for Call<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Call").finish_non_exhaustive()
     }
 }
 

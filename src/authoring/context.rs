@@ -25,6 +25,14 @@ const FIRE_AND_FORGET: &str = "FireAndForget";
 /// context gives it; a combination of that by `join_all`, `select` and the like is fine.
 ///
 /// The context cannot leave the orchestrator: moving it to another task does not compile.
+///
+/// ```compile_fail
+/// use taskhub::OrchestrationContext;
+///
+/// fn leave(ctx: OrchestrationContext) {
+///     tokio::spawn(async move { ctx.now() });
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct OrchestrationContext {
     execution: Rc<Execution>,
@@ -52,17 +60,18 @@ impl OrchestrationContext {
     /// }
     /// # let _ = backup;
     /// ```
+    #[allow(clippy::needless_pass_by_value, reason = "a value and a reference both serve as input")]
     pub fn call<C: Callable>(&self, callee: C, input: impl AsInput<C::Input>) -> Call<C> {
         let name = callee.task_name();
-        let json = input.with(|input| serde_json::to_string(input));
+        let json = input.with(serde_json::to_string);
         let wait = self.schedule(name, callee.is_orchestrator(), json.map(|json| callee.wire(json)));
-        Call::new(wait, name)
+        Call::new(wait)
     }
 
     /// Calls an activity by its name, for one that is written in another language.
     pub fn call_named<O: DeserializeOwned>(&self, name: &str, input: &impl Serialize) -> Call<NamedActivity<O>> {
         let json = serde_json::to_string(input).map(|json| Some(payload::as_argument(&json)));
-        Call::new(self.schedule(name, false, json), name)
+        Call::new(self.schedule(name, false, json))
     }
 
     /// Calls an orchestrator by its name, for one that is written in another language.
@@ -71,7 +80,7 @@ impl OrchestrationContext {
         name: &str,
         input: &impl Serialize,
     ) -> Call<NamedOrchestrator<O>> {
-        Call::new(self.schedule(name, true, payload::encode(input)), name)
+        Call::new(self.schedule(name, true, payload::encode(input)))
     }
 
     fn schedule(&self, name: &str, is_orchestrator: bool, input: Result<Option<String>, serde_json::Error>) -> TaskWait {
@@ -83,6 +92,7 @@ impl OrchestrationContext {
 
     /// Starts an orchestration that nobody waits for: its end and its failure are its own.
     #[allow(clippy::must_use_candidate, reason = "the child is started either way")]
+    #[allow(clippy::needless_pass_by_value, reason = "a value and a reference both serve as input")]
     pub fn start_orchestration<I: Serialize, O>(&self, callee: Orchestrator<I, O>, input: impl AsInput<I>) -> Detached {
         let name = callee.name();
         let json = input.with(payload::encode).unwrap_or_else(|error| {
@@ -100,6 +110,7 @@ impl OrchestrationContext {
     }
 
     /// Sends an event to another orchestration. Nothing tells whether there is one that wants it.
+    #[allow(clippy::needless_pass_by_value, reason = "a value and a reference both serve as input")]
     pub fn send_event<T: Serialize>(&self, instance_id: impl Into<String>, event: Event<T>, payload: impl AsInput<T>) {
         let (instance_id, name) = (instance_id.into(), event.name().to_owned());
         match payload.with(payload::encode) {

@@ -7,7 +7,6 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::model::FailureDetails;
-use crate::replay::TaskFault;
 
 /// Why an activity or orchestrator failed.
 ///
@@ -60,9 +59,7 @@ impl Failure {
     /// ```
     #[must_use]
     pub fn of(error_type: impl Into<String>, error: &(dyn Error + 'static)) -> Self {
-        let mut details = from_error(error_type.into(), error);
-        details.is_non_retriable = false;
-        details.into()
+        FailureDetails { error_type: error_type.into(), ..from_error(String::new(), error) }.into()
     }
 
     pub(super) fn continue_as_new(input: Option<String>, version: Option<String>) -> Self {
@@ -146,20 +143,29 @@ fn from_error(error_type: String, error: &(dyn Error + 'static)) -> FailureDetai
     FailureDetails { error_type, error_message: error.to_string(), inner, is_non_retriable, ..FailureDetails::default() }
 }
 
-/// `ParseIntError` of `core::num::error::ParseIntError`; generic arguments are dropped.
+/// `ParseIntError` of `core::num::error::ParseIntError`; but `Error` alone says nothing, so it keeps its path. Generic
+/// arguments are dropped.
 fn short_type_name<T>() -> String {
     let full = type_name::<T>();
     let path = full.split('<').next().unwrap_or(full);
-    path.rsplit("::").next().unwrap_or(path).to_owned()
+    path.rsplit("::").next().filter(|name| *name != "Error").unwrap_or(path).to_owned()
 }
 
 /// An activity or sub-orchestration failed, for good: after the last attempt of its retry policy.
 #[derive(Clone, Debug)]
-pub struct TaskFailed(Box<TaskFault>);
+pub struct TaskFailed(Box<Failed>);
+
+#[derive(Clone, Debug)]
+struct Failed {
+    name: String,
+    id: i32,
+    is_sub_orchestration: bool,
+    details: FailureDetails,
+}
 
 impl TaskFailed {
-    pub(super) fn new(fault: TaskFault) -> Self {
-        Self(Box::new(fault))
+    pub(super) fn new(name: String, id: i32, is_sub_orchestration: bool, details: FailureDetails) -> Self {
+        Self(Box::new(Failed { name, id, is_sub_orchestration, details }))
     }
 
     /// The name of the activity or orchestrator.
@@ -199,7 +205,7 @@ impl TaskFailed {
 
 impl fmt::Display for TaskFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let TaskFault { name, id, details, .. } = &*self.0;
+        let Failed { name, id, details, .. } = &*self.0;
         write!(f, "Task '{name}' (#{id}) failed with an unhandled exception: {}", details.error_message)
     }
 }

@@ -1,4 +1,5 @@
 //! What users write orchestrations with: typed handles, the context, awaitables, failures, the registry.
+#![allow(clippy::result_large_err, reason = "a failure is made once, on a path that is not hot")]
 
 mod activity;
 mod call;
@@ -16,5 +17,6 @@ pub use call::{Call, Detached};
 pub use context::OrchestrationContext;
 pub use failure::{Failure, TaskFailed};
 pub use handle::{Activity, AsInput, Callable, Event, Orchestrator};
+#[allow(unused_imports, reason = "the worker uses them")]
 pub(crate) use registry::{ActivityTask, Registry, RegistryBuilder};
 pub use wait::{Elapsed, Timer, WaitForEvent, Within};

@@ -3,7 +3,7 @@
 use std::any::type_name;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 
 use crate::model::FailureDetails;
@@ -25,26 +25,26 @@ pub(super) fn as_argument(json: &str) -> String {
 
 /// Reads a payload. `what` names it in the failure, such as `The input of the activity "Greet"`.
 pub(super) fn decode<T: DeserializeOwned>(json: Option<&str>, what: &str) -> Result<T, FailureDetails> {
-    let json = json.unwrap_or("null");
-    // .NET puts the type first in objects. Structs ignore unknown members, but maps would have one too many.
-    let result = if json.contains("\"$type\"") {
-        serde_json::from_str(json).map(without_types).and_then(serde_json::from_value)
-    } else {
-        serde_json::from_str(json)
-    };
-    result.map_err(|error| misfit::<T>(what, &error))
+    parse(json.unwrap_or("null")).map_err(|error| misfit::<T>(what, &error))
 }
 
 /// Reads the input of an activity: an array of exactly one element stands for the element.
 pub(super) fn decode_argument<T: DeserializeOwned>(json: Option<&str>, what: &str) -> Result<T, FailureDetails> {
-    let element = json.filter(|json| json.trim_start().starts_with('[')).and_then(only_element);
-    decode(element.as_deref().or(json), what)
+    let Some(array) = json.filter(|json| has_one_element(json)) else { return decode(json, what) };
+    parse(array).map(|(argument,)| argument).map_err(|error| misfit::<T>(what, &error))
 }
 
-/// The text of the element of an array that has exactly one.
-fn only_element(json: &str) -> Option<String> {
-    let [element]: [Value; 1] = serde_json::from_str(json).ok()?;
-    serde_json::to_string(&element).ok()
+fn has_one_element(json: &str) -> bool {
+    json.trim_start().starts_with('[') && serde_json::from_str::<(IgnoredAny,)>(json).is_ok()
+}
+
+fn parse<T: DeserializeOwned>(json: &str) -> Result<T, serde_json::Error> {
+    // .NET puts the type first in objects. Structs ignore unknown members, but maps would have one too many.
+    if json.contains("\"$type\"") {
+        serde_json::from_str(json).map(without_types).and_then(serde_json::from_value)
+    } else {
+        serde_json::from_str(json)
+    }
 }
 
 fn misfit<T>(what: &str, error: &serde_json::Error) -> FailureDetails {
@@ -83,5 +83,60 @@ fn strip(value: &mut Value) {
         }
         Value::Array(elements) => elements.iter_mut().for_each(strip),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn null_is_absent() {
+        assert_eq!(encode(&()).unwrap(), None);
+        assert_eq!(encode(&None::<u8>).unwrap(), None);
+        assert_eq!(decode::<Option<u8>>(None, "x"), Ok(None));
+        assert_eq!(decode::<()>(Some("null"), "x"), Ok(()));
+        assert!(decode::<String>(None, "The input").unwrap_err().error_message.starts_with("The input does not fit the type"));
+    }
+
+    #[test]
+    fn an_argument_is_the_only_element_of_its_array() {
+        assert_eq!(decode_argument(Some("[\"Tokyo\"]"), "x"), Ok("Tokyo".to_owned()));
+        assert_eq!(decode_argument(Some("\"bare\""), "x"), Ok("bare".to_owned()));
+        assert_eq!(decode_argument(Some("[1,\"two\"]"), "x"), Ok((1, "two".to_owned())));
+        assert_eq!(decode_argument(Some("[[10,0]]"), "x"), Ok((10, 0)));
+        assert_eq!(decode_argument(Some("[null]"), "x"), Ok(()));
+        assert_eq!(decode_argument::<Vec<u8>>(Some("[]"), "x"), Ok(vec![]));
+        assert_eq!(decode_argument(Some(&as_argument(&u128::MAX.to_string())), "x"), Ok(u128::MAX));
+        assert_eq!(decode_argument::<Vec<u8>>(Some(&as_argument("[1]")), "x"), Ok(vec![1]));
+    }
+
+    #[test]
+    fn types_of_dotnet_are_no_members() {
+        let text = r#"[{"$type":"Peer.Poco, Peer","Name":"a","Nested":{"$type":"Peer.Poco, Peer","Name":"b"}}]"#;
+        assert_eq!(decode_argument(Some(text), "x"), Ok(json!({"Name": "a", "Nested": {"Name": "b"}})));
+        let map: BTreeMap<String, u8> = decode(Some(r#"{"$type":"D","a":1}"#), "x").unwrap();
+        assert_eq!(map.len(), 1);
+        assert_eq!(decode(Some(r#""the \"$type\"""#), "x"), Ok("the \"$type\"".to_owned()));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(value: (String, Vec<Option<i64>>, bool)) {
+            let json = serde_json::to_string(&value).unwrap();
+            prop_assert_eq!(decode_argument(Some(&as_argument(&json)), "x"), Ok(value.clone()));
+            prop_assert_eq!(decode(encode(&value).unwrap().as_deref(), "x"), Ok(value));
+        }
+
+        #[test]
+        fn no_text_panics(text: String) {
+            let _ = decode_argument::<Value>(Some(&text), "x");
+            let _ = decode::<BTreeMap<String, u8>>(Some(&text), "x");
+        }
     }
 }

@@ -53,8 +53,10 @@ impl Registry {
     pub(crate) fn run_turn(&self, turn: &Turn<'_>) -> Outcome {
         replay::run(turn, |execution| {
             let started = execution.started();
-            let start = self.0.orchestrators.find(&started.name, started.version.as_deref());
-            start.ok_or_else(|| self.0.orchestrators.missing("orchestrator", "OrchestratorTaskNotFound", &started.name))?(
+            let version = started.version.as_deref();
+            let start = self.0.orchestrators.find(&started.name, version);
+            start
+                .ok_or_else(|| self.0.orchestrators.missing("orchestrator", "OrchestratorTaskNotFound", &started.name, version))?(
                 execution,
             )
         })
@@ -63,7 +65,7 @@ impl Registry {
     /// Runs an activity. Panics of user code are failures.
     pub(crate) async fn run_activity(&self, task: ActivityTask) -> Result<Option<String>, FailureDetails> {
         let Some(work) = self.0.activities.find(&task.name, task.version.as_deref()) else {
-            return Err(self.0.activities.missing("activity", "ActivityTaskNotFound", &task.name));
+            return Err(self.0.activities.missing("activity", "ActivityTaskNotFound", &task.name, task.version.as_deref()));
         };
         let name = task.name.clone();
         let result = AssertUnwindSafe(async { work(task).await }).catch_unwind().await;
@@ -230,10 +232,12 @@ impl<T> Names<T> {
         self.0.values().map(|named| named.name.as_str()).collect()
     }
 
-    fn missing(&self, what: &str, error_type: &str, name: &str) -> FailureDetails {
+    fn missing(&self, what: &str, error_type: &str, name: &str, version: Option<&str>) -> FailureDetails {
+        let version = version.filter(|version| !version.is_empty());
+        let version = version.map(|version| format!(" version \"{version}\"")).unwrap_or_default();
         let known = self.known();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        let error_message = format!("This worker has no {what} \"{name}\" of that version; registered are: {known}.");
+        let error_message = format!("This worker has no {what} \"{name}\"{version}; registered are: {known}.");
         let error_type = error_type.to_owned();
         FailureDetails { error_type, error_message, is_non_retriable: true, ..FailureDetails::default() }
     }

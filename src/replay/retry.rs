@@ -10,6 +10,8 @@ use crate::model::FailureDetails;
 /// No back-off is longer than this, whatever the policy says.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
+type Predicate = Arc<dyn Fn(&FailureDetails) -> bool + Send + Sync>;
+
 /// How often, and after which pauses, a failed activity or sub-orchestration is tried again.
 ///
 /// The pauses are durable timers: a retry may be days away and survives every restart. A failure that is marked as
@@ -32,7 +34,7 @@ pub struct RetryPolicy {
     coefficient: f64,
     max_interval: Option<Duration>,
     timeout: Option<Duration>,
-    predicate: Option<Arc<dyn Fn(&FailureDetails) -> bool + Send + Sync>>,
+    predicate: Option<Predicate>,
 }
 
 impl RetryPolicy {

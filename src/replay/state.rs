@@ -12,17 +12,20 @@ use crate::model::{FailureDetails, Timestamp};
 
 /// A timer of .NET's engine, made to split a commit: no code asked for it.
 const ENGINE_TIMER: i32 = -100;
+/// The id of a call that never became a decision.
+const REFUSED: i32 = -1;
 
-/// A task that ended in failure.
+/// How a call ended, and whose end it was.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct TaskFault {
+pub(crate) struct TaskEnd {
     pub(crate) name: String,
+    /// The id of the last attempt; -1 if the call never became a decision.
     pub(crate) id: i32,
     pub(crate) is_sub_orchestration: bool,
-    pub(crate) details: FailureDetails,
+    pub(crate) result: TaskResult,
 }
 
-pub(super) type TaskResult = Result<Option<String>, TaskFault>;
+pub(crate) type TaskResult = Result<Option<String>, FailureDetails>;
 
 /// What changes while a turn runs.
 #[derive(Debug, Default)]
@@ -105,9 +108,8 @@ impl State {
     /// A call that failed before it became a decision.
     pub(super) fn refused(&mut self, name: &str, details: FailureDetails) -> u64 {
         let kind = ActionKind::Activity { name: name.to_owned(), version: None, input: None, tags: None };
-        let fault = TaskFault { name: name.to_owned(), id: -1, is_sub_orchestration: false, details };
         let label = Label::of_action(&kind);
-        self.add_slot(Slot { id: -1, label, called: self.now(), result: Some(Err(fault)), waker: None, retry: None })
+        self.add_slot(Slot { id: REFUSED, label, called: self.now(), result: Some(Err(details)), waker: None, retry: None })
     }
 
     fn add_slot(&mut self, slot: Slot) -> u64 {
@@ -144,16 +146,17 @@ impl State {
         if slot.id == self.next_id - 1 {
             self.next_id -= 1;
         }
-        slot.result = Some(Err(slot.fault(details)));
+        slot.id = REFUSED;
+        slot.result = Some(Err(details));
     }
 
     /// The result of a slot, once; until then its waker is kept. Answers the waker it replaced, for the caller to drop.
-    pub(super) fn poll(&mut self, key: u64, waker: &Waker) -> (Poll<TaskResult>, Option<Waker>) {
+    pub(super) fn poll(&mut self, key: u64, waker: &Waker) -> (Poll<TaskEnd>, Option<Waker>) {
         let Some(slot) = self.slots.get_mut(&key) else { return (Poll::Pending, None) };
-        match slot.result.take() {
-            Some(result) => (Poll::Ready(result), self.slots.remove(&key).and_then(|slot| slot.waker)),
-            None => (Poll::Pending, slot.waker.replace(waker.clone())),
-        }
+        let Some(result) = slot.result.take() else { return (Poll::Pending, slot.waker.replace(waker.clone())) };
+        let (name, is_sub_orchestration) = (slot.label.name().to_owned(), slot.label.is_sub_orchestration());
+        let end = TaskEnd { name, id: slot.id, is_sub_orchestration, result };
+        (Poll::Ready(end), self.slots.remove(&key).and_then(|slot| slot.waker))
     }
 
     /// Nobody waits any more: the decision stands, its answer is ignored, and it is not tried again.
@@ -232,8 +235,7 @@ impl State {
     pub(super) fn fail(&mut self, id: i32, details: FailureDetails, pause: Option<Duration>) -> Option<Waker> {
         let key = self.take_open(id, false)?;
         let Some(pause) = pause else {
-            let fault = self.slots.get(&key)?.fault(details);
-            return self.settle(key, Err(fault));
+            return self.settle(key, Err(details));
         };
         let id = self.decide(ActionKind::Timer { fire_at: self.now().plus(pause) });
         let slot = self.slots.get_mut(&key)?;
@@ -264,12 +266,5 @@ impl State {
     /// The first id that the code has not used.
     pub(super) fn next_id(&self) -> i32 {
         self.next_id
-    }
-}
-
-impl Slot {
-    fn fault(&self, details: FailureDetails) -> TaskFault {
-        let (name, is_sub_orchestration) = (self.label.name().to_owned(), self.label.is_sub_orchestration());
-        TaskFault { name, id: self.id, is_sub_orchestration, details }
     }
 }

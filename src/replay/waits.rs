@@ -6,7 +6,7 @@ use std::task::{Poll, Waker};
 use super::execution::Execution;
 use super::mailbox::WaitId;
 use super::retry::RetryPolicy;
-use super::state::TaskFault;
+use super::state::TaskEnd;
 use super::turn::ActionKind;
 use crate::model::FailureDetails;
 
@@ -49,7 +49,7 @@ impl TaskWait {
         self.execution.state.borrow_mut().withdraw(self.key, details);
     }
 
-    pub(crate) fn poll(&mut self, waker: &Waker) -> Poll<Result<Option<String>, TaskFault>> {
+    pub(crate) fn poll(&mut self, waker: &Waker) -> Poll<TaskEnd> {
         // Dropping a waker can run code that comes back here, so it happens after the borrow.
         let (poll, _replaced) = self.execution.state.borrow_mut().poll(self.key, waker);
         poll

@@ -57,8 +57,8 @@ fn fan_out_works_at_any_width() {
     for n in [0, 1, 31, 64, 1000] {
         let sum: u64 = (0..n).map(|i| i * i).sum();
         let expected = Completion::Completed { output: Some(format!("\"{sum}\"")) };
-        assert_eq!(main!(joined).to_end("Main", Some(&n.to_string())), expected);
-        assert_eq!(main!(unordered).to_end("Main", Some(&n.to_string())), expected);
+        assert_eq!(main!(joined).play_out("Main", Some(&n.to_string())), expected);
+        assert_eq!(main!(unordered).play_out("Main", Some(&n.to_string())), expected);
     }
 }
 

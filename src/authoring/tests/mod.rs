@@ -1,6 +1,7 @@
 //! Orchestrators, turn by turn: what they decide for which history.
 
 mod calls;
+mod catalogue;
 mod events;
 mod faults;
 mod lifecycle;

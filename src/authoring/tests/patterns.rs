@@ -92,22 +92,22 @@ fn completed(json: &str) -> Completion {
 #[test]
 fn chaining() {
     let expected = "\"hold 7 charged at 3 shipped 7 by Ship #6 of abc\"";
-    assert_eq!(Play::new(registry()).to_end("Fulfil", Some("7")), completed(expected));
+    assert_eq!(Play::new(registry()).play_out("Fulfil", Some("7")), completed(expected));
 }
 
 #[test]
 fn fan_out_and_fan_in() {
-    assert_eq!(Play::new(registry()).to_end("Backup", None), completed("190"));
+    assert_eq!(Play::new(registry()).play_out("Backup", None), completed("190"));
 }
 
 #[test]
 fn monitoring() {
-    assert_eq!(Play::new(registry()).to_end("Monitor", Some("0")), completed("\"ready after 250\""));
+    assert_eq!(Play::new(registry()).play_out("Monitor", Some("0")), completed("\"ready after 250\""));
 }
 
 #[test]
 fn human_interaction() {
-    assert_eq!(Play::new(registry()).to_end("Purchase", Some("1")), completed("\"nobody answered\""));
+    assert_eq!(Play::new(registry()).play_out("Purchase", Some("1")), completed("\"nobody answered\""));
     let mut approved = Play::new(registry());
     assert_eq!(approved.start("Purchase", Some("1")), ["#0 timer 259200s"]);
     assert_eq!(approved.turn([raised("Approval", "true")]), ["#1 Reserve([1])"]);

@@ -101,7 +101,7 @@ impl Play {
 
     /// Answers every decision until the execution ends: activities run, timers fire in order of their time, children and
     /// events to others are given to `other`. Answers how it ended.
-    pub(super) fn to_end(&mut self, name: &str, input: Option<&str>) -> Completion {
+    pub(super) fn play_out(&mut self, name: &str, input: Option<&str>) -> Completion {
         let mut due = Vec::new();
         let mut arrived = vec![start(name, input)];
         for _ in 0..10_000 {
