@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 
 use super::inbox::Partition;
 use super::turn::Record;
@@ -57,10 +57,8 @@ impl Commit<'_> {
 
 /// Step 1. Messages go first, because a .NET worker that takes over heals that order and no other.
 async fn send_messages(hub: &Hub, record: &Record) -> Result<()> {
-    stream::iter(record.outbound.iter().map(|o| hub.send(o.queue, o.message.clone(), o.delay)))
-        .buffered(PARALLEL_MAX)
-        .try_for_each(|_| std::future::ready(Ok(())))
-        .await
+    let sends: Vec<_> = record.outbound.iter().map(|o| hub.send(o.queue, o.message.clone(), o.delay).boxed()).collect();
+    stream::iter(sends).buffered(PARALLEL_MAX).try_for_each(|_| std::future::ready(Ok(()))).await
 }
 
 /// Step 2. The fence: `None` if somebody else has committed since the load.
@@ -120,10 +118,8 @@ async fn delete_inputs(hub: &Hub, history: &History, record: &Record, inputs: &[
 
 /// Deletes messages, several at once.
 pub(crate) async fn delete_all(hub: &Hub, messages: &[Arc<Held>]) -> Result<()> {
-    stream::iter(messages.iter().map(|held| hub.delete_message(held)))
-        .buffer_unordered(PARALLEL_MAX)
-        .try_for_each(|()| std::future::ready(Ok(())))
-        .await
+    let deletes: Vec<_> = messages.iter().map(|held| hub.delete_message(held).boxed()).collect();
+    stream::iter(deletes).buffer_unordered(PARALLEL_MAX).try_for_each(|()| std::future::ready(Ok(()))).await
 }
 
 /// Repairs the row of an instance whose last checkpoint was interrupted after its history (wire-format 6.3).

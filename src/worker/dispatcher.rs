@@ -69,7 +69,7 @@ impl Shared {
             }
             let messages: Vec<_> = waiting.iter().map(|w| Arc::clone(&w.held)).collect();
             let pass = Pass { hub: &self.hub, registry: &self.registry, instance_id: &instance_id, partition: &partition };
-            let passed = AssertUnwindSafe(pass.run(messages)).catch_unwind().await;
+            let passed = AssertUnwindSafe(pass.run(messages).boxed()).catch_unwind().await;
             drop(turn);
             match passed {
                 Ok(Ok(passed)) => self.settle(&partition, &instance_id, passed, waiting).await,

@@ -16,3 +16,6 @@ mod turn;
 
 pub(crate) use host::Shared;
 pub use host::{Worker, WorkerBuilder};
+
+#[cfg(test)]
+mod tests;
