@@ -2,6 +2,8 @@
 
 mod blob_names;
 mod codec;
+#[cfg(test)]
+mod golden;
 mod gzip;
 mod instance_row;
 mod keys;
