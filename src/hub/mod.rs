@@ -2,6 +2,8 @@
 
 pub(crate) mod blob_names;
 mod codec;
+#[cfg(test)]
+mod golden;
 mod gzip;
 pub(crate) mod history;
 pub(crate) mod instance_row;

@@ -14,6 +14,8 @@ use crate::limits;
 use crate::rng::Rng;
 use crate::storage::blob::PutCondition;
 use crate::storage::error::OrNone;
+use crate::storage::layer::retrying::{RetryPolicy, Retrying};
+use crate::storage::layer::traced::Traced;
 use crate::storage::table::{Entity, Query, TableOp, Value};
 use crate::storage::{self, Storage};
 
@@ -140,8 +142,9 @@ impl TaskHubBuilder {
                 ),
             ));
         }
+        let retrying = Retrying::new(RetryPolicy::default(), self.rng.fork());
         let hub = Hub {
-            storage: self.storage,
+            storage: self.storage.layered(Traced).layered(retrying),
             names,
             partitions,
             clock: self.clock,

@@ -49,7 +49,11 @@ impl Commit<'_> {
         if !self.partition.may_commit() {
             return Ok(Committed::Lost);
         }
-        write_row(hub, instance_id, history, record, &urls).await?;
+        let write = write_row(hub, instance_id, history, record, &urls);
+        match tokio::time::timeout_at(self.partition.fence(), write).await {
+            Ok(written) => written?,
+            Err(_) => return Ok(Committed::Lost),
+        }
         delete_inputs(hub, history, record, inputs).await?;
         Ok(Committed::Yes)
     }

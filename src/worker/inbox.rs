@@ -124,8 +124,12 @@ impl Partition {
 
     /// Whether this worker may write for the partition: it never asks the wall clock.
     pub(crate) fn may_commit(&self) -> bool {
-        let fence = *self.fence.lock().unwrap_or_else(PoisonError::into_inner);
-        !self.lost.load(Ordering::Acquire) && Instant::now() < fence
+        !self.lost.load(Ordering::Acquire) && Instant::now() < self.fence()
+    }
+
+    /// When writing must end unless the lease is renewed before.
+    pub(crate) fn fence(&self) -> Instant {
+        *self.fence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn slots(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Slot>> {

@@ -18,4 +18,6 @@ pub(crate) use host::Shared;
 pub use host::{Worker, WorkerBuilder};
 
 #[cfg(test)]
+mod counts;
+#[cfg(test)]
 mod tests;

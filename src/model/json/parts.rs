@@ -81,24 +81,28 @@ impl Part for Tags {
         });
     }
 
+    /// A tag whose value is null, which .NET can write, is left out: .NET looks it up with the same result.
     fn read(value: &Value) -> Result<Self, DecodeError> {
-        match value {
+        let pairs: Result<Vec<_>, _> = match value {
             Value::Object(map) => map.iter().filter(|(name, _)| *name != "$type").map(|(name, value)| tag(name, value)).collect(),
             // The data contract serializer writes dictionaries as lists of pairs.
             Value::Array(pairs) => pairs.iter().map(pair).collect(),
-            other => Err(DecodeError::wrong_type("an object", kind_of(other))),
-        }
+            other => return Err(DecodeError::wrong_type("an object", kind_of(other))),
+        };
+        Ok(pairs?.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
     }
 }
 
-fn tag(name: &str, value: &Value) -> Result<(String, String), DecodeError> {
+type Tag = (String, Option<String>);
+
+fn tag(name: &str, value: &Value) -> Result<Tag, DecodeError> {
     let text = text_of(value).map_err(|e| e.within("(tag)"))?;
-    Ok((name.to_owned(), text.unwrap_or_default()))
+    Ok((name.to_owned(), text))
 }
 
-fn pair(value: &Value) -> Result<(String, String), DecodeError> {
+fn pair(value: &Value) -> Result<Tag, DecodeError> {
     let node = Node::of(value)?;
-    Ok((node.text("Key")?.ok_or_else(|| DecodeError::missing().within("Key"))?, node.text("Value")?.unwrap_or_default()))
+    Ok((node.text("Key")?.ok_or_else(|| DecodeError::missing().within("Key"))?, node.text("Value")?))
 }
 
 impl Part for FailureDetails {

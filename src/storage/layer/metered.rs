@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{Call, Layer, Reply};
 use crate::storage::error::Result;
 
+/// Receives that bring nothing are counted under this name: they depend on how long one waits, all others on what is done.
+pub(crate) const EMPTY_RECEIVE: &str = "poll";
+
 /// Counts calls by operation. Inside a retrying layer it counts every attempt. Clones share their counts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Metered(Arc<Mutex<Counts>>);
@@ -34,8 +37,11 @@ impl Layer for Metered {
         F: Fn() -> Fut + Send + Sync,
         Fut: Future<Output = Result<T>> + Send,
     {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).0.entry(call.op).or_default() += 1;
-        attempt().await
+        let reply = attempt().await;
+        let is_poll = call.op == "queue.receive" && reply.as_ref().is_ok_and(Reply::is_empty_receive);
+        let op = if is_poll { EMPTY_RECEIVE } else { call.op };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).0.entry(op).or_default() += 1;
+        reply
     }
 }
 

@@ -58,6 +58,11 @@ pub(crate) trait Reply: Send + Sized {
     fn done() -> Option<Self> {
         None
     }
+
+    /// Whether the call was a receive that brought nothing: a poll, which is counted apart.
+    fn is_empty_receive(&self) -> bool {
+        false
+    }
 }
 
 impl Storage {
@@ -91,7 +96,12 @@ impl Reply for Row {}
 impl Reply for Page {}
 impl Reply for Vec<Option<Etag>> {}
 impl Reply for QueueMessage {}
-impl Reply for Vec<QueueMessage> {}
+impl Reply for Vec<QueueMessage> {
+    fn is_empty_receive(&self) -> bool {
+        self.is_empty()
+    }
+}
+
 impl Reply for String {}
 impl Reply for u64 {}
 impl Reply for Etag {}

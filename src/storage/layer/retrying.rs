@@ -44,7 +44,8 @@ impl Default for RetryPolicy {
         Self {
             attempts: 6,
             total: Duration::from_secs(60),
-            attempt: Duration::from_secs(30),
+            // Less than the margin of a lease and a hold together: a call that hangs must not cost either.
+            attempt: Duration::from_secs(10),
             least_wait: Duration::from_millis(100),
             most_wait: Duration::from_secs(5),
         }
