@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use uuid::Uuid;
 
+use super::instance_row::BlobUrls;
 use super::rows::{self, Sentinel};
 use super::{Hub, keys};
 use crate::error::{Error, ErrorKind, Result};
@@ -54,13 +55,14 @@ pub(crate) struct Append<'a> {
     /// Kept on the sentinel, beside what .NET keeps there.
     pub(crate) applied: Vec<Uuid>,
     pub(crate) superseded: Vec<String>,
+    pub(crate) custom_status: Option<String>,
 }
 
 /// What became of an append.
 #[derive(Debug)]
 pub(crate) enum Appended {
-    /// It is stored. Where the large columns of each event went: column and blob name.
-    Done { etag: Etag, blobs: Vec<Vec<(String, String)>> },
+    /// It is stored, in this version; and where the large columns of its events went.
+    Done { etag: Etag, urls: BlobUrls },
     /// Another worker has written since the load: nothing of the last transaction is stored.
     Lost,
 }
@@ -76,9 +78,7 @@ impl Hub {
         history.execution_id = Some(history.sentinel.execution_id.clone());
         for row in rows {
             // Rows of an older, longer execution lie behind those of the current one and are never trimmed.
-            if row.entity.row_key == rows::SENTINEL
-                || row.entity.text("ExecutionId") != history.execution_id.as_deref()
-            {
+            if row.entity.row_key == rows::SENTINEL || row.entity.text("ExecutionId") != history.execution_id.as_deref() {
                 break;
             }
             let mut entity = row.entity;
@@ -110,7 +110,7 @@ impl Hub {
     pub(crate) async fn append_history(&self, append: Append<'_>) -> Result<Appended> {
         let commit = self.rng.uuid();
         let mut etag = append.etag.cloned();
-        let (batches, blobs) = self.batches(&append).await?;
+        let (batches, urls) = self.batches(&append).await?;
         let last = batches.len() - 1;
         for (number, mut ops) in batches.into_iter().enumerate() {
             let sentinel = Sentinel {
@@ -119,6 +119,7 @@ impl Hub {
                 completed_at: (number == last).then(|| self.clock.now()),
                 applied: append.applied.clone(),
                 superseded: append.superseded.clone(),
+                custom_status: append.custom_status.clone(),
                 commit: Some(commit_id(commit, number)),
             };
             ops.push(sentinel_op(append.instance_id, &sentinel, etag.as_ref()));
@@ -128,13 +129,13 @@ impl Hub {
             }
         }
         let etag = etag.expect("there is at least one batch, and each leaves a version");
-        Ok(Appended::Done { etag, blobs })
+        Ok(Appended::Done { etag, urls })
     }
 
     /// The transactions of an append, without their sentinels; large columns are moved to blobs here.
-    async fn batches(&self, append: &Append<'_>) -> Result<(Vec<Vec<TableOp>>, Vec<Vec<(String, String)>>)> {
+    async fn batches(&self, append: &Append<'_>) -> Result<(Vec<Vec<TableOp>>, BlobUrls)> {
         let key = keys::escape(append.instance_id);
-        let (mut batches, mut bytes, mut blobs) = (vec![Vec::new()], 0, Vec::new());
+        let (mut batches, mut bytes, mut urls) = (vec![Vec::new()], 0, BlobUrls::new());
         let mut add = |op: TableOp, size: usize| {
             let current: &mut Vec<TableOp> = batches.last_mut().expect("never empty");
             if !current.is_empty() && (current.len() == BATCH_ROWS_MAX || bytes + size > BATCH_BYTES_MAX) {
@@ -145,9 +146,12 @@ impl Hub {
                 bytes += size;
             }
         };
-        for (ordinal, stored) in (append.first..).zip(append.events) {
+        for (index, stored) in append.events.iter().enumerate() {
+            let ordinal = append.first + index as u64;
             let mut entity = rows::event_to_entity(&key, ordinal, append.execution_id, stored);
-            blobs.push(self.offload_columns(&mut entity, stored.event.kind.type_name()).await?);
+            for (column, blob) in self.offload_columns(&mut entity, stored.event.kind.type_name()).await? {
+                urls.insert((index, column), self.payload_url(&blob));
+            }
             let size = estimate(&entity);
             add(TableOp::UpsertReplace(entity), size);
         }
@@ -155,7 +159,7 @@ impl Hub {
             let row_key = rows::row_key(ordinal);
             add(TableOp::Delete { partition_key: key.clone(), row_key, condition: Match::Any }, 512);
         }
-        Ok((batches, blobs))
+        Ok((batches, urls))
     }
 
     /// One transaction under the fence. `None` if the fence did not hold.

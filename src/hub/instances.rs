@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::instance_row::{self, InstanceRow};
+use super::payloads::is_large_column;
 use super::{Hub, keys};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Timestamp;
 use crate::storage;
 use crate::storage::error::OrNone;
-use crate::storage::table::{Entity, Etag, Match, Page, Query, TableOp};
+use crate::storage::table::{Entity, Etag, Match, Page, Query, TableOp, Value};
 
 /// A row and its version.
 #[derive(Clone, Debug)]
@@ -19,8 +20,18 @@ pub(crate) struct StoredRow {
 
 /// Columns of a row without the large ones.
 const WITHOUT_PAYLOADS: [&str; 12] = [
-    "PartitionKey", "RowKey", "ExecutionId", "Name", "Version", "CustomStatus", "CreatedTime", "LastUpdatedTime", "CompletedTime",
-    "RuntimeStatus", "ScheduledStartTime", "Generation",
+    "PartitionKey",
+    "RowKey",
+    "ExecutionId",
+    "Name",
+    "Version",
+    "CustomStatus",
+    "CreatedTime",
+    "LastUpdatedTime",
+    "CompletedTime",
+    "RuntimeStatus",
+    "ScheduledStartTime",
+    "Generation",
 ];
 
 impl Hub {
@@ -76,7 +87,9 @@ impl Hub {
 
     /// After a lost reply: whether the row now says what we wrote.
     async fn is_written(&self, op: &TableOp, lost: storage::Error) -> Result<bool> {
-        let (TableOp::Insert(entity) | TableOp::Replace(entity, _) | TableOp::Merge(entity, _)) = op else { return Err(lost.into()) };
+        let (TableOp::Insert(entity) | TableOp::Replace(entity, _) | TableOp::Merge(entity, _)) = op else {
+            return Err(lost.into());
+        };
         let row = self.storage.tables.get(&self.names.instances, &entity.partition_key, &entity.row_key, &[]).await.or_none()?;
         let written = row.is_some_and(|row| {
             let same = |(name, value): (&String, &storage::table::Value)| {
@@ -119,6 +132,60 @@ impl Hub {
             }
         }
         Ok(None)
+    }
+
+    /// Ends an instance that has not started (wire-format 6.5). `false` if its row has changed meanwhile.
+    pub(crate) async fn terminate_pending(
+        &self,
+        instance_id: &str,
+        stored: &StoredRow,
+        reason: Option<&str>,
+        at: Timestamp,
+    ) -> Result<bool> {
+        let mut row = instance_row::terminated_pending(instance_id, reason, at, self.now()).entity;
+        self.offload_row_column(&mut row, "Output").await?;
+        self.merge_instance_version(row, &stored.etag).await
+    }
+
+    /// Merges a repaired row; its large columns go to blobs of their own.
+    pub(crate) async fn merge_repaired(&self, mut row: Entity) -> Result<()> {
+        for column in ["Input", "Output"] {
+            self.offload_row_column(&mut row, column).await?;
+        }
+        self.merge_instance(row).await
+    }
+
+    /// Writes a row whose Output must become null, which a merge cannot do: the row is replaced with all else that it has.
+    /// `false` if there is no row, or no Output to clear.
+    pub(crate) async fn clear_output(&self, changes: &Entity) -> Result<bool> {
+        let (table, key) = (&self.names.instances, &changes.partition_key);
+        loop {
+            let Some(stored) = self.storage.tables.get(table, key, "", &[]).await.or_none()? else { return Ok(false) };
+            let mut row = stored.entity;
+            if row.properties.remove("Output").is_none() {
+                return Ok(false);
+            }
+            let changed = changes.properties.iter().filter(|(_, value)| **value != Value::Null);
+            row.properties.extend(changed.map(|(name, value)| (name.clone(), value.clone())));
+            row.properties.remove("Output");
+            if self.replace_instance_version(row, &stored.etag).await? {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Moves a large column of an instance row to a blob and leaves its URL.
+    pub(crate) async fn offload_row_column(&self, row: &mut Entity, column: &str) -> Result<()> {
+        let Some(text) = row.text(column).filter(|text| is_large_column(text)) else { return Ok(()) };
+        let name = super::blob_names::history_blob(&row.partition_key, "", column, self.random_suffix(), column);
+        self.put_payload(&name, text).await?;
+        row.set(column, Value::String(self.payload_url(&name)));
+        Ok(())
+    }
+
+    /// The URL by which an instance row refers to a blob (wire-format 4).
+    pub(crate) fn payload_url(&self, blob: &str) -> String {
+        super::blob_names::to_url(&self.storage.blobs.container_url(&self.names.large_messages), blob)
     }
 
     /// The time that the row of a new checkpoint shows; never before what it showed.

@@ -46,6 +46,13 @@ pub(crate) fn unescape(key: &str) -> String {
     id
 }
 
+/// The first text after all that begin with a prefix, as .NET asks for them: the last UTF-16 unit plus one (wire-format 9).
+pub(crate) fn prefix_end(prefix: &str) -> Option<String> {
+    let last = prefix.chars().next_back()?;
+    let next = char::from_u32(u32::from(last) + 1)?;
+    Some(format!("{}{next}", prefix.strip_suffix(last)?))
+}
+
 fn shifted_up(c: char) -> char {
     char::from_u32(u32::from(c) + CONTROL_SHIFT).expect("a shifted control character lies below the surrogates")
 }

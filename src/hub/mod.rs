@@ -1,12 +1,27 @@
-//! The task hub: names, keys, rows, messages and blobs as they lie in storage.
+//! The layout of a task hub on storage: names, queues, histories, instance rows, payloads, ownership. No user code runs here.
 
-mod blob_names;
+pub(crate) mod blob_names;
 mod codec;
 #[cfg(test)]
 mod golden;
 mod gzip;
-mod instance_row;
-mod keys;
+pub(crate) mod history;
+pub(crate) mod instance_row;
+mod instances;
+pub(crate) mod keys;
 mod names;
+pub(crate) mod ownership;
 mod partition;
+mod payloads;
+mod poison;
+mod queues;
 mod rows;
+mod task_hub;
+
+pub(crate) use instance_row::InstanceRow;
+pub(crate) use instances::StoredRow;
+pub(crate) use partition::partition_of;
+pub use poison::PoisonMessage;
+pub(crate) use queues::{Held, QueueId, Received, Unreadable};
+pub(crate) use task_hub::Hub;
+pub use task_hub::{TaskHub, TaskHubBuilder};

@@ -20,6 +20,8 @@ pub(crate) struct Names {
     /// The container whose own lease is the app lease.
     pub(crate) app_lease: String,
     pub(crate) app_lease_info: String,
+    /// Ours: messages that were parked.
+    pub(crate) poison: String,
     lower: String,
 }
 
@@ -51,6 +53,7 @@ impl Names {
             leases: format!("{lower}-leases"),
             app_lease: format!("{lower}-applease"),
             app_lease_info: format!("{lower}-appleaseinfo"),
+            poison: format!("{hub}Poison"),
             lower,
         })
     }

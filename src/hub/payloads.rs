@@ -48,18 +48,22 @@ impl Hub {
     }
 
     /// Moves large columns of a history row to blobs. Column and blob name of each.
-    pub(super) async fn offload_columns(&self, entity: &mut Entity, event_type: &str) -> Result<Vec<(String, String)>> {
+    pub(super) async fn offload_columns(&self, entity: &mut Entity, event_type: &str) -> Result<Vec<(&'static str, String)>> {
         let mut moved = Vec::new();
         for column in rows::LARGE_COLUMNS {
             let Some(text) = entity.text(column).filter(|t| is_large_column(t)) else { continue };
-            let random = u32::try_from(self.rng.below(1 << 31)).unwrap_or(0);
-            let name = blob_names::history_blob(&entity.partition_key, &entity.row_key, event_type, random, column);
+            let name = blob_names::history_blob(&entity.partition_key, &entity.row_key, event_type, self.random_suffix(), column);
             self.put_payload(&name, text).await?;
             entity.set(column, Value::string(""));
             entity.set(&format!("{column}BlobName"), Value::string(name.clone()));
-            moved.push((column.to_owned(), name));
+            moved.push((column, name));
         }
         Ok(moved)
+    }
+
+    /// The random part of a blob name: 31 bits.
+    pub(super) fn random_suffix(&self) -> u32 {
+        u32::try_from(self.rng.below(1 << 31)).unwrap_or(0)
     }
 
     /// Puts the texts of blobs back into the columns of a history row. The names of the blobs.

@@ -88,6 +88,11 @@ impl Hub {
         Ok(self.storage.queues.put(&self.queue_name(queue), &text, delay.min(VISIBILITY_MAX)).await?)
     }
 
+    /// Whether the body of a message goes to a blob.
+    pub(crate) fn is_large(&self, message: &Message) -> bool {
+        codec::is_large(&message.to_json())
+    }
+
     /// Receives up to `max` messages and holds them for `visibility`; oldest first, a sender's messages in its order.
     pub(crate) async fn receive(&self, queue: QueueId, max: usize, visibility: Duration) -> Result<Received> {
         let name = self.queue_name(queue);
@@ -113,7 +118,10 @@ impl Hub {
         Ok(received)
     }
 
-    async fn read_message(&self, text: &str) -> std::result::Result<(Message, Option<String>), Box<dyn std::error::Error + Send + Sync>> {
+    async fn read_message(
+        &self,
+        text: &str,
+    ) -> std::result::Result<(Message, Option<String>), Box<dyn std::error::Error + Send + Sync>> {
         match codec::decode(text)? {
             Incoming::Message(message) => Ok((*message, None)),
             Incoming::InBlob(name) => {
@@ -176,6 +184,20 @@ impl Hub {
 }
 
 impl Held {
+    /// A message that this process has just put.
+    pub(crate) fn of_put(queue: QueueId, put: QueueMessage, message: Message) -> Self {
+        Self {
+            queue,
+            id: put.id,
+            dequeue_count: 0,
+            inserted_on: put.inserted_on,
+            bytes: 0,
+            message,
+            blob: None,
+            receipt: Mutex::new(Some(Receipt { text: put.pop_receipt, expires: Instant::now() })),
+        }
+    }
+
     /// When the message surfaces for others, `None` if it has ended.
     pub(crate) async fn expires(&self) -> Option<Instant> {
         self.receipt.lock().await.as_ref().map(|r| r.expires)

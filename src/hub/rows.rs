@@ -68,6 +68,8 @@ pub(crate) struct Sentinel {
     pub(crate) applied: Vec<Uuid>,
     /// Executions that must not run any more.
     pub(crate) superseded: Vec<String>,
+    /// The custom status with which the execution began: replay cannot find what continue-as-new carried over.
+    pub(crate) custom_status: Option<String>,
     /// Tells our own transaction from a rival's when a reply is lost.
     pub(crate) commit: Option<String>,
 }
@@ -79,6 +81,8 @@ struct Bookkeeping {
     applied: Vec<String>,
     #[serde(default)]
     superseded: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    custom_status: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     commit: Option<String>,
 }
@@ -94,6 +98,7 @@ pub(crate) fn sentinel_to_entity(key: &str, sentinel: &Sentinel) -> Entity {
     let bookkeeping = Bookkeeping {
         applied: sentinel.applied.iter().map(|id| id.simple().to_string()).collect(),
         superseded: sentinel.superseded.clone(),
+        custom_status: sentinel.custom_status.clone(),
         commit: sentinel.commit.clone(),
     };
     // Written even when empty: a merge without the column would keep an older one.
@@ -119,6 +124,7 @@ pub(crate) fn sentinel_from_entity(entity: &Entity) -> Result<Sentinel, DecodeEr
         completed_at: row.time("CheckpointCompletedTimestamp")?,
         applied: applied.collect::<Result<_, _>>()?,
         superseded: bookkeeping.superseded,
+        custom_status: bookkeeping.custom_status,
         commit: bookkeeping.commit,
     })
 }

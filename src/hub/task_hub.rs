@@ -14,6 +14,8 @@ use crate::limits;
 use crate::rng::Rng;
 use crate::storage::blob::PutCondition;
 use crate::storage::error::OrNone;
+use crate::storage::layer::retrying::{RetryPolicy, Retrying};
+use crate::storage::layer::traced::Traced;
 use crate::storage::table::{Entity, Query, TableOp, Value};
 use crate::storage::{self, Storage};
 
@@ -140,8 +142,9 @@ impl TaskHubBuilder {
                 ),
             ));
         }
+        let retrying = Retrying::new(RetryPolicy::default(), self.rng.fork());
         let hub = Hub {
-            storage: self.storage,
+            storage: self.storage.layered(Traced).layered(retrying),
             names,
             partitions,
             clock: self.clock,
@@ -150,7 +153,13 @@ impl TaskHubBuilder {
             sequence: AtomicI64::new(0),
         };
         if stored.is_none() {
-            hub.create().await?;
+            hub.ensure().await?;
+            // Several may create at once, with different counts: the rows tell whose count it is.
+            if stored_partitions(&hub.storage, &hub.names).await? != Some(partitions) {
+                let message =
+                    format!("task hub \"{}\" was created meanwhile with another partition count; open it again", self.name);
+                return Err(Error::new(ErrorKind::Mismatch, message));
+            }
         }
         Ok(TaskHub(Arc::new(hub)))
     }
@@ -182,8 +191,13 @@ async fn stored_partitions(storage: &Storage, names: &Names) -> Result<Option<u3
 }
 
 impl Hub {
-    /// Creates everything in .NET's order; what exists already is fine, so that several may create at once.
-    async fn create(&self) -> Result<()> {
+    /// The hub's name as given.
+    pub(crate) fn names_hub(&self) -> &str {
+        &self.names.hub
+    }
+
+    /// Creates what is missing, in .NET's order; what exists is fine, so that several may do so at once.
+    pub(crate) async fn ensure(&self) -> Result<()> {
         let (names, storage) = (&self.names, &self.storage);
         exists_is_fine(storage.blobs.create_container(&names.app_lease).await)?;
         let info = storage.blobs.put(&names.app_lease, &names.app_lease_info, Bytes::from_static(b"{}"), PutCondition::Absent);

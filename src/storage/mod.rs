@@ -2,14 +2,19 @@
 //!
 //! This layer knows what Azure Storage can do and nothing about orchestrations. Everything above it speaks to [`Storage`].
 
+pub(crate) mod azure;
 pub(crate) mod blob;
+pub(crate) mod contract;
 pub(crate) mod error;
+pub(crate) mod layer;
 pub(crate) mod memory;
 pub(crate) mod queue;
 pub(crate) mod table;
 
 use std::sync::Arc;
 
+#[cfg(feature = "entra")]
+pub use azure::EntraIdentity;
 pub use error::{Error, ErrorKind};
 
 /// A storage account, real or in memory: the three ports and nothing else.

@@ -86,8 +86,8 @@ pub(crate) enum Cmp {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Filter {
     Compare(String, Cmp, Value),
-    And(Vec<Filter>),
-    Or(Vec<Filter>),
+    And(Vec<Self>),
+    Or(Vec<Self>),
 }
 
 /// What to read.

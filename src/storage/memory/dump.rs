@@ -77,6 +77,12 @@ impl Memory {
         self.blobs.insert_raw(container, name, bytes);
     }
 
+    /// Makes receives take visible messages in any order (drawn from the account's random source), as the real service
+    /// may: queues promise no order.
+    pub(crate) fn set_unordered(&self, unordered: bool) {
+        self.queues.set_unordered(unordered);
+    }
+
     /// Makes pages of queries and listings short: each looks at no more than so many rows or names, so that pages come
     /// partly filled or empty and still have a continuation, as on the real service.
     pub(crate) fn set_page_limit(&self, rows: usize) {

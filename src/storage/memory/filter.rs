@@ -78,3 +78,6 @@ fn holds(cmp: Cmp, found: Ordering) -> bool {
         Cmp::Ge => found.is_ge(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -28,6 +29,8 @@ pub(super) struct MemoryQueues {
     clock: Clock,
     rng: Rng,
     state: Mutex<State>,
+    /// Receives take visible messages in any order, as the real service may.
+    unordered: AtomicBool,
 }
 
 #[derive(Default)]
@@ -56,7 +59,11 @@ struct Message {
 
 impl MemoryQueues {
     pub(super) fn new(clock: Clock, rng: Rng) -> Self {
-        Self { clock, rng, state: Mutex::default() }
+        Self { clock, rng, state: Mutex::default(), unordered: AtomicBool::new(false) }
+    }
+
+    pub(super) fn set_unordered(&self, unordered: bool) {
+        self.unordered.store(unordered, Relaxed);
     }
 
     /// Every message of every queue, hidden ones too, in the order in which they become visible.
@@ -64,6 +71,15 @@ impl MemoryQueues {
         let state = lock(&self.state);
         let messages = |queue: &Queue| queue.messages.iter().map(|(place, message)| message.stored(place.0)).collect();
         state.queues.iter().map(|(name, queue)| (name.clone(), messages(queue))).collect()
+    }
+
+    fn chosen(&self, visible: impl Iterator<Item = Place>, max: usize) -> Vec<Place> {
+        if !self.unordered.load(Relaxed) {
+            return visible.take(max).collect();
+        }
+        let mut all: Vec<(u64, Place)> = visible.map(|place| (self.rng.next(), place)).collect();
+        all.sort_unstable();
+        all.into_iter().take(max).map(|(_, place)| place).collect()
     }
 
     pub(super) fn create_raw(&self, queue: &str) {
@@ -124,7 +140,7 @@ impl QueueStore for MemoryQueues {
         let mut guard = lock(&self.state);
         let state = &mut *guard;
         let queue = state.queues.get_mut(queue).ok_or_else(|| fail(NO_QUEUE))?;
-        let places: Vec<Place> = queue.visible(now).take(max).map(|(place, _)| *place).collect();
+        let places = self.chosen(queue.visible(now).map(|(place, _)| *place), max);
         let mut received = Vec::with_capacity(places.len());
         for place in places {
             let Some(mut message) = queue.messages.remove(&place) else { continue };

@@ -66,3 +66,22 @@ async fn short_pages_come_empty_and_lose_nothing() {
     }
     assert_eq!((rows, pages), (7, 9));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_unordered_queue_gives_every_message_once_in_any_order() {
+    let memory = account(1);
+    let queues = memory.storage().queues;
+    queues.create_queue("control").await.unwrap();
+    for i in 0..20 {
+        queues.put("control", &i.to_string(), Duration::ZERO).await.unwrap();
+    }
+    memory.set_unordered(true);
+    let mut received = Vec::new();
+    for _ in 0..5 {
+        received.extend(queues.receive("control", 4, Duration::from_secs(60)).await.unwrap());
+    }
+    let mut numbers: Vec<u32> = received.iter().map(|message| message.text.parse().unwrap()).collect();
+    assert!(!numbers.is_sorted());
+    numbers.sort_unstable();
+    assert!(numbers.into_iter().eq(0..20));
+}

@@ -1,0 +1,177 @@
+//! The awaitable of a call, and its options.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use super::failure::TaskFailed;
+use super::handle::{Activity, Callable, Orchestrator};
+use super::payload;
+use crate::model::FailureDetails;
+use crate::replay::{ActionKind, Execution, RetryPolicy, TaskEnd, TaskWait};
+
+/// A call that is under way. Await it for the result; drop it to abandon the result, while the task still runs.
+///
+/// Options apply if they are set right after the call. It is an ordinary future, so every combinator of the `futures` crate
+/// works on it; races are decided by the order of history.
+///
+/// ```
+/// use std::time::Duration;
+/// use taskhub::{Activity, Failure, OrchestrationContext, RetryPolicy};
+///
+/// const CHARGE: Activity<u64, String> = Activity::new("Charge");
+///
+/// async fn pay(ctx: OrchestrationContext, cents: u64) -> Result<String, Failure> {
+///     let retry = RetryPolicy::exponential(5, Duration::from_secs(2));
+///     Ok(ctx.call(CHARGE, cents).retry(retry).tag("kind", "payment").await?)
+/// }
+/// # let _ = pay;
+/// ```
+#[must_use = "the call is made, but its result is abandoned; await it, or use `start_orchestration` for a child that nobody waits for"]
+pub struct Call<C> {
+    wait: TaskWait,
+    handle: PhantomData<fn() -> C>,
+}
+
+impl<C: Callable> Call<C> {
+    pub(super) fn new(wait: TaskWait) -> Self {
+        Self { wait, handle: PhantomData }
+    }
+
+    /// Tries again after a failure.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.wait.retry(policy);
+        self
+    }
+
+    /// Which version of the activity or orchestrator to run.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        let version = version.into();
+        self.wait.revise(|kind| set_version(kind, version));
+        self
+    }
+
+    /// Adds a tag.
+    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        let (key, value) = (key.into(), value.into());
+        self.wait.revise(|kind| add_tag(kind, key, value));
+        self
+    }
+}
+
+impl<I, O> Call<Orchestrator<I, O>> {
+    /// The instance id of the sub-orchestration; without it, one is derived. The parent's own id, and ids that begin with
+    /// `@`, which are those of entities, are refused: the call fails.
+    pub fn instance_id(mut self, id: impl Into<String>) -> Self {
+        let id = id.into();
+        match refusal(self.wait.execution(), &id) {
+            Some(refusal) => self.wait.withdraw(refusal),
+            None => self.wait.revise(|kind| set_instance_id(kind, id)),
+        }
+        self
+    }
+}
+
+impl<C: Callable> Future for Call<C> {
+    type Output = Result<C::Output, TaskFailed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let TaskEnd { name, id, is_sub_orchestration, result } = ready!(self.wait.poll(cx.waker()));
+        let value = result.and_then(|json| payload::decode(json.as_deref(), &format!("The output of \"{name}\"")));
+        Poll::Ready(value.map_err(|details| TaskFailed::new(name, id, is_sub_orchestration, details)))
+    }
+}
+
+impl<C> fmt::Debug for Call<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").finish_non_exhaustive()
+    }
+}
+
+/// A call of an activity by name.
+pub(super) type NamedActivity<O> = Activity<serde_json::Value, O>;
+
+/// A call of an orchestrator by name.
+pub(super) type NamedOrchestrator<O> = Orchestrator<serde_json::Value, O>;
+
+/// A sub-orchestration that was started and that nobody waits for.
+///
+/// ```
+/// use taskhub::{Failure, OrchestrationContext, Orchestrator};
+///
+/// const CLEAN_UP: Orchestrator<String, ()> = Orchestrator::new("CleanUp");
+///
+/// async fn close(ctx: OrchestrationContext, account: String) -> Result<(), Failure> {
+///     ctx.start_orchestration(CLEAN_UP, &account).instance_id(format!("clean-up-{account}"));
+///     Ok(())
+/// }
+/// # let _ = close;
+/// ```
+#[derive(Debug)]
+pub struct Detached {
+    pub(super) execution: Rc<Execution>,
+    pub(super) id: i32,
+}
+
+impl Detached {
+    /// The instance id of the child; without it, one is derived. An id that a call would refuse fails the orchestrator.
+    #[allow(clippy::must_use_candidate, reason = "the child is started either way")]
+    pub fn instance_id(self, id: impl Into<String>) -> Self {
+        let id = id.into();
+        match refusal(&self.execution, &id) {
+            Some(refusal) => self.execution.fault(refusal),
+            None => self.execution.revise(self.id, |kind| set_instance_id(kind, id)),
+        }
+        self
+    }
+
+    /// Which version of the orchestrator to run.
+    #[allow(clippy::must_use_candidate, reason = "the child is started either way")]
+    pub fn version(self, version: impl Into<String>) -> Self {
+        let version = version.into();
+        self.execution.revise(self.id, |kind| set_version(kind, version));
+        self
+    }
+
+    /// Adds a tag.
+    #[allow(clippy::must_use_candidate, reason = "the child is started either way")]
+    pub fn tag(self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        let (key, value) = (key.into(), value.into());
+        self.execution.revise(self.id, |kind| add_tag(kind, key, value));
+        self
+    }
+}
+
+fn set_version(kind: &mut ActionKind, new: String) {
+    if let ActionKind::Activity { version, .. } | ActionKind::SubOrchestration { version, .. } = kind {
+        *version = Some(new);
+    }
+}
+
+fn set_instance_id(kind: &mut ActionKind, id: String) {
+    if let ActionKind::SubOrchestration { instance_id, .. } = kind {
+        *instance_id = Some(id);
+    }
+}
+
+pub(super) fn add_tag(kind: &mut ActionKind, key: String, value: String) {
+    if let ActionKind::Activity { tags, .. } | ActionKind::SubOrchestration { tags, .. } = kind {
+        tags.get_or_insert_default().insert(key, value);
+    }
+}
+
+/// Why a child cannot have this instance id.
+fn refusal(execution: &Execution, id: &str) -> Option<FailureDetails> {
+    let error_message = if id.starts_with('@') {
+        format!("The instance id \"{id}\" begins with \"@\", which is for entities.")
+    } else if id == execution.started().instance.instance_id {
+        format!("The instance id \"{id}\" is that of the calling orchestration itself.")
+    } else {
+        return None;
+    };
+    let error_type = "InvalidInstanceId".to_owned();
+    Some(FailureDetails { error_type, error_message, is_non_retriable: true, ..FailureDetails::default() })
+}

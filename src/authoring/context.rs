@@ -1,0 +1,246 @@
+//! The context of an orchestrator: everything that its code may do.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use super::call::{Call, Detached, NamedActivity, NamedOrchestrator, add_tag};
+use super::failure::Failure;
+use super::handle::{AsInput, Callable, Event, Orchestrator};
+use super::payload;
+use super::wait::{Timer, WaitForEvent};
+use crate::model::{ParentInstance, Tags, Timestamp};
+use crate::replay::{ActionKind, Execution, TaskWait};
+
+/// The tag of a child that nobody waits for, as .NET writes it.
+const FIRE_AND_FORGET: &str = "FireAndForget";
+
+/// The way of an orchestrator to the world.
+///
+/// An orchestrator runs again from its start whenever something happens, and its calls are then answered from history. So it
+/// must do the same each time: everything that varies comes through the context, or from an activity. It awaits only what the
+/// context gives it; a combination of that by `join_all`, `select` and the like is fine.
+///
+/// The context cannot leave the orchestrator: moving it to another task does not compile.
+///
+/// ```compile_fail
+/// use taskhub::OrchestrationContext;
+///
+/// fn leave(ctx: OrchestrationContext) {
+///     tokio::spawn(async move { ctx.now() });
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct OrchestrationContext {
+    execution: Rc<Execution>,
+}
+
+impl OrchestrationContext {
+    pub(super) fn new(execution: Rc<Execution>) -> Self {
+        Self { execution }
+    }
+
+    /// Calls an activity, or an orchestrator as a sub-orchestration. The task is scheduled now; await the answer for its
+    /// result.
+    ///
+    /// ```
+    /// use futures::future::try_join_all;
+    /// use taskhub::{Activity, Failure, OrchestrationContext};
+    ///
+    /// const LIST: Activity<String, Vec<String>> = Activity::new("List");
+    /// const COPY: Activity<String, u64> = Activity::new("Copy");
+    ///
+    /// async fn backup(ctx: OrchestrationContext, root: String) -> Result<u64, Failure> {
+    ///     let files = ctx.call(LIST, root).await?;
+    ///     let sizes = try_join_all(files.iter().map(|file| ctx.call(COPY, file))).await?;
+    ///     Ok(sizes.iter().sum())
+    /// }
+    /// # let _ = backup;
+    /// ```
+    #[allow(clippy::needless_pass_by_value, reason = "a value and a reference both serve as input")]
+    pub fn call<C: Callable>(&self, callee: C, input: impl AsInput<C::Input>) -> Call<C> {
+        let name = callee.task_name();
+        let json = input.with(serde_json::to_string);
+        let wait = self.schedule(name, callee.is_orchestrator(), json.map(|json| callee.wire(json)));
+        Call::new(wait)
+    }
+
+    /// Calls an activity by its name, for one that is written in another language.
+    pub fn call_named<O: DeserializeOwned>(&self, name: &str, input: &impl Serialize) -> Call<NamedActivity<O>> {
+        let json = serde_json::to_string(input).map(|json| Some(payload::as_argument(&json)));
+        Call::new(self.schedule(name, false, json))
+    }
+
+    /// Calls an orchestrator by its name, for one that is written in another language.
+    pub fn call_sub_orchestration_named<O: DeserializeOwned>(
+        &self,
+        name: &str,
+        input: &impl Serialize,
+    ) -> Call<NamedOrchestrator<O>> {
+        Call::new(self.schedule(name, true, payload::encode(input)))
+    }
+
+    fn schedule(&self, name: &str, is_orchestrator: bool, input: Result<Option<String>, serde_json::Error>) -> TaskWait {
+        match input {
+            Ok(input) => self.execution.call(decision(name, is_orchestrator, input)),
+            Err(error) => self.execution.refuse(name, payload::unencodable(&format!("The input of \"{name}\""), &error)),
+        }
+    }
+
+    /// Starts an orchestration that nobody waits for: its end and its failure are its own.
+    #[allow(clippy::must_use_candidate, reason = "the child is started either way")]
+    #[allow(clippy::needless_pass_by_value, reason = "a value and a reference both serve as input")]
+    pub fn start_orchestration<I: Serialize, O>(&self, callee: Orchestrator<I, O>, input: impl AsInput<I>) -> Detached {
+        let name = callee.name();
+        let json = input.with(payload::encode).unwrap_or_else(|error| {
+            self.execution.fault(payload::unencodable(&format!("The input of \"{name}\""), &error));
+            None
+        });
+        let mut kind = decision(name, true, json);
+        add_tag(&mut kind, FIRE_AND_FORGET.to_owned(), String::new());
+        Detached { id: self.execution.decide(kind), execution: Rc::clone(&self.execution) }
+    }
+
+    /// Waits for the next event of that name; [`WaitForEvent::within`] limits the wait.
+    pub fn wait_for_event<T: DeserializeOwned>(&self, event: Event<T>) -> WaitForEvent<T> {
+        WaitForEvent::new(self.execution.wait_for_event(event.name()), event.name())
+    }
+
+    /// Sends an event to another orchestration. Nothing tells whether there is one that wants it.
+    #[allow(clippy::needless_pass_by_value, reason = "a value and a reference both serve as input")]
+    pub fn send_event<T: Serialize>(&self, instance_id: impl Into<String>, event: Event<T>, payload: impl AsInput<T>) {
+        let (instance_id, name) = (instance_id.into(), event.name().to_owned());
+        match payload.with(payload::encode) {
+            Ok(input) => {
+                self.execution.decide(ActionKind::SendEvent { instance_id, name, input });
+            }
+            Err(error) => self.execution.fault(payload::unencodable(&format!("The payload of the event \"{name}\""), &error)),
+        }
+    }
+
+    /// A durable timer of any length. It never fires early.
+    pub fn timer(&self, duration: Duration) -> Timer {
+        self.timer_until(self.now().plus(duration))
+    }
+
+    /// A durable timer that fires at a time; at once, if that is over.
+    pub fn timer_until(&self, time: Timestamp) -> Timer {
+        Timer(self.execution.timer(time))
+    }
+
+    /// The current time, which is the same in every replay. It stands still between two awaits.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.execution.now()
+    }
+
+    /// A unique id, which is the same in every replay.
+    #[must_use]
+    pub fn new_uuid(&self) -> Uuid {
+        self.execution.new_uuid()
+    }
+
+    /// Whether the code is only catching up with history. Log lines of `tracing` are dropped then, without asking this.
+    #[must_use]
+    pub fn is_replaying(&self) -> bool {
+        self.execution.is_replaying()
+    }
+
+    /// Shows a value beside the status of the instance; null removes it. A value that has no JSON fails the orchestrator.
+    pub fn set_custom_status(&self, status: &(impl Serialize + ?Sized)) {
+        match payload::encode(status) {
+            Ok(json) => self.execution.set_custom_status(json),
+            Err(error) => self.execution.fault(payload::unencodable("The custom status", &error)),
+        }
+    }
+
+    /// Starts over with a new input and an empty history; to be returned from the orchestrator. Events that nobody has
+    /// consumed are carried over.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use taskhub::{Activity, Failure, OrchestrationContext};
+    ///
+    /// const POLL: Activity<String, bool> = Activity::new("Poll");
+    ///
+    /// async fn monitor(ctx: OrchestrationContext, job: String) -> Result<(), Failure> {
+    ///     if ctx.call(POLL, &job).await? {
+    ///         return Ok(());
+    ///     }
+    ///     ctx.timer(Duration::from_secs(60)).await;
+    ///     ctx.continue_as_new(job)
+    /// }
+    /// # let _ = monitor;
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Always: the error is the request.
+    pub fn continue_as_new<O>(&self, input: impl Serialize) -> Result<O, Failure> {
+        Err(self.next(&input, None))
+    }
+
+    /// [`continue_as_new`](Self::continue_as_new) with another version of the orchestrator.
+    ///
+    /// # Errors
+    ///
+    /// Always: the error is the request.
+    pub fn continue_as_new_version<O>(&self, input: impl Serialize, version: impl Into<String>) -> Result<O, Failure> {
+        Err(self.next(&input, Some(version.into())))
+    }
+
+    fn next(&self, input: &impl Serialize, version: Option<String>) -> Failure {
+        match payload::encode(input) {
+            Ok(input) => Failure::continue_as_new(input, version),
+            Err(error) => payload::unencodable("The input of the next generation", &error).into(),
+        }
+    }
+
+    /// The name of this orchestrator.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.execution.started().name
+    }
+
+    /// The id of this instance.
+    #[must_use]
+    pub fn instance_id(&self) -> &str {
+        &self.execution.started().instance.instance_id
+    }
+
+    /// The id of this execution: the instance between two continue-as-news.
+    #[must_use]
+    pub fn execution_id(&self) -> &str {
+        self.execution.started().instance.execution_id.as_deref().unwrap_or_default()
+    }
+
+    /// The orchestration that waits for this one.
+    #[must_use]
+    pub fn parent(&self) -> Option<&ParentInstance> {
+        self.execution.started().parent.as_ref()
+    }
+
+    /// The version that this instance was started with.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        self.execution.started().version.as_deref().filter(|version| !version.is_empty())
+    }
+
+    /// The tags of this instance.
+    #[must_use]
+    pub fn tags(&self) -> Tags {
+        self.execution.started().tags.clone().unwrap_or_default()
+    }
+}
+
+fn decision(name: &str, is_orchestrator: bool, input: Option<String>) -> ActionKind {
+    let name = name.to_owned();
+    if is_orchestrator {
+        ActionKind::SubOrchestration { name, version: None, instance_id: None, input, tags: None }
+    } else {
+        ActionKind::Activity { name, version: None, input, tags: None }
+    }
+}

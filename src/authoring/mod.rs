@@ -1,0 +1,22 @@
+//! What users write orchestrations with: typed handles, the context, awaitables, failures, the registry.
+#![allow(clippy::result_large_err, reason = "a failure is made once, on a path that is not hot")]
+
+mod activity;
+mod call;
+mod context;
+mod failure;
+mod handle;
+mod payload;
+mod registry;
+#[cfg(test)]
+mod tests;
+mod wait;
+
+pub use activity::ActivityContext;
+pub use call::{Call, Detached};
+pub use context::OrchestrationContext;
+pub use failure::{Failure, TaskFailed};
+pub use handle::{Activity, AsInput, Callable, Event, Orchestrator};
+#[allow(unused_imports, reason = "the worker uses them")]
+pub(crate) use registry::{ActivityTask, Registry, RegistryBuilder};
+pub use wait::{Elapsed, Timer, WaitForEvent, Within};

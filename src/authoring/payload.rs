@@ -1,0 +1,142 @@
+//! User payloads on the wire: JSON texts, absent for null, with the habits of .NET.
+
+use std::any::type_name;
+
+use serde::Serialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
+
+use crate::model::FailureDetails;
+
+/// The JSON text of a value; nothing for null.
+pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Option<String>, serde_json::Error> {
+    serde_json::to_string(value).map(unless_null)
+}
+
+/// Null is absent on the wire.
+pub(super) fn unless_null(json: String) -> Option<String> {
+    Some(json).filter(|json| json != "null")
+}
+
+/// The input of an activity is an array of its arguments, of which we have one.
+pub(super) fn as_argument(json: &str) -> String {
+    format!("[{json}]")
+}
+
+/// Reads a payload. `what` names it in the failure, such as `The input of the activity "Greet"`.
+pub(super) fn decode<T: DeserializeOwned>(json: Option<&str>, what: &str) -> Result<T, FailureDetails> {
+    parse(json.unwrap_or("null")).map_err(|error| misfit::<T>(what, &error))
+}
+
+/// Reads the input of an activity: an array of exactly one element stands for the element.
+pub(super) fn decode_argument<T: DeserializeOwned>(json: Option<&str>, what: &str) -> Result<T, FailureDetails> {
+    let Some(array) = json.filter(|json| has_one_element(json)) else { return decode(json, what) };
+    parse(array).map(|(argument,)| argument).map_err(|error| misfit::<T>(what, &error))
+}
+
+fn has_one_element(json: &str) -> bool {
+    json.trim_start().starts_with('[') && serde_json::from_str::<(IgnoredAny,)>(json).is_ok()
+}
+
+fn parse<T: DeserializeOwned>(json: &str) -> Result<T, serde_json::Error> {
+    // .NET puts the type first in objects. Structs ignore unknown members, but maps would have one too many.
+    if json.contains("\"$type\"") {
+        serde_json::from_str(json).map(without_types).and_then(serde_json::from_value)
+    } else {
+        serde_json::from_str(json)
+    }
+}
+
+fn misfit<T>(what: &str, error: &serde_json::Error) -> FailureDetails {
+    let error_message = format!("{what} does not fit the type {}: {error}", type_name::<T>());
+    FailureDetails {
+        error_type: "PayloadMismatch".to_owned(),
+        error_message,
+        is_non_retriable: true,
+        ..FailureDetails::default()
+    }
+}
+
+/// The failure of a value that has no JSON.
+pub(super) fn unencodable(what: &str, error: &serde_json::Error) -> FailureDetails {
+    let error_message = format!("{what} cannot be written as JSON: {error}");
+    FailureDetails {
+        error_type: "PayloadMismatch".to_owned(),
+        error_message,
+        is_non_retriable: true,
+        ..FailureDetails::default()
+    }
+}
+
+fn without_types(mut value: Value) -> Value {
+    strip(&mut value);
+    value
+}
+
+fn strip(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            if members.keys().next().is_some_and(|key| key == "$type") {
+                members.shift_remove("$type");
+            }
+            members.values_mut().for_each(strip);
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(strip),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn null_is_absent() {
+        assert_eq!(encode(&()).unwrap(), None);
+        assert_eq!(encode(&None::<u8>).unwrap(), None);
+        assert_eq!(decode::<Option<u8>>(None, "x"), Ok(None));
+        assert_eq!(decode::<()>(Some("null"), "x"), Ok(()));
+        assert!(decode::<String>(None, "The input").unwrap_err().error_message.starts_with("The input does not fit the type"));
+    }
+
+    #[test]
+    fn an_argument_is_the_only_element_of_its_array() {
+        assert_eq!(decode_argument(Some("[\"Tokyo\"]"), "x"), Ok("Tokyo".to_owned()));
+        assert_eq!(decode_argument(Some("\"bare\""), "x"), Ok("bare".to_owned()));
+        assert_eq!(decode_argument(Some("[1,\"two\"]"), "x"), Ok((1, "two".to_owned())));
+        assert_eq!(decode_argument(Some("[[10,0]]"), "x"), Ok((10, 0)));
+        assert_eq!(decode_argument(Some("[null]"), "x"), Ok(()));
+        assert_eq!(decode_argument::<Vec<u8>>(Some("[]"), "x"), Ok(vec![]));
+        assert_eq!(decode_argument(Some(&as_argument(&u128::MAX.to_string())), "x"), Ok(u128::MAX));
+        assert_eq!(decode_argument::<Vec<u8>>(Some(&as_argument("[1]")), "x"), Ok(vec![1]));
+    }
+
+    #[test]
+    fn types_of_dotnet_are_no_members() {
+        let text = r#"[{"$type":"Peer.Poco, Peer","Name":"a","Nested":{"$type":"Peer.Poco, Peer","Name":"b"}}]"#;
+        assert_eq!(decode_argument(Some(text), "x"), Ok(json!({"Name": "a", "Nested": {"Name": "b"}})));
+        let map: BTreeMap<String, u8> = decode(Some(r#"{"$type":"D","a":1}"#), "x").unwrap();
+        assert_eq!(map.len(), 1);
+        assert_eq!(decode(Some(r#""the \"$type\"""#), "x"), Ok("the \"$type\"".to_owned()));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(value: (String, Vec<Option<i64>>, bool)) {
+            let json = serde_json::to_string(&value).unwrap();
+            prop_assert_eq!(decode_argument(Some(&as_argument(&json)), "x"), Ok(value.clone()));
+            prop_assert_eq!(decode(encode(&value).unwrap().as_deref(), "x"), Ok(value));
+        }
+
+        #[test]
+        fn no_text_panics(text: String) {
+            let _ = decode_argument::<Value>(Some(&text), "x");
+            let _ = decode::<BTreeMap<String, u8>>(Some(&text), "x");
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! What a worker can run: orchestrators and activities by name and version.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::activity::ActivityContext;
+use super::context::OrchestrationContext;
+use super::failure::{Failure, Next};
+use super::handle::{Activity, Orchestrator};
+use super::payload;
+use crate::model::{FailureDetails, InstanceRef, Tags};
+use crate::replay::{self, End, Execution, Outcome, Program, Turn, panicked};
+
+type Start = Box<dyn Fn(&Rc<Execution>) -> Result<Program, FailureDetails> + Send + Sync>;
+type Work = Box<dyn Fn(ActivityTask) -> BoxFuture<'static, Result<Option<String>, FailureDetails>> + Send + Sync>;
+
+/// Everything that a worker can run.
+#[derive(Clone)]
+pub(crate) struct Registry(Arc<Tables>);
+
+#[derive(Default)]
+struct Tables {
+    orchestrators: Names<Start>,
+    activities: Names<Work>,
+}
+
+/// A call of an activity.
+#[derive(Clone, Debug)]
+pub(crate) struct ActivityTask {
+    pub(crate) instance: InstanceRef,
+    pub(crate) task_id: i32,
+    pub(crate) name: String,
+    pub(crate) version: Option<String>,
+    pub(crate) input: Option<String>,
+    pub(crate) tags: Tags,
+}
+
+impl Registry {
+    pub(crate) fn builder() -> RegistryBuilder {
+        RegistryBuilder::default()
+    }
+
+    /// Runs one turn. Panics of user code are failures.
+    pub(crate) fn run_turn(&self, turn: &Turn<'_>) -> Outcome {
+        replay::run(turn, |execution| {
+            let started = execution.started();
+            let version = started.version.as_deref();
+            let start = self.0.orchestrators.find(&started.name, version);
+            start
+                .ok_or_else(|| self.0.orchestrators.missing("orchestrator", "OrchestratorTaskNotFound", &started.name, version))?(
+                execution,
+            )
+        })
+    }
+
+    /// Runs an activity. Panics of user code are failures.
+    pub(crate) async fn run_activity(&self, task: ActivityTask) -> Result<Option<String>, FailureDetails> {
+        let Some(work) = self.0.activities.find(&task.name, task.version.as_deref()) else {
+            return Err(self.0.activities.missing("activity", "ActivityTaskNotFound", &task.name, task.version.as_deref()));
+        };
+        let name = task.name.clone();
+        let result = AssertUnwindSafe(async { work(task).await }).catch_unwind().await;
+        result.unwrap_or_else(|panic| Err(panicked("The activity", &name, &*panic)))
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("orchestrators", &self.0.orchestrators.known())
+            .field("activities", &self.0.activities.known())
+            .finish()
+    }
+}
+
+/// Collects what a worker can run.
+#[derive(Default)]
+pub(crate) struct RegistryBuilder {
+    tables: Tables,
+    twice: Vec<String>,
+}
+
+/// The same name and version was registered twice.
+#[derive(Debug, thiserror::Error)]
+#[error("registered more than once: {}", .0.join(", "))]
+pub(crate) struct DuplicateRegistration(Vec<String>);
+
+impl RegistryBuilder {
+    /// Registers an orchestrator for every version that has no registration of its own.
+    pub(crate) fn orchestrator<I, O, F, R>(self, handle: Orchestrator<I, O>, run: F) -> Self
+    where
+        I: DeserializeOwned + 'static,
+        O: Serialize + 'static,
+        F: Fn(OrchestrationContext, I) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<O, Failure>> + 'static,
+    {
+        self.orchestrator_version(handle, "", run)
+    }
+
+    /// Registers one version of an orchestrator.
+    pub(crate) fn orchestrator_version<I, O, F, R>(mut self, handle: Orchestrator<I, O>, version: &str, run: F) -> Self
+    where
+        I: DeserializeOwned + 'static,
+        O: Serialize + 'static,
+        F: Fn(OrchestrationContext, I) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<O, Failure>> + 'static,
+    {
+        let name = handle.name();
+        let start: Start = Box::new(move |execution| {
+            let what = format!("The input of the orchestrator \"{name}\"");
+            let input = payload::decode(execution.started().input.as_deref(), &what)?;
+            let running = run(OrchestrationContext::new(Rc::clone(execution)), input);
+            Ok(running.map(move |result| end(name, result)).boxed_local())
+        });
+        if !self.tables.orchestrators.insert(name, version, start) {
+            self.twice.push(format!("orchestrator \"{name}\" version \"{version}\""));
+        }
+        self
+    }
+
+    /// Registers an activity for every version that has no registration of its own.
+    pub(crate) fn activity<I, O, F, R>(self, handle: Activity<I, O>, run: F) -> Self
+    where
+        I: DeserializeOwned + Send + 'static,
+        O: Serialize + 'static,
+        F: Fn(ActivityContext, I) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<O, Failure>> + Send + 'static,
+    {
+        self.activity_version(handle, "", run)
+    }
+
+    /// Registers one version of an activity.
+    pub(crate) fn activity_version<I, O, F, R>(mut self, handle: Activity<I, O>, version: &str, run: F) -> Self
+    where
+        I: DeserializeOwned + Send + 'static,
+        O: Serialize + 'static,
+        F: Fn(ActivityContext, I) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<O, Failure>> + Send + 'static,
+    {
+        let name = handle.name();
+        let work: Work = Box::new(move |task| {
+            let input = match input(handle, task.input.as_deref()) {
+                Ok(input) => input,
+                Err(failure) => return std::future::ready(Err(failure)).boxed(),
+            };
+            run(context(task), input).map(move |result| output("activity", name, result)).boxed()
+        });
+        if !self.tables.activities.insert(name, version, work) {
+            self.twice.push(format!("activity \"{name}\" version \"{version}\""));
+        }
+        self
+    }
+
+    /// The registry, unless something was registered twice.
+    pub(crate) fn build(self) -> Result<Registry, DuplicateRegistration> {
+        if self.twice.is_empty() { Ok(Registry(Arc::new(self.tables))) } else { Err(DuplicateRegistration(self.twice)) }
+    }
+}
+
+impl fmt::Debug for RegistryBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegistryBuilder").finish_non_exhaustive()
+    }
+}
+
+fn input<I: DeserializeOwned, O>(handle: Activity<I, O>, wire: Option<&str>) -> Result<I, FailureDetails> {
+    let what = format!("The input of the activity \"{}\"", handle.name());
+    if handle.is_raw() {
+        // The input type of a raw handle is a text: the wire text in quotes.
+        let quoted = payload::encode(wire.unwrap_or("null")).map_err(|error| payload::unencodable(&what, &error))?;
+        return serde_json::from_str(&quoted.unwrap_or_default()).map_err(|error| payload::unencodable(&what, &error));
+    }
+    payload::decode_argument(wire, &what)
+}
+
+fn context(task: ActivityTask) -> ActivityContext {
+    ActivityContext {
+        instance_id: task.instance.instance_id,
+        execution_id: task.instance.execution_id.unwrap_or_default(),
+        task_id: task.task_id,
+        name: task.name,
+        tags: task.tags,
+    }
+}
+
+fn end<O: Serialize>(name: &str, result: Result<O, Failure>) -> Result<End, FailureDetails> {
+    match result.map_err(Failure::into_next) {
+        Err(Ok(Next { input, version })) => Ok(End::ContinueAsNew { input, version }),
+        Err(Err(failure)) => Err(failure),
+        Ok(value) => output("orchestrator", name, Ok(value)).map(|output| End::Completed { output }),
+    }
+}
+
+fn output<O: Serialize>(what: &str, name: &str, result: Result<O, Failure>) -> Result<Option<String>, FailureDetails> {
+    let value = result.map_err(|failure| failure.details())?;
+    payload::encode(&value).map_err(|error| payload::unencodable(&format!("The output of the {what} \"{name}\""), &error))
+}
+
+/// Things by name, without regard to case, and version.
+struct Names<T>(BTreeMap<String, Named<T>>);
+
+struct Named<T> {
+    /// As it was registered.
+    name: String,
+    /// The empty version serves those that have no registration.
+    versions: BTreeMap<String, T>,
+}
+
+impl<T> Names<T> {
+    /// Answers false if there is one already.
+    fn insert(&mut self, name: &str, version: &str, thing: T) -> bool {
+        let named = || Named { name: name.to_owned(), versions: BTreeMap::new() };
+        let versions = &mut self.0.entry(name.to_lowercase()).or_insert_with(named).versions;
+        versions.insert(version.to_owned(), thing).is_none()
+    }
+
+    fn find(&self, name: &str, version: Option<&str>) -> Option<&T> {
+        let versions = &self.0.get(&name.to_lowercase())?.versions;
+        versions.get(version.unwrap_or_default()).or_else(|| versions.get(""))
+    }
+
+    fn known(&self) -> Vec<&str> {
+        self.0.values().map(|named| named.name.as_str()).collect()
+    }
+
+    fn missing(&self, what: &str, error_type: &str, name: &str, version: Option<&str>) -> FailureDetails {
+        let version = version.filter(|version| !version.is_empty());
+        let version = version.map(|version| format!(" version \"{version}\"")).unwrap_or_default();
+        let known = self.known();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let error_message = format!("This worker has no {what} \"{name}\"{version}; registered are: {known}.");
+        let error_type = error_type.to_owned();
+        FailureDetails { error_type, error_message, is_non_retriable: true, ..FailureDetails::default() }
+    }
+}
+
+impl<T> Default for Names<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}

@@ -1,0 +1,9 @@
+//! Orchestrators, turn by turn: what they decide for which history.
+
+mod calls;
+mod catalogue;
+mod events;
+mod faults;
+mod lifecycle;
+mod patterns;
+mod play;

@@ -1,0 +1,99 @@
+//! Messages to instances: events, terminate, suspend, resume; and the poison list.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Client;
+use super::start::check_id;
+use crate::authoring::Event;
+use crate::error::{Error, ErrorKind, Result};
+use crate::hub::PoisonMessage;
+use crate::model::{EventKind, HistoryEvent, InstanceRef, Message, Sender};
+
+impl Client {
+    /// Raises an event to an instance. It waits in the instance until somebody awaits it; an instance that does not exist or
+    /// has ended never sees it.
+    ///
+    /// # Errors
+    /// `Invalid` if the payload cannot be written as JSON; `Storage` if storage fails.
+    pub async fn raise<T: Serialize>(&self, instance_id: &str, event: Event<T>, payload: &T) -> Result<()> {
+        let json = serde_json::to_string(payload).map_err(|e| {
+            Error::new(ErrorKind::Invalid, format!("the payload of event \"{}\" cannot be written as JSON: {e}", event.name()))
+        })?;
+        self.raise_json(instance_id, event.name(), Some(json).filter(|j| j != "null")).await
+    }
+
+    /// Raises an event whose payload is JSON text already; `None` is null.
+    ///
+    /// # Errors
+    /// `Storage` if storage fails.
+    pub async fn raise_json(&self, instance_id: &str, name: &str, payload: Option<String>) -> Result<()> {
+        self.send(instance_id, EventKind::EventRaised { name: name.to_owned(), input: payload, trace: None }).await
+    }
+
+    /// Ends an instance. Its activities finish, its sub-orchestrations go on; one that is pending never starts.
+    ///
+    /// # Errors
+    /// `Storage` if storage fails.
+    pub async fn terminate(&self, instance_id: &str, reason: &str) -> Result<()> {
+        self.send(instance_id, EventKind::ExecutionTerminated { reason: Some(reason.to_owned()) }).await
+    }
+
+    /// Pauses an instance: what arrives is kept until it is resumed.
+    ///
+    /// # Errors
+    /// `Storage` if storage fails.
+    pub async fn suspend(&self, instance_id: &str, reason: &str) -> Result<()> {
+        self.send(instance_id, EventKind::ExecutionSuspended { reason: Some(reason.to_owned()) }).await
+    }
+
+    /// Lets a suspended instance go on.
+    ///
+    /// # Errors
+    /// `Storage` if storage fails.
+    pub async fn resume(&self, instance_id: &str, reason: &str) -> Result<()> {
+        self.send(instance_id, EventKind::ExecutionResumed { reason: Some(reason.to_owned()) }).await
+    }
+
+    async fn send(&self, instance_id: &str, kind: EventKind) -> Result<()> {
+        check_id(instance_id)?;
+        let hub = &self.hub;
+        let message = Message {
+            activity_id: hub.rng.uuid(),
+            event: HistoryEvent::arriving(hub.now(), kind),
+            target: InstanceRef::current(instance_id),
+            context_tags: None,
+            sequence_number: 0,
+            episode: None,
+            sender: Sender::client(),
+            decision_id: None,
+        };
+        hub.send(hub.control_queue_of(instance_id), message, Duration::ZERO).await?;
+        Ok(())
+    }
+
+    /// The messages that workers have parked because they cannot be read or keep failing.
+    ///
+    /// # Errors
+    /// `Storage` if storage fails.
+    pub async fn poison(&self) -> Result<Vec<PoisonMessage>> {
+        self.hub.list_poison().await
+    }
+
+    /// Puts a parked message back into its queue.
+    ///
+    /// # Errors
+    /// `NotFound` if no message with this id is parked; `Storage` if storage fails.
+    pub async fn retry_poison(&self, id: &str) -> Result<()> {
+        self.hub.retry_poison(id).await
+    }
+
+    /// Drops a parked message for good.
+    ///
+    /// # Errors
+    /// `NotFound` if no message with this id is parked; `Storage` if storage fails.
+    pub async fn drop_poison(&self, id: &str) -> Result<()> {
+        self.hub.drop_poison(id).await
+    }
+}

@@ -1,0 +1,132 @@
+//! Listing instances: filters and pages, as .NET clients ask (wire-format 9).
+
+use super::Client;
+use super::status::{InstanceStatus, resolved};
+use crate::error::Result;
+use crate::hub::keys;
+use crate::model::{RuntimeStatus, Timestamp};
+use crate::storage::table::{Cmp, Continuation, Filter, PAGE_ROWS_MAX, Query, Value};
+
+/// Which instances to list. `Default` lists all orchestrations and entities, in pages of 100.
+#[derive(Clone, Debug)]
+pub struct InstanceQuery {
+    /// Only ids that begin with this.
+    pub id_prefix: Option<String>,
+    /// Only these statuses; empty means all.
+    pub statuses: Vec<RuntimeStatus>,
+    /// Only instances created at or after this time.
+    pub created_from: Option<Timestamp>,
+    /// Only instances created at or before this time.
+    pub created_to: Option<Timestamp>,
+    /// Leave out entities.
+    pub exclude_entities: bool,
+    /// Whether to fetch inputs and outputs, also from their blobs.
+    pub with_payloads: bool,
+    /// Rows per page, at most 1000. A page may hold fewer and still have a successor.
+    pub page_size: usize,
+    /// Where to go on: the continuation of the page before.
+    pub continuation: Option<String>,
+}
+
+/// One page of instances.
+#[derive(Clone, Debug)]
+pub struct InstancePage {
+    /// In the order of their keys.
+    pub instances: Vec<InstanceStatus>,
+    /// Where the next page begins; `None` on the last.
+    pub continuation: Option<String>,
+}
+
+impl Default for InstanceQuery {
+    fn default() -> Self {
+        Self {
+            id_prefix: None,
+            statuses: Vec::new(),
+            created_from: None,
+            created_to: None,
+            exclude_entities: false,
+            with_payloads: true,
+            page_size: 100,
+            continuation: None,
+        }
+    }
+}
+
+const WITHOUT_PAYLOADS: [&str; 14] = [
+    "PartitionKey",
+    "RowKey",
+    "Timestamp",
+    "ExecutionId",
+    "Name",
+    "Version",
+    "CustomStatus",
+    "CreatedTime",
+    "LastUpdatedTime",
+    "CompletedTime",
+    "RuntimeStatus",
+    "ScheduledStartTime",
+    "Generation",
+    "Tags",
+];
+
+impl Client {
+    /// One page of instances.
+    ///
+    /// # Errors
+    /// `Corrupt` if a row cannot be read; `Storage` if storage fails.
+    pub async fn list(&self, query: &InstanceQuery) -> Result<InstancePage> {
+        let select = if query.with_payloads { Vec::new() } else { WITHOUT_PAYLOADS.map(str::to_owned).to_vec() };
+        let table_query = Query {
+            filter: filter(query),
+            select,
+            top: Some(query.page_size.clamp(1, PAGE_ROWS_MAX)),
+            continuation: query.continuation.as_deref().map(from_token),
+        };
+        let (rows, page) = self.hub.query_instances(&table_query).await?;
+        let mut instances = Vec::new();
+        for stored in rows {
+            instances.push(resolved(&self.hub, stored.row).await?);
+        }
+        Ok(InstancePage { instances, continuation: page.continuation.as_ref().map(to_token) })
+    }
+}
+
+fn filter(query: &InstanceQuery) -> Option<Filter> {
+    let mut all = Vec::new();
+    if let Some(from) = query.created_from {
+        all.push(Filter::compare("CreatedTime", Cmp::Ge, Value::DateTime(from)));
+    }
+    if let Some(to) = query.created_to {
+        all.push(Filter::compare("CreatedTime", Cmp::Le, Value::DateTime(to)));
+    }
+    if !query.statuses.is_empty() {
+        all.push(Filter::Or(query.statuses.iter().map(|s| Filter::eq("RuntimeStatus", s.name())).collect()));
+    }
+    if let Some(prefix) = query.id_prefix.as_deref().filter(|p| !p.is_empty()) {
+        let prefix = keys::escape(prefix);
+        all.push(Filter::compare("PartitionKey", Cmp::Ge, Value::string(prefix.clone())));
+        if let Some(end) = keys::prefix_end(&prefix) {
+            all.push(Filter::compare("PartitionKey", Cmp::Lt, Value::string(end)));
+        }
+    } else if query.exclude_entities {
+        let key = |cmp, text: &str| Filter::compare("PartitionKey", cmp, Value::string(text));
+        all.push(Filter::Or(vec![key(Cmp::Lt, "@"), key(Cmp::Ge, "A")]));
+    }
+    match all.len() {
+        0 => None,
+        1 => all.pop(),
+        _ => Some(Filter::And(all)),
+    }
+}
+
+/// The form of .NET: both keys, one space between them, so that tokens can be passed from one client to the other.
+fn to_token(continuation: &Continuation) -> String {
+    let part = |key: &Option<String>| key.clone().unwrap_or_default();
+    format!("{} {}", part(&continuation.next_partition_key), part(&continuation.next_row_key))
+}
+
+fn from_token(token: &str) -> Continuation {
+    let (partition, row) = token.split_once(' ').unwrap_or((token, ""));
+    let part = |key: &str| Some(key.to_owned()).filter(|k| !k.is_empty());
+    Continuation { next_partition_key: part(partition), next_row_key: part(row) }
+}

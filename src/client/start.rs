@@ -1,0 +1,213 @@
+//! Starting instances: the message first, then the row, as every worker of the hub expects (wire-format 6.1).
+
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Client;
+use crate::authoring::Orchestrator;
+use crate::error::{Error, ErrorKind, Result};
+use crate::hub::{Held, Hub, StoredRow, blob_names, instance_row, keys};
+use crate::limits;
+use crate::model::{EventKind, ExecutionStarted, HistoryEvent, InstanceRef, Message, RuntimeStatus, Sender, Tags, Timestamp};
+use crate::storage::queue::VISIBILITY_MAX;
+
+/// A start that is being prepared; awaiting it starts the instance and gives its id.
+#[derive(Debug)]
+#[must_use = "nothing starts until it is awaited"]
+pub struct Start<'a> {
+    client: &'a Client,
+    name: String,
+    input: Result<Option<String>>,
+    instance_id: Option<String>,
+    version: String,
+    tags: Tags,
+    scheduled: Option<Timestamp>,
+    replaces: Vec<RuntimeStatus>,
+}
+
+/// Statuses that a new start may replace unless told otherwise: the final ones.
+const REPLACEABLE: [RuntimeStatus; 4] =
+    [RuntimeStatus::Completed, RuntimeStatus::Failed, RuntimeStatus::Canceled, RuntimeStatus::Terminated];
+
+impl Client {
+    /// Starts an orchestration. The input is stored as JSON.
+    ///
+    /// ```no_run
+    /// # use taskhub::{Client, Orchestrator};
+    /// const FULFIL: Orchestrator<String, ()> = Orchestrator::new("fulfil");
+    /// # async fn f(client: Client) -> Result<(), taskhub::Error> {
+    /// let id = client.start(FULFIL, "order 7").instance_id("order-7").await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn start<I, O>(&self, orchestrator: Orchestrator<I, O>, input: impl Serialize) -> Start<'_> {
+        self.start_named(orchestrator.name(), input)
+    }
+
+    /// Starts an orchestration by its stored name, for orchestrators in other languages.
+    pub fn start_named(&self, name: impl Into<String>, input: impl Serialize) -> Start<'_> {
+        let name = name.into();
+        let json = serde_json::to_string(&input)
+            .map(|json| Some(json).filter(|json| json != "null"))
+            .map_err(|e| Error::new(ErrorKind::Invalid, format!("the input of \"{name}\" cannot be written as JSON: {e}")));
+        self.start_raw(name, json)
+    }
+
+    /// Starts an orchestration with an input that is JSON text already; `None` is null.
+    pub fn start_json(&self, name: impl Into<String>, input: Option<String>) -> Start<'_> {
+        self.start_raw(name.into(), Ok(input))
+    }
+
+    fn start_raw(&self, name: String, input: Result<Option<String>>) -> Start<'_> {
+        Start {
+            client: self,
+            name,
+            input,
+            instance_id: None,
+            version: String::new(),
+            tags: Tags::new(),
+            scheduled: None,
+            replaces: REPLACEABLE.to_vec(),
+        }
+    }
+}
+
+impl<'a> Start<'a> {
+    /// The instance id; a generated one (32 hexadecimal digits) unless set.
+    pub fn instance_id(mut self, id: impl Into<String>) -> Self {
+        self.instance_id = Some(id.into());
+        self
+    }
+
+    /// The version of the orchestrator.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = version.into();
+        self
+    }
+
+    /// A tag; sub-orchestrations inherit it.
+    pub fn tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tags.insert(name.into(), value.into());
+        self
+    }
+
+    /// Starts not before this time, which may be at most seven days ahead: the queue service hides a message no longer.
+    pub fn at(mut self, time: Timestamp) -> Self {
+        self.scheduled = Some(time);
+        self
+    }
+
+    /// The statuses of an existing instance with this id that the start may replace; the final ones unless set.
+    /// With none, an id is used at most once.
+    pub fn replacing(mut self, statuses: impl IntoIterator<Item = RuntimeStatus>) -> Self {
+        self.replaces = statuses.into_iter().collect();
+        self
+    }
+
+    async fn send(self) -> Result<String> {
+        let hub = &*self.client.hub;
+        let generated = self.instance_id.is_none();
+        let instance_id = self.instance_id.clone().unwrap_or_else(|| hub.rng.uuid().simple().to_string());
+        check_id(&instance_id)?;
+        let now = hub.now();
+        let delay = self.delay(now)?;
+        // Nobody else can have drawn a generated id, so there is no row to look at.
+        let existing = if generated { None } else { hub.read_instance(&instance_id, false).await? };
+        if let Some(stored) = &existing {
+            let status = stored.row.status.unwrap_or(RuntimeStatus::Running);
+            if !self.replaces.contains(&status) {
+                return Err(already_exists(&instance_id, status));
+            }
+        }
+        let generation = existing.as_ref().map_or(0, |r| r.row.generation.unwrap_or(0).saturating_add(1));
+        let start = ExecutionStarted {
+            instance: InstanceRef::new(&instance_id, hub.rng.uuid().simple().to_string()),
+            name: self.name,
+            version: Some(self.version),
+            input: self.input?,
+            tags: Some(self.tags).filter(|t| !t.is_empty()),
+            scheduled_start: self.scheduled,
+            generation: Some(generation),
+            ..ExecutionStarted::default()
+        };
+        put_start(hub, start, now, delay, existing).await?;
+        Ok(instance_id)
+    }
+
+    fn delay(&self, now: Timestamp) -> Result<Duration> {
+        let delay = self.scheduled.map_or(Duration::ZERO, |at| at.since(now));
+        if delay > VISIBILITY_MAX {
+            let message = format!("a start at {} is more than seven days ahead; start it later", self.scheduled.unwrap_or(now));
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        Ok(delay)
+    }
+}
+
+/// The message, then the row. If another client wins the row, our message is taken back.
+async fn put_start(
+    hub: &Hub,
+    start: ExecutionStarted,
+    now: Timestamp,
+    delay: Duration,
+    existing: Option<StoredRow>,
+) -> Result<()> {
+    let instance = start.instance.clone();
+    let instance_id = instance.instance_id.as_str();
+    let message = Message {
+        activity_id: hub.rng.uuid(),
+        event: HistoryEvent::arriving(now, EventKind::ExecutionStarted(Box::new(start.clone()))),
+        target: instance.clone(),
+        context_tags: None,
+        sequence_number: 0,
+        episode: None,
+        sender: Sender::client(),
+        decision_id: None,
+    };
+    let queue = hub.control_queue_of(instance_id);
+    let body = hub.is_large(&message).then(|| blob_names::message_blob(instance_id, message.activity_id, "ExecutionStarted"));
+    let put = hub.send(queue, message.clone(), delay).await?;
+    let input_url = body.map(|name| hub.payload_url(&name));
+    let mut row = instance_row::pending(hub.names_hub(), &start, input_url.as_deref().or(start.input.as_deref()), now, hub.now());
+    hub.offload_row_column(&mut row, "Input").await?;
+    if !hub.write_pending(row, existing.as_ref().map(|r| &r.etag)).await? {
+        hub.delete_message(&Held::of_put(queue, put, message)).await?;
+        return Err(already_exists(instance_id, RuntimeStatus::Pending));
+    }
+    Ok(())
+}
+
+fn already_exists(instance_id: &str, status: RuntimeStatus) -> Error {
+    Error::new(
+        ErrorKind::AlreadyExists,
+        format!(
+            "instance \"{instance_id}\" exists and is {status}; use another id, or name {status} among the statuses to replace"
+        ),
+    )
+}
+
+/// What an id must fulfil to be a key, and not to be taken for an entity.
+pub(super) fn check_id(instance_id: &str) -> Result<()> {
+    let invalid = |why: &str| Err(Error::new(ErrorKind::Invalid, format!("the instance id \"{instance_id}\" {why}")));
+    if instance_id.is_empty() {
+        return invalid("is empty; leave it out to have one generated");
+    }
+    if instance_id.starts_with('@') {
+        return invalid("begins with \"@\", which is reserved for entities");
+    }
+    if keys::escape(instance_id).encode_utf16().count() > limits::KEY_UNITS_MAX {
+        return invalid("is too long: a table key holds 512 UTF-16 units");
+    }
+    Ok(())
+}
+
+impl<'a> IntoFuture for Start<'a> {
+    type Output = Result<String>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Result<String>> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.send())
+    }
+}

@@ -1,0 +1,127 @@
+//! One instance: its status, its history, and waiting for its end.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use super::Client;
+use crate::error::{Error, ErrorKind, Result};
+use crate::hub::{Hub, InstanceRow};
+use crate::model::{HistoryEvent, RuntimeStatus, Tags, Timestamp};
+
+/// What the instance row shows.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the columns of wire-format 6, by the same names")]
+pub struct InstanceStatus {
+    pub instance_id: String,
+    pub execution_id: Option<String>,
+    pub name: String,
+    pub version: Option<String>,
+    pub status: RuntimeStatus,
+    /// JSON text; `None` is null, or was not asked for.
+    pub input: Option<String>,
+    /// JSON text of the result; the message of a failure, the reason of a termination, suspension or resumption.
+    pub output: Option<String>,
+    /// JSON text; `None` if it was never set.
+    pub custom_status: Option<String>,
+    pub tags: Tags,
+    pub created: Option<Timestamp>,
+    pub last_updated: Option<Timestamp>,
+    pub completed: Option<Timestamp>,
+    pub scheduled_start: Option<Timestamp>,
+    pub generation: i32,
+}
+
+/// First and longest pause between two looks of a wait.
+const WAIT_MIN: Duration = Duration::from_millis(50);
+const WAIT_MAX: Duration = Duration::from_secs(2);
+
+impl Client {
+    /// The status of an instance, `None` if there is none with this id.
+    ///
+    /// # Errors
+    /// `Corrupt` if its row cannot be read; `Storage` if storage fails.
+    pub async fn status(&self, instance_id: &str) -> Result<Option<InstanceStatus>> {
+        match self.hub.read_instance(instance_id, true).await? {
+            Some(stored) => Ok(Some(resolved(&self.hub, stored.row).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The recorded events of the current execution, in order; none if the instance has not run yet.
+    ///
+    /// # Errors
+    /// `Corrupt` if a row cannot be read; `Storage` if storage fails.
+    pub async fn history(&self, instance_id: &str) -> Result<Vec<HistoryEvent>> {
+        let history = self.hub.load_history(instance_id).await?;
+        Ok(history.events.into_iter().map(|stored| stored.event).collect())
+    }
+
+    /// Waits until the instance has ended.
+    ///
+    /// # Errors
+    /// `Timeout` if it has not ended after `limit`; `NotFound` if there is no such instance; `Storage` if storage fails.
+    pub async fn wait(&self, instance_id: &str, limit: Duration) -> Result<InstanceStatus> {
+        let deadline = tokio::time::Instant::now() + limit;
+        let mut pause = WAIT_MIN;
+        loop {
+            let stored = self.hub.read_instance(instance_id, false).await?;
+            let Some(stored) = stored else {
+                return Err(Error::new(ErrorKind::NotFound, format!("there is no instance \"{instance_id}\"")));
+            };
+            if stored.row.status.is_some_and(RuntimeStatus::is_terminal)
+                && let Some(status) = self.status(instance_id).await?
+            {
+                return Ok(status);
+            }
+            if tokio::time::Instant::now() + pause > deadline {
+                let status = stored.row.status.unwrap_or(RuntimeStatus::Running);
+                let message = format!("instance \"{instance_id}\" is still {status} after {limit:?}");
+                return Err(Error::new(ErrorKind::Timeout, message));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 3 / 2).min(WAIT_MAX);
+        }
+    }
+}
+
+impl InstanceStatus {
+    /// The output as a value.
+    ///
+    /// # Errors
+    /// `Invalid` if the instance has not completed, or its output is of another type.
+    pub fn output<T: DeserializeOwned>(&self) -> Result<T> {
+        if self.status != RuntimeStatus::Completed {
+            let output = self.output.as_deref().unwrap_or("no output");
+            let message = format!("instance \"{}\" is {}: {output}", self.instance_id, self.status);
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        serde_json::from_str(self.output.as_deref().unwrap_or("null")).map_err(|e| {
+            Error::new(
+                ErrorKind::Invalid,
+                format!("the output of instance \"{}\" is no {}: {e}", self.instance_id, std::any::type_name::<T>()),
+            )
+        })
+    }
+}
+
+/// The status with its large payloads fetched.
+pub(super) async fn resolved(hub: &Hub, row: InstanceRow) -> Result<InstanceStatus> {
+    Ok(InstanceStatus {
+        input: hub.resolve_payload(row.input).await?,
+        output: hub.resolve_payload(row.output).await?,
+        instance_id: row.instance_id,
+        execution_id: row.execution_id,
+        name: row.name.unwrap_or_default(),
+        version: row.version.filter(|v| !v.is_empty()),
+        status: row.status.unwrap_or(RuntimeStatus::Running),
+        custom_status: row.custom_status.filter(|s| s != "null"),
+        tags: row.tags.unwrap_or_default(),
+        created: row.created,
+        last_updated: row.last_updated,
+        completed: row.completed,
+        scheduled_start: row.scheduled_start,
+        generation: row.generation.unwrap_or(0),
+    })
+}

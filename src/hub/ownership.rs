@@ -1,0 +1,253 @@
+//! The partition table of .NET's table partition manager: its rows, and the rules of claim, renewal, hand-off and balance.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Hub;
+use crate::error::Result;
+use crate::model::Timestamp;
+use crate::storage;
+use crate::storage::table::{Entity, Etag, Match, Query, TableOp, Value};
+
+/// One row: who owns a control queue (wire-format 8.2). Rows are replaced whole, so nothing of ours may be added.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PartitionRow {
+    pub(crate) queue: String,
+    pub(crate) current_owner: Option<String>,
+    pub(crate) next_owner: Option<String>,
+    pub(crate) owned_since: Option<Timestamp>,
+    pub(crate) last_renewal: Option<Timestamp>,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) is_draining: bool,
+}
+
+/// A row and its version.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredPartition {
+    pub(crate) row: PartitionRow,
+    pub(crate) etag: Etag,
+}
+
+/// Who asks, when, and by which times a lease is judged.
+#[derive(Clone, Debug)]
+pub(crate) struct Judge<'a> {
+    pub(crate) me: &'a str,
+    pub(crate) now: Timestamp,
+    /// What a lease is renewed for.
+    pub(crate) lease: Duration,
+    /// How far another machine's clock may be off before its lease is called expired.
+    pub(crate) skew: Duration,
+}
+
+impl PartitionRow {
+    /// Whether `me` may receive from the queue: owned, and nobody waits for it.
+    pub(crate) fn is_listening(&self, me: &str) -> bool {
+        self.is_owned_by(me) && self.next_owner.is_none() && !self.is_draining
+    }
+
+    pub(crate) fn is_owned_by(&self, me: &str) -> bool {
+        self.current_owner.as_deref() == Some(me)
+    }
+
+    /// Whom the row counts for when work is balanced: the one who waits for it, else its owner.
+    fn counts_for(&self) -> Option<&str> {
+        self.next_owner.as_deref().or(self.current_owner.as_deref())
+    }
+
+    /// The row claimed, if it is free, promised to me, or expired.
+    pub(crate) fn claimed(&self, judge: &Judge<'_>) -> Option<Self> {
+        let free = self.current_owner.is_none() && self.next_owner.as_deref().is_none_or(|n| n == judge.me);
+        let expired = self.expires_at.is_some_and(|at| judge.now >= at.plus(judge.skew));
+        // Nobody else could have claimed a row that still names me: it is from before a restart under the same name.
+        let (free, expired) = (free, expired && (self.current_owner.is_some() || self.next_owner.is_some()));
+        (free || expired).then(|| Self {
+            queue: self.queue.clone(),
+            current_owner: Some(judge.me.to_owned()),
+            next_owner: None,
+            owned_since: Some(judge.now),
+            last_renewal: Some(judge.now),
+            expires_at: Some(judge.now.plus(judge.lease)),
+            is_draining: false,
+        })
+    }
+
+    /// The row renewed; also while it drains.
+    pub(crate) fn renewed(&self, judge: &Judge<'_>) -> Self {
+        Self { last_renewal: Some(judge.now), expires_at: Some(judge.now.plus(judge.lease)), ..self.clone() }
+    }
+
+    /// The row with its drain begun.
+    pub(crate) fn draining(&self, judge: &Judge<'_>) -> Self {
+        Self { is_draining: true, ..self.renewed(judge) }
+    }
+
+    /// The row given up; who waits for it may claim it. The times stay, as .NET leaves them.
+    pub(crate) fn released(&self) -> Self {
+        Self { current_owner: None, is_draining: false, ..self.clone() }
+    }
+
+    /// The row with `me` waiting for it.
+    pub(crate) fn wanted(&self, me: &str) -> Self {
+        Self { next_owner: Some(me.to_owned()), ..self.clone() }
+    }
+}
+
+/// The rows that `me` should ask for so that workers come to within one partition of each other (runtime-behaviour 2.7).
+pub(crate) fn to_steal<'a>(rows: &'a [PartitionRow], me: &str) -> Vec<&'a PartitionRow> {
+    let mut others: BTreeMap<&str, Vec<&PartitionRow>> = BTreeMap::new();
+    let mut mine = 0;
+    for row in rows {
+        match row.counts_for() {
+            Some(owner) if owner == me => mine += 1,
+            Some(owner) => others.entry(owner).or_default().push(row),
+            None => {}
+        }
+    }
+    let average = rows.len() / (others.len() + 1);
+    let mut stolen = Vec::new();
+    for theirs in others.values() {
+        let Some(mut want) = average.checked_sub(mine + stolen.len()) else { break };
+        let excess = theirs.len().saturating_sub(average);
+        if want == 0 && excess > 1 {
+            want = 1;
+        }
+        // A row that somebody waits for already is theirs to fetch.
+        let available = theirs.iter().filter(|row| row.next_owner.is_none() && row.current_owner.is_some());
+        stolen.extend(available.take(want.min(excess)));
+    }
+    stolen
+}
+
+/// Rows whose owner is leaving: taken without regard to balance, so that no partition stays without owner.
+pub(crate) fn is_abandoned(row: &PartitionRow, me: &str) -> bool {
+    row.is_draining && row.next_owner.is_none() && row.current_owner.as_deref().is_some_and(|owner| owner != me)
+}
+
+impl Hub {
+    /// All rows of the partition table, in the order of the queues.
+    pub(crate) async fn read_partitions(&self) -> Result<Vec<StoredPartition>> {
+        let mut query = Query::default();
+        let mut partitions = Vec::new();
+        loop {
+            let page = self.storage.tables.query(&self.names.partitions, &query).await?;
+            partitions.extend(page.rows.into_iter().map(|row| StoredPartition { row: from_entity(&row.entity), etag: row.etag }));
+            if page.continuation.is_none() {
+                return Ok(partitions);
+            }
+            query.continuation = page.continuation;
+        }
+    }
+
+    /// Replaces one version of a row. `None` if it has changed meanwhile.
+    pub(crate) async fn write_partition(&self, row: &PartitionRow, etag: &Etag) -> Result<Option<Etag>> {
+        let op = TableOp::Replace(to_entity(row), Match::Etag(etag.clone()));
+        match self.storage.tables.write(&self.names.partitions, &op).await {
+            Ok(etag) => Ok(etag),
+            Err(e) if is_changed(&e) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Replaces several rows in one transaction. `None` if one of them has changed: none is written then.
+    pub(crate) async fn write_partitions(&self, rows: &[(PartitionRow, Etag)]) -> Result<Option<Vec<Etag>>> {
+        let ops: Vec<_> = rows.iter().map(|(row, etag)| TableOp::Replace(to_entity(row), Match::Etag(etag.clone()))).collect();
+        match self.storage.tables.transact(&self.names.partitions, &ops).await {
+            Ok(etags) => Ok(etags.into_iter().collect()),
+            Err(e) if is_changed(&e) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+fn is_changed(error: &storage::Error) -> bool {
+    matches!(error.kind, storage::ErrorKind::Precondition | storage::ErrorKind::NotFound)
+}
+
+fn from_entity(entity: &Entity) -> PartitionRow {
+    let text = |name: &str| entity.text(name).filter(|t| !t.is_empty()).map(str::to_owned);
+    PartitionRow {
+        queue: entity.row_key.clone(),
+        current_owner: text("CurrentOwner"),
+        next_owner: text("NextOwner"),
+        owned_since: entity.time("OwnedSince"),
+        last_renewal: entity.time("LastRenewal"),
+        expires_at: entity.time("ExpiresAt"),
+        is_draining: entity.bool("IsDraining").unwrap_or(false),
+    }
+}
+
+fn to_entity(row: &PartitionRow) -> Entity {
+    let time = |at: Option<Timestamp>| at.map_or(Value::Null, Value::DateTime);
+    Entity::new("", row.queue.clone())
+        .with("CurrentOwner", Value::optional(row.current_owner.clone()))
+        .with("NextOwner", Value::optional(row.next_owner.clone()))
+        .with("OwnedSince", time(row.owned_since))
+        .with("LastRenewal", time(row.last_renewal))
+        .with("ExpiresAt", time(row.expires_at))
+        .with("IsDraining", Value::Bool(row.is_draining))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn judge(now: Timestamp) -> Judge<'static> {
+        Judge { me: "me", now, lease: Duration::from_secs(30), skew: Duration::from_secs(5) }
+    }
+
+    fn row(current: Option<&str>, next: Option<&str>) -> PartitionRow {
+        let owner = |o: Option<&str>| o.map(str::to_owned);
+        PartitionRow {
+            queue: "q".into(),
+            current_owner: owner(current),
+            next_owner: owner(next),
+            expires_at: current.map(|_| NOW.plus(Duration::from_secs(30))),
+            ..PartitionRow::default()
+        }
+    }
+
+    #[test]
+    fn a_row_is_claimed_when_free_or_promised_or_expired_and_not_before() {
+        assert!(row(None, None).claimed(&judge(NOW)).is_some());
+        assert!(row(None, Some("me")).claimed(&judge(NOW)).is_some());
+        assert!(row(None, Some("you")).claimed(&judge(NOW)).is_none());
+        assert!(row(Some("you"), None).claimed(&judge(NOW.plus(Duration::from_secs(34)))).is_none());
+        let late = judge(NOW.plus(Duration::from_secs(35)));
+        let claimed = row(Some("you"), Some("third")).claimed(&late).unwrap();
+        assert!(claimed.is_listening("me"));
+        assert_eq!(claimed.expires_at, Some(late.now.plus(Duration::from_secs(30))));
+    }
+
+    #[test]
+    fn nobody_listens_to_a_row_that_somebody_waits_for() {
+        assert!(row(Some("me"), None).is_listening("me"));
+        assert!(!row(Some("me"), Some("you")).is_listening("me"));
+        assert!(!row(Some("me"), None).draining(&judge(NOW)).is_listening("me"));
+        assert!(!row(Some("me"), None).released().is_listening("me"));
+    }
+
+    #[test]
+    fn workers_come_to_within_one_partition_of_each_other() {
+        for partitions in 1..=16 {
+            for workers in 1..=6 {
+                let mut rows: Vec<_> =
+                    (0..partitions).map(|q| PartitionRow { queue: q.to_string(), ..row(Some("w0"), None) }).collect();
+                for _ in 0..20 {
+                    for worker in 0..workers {
+                        let me = format!("w{worker}");
+                        let steal: Vec<_> = to_steal(&rows, &me).into_iter().map(|r| r.queue.clone()).collect();
+                        for r in rows.iter_mut().filter(|r| steal.contains(&r.queue)) {
+                            r.current_owner = Some(me.clone());
+                        }
+                    }
+                }
+                let counts: Vec<_> =
+                    (0..workers).map(|w| rows.iter().filter(|r| r.is_owned_by(&format!("w{w}"))).count()).collect();
+                let (low, high) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
+                assert!(high - low <= 1 || partitions < workers, "{partitions} partitions, {workers} workers: {counts:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Runs one turn: feeds events to the code one at a time, polls it after each, and gathers what it decided.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use tracing::Dispatch;
+
+use super::execution::Execution;
+use super::label::Label;
+use super::turn::{Completion, Outcome, Turn};
+use super::waker::TurnWaker;
+use crate::model::{EventKind, FailureDetails, HistoryEvent};
+
+/// Polls that follow one event. Combinators wake themselves a few times; code that never stops would hang the worker.
+const MOST_POLLS: u32 = 100_000;
+
+/// The code of an orchestrator, bound to its context and input.
+pub(crate) type Program = Pin<Box<dyn Future<Output = Result<End, FailureDetails>>>>;
+
+/// How the code ended, when it did not fail.
+#[derive(Debug)]
+pub(crate) enum End {
+    Completed { output: Option<String> },
+    ContinueAsNew { input: Option<String>, version: Option<String> },
+}
+
+/// Runs one turn. `start` makes the program; its failure is that of the execution.
+pub(crate) fn run<S>(turn: &Turn<'_>, start: S) -> Outcome
+where
+    S: FnOnce(&Rc<Execution>) -> Result<Program, FailureDetails>,
+{
+    let nothing = Outcome { custom_status: turn.custom_status.clone(), ..Outcome::default() };
+    let started = turn.past.iter().chain(turn.new).find_map(|event| match &event.kind {
+        EventKind::ExecutionStarted(started) => Some(started),
+        _ => None,
+    });
+    let is_over = turn.past.iter().any(|event| matches!(event.kind, EventKind::ExecutionCompleted { .. }));
+    let Some(started) = started.filter(|_| !is_over) else { return nothing };
+    if let Some(reason) = terminated_at_birth(turn.new) {
+        return Outcome { completion: Some(Completion::Terminated { reason }), ..nothing };
+    }
+    let execution = Execution::new((**started).clone(), turn.custom_status.clone());
+    let runner = Runner {
+        execution,
+        start: Some(start),
+        program: None,
+        custom_status: turn.custom_status.clone(),
+        waker: TurnWaker::woken(),
+        completion: None,
+        keeps_actions: true,
+        suspended: None,
+        held: VecDeque::new(),
+        position: 0,
+        next_id: turn.past.iter().chain(turn.new).map(|event| event.event_id).max().map_or(0, |id| id.saturating_add(1)),
+    };
+    runner.run(turn)
+}
+
+/// The reason of a termination that comes with the start: the code does not run at all.
+fn terminated_at_birth(new: &[HistoryEvent]) -> Option<Option<String>> {
+    new.iter().find(|event| matches!(event.kind, EventKind::ExecutionStarted(_)))?;
+    new.iter().find_map(|event| match &event.kind {
+        EventKind::ExecutionTerminated { reason } => Some(reason.clone()),
+        _ => None,
+    })
+}
+
+/// The suspension in which the rest of the batch leaves the execution.
+fn suspended_at_birth<'a>(events: impl Iterator<Item = &'a HistoryEvent>) -> Option<&'a HistoryEvent> {
+    let mut suspended = None;
+    for event in events {
+        match event.kind {
+            EventKind::ExecutionSuspended { .. } => suspended = Some(event),
+            EventKind::ExecutionResumed { .. } => suspended = None,
+            EventKind::OrchestratorStarted | EventKind::OrchestratorCompleted => break,
+            _ => {}
+        }
+    }
+    suspended
+}
+
+struct Runner<'a, S> {
+    execution: Rc<Execution>,
+    start: Option<S>,
+    program: Option<Program>,
+    /// The custom status before the turn.
+    custom_status: Option<String>,
+    waker: Arc<TurnWaker>,
+    completion: Option<Completion>,
+    /// Whether the decisions of this turn stand.
+    keeps_actions: bool,
+    /// The suspension in effect.
+    suspended: Option<&'a HistoryEvent>,
+    /// Events that arrived while suspended, with their positions.
+    held: VecDeque<(usize, &'a HistoryEvent)>,
+    /// The place of the current event in history.
+    position: usize,
+    /// The first id that history has not used.
+    next_id: i32,
+}
+
+impl<'a, S> Runner<'a, S>
+where
+    S: FnOnce(&Rc<Execution>) -> Result<Program, FailureDetails>,
+{
+    fn run(mut self, turn: &Turn<'a>) -> Outcome {
+        let (past, new) = (turn.past, turn.new);
+        for (position, event) in past.iter().chain(new).enumerate() {
+            self.execution.state.borrow_mut().replaying = position < past.len();
+            if matches!(event.kind, EventKind::ExecutionStarted(_)) && self.start.is_some() && self.suspended.is_none() {
+                self.suspended = suspended_at_birth(past.iter().chain(new).skip(position + 1));
+            }
+            self.take_in(position, event);
+            if !self.keeps_actions {
+                break;
+            }
+        }
+        self.check_that_it_waits();
+        self.finish()
+    }
+
+    fn take_in(&mut self, position: usize, event: &'a HistoryEvent) {
+        match &event.kind {
+            EventKind::ExecutionTerminated { reason } => self.terminate(reason.as_ref()),
+            EventKind::ExecutionResumed { .. } => {
+                self.suspended = None;
+                while let Some((position, event)) = self.held.pop_front().filter(|_| self.keeps_actions) {
+                    self.apply(position, event);
+                }
+            }
+            EventKind::ExecutionSuspended { .. } => self.suspended = self.suspended.or(Some(event)),
+            _ if self.suspended.is_some() => self.held.push_back((position, event)),
+            _ => self.apply(position, event),
+        }
+    }
+
+    fn terminate(&mut self, reason: Option<&String>) {
+        if matches!(self.completion, None | Some(Completion::ContinuedAsNew { .. })) {
+            self.completion = Some(Completion::Terminated { reason: reason.cloned() });
+            self.keeps_actions = false;
+        }
+    }
+
+    fn apply(&mut self, position: usize, event: &HistoryEvent) {
+        self.position = position;
+        if let Some(label) = Label::of_event(&event.kind) {
+            return self.confirm(event.event_id, label);
+        }
+        match &event.kind {
+            EventKind::OrchestratorStarted => self.execution.state.borrow_mut().now = Some(event.timestamp),
+            EventKind::ExecutionStarted(_) => self.begin(),
+            kind => {
+                let wakers = deliver(&self.execution, kind, event);
+                wakers.into_iter().for_each(Waker::wake);
+            }
+        }
+        self.advance();
+    }
+
+    fn confirm(&mut self, id: i32, label: Label) {
+        let confirmed = self.execution.state.borrow_mut().confirm(id, label);
+        if let Err(mismatch) = confirmed {
+            let failure = mismatch.failure(&self.execution.started().name, self.position);
+            self.execution.set_custom_status(self.custom_status.take());
+            self.break_off(failure);
+        }
+    }
+
+    fn begin(&mut self) {
+        let Some(start) = self.start.take() else { return };
+        match guarded(&self.execution, || start(&self.execution)) {
+            Ok(Ok(program)) => self.program = Some(program),
+            Ok(Err(failure)) | Err(failure) => self.completion = Some(Completion::Failed { failure }),
+        }
+    }
+
+    /// Polls the code until it has nothing more to do with what it knows.
+    fn advance(&mut self) {
+        let waker = Waker::from(Arc::clone(&self.waker));
+        let mut polls = 0;
+        while let Some(program) = self.program.as_mut().filter(|_| self.completion.is_none()) {
+            if !self.waker.take() {
+                return;
+            }
+            polls += 1;
+            let polled = guarded(&self.execution, || program.as_mut().poll(&mut Context::from_waker(&waker)));
+            let fault = self.execution.state.borrow_mut().fault.take();
+            match (fault, polled) {
+                (Some(failure), _) | (None, Err(failure)) => self.completion = Some(Completion::Failed { failure }),
+                (None, Ok(Poll::Ready(end))) => self.completion = Some(completion(end)),
+                (None, Ok(Poll::Pending)) if self.waker.was_foreign() => {
+                    let failure = self.not_durable("was woken from another thread");
+                    return self.break_off(failure);
+                }
+                (None, Ok(Poll::Pending)) if polls == MOST_POLLS => {
+                    let failure = self.not_durable("wakes itself without end");
+                    return self.break_off(failure);
+                }
+                (None, Ok(Poll::Pending)) => {}
+            }
+        }
+    }
+
+    /// Code that is pending must be pending on something that history can bring.
+    fn check_that_it_waits(&mut self) {
+        let is_pending = self.program.is_some() && self.completion.is_none();
+        if is_pending && (self.waker.was_foreign() || !self.execution.state.borrow().is_waiting()) {
+            let failure = self.not_durable("has stopped, but not at a task, timer or event of its context");
+            self.break_off(failure);
+        }
+    }
+
+    fn not_durable(&self, what: &str) -> FailureDetails {
+        let error_message = format!(
+            "The orchestrator \"{}\" {what}. It can await only what its context gives it, and combinations of that. Likely cause: \
+             it awaits something that is not durable, such as a sleep of the runtime, a network call, a lock or a channel; that \
+             belongs into an activity.",
+            self.execution.started().name
+        );
+        FailureDetails { error_type: "NonDurableAwait".to_owned(), error_message, ..FailureDetails::default() }
+    }
+
+    /// Ends the execution with nothing but a failure: what the code decided in this turn cannot be trusted.
+    fn break_off(&mut self, failure: FailureDetails) {
+        self.completion = Some(Completion::Failed { failure });
+        self.keeps_actions = false;
+    }
+
+    fn finish(mut self) -> Outcome {
+        let mut state = self.execution.state.borrow_mut();
+        state.closed = true;
+        state.replaying = true;
+        drop(state);
+        self.waker.end();
+        let program = self.program.take();
+        // Destructors of code that is still under way run at every turn: they must not log, nor may their panics count.
+        let _ = tracing::dispatcher::with_default(&Dispatch::none(), || catch_unwind(AssertUnwindSafe(|| drop(program))));
+
+        let mut state = self.execution.state.borrow_mut();
+        let actions = state.take_actions();
+        let next_id = if self.keeps_actions { state.next_id().max(self.next_id) } else { self.next_id };
+        // What was asked for in a turn that ends suspended is asked for again in the turn that resumes.
+        let holds = !self.keeps_actions || (self.suspended.is_some() && self.completion.is_none());
+        let mut completion = self.completion;
+        if let Some(Completion::ContinuedAsNew { carry, .. }) = &mut completion {
+            carry.extend(std::mem::take(&mut state.mailbox).into_unconsumed());
+            let held = self.held.into_iter().map(|(_, event)| event);
+            carry.extend(held.filter(|event| matches!(event.kind, EventKind::EventRaised { .. })).cloned());
+            carry.extend(self.suspended.cloned());
+        }
+        let actions = if holds { Vec::new() } else { actions };
+        Outcome { actions, completion, custom_status: state.custom_status.take(), next_id }
+    }
+}
+
+/// Brings one event to the books; answers whom to wake.
+fn deliver(execution: &Execution, kind: &EventKind, event: &HistoryEvent) -> Vec<Waker> {
+    let waker = match kind {
+        EventKind::EventRaised { .. } => return execution.state.borrow_mut().mailbox.deliver(event),
+        EventKind::TaskCompleted { task_id, result } | EventKind::SubOrchestrationCompleted { task_id, result } => {
+            execution.state.borrow_mut().succeed(*task_id, result.clone())
+        }
+        EventKind::TaskFailed { task_id, reason, details, failure }
+        | EventKind::SubOrchestrationFailed { task_id, reason, details, failure } => {
+            let failure = failure.clone().unwrap_or_else(|| legacy_failure(reason.as_deref(), details.as_deref()));
+            let retry = execution.state.borrow_mut().retry_of(*task_id);
+            // The policy's predicate is code of the user, so nothing is borrowed here.
+            let pause = retry.and_then(|(policy, failed, since_call)| policy.pause(&failure, failed, since_call));
+            execution.state.borrow_mut().fail(*task_id, failure, pause)
+        }
+        EventKind::TimerFired { timer_id, .. } => execution.state.borrow_mut().fire(*timer_id),
+        _ => None,
+    };
+    waker.into_iter().collect()
+}
+
+/// A failure as .NET stores it by default: a reason, and the exception as JSON.
+fn legacy_failure(reason: Option<&str>, details: Option<&str>) -> FailureDetails {
+    let exception: serde_json::Value = details.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let text = |key: &str| exception.get(key).and_then(serde_json::Value::as_str);
+    let error_type = text("ClassName").or(text("$type")).and_then(|name| name.split(',').next()).unwrap_or("TaskFailed");
+    let error_message = reason.or(text("Message")).unwrap_or("The task failed without a reason.").to_owned();
+    FailureDetails { error_type: error_type.to_owned(), error_message, ..FailureDetails::default() }
+}
+
+fn completion(end: Result<End, FailureDetails>) -> Completion {
+    match end {
+        Ok(End::Completed { output }) => Completion::Completed { output },
+        Ok(End::ContinueAsNew { input, version }) => Completion::ContinuedAsNew { input, version, carry: Vec::new() },
+        Err(failure) => Completion::Failed { failure },
+    }
+}
+
+/// Runs code of the user: a panic is a failure, and lines that were logged when the code ran first are not logged again.
+fn guarded<T>(execution: &Execution, code: impl FnOnce() -> T) -> Result<T, FailureDetails> {
+    let replaying = execution.is_replaying();
+    let code = || catch_unwind(AssertUnwindSafe(code));
+    let result = if replaying { tracing::dispatcher::with_default(&Dispatch::none(), code) } else { code() };
+    result.map_err(|panic| panicked("The orchestrator", &execution.started().name, &*panic))
+}
+
+/// The failure that a panic is.
+pub(crate) fn panicked(what: &str, name: &str, panic: &(dyn Any + Send)) -> FailureDetails {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let error_message = format!("{what} \"{name}\" panicked: {}", text.unwrap_or("(no message)"));
+    FailureDetails { error_type: "Panic".to_owned(), error_message, ..FailureDetails::default() }
+}

@@ -1,0 +1,96 @@
+//! The code's side of a turn: what an orchestrator can ask for.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use uuid::Uuid;
+
+use super::state::State;
+use super::turn::ActionKind;
+use super::waits::{EventWait, TaskWait, TimerWait};
+use crate::model::{ExecutionStarted, FailureDetails, Timestamp};
+
+/// The namespace of .NET's `NewGuid`.
+const GUIDS: Uuid = Uuid::from_u128(0x9e95_2958_5e33_4daf_827f_2fa1_2937_b875);
+
+/// One execution while it is replayed. The context that users see holds it.
+#[derive(Debug)]
+pub(crate) struct Execution {
+    started: ExecutionStarted,
+    pub(super) state: RefCell<State>,
+}
+
+impl Execution {
+    pub(super) fn new(started: ExecutionStarted, custom_status: Option<String>) -> Rc<Self> {
+        Rc::new(Self { started, state: RefCell::new(State::new(custom_status)) })
+    }
+
+    /// How the execution was started.
+    pub(crate) fn started(&self) -> &ExecutionStarted {
+        &self.started
+    }
+
+    /// The time of the turn that the code runs in.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.state.borrow().now()
+    }
+
+    pub(crate) fn is_replaying(&self) -> bool {
+        self.state.borrow().replaying
+    }
+
+    /// The formula of .NET's modern SDK: instance, time and a counter.
+    pub(crate) fn new_uuid(&self) -> Uuid {
+        let mut state = self.state.borrow_mut();
+        let name = format!("{}_{}_{}", self.started.instance.instance_id, state.now().to_table_text(), state.uuids);
+        state.uuids += 1;
+        Uuid::new_v5(&GUIDS, name.as_bytes())
+    }
+
+    pub(crate) fn set_custom_status(&self, json: Option<String>) {
+        let mut state = self.state.borrow_mut();
+        if !state.closed {
+            state.custom_status = json;
+        }
+    }
+
+    /// Ends the execution with a failure that code cannot catch, at the next chance.
+    pub(crate) fn fault(&self, failure: FailureDetails) {
+        self.state.borrow_mut().fault.get_or_insert(failure);
+    }
+
+    /// Starts an activity or sub-orchestration; its id is taken now.
+    pub(crate) fn call(self: &Rc<Self>, kind: ActionKind) -> TaskWait {
+        let key = self.state.borrow_mut().call(kind);
+        TaskWait::new(Rc::clone(self), key)
+    }
+
+    /// A call that fails at once and leaves no trace in history.
+    pub(crate) fn refuse(self: &Rc<Self>, name: &str, details: FailureDetails) -> TaskWait {
+        let key = self.state.borrow_mut().refused(name, details);
+        TaskWait::new(Rc::clone(self), key)
+    }
+
+    /// A decision that nobody waits for: an event to another instance, a child that is left alone. Answers its id.
+    pub(crate) fn decide(&self, kind: ActionKind) -> i32 {
+        self.state.borrow_mut().decide(kind)
+    }
+
+    /// Changes a decision that nobody waits for, while history does not have it.
+    pub(crate) fn revise(&self, id: i32, change: impl FnOnce(&mut ActionKind)) {
+        if let Some(kind) = self.state.borrow_mut().decided(id) {
+            change(kind);
+        }
+    }
+
+    /// Starts a timer.
+    pub(crate) fn timer(self: &Rc<Self>, fire_at: Timestamp) -> TimerWait {
+        TimerWait(self.call(ActionKind::Timer { fire_at }))
+    }
+
+    /// Waits for the next event of that name.
+    pub(crate) fn wait_for_event(self: &Rc<Self>, name: &str) -> EventWait {
+        let id = self.state.borrow_mut().mailbox.open(name);
+        EventWait::new(Rc::clone(self), id)
+    }
+}

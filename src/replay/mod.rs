@@ -1,0 +1,20 @@
+//! One turn of an orchestrator: history and new events in, decisions out. Pure and synchronous; no I/O, no wall clock.
+#![allow(clippy::result_large_err, reason = "a failure is made once, on a path that is not hot")]
+
+mod engine;
+mod execution;
+mod label;
+mod mailbox;
+mod retry;
+mod state;
+mod turn;
+mod waits;
+mod waker;
+
+pub(crate) use engine::{End, Program, panicked, run};
+pub(crate) use execution::Execution;
+pub use retry::RetryPolicy;
+pub(crate) use state::TaskEnd;
+#[allow(unused_imports, reason = "the worker uses them")]
+pub(crate) use turn::{Action, ActionKind, Completion, Outcome, Turn};
+pub(crate) use waits::{EventWait, TaskWait, TimerWait};

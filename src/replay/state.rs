@@ -1,0 +1,270 @@
+//! The books of one execution: decisions asked for, decisions that history confirms, tasks that are open.
+
+use std::collections::BTreeMap;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use super::RetryPolicy;
+use super::label::{Label, Mismatch};
+use super::mailbox::Mailbox;
+use super::turn::{Action, ActionKind};
+use crate::model::{FailureDetails, Timestamp};
+
+/// A timer of .NET's engine, made to split a commit: no code asked for it.
+const ENGINE_TIMER: i32 = -100;
+/// The id of a call that never became a decision.
+const REFUSED: i32 = -1;
+
+/// How a call ended, and whose end it was.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TaskEnd {
+    pub(crate) name: String,
+    /// The id of the last attempt; -1 if the call never became a decision.
+    pub(crate) id: i32,
+    pub(crate) is_sub_orchestration: bool,
+    pub(crate) result: TaskResult,
+}
+
+pub(crate) type TaskResult = Result<Option<String>, FailureDetails>;
+
+/// What changes while a turn runs.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) now: Option<Timestamp>,
+    pub(super) replaying: bool,
+    /// The code is over: what its destructors ask for does not count.
+    pub(super) closed: bool,
+    pub(super) uuids: u64,
+    pub(super) custom_status: Option<String>,
+    /// A failure that code cannot catch.
+    pub(super) fault: Option<FailureDetails>,
+    pub(super) mailbox: Mailbox,
+    next_id: i32,
+    pending: BTreeMap<i32, ActionKind>,
+    confirmed: BTreeMap<i32, Label>,
+    open: BTreeMap<i32, Open>,
+    slots: BTreeMap<u64, Slot>,
+    next_slot: u64,
+}
+
+/// Whose the answer to a decision is.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    slot: u64,
+    is_timer: bool,
+}
+
+/// One call or timer of the code: over all its attempts.
+#[derive(Debug)]
+struct Slot {
+    /// The decision that is under way.
+    id: i32,
+    label: Label,
+    called: Timestamp,
+    result: Option<TaskResult>,
+    waker: Option<Waker>,
+    retry: Option<Retry>,
+}
+
+#[derive(Debug)]
+struct Retry {
+    policy: RetryPolicy,
+    failed: u32,
+    /// What to ask for again; known once history has the first attempt.
+    again: Option<ActionKind>,
+}
+
+impl State {
+    pub(super) fn new(custom_status: Option<String>) -> Self {
+        Self { custom_status, ..Self::default() }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.now.unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    /// Takes the next id for a decision that has no answer.
+    pub(super) fn decide(&mut self, kind: ActionKind) -> i32 {
+        let id = self.next_id;
+        if !self.closed {
+            self.next_id = self.next_id.saturating_add(1);
+            self.pending.insert(id, kind);
+        }
+        id
+    }
+
+    /// Takes the next id for a decision that is answered, and opens the slot that waits for the answer.
+    pub(super) fn call(&mut self, kind: ActionKind) -> u64 {
+        let label = Label::of_action(&kind);
+        let is_timer = matches!(kind, ActionKind::Timer { .. });
+        let id = self.decide(kind);
+        let key = self.add_slot(Slot { id, label, called: self.now(), result: None, waker: None, retry: None });
+        if !self.closed {
+            self.open.insert(id, Open { slot: key, is_timer });
+        }
+        key
+    }
+
+    /// A call that failed before it became a decision.
+    pub(super) fn refused(&mut self, name: &str, details: FailureDetails) -> u64 {
+        let kind = ActionKind::Activity { name: name.to_owned(), version: None, input: None, tags: None };
+        let label = Label::of_action(&kind);
+        self.add_slot(Slot { id: REFUSED, label, called: self.now(), result: Some(Err(details)), waker: None, retry: None })
+    }
+
+    fn add_slot(&mut self, slot: Slot) -> u64 {
+        let key = self.next_slot;
+        self.next_slot += 1;
+        self.slots.insert(key, slot);
+        key
+    }
+
+    /// The decision of a slot, while it can still be changed.
+    pub(super) fn changeable(&mut self, key: u64) -> Option<&mut ActionKind> {
+        self.pending.get_mut(&self.slots.get(&key)?.id)
+    }
+
+    /// A decision, while it can still be changed.
+    pub(super) fn decided(&mut self, id: i32) -> Option<&mut ActionKind> {
+        self.pending.get_mut(&id)
+    }
+
+    /// Sets the retry policy of a slot.
+    pub(super) fn set_retry(&mut self, key: u64, policy: RetryPolicy) {
+        if let Some(slot) = self.slots.get_mut(&key) {
+            slot.retry = Some(Retry { policy, failed: 0, again: None });
+        }
+    }
+
+    /// Takes a decision back that must not be made; its id is given back if it was the last one.
+    pub(super) fn withdraw(&mut self, key: u64, details: FailureDetails) {
+        let Some(slot) = self.slots.get_mut(&key) else { return };
+        if self.pending.remove(&slot.id).is_none() {
+            return;
+        }
+        self.open.remove(&slot.id);
+        if slot.id == self.next_id - 1 {
+            self.next_id -= 1;
+        }
+        slot.id = REFUSED;
+        slot.result = Some(Err(details));
+    }
+
+    /// The result of a slot, once; until then its waker is kept. Answers the waker it replaced, for the caller to drop.
+    pub(super) fn poll(&mut self, key: u64, waker: &Waker) -> (Poll<TaskEnd>, Option<Waker>) {
+        let Some(slot) = self.slots.get_mut(&key) else { return (Poll::Pending, None) };
+        let Some(result) = slot.result.take() else { return (Poll::Pending, slot.waker.replace(waker.clone())) };
+        let (name, is_sub_orchestration) = (slot.label.name().to_owned(), slot.label.is_sub_orchestration());
+        let end = TaskEnd { name, id: slot.id, is_sub_orchestration, result };
+        (Poll::Ready(end), self.slots.remove(&key).and_then(|slot| slot.waker))
+    }
+
+    /// Nobody waits any more: the decision stands, its answer is ignored, and it is not tried again.
+    pub(super) fn abandon(&mut self, key: u64) -> Option<Waker> {
+        let slot = self.slots.remove(&key)?;
+        self.open.remove(&slot.id);
+        slot.waker
+    }
+
+    /// Checks a decision of history against what the code asked for.
+    pub(super) fn confirm(&mut self, id: i32, history: Label) -> Result<(), Mismatch> {
+        if id == ENGINE_TIMER {
+            return Ok(());
+        }
+        let Some(kind) = self.pending.remove(&id) else {
+            // A rewound history can have a decision twice.
+            let again = self.confirmed.get(&id);
+            return match again {
+                Some(first) if first.fits(&history) => Ok(()),
+                other => Err(Mismatch { id, history, code: other.cloned() }),
+            };
+        };
+        let code = Label::of_action(&kind);
+        if !code.fits(&history) {
+            return Err(Mismatch { id, history, code: Some(code) });
+        }
+        self.confirmed.insert(id, code);
+        if let Some(retry) = self.slot_of(id).and_then(|slot| slot.retry.as_mut()).filter(|retry| retry.again.is_none()) {
+            retry.again = Some(kind).filter(|kind| !matches!(kind, ActionKind::Timer { .. }));
+        }
+        Ok(())
+    }
+
+    fn slot_of(&mut self, id: i32) -> Option<&mut Slot> {
+        self.slots.get_mut(&self.open.get(&id)?.slot)
+    }
+
+    /// Takes what waits for decision `id`. A decision that history does not have yet has no answer: what comes under its
+    /// id is of a decision that was dropped.
+    fn take_open(&mut self, id: i32, is_timer: bool) -> Option<u64> {
+        let open = *self.open.get(&id)?;
+        if open.is_timer != is_timer || self.pending.contains_key(&id) {
+            return None;
+        }
+        self.open.remove(&id);
+        Some(open.slot)
+    }
+
+    pub(super) fn succeed(&mut self, id: i32, result: Option<String>) -> Option<Waker> {
+        let key = self.take_open(id, false)?;
+        self.settle(key, Ok(result))
+    }
+
+    pub(super) fn fire(&mut self, id: i32) -> Option<Waker> {
+        let key = self.take_open(id, true)?;
+        match self.slots.get_mut(&key)?.retry.as_ref().and_then(|retry| retry.again.clone()) {
+            // The pause before another attempt is over.
+            Some(kind) => {
+                let id = self.decide(kind);
+                self.slots.get_mut(&key)?.id = id;
+                self.open.insert(id, Open { slot: key, is_timer: false });
+                None
+            }
+            None => self.settle(key, Ok(None)),
+        }
+    }
+
+    /// What decides whether a failed task is tried again: its policy, the attempts before, the time since the call.
+    pub(super) fn retry_of(&mut self, id: i32) -> Option<(RetryPolicy, u32, Duration)> {
+        let now = self.now();
+        let slot = self.slot_of(id)?;
+        let retry = slot.retry.as_ref().filter(|retry| retry.again.is_some())?;
+        Some((retry.policy.clone(), retry.failed, now.since(slot.called)))
+    }
+
+    pub(super) fn fail(&mut self, id: i32, details: FailureDetails, pause: Option<Duration>) -> Option<Waker> {
+        let key = self.take_open(id, false)?;
+        let Some(pause) = pause else {
+            return self.settle(key, Err(details));
+        };
+        let id = self.decide(ActionKind::Timer { fire_at: self.now().plus(pause) });
+        let slot = self.slots.get_mut(&key)?;
+        slot.id = id;
+        if let Some(retry) = &mut slot.retry {
+            retry.failed += 1;
+        }
+        self.open.insert(id, Open { slot: key, is_timer: true });
+        None
+    }
+
+    fn settle(&mut self, key: u64, result: TaskResult) -> Option<Waker> {
+        let slot = self.slots.get_mut(&key)?;
+        slot.result = Some(result);
+        slot.waker.take()
+    }
+
+    /// Whether anything that was polled is still to come.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.mailbox.is_awaited() || self.slots.values().any(|slot| slot.result.is_none() && slot.waker.is_some())
+    }
+
+    /// Decisions that history does not have.
+    pub(super) fn take_actions(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.pending).into_iter().map(|(id, kind)| Action { id, kind }).collect()
+    }
+
+    /// The first id that the code has not used.
+    pub(super) fn next_id(&self) -> i32 {
+        self.next_id
+    }
+}

@@ -1,0 +1,100 @@
+//! What goes into a turn and what comes out of it.
+
+use crate::ids::{DecisionId, DecisionKind};
+use crate::model::{FailureDetails, HistoryEvent, Tags, Timestamp};
+
+/// What a turn runs on.
+#[derive(Clone, Debug)]
+pub(crate) struct Turn<'a> {
+    /// The committed history of this execution.
+    pub(crate) past: &'a [HistoryEvent],
+    /// The events of this turn: `OrchestratorStarted` first, then what arrived, in order.
+    pub(crate) new: &'a [HistoryEvent],
+    /// The JSON text that the instance row has now; kept unless code sets another.
+    pub(crate) custom_status: Option<String>,
+}
+
+/// What a turn decided.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Outcome {
+    /// Decisions that are not yet in history, by ascending id.
+    pub(crate) actions: Vec<Action>,
+    /// How the execution ended in this turn.
+    pub(crate) completion: Option<Completion>,
+    /// The custom status after the turn.
+    pub(crate) custom_status: Option<String>,
+    /// The first id that is not used yet: the event id of the completion.
+    pub(crate) next_id: i32,
+}
+
+/// A decision of the code.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Action {
+    pub(crate) id: i32,
+    pub(crate) kind: ActionKind,
+}
+
+/// What the code decided to do.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ActionKind {
+    Activity {
+        name: String,
+        version: Option<String>,
+        /// The wire text: an array of the arguments.
+        input: Option<String>,
+        tags: Option<Tags>,
+    },
+    SubOrchestration {
+        name: String,
+        version: Option<String>,
+        /// `None`: the engine derives one.
+        instance_id: Option<String>,
+        input: Option<String>,
+        tags: Option<Tags>,
+    },
+    Timer {
+        fire_at: Timestamp,
+    },
+    SendEvent {
+        instance_id: String,
+        name: String,
+        input: Option<String>,
+    },
+}
+
+/// How an execution ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Completion {
+    Completed {
+        output: Option<String>,
+    },
+    Failed {
+        failure: FailureDetails,
+    },
+    Terminated {
+        reason: Option<String>,
+    },
+    ContinuedAsNew {
+        input: Option<String>,
+        /// `None`: the version stays.
+        version: Option<String>,
+        /// Raised events that nobody consumed, in order; last, the suspension that the next generation starts under.
+        carry: Vec<HistoryEvent>,
+    },
+}
+
+impl Action {
+    /// The identity of this decision of the execution.
+    pub(crate) fn decision(&self, execution_id: &str) -> DecisionId {
+        let of = |kind, name: &str, input: &Option<String>| DecisionId::new(execution_id, self.id, kind, name, input.as_deref());
+        match &self.kind {
+            ActionKind::Activity { name, input, .. } => of(DecisionKind::Activity, name, input),
+            ActionKind::SubOrchestration { name, input, .. } => of(DecisionKind::SubOrchestration, name, input),
+            ActionKind::Timer { fire_at } => DecisionId::timer(execution_id, self.id, *fire_at),
+            // The same event to another instance is another decision.
+            ActionKind::SendEvent { instance_id, name, input } => {
+                of(DecisionKind::Event, &format!("{instance_id}/{name}"), input)
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The waker that a turn polls with: it notes that the code wants to go on, and who said so.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Wake;
+use std::thread::{self, ThreadId};
+
+/// The state behind the waker of one turn.
+#[derive(Debug)]
+pub(super) struct TurnWaker {
+    owner: ThreadId,
+    woken: AtomicBool,
+    foreign: AtomicBool,
+    over: AtomicBool,
+}
+
+impl TurnWaker {
+    /// A waker that is woken already, so that the first poll happens.
+    pub(super) fn woken() -> Arc<Self> {
+        Arc::new(Self {
+            owner: thread::current().id(),
+            woken: AtomicBool::new(true),
+            foreign: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether there was a wake since the last time.
+    pub(super) fn take(&self) -> bool {
+        self.woken.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether another thread ever woke the turn, which nothing durable does.
+    pub(super) fn was_foreign(&self) -> bool {
+        self.foreign.load(Ordering::Acquire)
+    }
+
+    /// Ends the turn: whoever wakes from now on waits for something that is not durable.
+    pub(super) fn end(&self) {
+        self.over.store(true, Ordering::Release);
+    }
+}
+
+impl Wake for TurnWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.over.load(Ordering::Acquire) {
+            tracing::warn!("an orchestrator was woken after its turn: it waits for something that is not durable");
+        }
+        if thread::current().id() != self.owner {
+            self.foreign.store(true, Ordering::Release);
+        }
+        self.woken.store(true, Ordering::Release);
+    }
+}

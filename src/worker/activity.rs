@@ -1,0 +1,158 @@
+//! Activities: receive work items as slots are free, run them, answer their orchestrations.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::Shared;
+use super::orchestration::back_off;
+use super::poll::BackOff;
+use super::turn::Outbound;
+use crate::authoring::ActivityTask;
+use crate::hub::{Held, QueueId, Received};
+use crate::ids::{DecisionId, DecisionKind};
+use crate::model::{EventKind, HistoryEvent, Message};
+use crate::storage::queue::RECEIVE_MAX;
+
+impl Shared {
+    /// Receives work items until the worker stops.
+    pub(crate) async fn poll_work_items(self: Arc<Self>) {
+        let mut back_off = BackOff::new(self.options.poll_interval_max);
+        while let Some(mut slots) = self.free_slots().await {
+            let received = match self.hub.receive(QueueId::WorkItems, slots.num_permits(), self.options.hold).await {
+                Ok(received) => received,
+                Err(error) => {
+                    tracing::warn!(hub = self.hub.names_hub(), %error, "receive of work items failed");
+                    Received::default()
+                }
+            };
+            let empty = received.held.is_empty() && received.unreadable.is_empty();
+            for unreadable in received.unreadable {
+                self.park_unreadable(unreadable).await;
+            }
+            for held in received.held {
+                let Some(slot) = slots.split(1) else { break };
+                let held = self.keeper.keep(held);
+                self.tasks.spawn(Arc::clone(&self).serve_work_item(held, slot));
+            }
+            drop(slots);
+            if empty {
+                tokio::select! {
+                    biased;
+                    () = self.stopping.cancelled() => return,
+                    () = back_off.wait(&self.work_items_bell) => {}
+                }
+            } else {
+                back_off.reset();
+            }
+        }
+    }
+
+    /// Free slots: at least one, at most what one receive can bring. `None` when the worker stops.
+    async fn free_slots(&self) -> Option<OwnedSemaphorePermit> {
+        let mut slots = tokio::select! {
+            biased;
+            () = self.stopping.cancelled() => return None,
+            first = Arc::clone(&self.activities).acquire_owned() => first.ok()?,
+        };
+        while slots.num_permits() < RECEIVE_MAX {
+            let Ok(more) = Arc::clone(&self.activities).try_acquire_owned() else { break };
+            slots.merge(more);
+        }
+        Some(slots)
+    }
+
+    async fn serve_work_item(self: Arc<Self>, held: Arc<Held>, _slot: OwnedSemaphorePermit) {
+        if self.stopping.is_cancelled() {
+            self.give_back(vec![(held, Duration::ZERO)]).await;
+            return;
+        }
+        let Some(task) = task_of(&held.message) else {
+            tracing::error!(
+                instance = held.message.target.instance_id,
+                "a message that is no work item was deleted from its queue"
+            );
+            self.delete_work_item(&held).await;
+            return;
+        };
+        let ran = tokio::select! {
+            biased;
+            ran = std::panic::AssertUnwindSafe(self.registry.run_activity(task)).catch_unwind() => ran,
+            // Stopping waits for activities as long as it was told to; then they go back, to run elsewhere.
+            () = self.giving_up.cancelled() => {
+                self.give_back(vec![(held, Duration::ZERO)]).await;
+                return;
+            }
+        };
+        let Ok(result) = ran else {
+            tracing::error!(instance = held.message.target.instance_id, "the worker panicked around an activity");
+            self.give_back(vec![(Arc::clone(&held), back_off(held.dequeue_count))]).await;
+            return;
+        };
+        let answer = self.answer(&held.message, result);
+        match self.hub.send(answer.queue, answer.message.clone(), Duration::ZERO).await {
+            Ok(_) => {
+                self.ring(&[answer]);
+                self.delete_work_item(&held).await;
+            }
+            Err(error) => {
+                // The work item is the durable marker: it runs again.
+                tracing::error!(instance = held.message.target.instance_id, %error, "the result of an activity could not be sent");
+                self.give_back(vec![(Arc::clone(&held), back_off(held.dequeue_count))]).await;
+            }
+        }
+    }
+
+    /// The completion message. It carries the decision that it answers, recomputed if .NET sent the work item.
+    fn answer(&self, item: &Message, result: Result<Option<String>, crate::model::FailureDetails>) -> Outbound {
+        let task_id = item.event.event_id;
+        let kind = match result {
+            Ok(result) => EventKind::TaskCompleted { task_id, result },
+            Err(failure) => {
+                let reason = Some(failure.error_message.clone());
+                EventKind::TaskFailed { task_id, reason, details: None, failure: Some(failure) }
+            }
+        };
+        let message = Message {
+            activity_id: self.hub.rng.uuid(),
+            event: HistoryEvent::arriving(self.hub.now(), kind),
+            target: item.target.clone(),
+            context_tags: None,
+            sequence_number: 0,
+            episode: Some(item.episode.unwrap_or(-1)),
+            sender: crate::model::Sender {
+                instance_id: item.target.instance_id.clone(),
+                execution_id: item.target.execution_id.clone(),
+            },
+            decision_id: item.decision_id.clone().or_else(|| recomputed_decision(item)),
+        };
+        Outbound { queue: self.hub.control_queue_of(&item.target.instance_id), message, delay: Duration::ZERO }
+    }
+
+    async fn delete_work_item(&self, held: &Held) {
+        if let Err(error) = self.hub.delete_message(held).await {
+            tracing::warn!(instance = held.message.target.instance_id, %error, "a work item could not be deleted and will run again");
+        }
+    }
+}
+
+fn task_of(item: &Message) -> Option<ActivityTask> {
+    let EventKind::TaskScheduled { name, version, input, tags, .. } = &item.event.kind else { return None };
+    Some(ActivityTask {
+        instance: item.target.clone(),
+        task_id: item.event.event_id,
+        name: name.clone(),
+        version: version.clone().filter(|v| !v.is_empty()),
+        input: input.clone(),
+        tags: tags.clone().unwrap_or_default(),
+    })
+}
+
+fn recomputed_decision(item: &Message) -> Option<String> {
+    let EventKind::TaskScheduled { name, input, .. } = &item.event.kind else { return None };
+    let execution_id = item.target.execution_id.as_deref()?;
+    let decision = DecisionId::new(execution_id, item.event.event_id, DecisionKind::Activity, name, input.as_deref());
+    Some(decision.text())
+}

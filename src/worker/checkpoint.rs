@@ -1,0 +1,148 @@
+//! The commit of a turn, in the one order that every crash point survives: messages, history, instance row, inputs.
+
+use std::sync::Arc;
+
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+
+use super::inbox::Partition;
+use super::turn::Record;
+use crate::error::Result;
+use crate::hub::history::{Append, Appended, History};
+use crate::hub::instance_row::{self, BlobUrls};
+use crate::hub::{Held, Hub};
+use crate::model::{EventKind, State, StoredEvent};
+
+/// Storage calls of one step that are under way at once.
+const PARALLEL_MAX: usize = 16;
+
+/// What became of a commit.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Committed {
+    Yes,
+    /// Another worker owns the instance now. Its inputs go back: what was committed is recognised, what was not runs again.
+    Lost,
+}
+
+/// A turn's instance, as it was loaded.
+pub(crate) struct Commit<'a> {
+    pub(crate) hub: &'a Hub,
+    pub(crate) instance_id: &'a str,
+    pub(crate) history: &'a History,
+    pub(crate) partition: &'a Partition,
+}
+
+impl Commit<'_> {
+    /// Commits a turn. After an error some steps may have taken effect; the inputs are still held, and running the turn
+    /// again makes the same messages under the same ids.
+    ///
+    /// | interrupted after | on storage | why nothing is wrong |
+    /// | --- | --- | --- |
+    /// | nothing | inputs reappear | the turn runs again |
+    /// | messages | messages without history | the retry decides the same under the same ids and receivers drop the repeats; or it decides otherwise, and answers to what was never committed are dropped by decision id |
+    /// | history | inputs reappear | completions are known by task id, external events by message id: deleted, not applied twice; the loader repairs the instance row |
+    /// | instance row | inputs reappear | as above |
+    pub(crate) async fn run(&self, record: &Record, inputs: &[Arc<Held>]) -> Result<Committed> {
+        let (hub, instance_id, history) = (self.hub, self.instance_id, self.history);
+        send_messages(hub, record).await?;
+        let Some(urls) = append(hub, instance_id, history, record).await? else { return Ok(Committed::Lost) };
+        // Rows are not fenced by history: one written late would hide what the next owner has written.
+        if !self.partition.may_commit() {
+            return Ok(Committed::Lost);
+        }
+        let write = write_row(hub, instance_id, history, record, &urls);
+        match tokio::time::timeout_at(self.partition.fence(), write).await {
+            Ok(written) => written?,
+            Err(_) => return Ok(Committed::Lost),
+        }
+        delete_inputs(hub, history, record, inputs).await?;
+        Ok(Committed::Yes)
+    }
+}
+
+/// Step 1. Messages go first, because a .NET worker that takes over heals that order and no other.
+async fn send_messages(hub: &Hub, record: &Record) -> Result<()> {
+    let sends: Vec<_> = record.outbound.iter().map(|o| hub.send(o.queue, o.message.clone(), o.delay).boxed()).collect();
+    stream::iter(sends).buffered(PARALLEL_MAX).try_for_each(|_| std::future::ready(Ok(()))).await
+}
+
+/// Step 2. The fence: `None` if somebody else has committed since the load.
+async fn append(hub: &Hub, instance_id: &str, history: &History, record: &Record) -> Result<Option<BlobUrls>> {
+    let end = record.kept_rows + record.events.len() as u64;
+    let same_execution = history.execution_id.as_deref() == Some(&record.execution_id);
+    let surplus = if same_execution { end..history.stored_rows.max(end) } else { end..end };
+    let append = Append {
+        instance_id,
+        execution_id: &record.execution_id,
+        etag: history.etag.as_ref(),
+        first: record.kept_rows,
+        events: &record.events,
+        surplus,
+        applied: record.applied.clone(),
+        superseded: record.superseded.clone(),
+        custom_status: record.carried_status.clone(),
+    };
+    match hub.append_history(append).await? {
+        Appended::Done { urls, .. } => Ok(Some(urls)),
+        Appended::Lost => Ok(None),
+    }
+}
+
+/// Step 3, always before the inputs go: a terminal status that is lost here is repaired when they reappear.
+async fn write_row(hub: &Hub, instance_id: &str, history: &History, record: &Record, urls: &BlobUrls) -> Result<()> {
+    let events: Vec<_> = record.events.iter().map(|stored| stored.event.clone()).collect();
+    let status = record.custom_status.as_deref();
+    let change = instance_row::checkpoint(hub.names_hub(), instance_id, &record.execution_id, status, &events, urls, hub.now());
+    let clear = change.clears_output && may_have_output(history, record);
+    if clear && hub.clear_output(&change.entity).await? {
+        return Ok(());
+    }
+    hub.merge_instance(change.entity).await
+}
+
+/// A merge cannot clear a column: an output of null would leave the reason of a suspension, or the output of an earlier run.
+fn may_have_output(history: &History, record: &Record) -> bool {
+    let gives_output = |stored: &StoredEvent| {
+        matches!(
+            stored.event.kind,
+            EventKind::ExecutionSuspended { reason: Some(_) } | EventKind::ExecutionResumed { reason: Some(_) }
+        )
+    };
+    !record.superseded.is_empty() || history.events.iter().chain(&record.events).any(gives_output)
+}
+
+/// Step 4. Blobs of an execution that was replaced go with the inputs.
+async fn delete_inputs(hub: &Hub, history: &History, record: &Record, inputs: &[Arc<Held>]) -> Result<()> {
+    if record.kept_rows == 0 {
+        for blob in &history.blobs {
+            hub.delete_payload(blob).await?;
+        }
+    }
+    delete_all(hub, inputs).await
+}
+
+/// Deletes messages, several at once.
+pub(crate) async fn delete_all(hub: &Hub, messages: &[Arc<Held>]) -> Result<()> {
+    let deletes: Vec<_> = messages.iter().map(|held| hub.delete_message(held).boxed()).collect();
+    stream::iter(deletes).buffer_unordered(PARALLEL_MAX).try_for_each(|()| std::future::ready(Ok(()))).await
+}
+
+/// Repairs the row of an instance whose last checkpoint was interrupted after its history (wire-format 6.3).
+pub(crate) async fn repair_row(hub: &Hub, instance_id: &str, history: &History, state: &State) -> Result<()> {
+    let Some(status) = state.status().filter(|s| s.is_terminal()) else { return Ok(()) };
+    let row = hub.read_instance(instance_id, false).await?;
+    let execution_id = history.execution_id.as_deref().unwrap_or_default();
+    let lags = row.as_ref().is_none_or(|r| r.row.execution_id.as_deref() == Some(execution_id) && r.row.status != Some(status));
+    if lags {
+        tracing::info!(
+            instance = instance_id,
+            execution = execution_id,
+            "the instance row lags behind its history and is repaired"
+        );
+        let events: Vec<_> = history.events.iter().map(|stored| stored.event.clone()).collect();
+        let (hub_name, missing, urls) = (hub.names_hub(), row.is_none(), BlobUrls::new());
+        let custom_status = row.and_then(|r| r.row.custom_status);
+        let change = instance_row::repair(hub_name, instance_id, execution_id, custom_status.as_deref(), &events, &urls, missing);
+        hub.merge_repaired(change.entity).await?;
+    }
+    Ok(())
+}

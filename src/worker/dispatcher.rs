@@ -1,0 +1,136 @@
+//! Messages of owned partitions: receive them, group them by instance, run a pass per instance, hand back what remains.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+
+use super::Shared;
+use super::inbox::{Partition, Waiting};
+use super::orchestration::{Pass, Passed, back_off};
+use super::poll::BackOff;
+use super::turn::Outbound;
+use crate::hub::{Held, QueueId, Received};
+use crate::storage::queue::RECEIVE_MAX;
+
+impl Shared {
+    /// Receives from a control queue until the partition is given up.
+    pub(crate) async fn poll_partition(self: Arc<Self>, partition: Arc<Partition>) {
+        let mut back_off = BackOff::new(self.options.poll_interval_max);
+        let queue = QueueId::Control(partition.id);
+        while let Some(mut places) = free_places(&partition).await {
+            let max = places.num_permits();
+            // A receive under way is finished, not dropped: what it brings would stay hidden from everybody.
+            let received = match self.hub.receive(queue, max, self.options.hold).await {
+                Ok(received) => received,
+                Err(error) => {
+                    tracing::warn!(hub = self.hub.names_hub(), partition = partition.id, %error, "receive failed");
+                    Received::default()
+                }
+            };
+            let empty = received.held.is_empty() && received.unreadable.is_empty();
+            for unreadable in received.unreadable {
+                self.park_unreadable(unreadable).await;
+            }
+            for held in received.held {
+                let Some(place) = places.split(1) else { break };
+                self.accept(&partition, Waiting { held: self.keeper.keep(held), place });
+            }
+            drop(places);
+            if empty {
+                tokio::select! {
+                    biased;
+                    () = partition.stopping.cancelled() => return,
+                    () = back_off.wait(&partition.bell) => {}
+                }
+            } else {
+                back_off.reset();
+            }
+        }
+    }
+
+    fn accept(self: &Arc<Self>, partition: &Arc<Partition>, waiting: Waiting) {
+        let instance_id = waiting.held.message.target.instance_id.clone();
+        if partition.push(waiting) {
+            self.tasks.spawn(Arc::clone(self).serve_instance(Arc::clone(partition), instance_id));
+        }
+    }
+
+    /// Works on one instance until it has no messages left.
+    async fn serve_instance(self: Arc<Self>, partition: Arc<Partition>, instance_id: String) {
+        loop {
+            let turn = Arc::clone(&self.turns).acquire_owned().await.expect("the semaphore is never closed");
+            let Some(waiting) = partition.take(&instance_id) else { return };
+            if partition.stopping.is_cancelled() {
+                let back = waiting.iter().map(|w| (Arc::clone(&w.held), Duration::ZERO)).collect();
+                self.give_back(back).await;
+                continue;
+            }
+            let messages: Vec<_> = waiting.iter().map(|w| Arc::clone(&w.held)).collect();
+            let pass = Pass { hub: &self.hub, registry: &self.registry, instance_id: &instance_id, partition: &partition };
+            let passed = AssertUnwindSafe(pass.run(messages).boxed()).catch_unwind().await;
+            drop(turn);
+            match passed {
+                Ok(Ok(passed)) => self.settle(&partition, &instance_id, passed, waiting).await,
+                Ok(Err(error)) => self.failed(&partition, &instance_id, &error.to_string(), waiting).await,
+                Err(_) => self.failed(&partition, &instance_id, "the worker panicked", waiting).await,
+            }
+        }
+    }
+
+    async fn settle(&self, partition: &Partition, instance_id: &str, passed: Passed, waiting: Vec<Waiting>) {
+        self.ring(&passed.sent);
+        let again = waiting.into_iter().filter(|w| passed.again.iter().any(|held| Arc::ptr_eq(held, &w.held))).collect();
+        partition.put_back(instance_id, again);
+        for (_, delay) in &passed.postponed {
+            partition.bell.ring((*delay).max(Duration::from_millis(1)));
+        }
+        self.give_back(passed.postponed).await;
+    }
+
+    /// One bad instance never slows another: its messages go back for longer each time.
+    async fn failed(&self, partition: &Partition, instance_id: &str, error: &str, waiting: Vec<Waiting>) {
+        tracing::error!(hub = self.hub.names_hub(), partition = partition.id, instance = instance_id, error, "a turn failed");
+        let back = waiting.iter().map(|w| (Arc::clone(&w.held), back_off(w.held.dequeue_count))).collect();
+        self.give_back(back).await;
+    }
+
+    pub(crate) async fn give_back(&self, messages: Vec<(Arc<Held>, Duration)>) {
+        for (held, delay) in messages {
+            if let Err(error) = self.hub.give_back(&held, delay).await {
+                // It surfaces by itself when the hold ends.
+                tracing::warn!(instance = held.message.target.instance_id, %error, "a message could not be handed back");
+            }
+        }
+    }
+
+    /// Wakes the pollers of this process for messages that it has sent.
+    pub(crate) fn ring(&self, sent: &[Outbound]) {
+        for outbound in sent {
+            match outbound.queue {
+                QueueId::WorkItems => self.work_items_bell.ring(outbound.delay),
+                QueueId::Control(id) => {
+                    if let Some(partition) = self.partition(id) {
+                        partition.bell.ring(outbound.delay);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Places for a receive: at least one, at most what one receive can bring. `None` when the partition is given up.
+async fn free_places(partition: &Partition) -> Option<tokio::sync::OwnedSemaphorePermit> {
+    let first = tokio::select! {
+        biased;
+        () = partition.stopping.cancelled() => return None,
+        first = Arc::clone(&partition.places).acquire_owned() => first.ok()?,
+    };
+    let mut places = first;
+    while places.num_permits() < RECEIVE_MAX {
+        let Ok(more) = Arc::clone(&partition.places).try_acquire_owned() else { break };
+        places.merge(more);
+    }
+    Some(places)
+}

@@ -1,0 +1,301 @@
+//! The worker as users see it: builder, run, and what its tasks share.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::held::Keeper;
+use super::inbox::Partition;
+use super::options::Options;
+use super::orchestration::back_off;
+use super::partitions::Ownership;
+use super::poll::Doorbell;
+use super::tasks::Tasks;
+use crate::authoring::{Activity, ActivityContext, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder};
+use crate::error::{Error, ErrorKind, Result};
+use crate::hub::ownership::Judge;
+use crate::hub::{Hub, TaskHub, Unreadable};
+
+/// Hosts orchestrators and activities of a task hub until it is told to stop.
+///
+/// Any number of workers, of this crate and of .NET, may share a hub: each owns some of its partitions.
+#[derive(Debug)]
+pub struct Worker {
+    shared: Arc<Shared>,
+}
+
+/// Registers what a worker hosts. Made by [`Worker::builder`].
+#[derive(Debug)]
+#[must_use]
+pub struct WorkerBuilder {
+    hub: TaskHub,
+    registry: RegistryBuilder,
+    options: Options,
+    worker_id: Option<String>,
+}
+
+/// What the tasks of a worker share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) registry: Registry,
+    pub(crate) options: Options,
+    pub(crate) worker_id: String,
+    pub(crate) tasks: Tasks,
+    pub(crate) keeper: Keeper,
+    pub(crate) turns: Arc<Semaphore>,
+    pub(crate) activities: Arc<Semaphore>,
+    pub(crate) work_items_bell: Doorbell,
+    /// No new work.
+    pub(crate) stopping: CancellationToken,
+    /// No waiting for old work either.
+    pub(crate) giving_up: CancellationToken,
+    partitions: Mutex<BTreeMap<u32, Arc<Partition>>>,
+}
+
+impl Worker {
+    /// Begins a worker for a hub.
+    pub fn builder(hub: &TaskHub) -> WorkerBuilder {
+        WorkerBuilder { hub: hub.clone(), registry: Registry::builder(), options: Options::default(), worker_id: None }
+    }
+
+    /// The name under which the worker owns partitions; unique per process unless it was given.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.shared.worker_id
+    }
+
+    /// Works until `shutdown` completes, then finishes open turns, hands everything back and returns.
+    ///
+    /// Activities that are still running after the grace period go back to their queue and run elsewhere. Dropping the
+    /// returned future instead stops the worker where it stands, as a crash would: nothing is lost, but others take over only
+    /// when its leases expire.
+    ///
+    /// # Errors
+    /// Only what fails before the first message is received: the hub cannot be reached or is incomplete and cannot be created.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        shared.hub.ensure().await?;
+        tracing::info!(hub = shared.hub.names_hub(), worker = shared.worker_id, "worker started");
+        let keeper = Arc::clone(&shared);
+        // Not among the tasks that stopping waits for: it renews to the very end.
+        let keeping = async move { keeper.keeper.run(&keeper.hub, keeper.options.hold).await };
+        let working = async {
+            shared.tasks.spawn(Arc::clone(&shared).poll_work_items());
+            shared.tasks.spawn(Ownership::new(Arc::clone(&shared)).run());
+            shutdown.await;
+            tracing::info!(hub = shared.hub.names_hub(), worker = shared.worker_id, "worker stopping");
+            shared.stopping.cancel();
+            if tokio::time::timeout(shared.options.grace, shared.tasks.finish()).await.is_err() {
+                shared.giving_up.cancel();
+                shared.tasks.finish().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = working => {}
+            () = keeping => {}
+        }
+        tracing::info!(hub = shared.hub.names_hub(), worker = shared.worker_id, "worker stopped");
+        Ok(())
+    }
+}
+
+impl Drop for Worker {
+    /// A worker that is dropped while it runs stops where it stands.
+    fn drop(&mut self) {
+        self.shared.tasks.abort_all();
+    }
+}
+
+impl WorkerBuilder {
+    /// Registers an orchestrator: a plain `async fn(OrchestrationContext, I) -> Result<O, Failure>`.
+    pub fn orchestrator<I, O, F, R>(mut self, handle: Orchestrator<I, O>, run: F) -> Self
+    where
+        I: DeserializeOwned + 'static,
+        O: Serialize + 'static,
+        F: Fn(OrchestrationContext, I) -> R + Send + Sync + 'static,
+        R: Future<Output = std::result::Result<O, Failure>> + 'static,
+    {
+        self.registry = self.registry.orchestrator(handle, run);
+        self
+    }
+
+    /// Registers an orchestrator for one version; instances of other versions use the registration without one.
+    pub fn orchestrator_version<I, O, F, R>(mut self, handle: Orchestrator<I, O>, version: &str, run: F) -> Self
+    where
+        I: DeserializeOwned + 'static,
+        O: Serialize + 'static,
+        F: Fn(OrchestrationContext, I) -> R + Send + Sync + 'static,
+        R: Future<Output = std::result::Result<O, Failure>> + 'static,
+    {
+        self.registry = self.registry.orchestrator_version(handle, version, run);
+        self
+    }
+
+    /// Registers an activity: a plain `async fn(ActivityContext, I) -> Result<O, Failure>` or a closure with what it needs.
+    pub fn activity<I, O, F, R>(mut self, handle: Activity<I, O>, run: F) -> Self
+    where
+        I: DeserializeOwned + Send + 'static,
+        O: Serialize + 'static,
+        F: Fn(ActivityContext, I) -> R + Send + Sync + 'static,
+        R: Future<Output = std::result::Result<O, Failure>> + Send + 'static,
+    {
+        self.registry = self.registry.activity(handle, run);
+        self
+    }
+
+    /// The name under which the worker owns partitions. It must differ from that of every other running worker of the hub.
+    pub fn worker_id(mut self, id: impl Into<String>) -> Self {
+        self.worker_id = Some(id.into());
+        self
+    }
+
+    /// Turns of orchestrations that run at once; 100 unless set.
+    pub fn max_orchestrations(mut self, count: usize) -> Self {
+        self.options.turns = count;
+        self
+    }
+
+    /// Activities that run at once; ten per core unless set.
+    pub fn max_activities(mut self, count: usize) -> Self {
+        self.options.activities = count;
+        self
+    }
+
+    /// The longest wait between two receives from an idle queue; 30 seconds unless set.
+    pub fn max_poll_interval(mut self, interval: Duration) -> Self {
+        self.options.poll_interval_max = interval;
+        self
+    }
+
+    /// How long stopping waits for running activities; ten seconds unless set.
+    pub fn grace_period(mut self, grace: Duration) -> Self {
+        self.options.grace = grace;
+        self
+    }
+
+    /// How often a message that cannot be read or keeps failing is received before it is parked; eight unless set.
+    pub fn poison_after(mut self, receives: u32) -> Self {
+        self.options.poison_after = receives;
+        self
+    }
+
+    /// Builds the worker without starting it.
+    ///
+    /// # Errors
+    /// `Invalid` if a name was registered twice or a limit is zero.
+    pub fn build(self) -> Result<Worker> {
+        let invalid = |what: String| Err(Error::new(ErrorKind::Invalid, what));
+        if self.options.turns == 0 || self.options.activities == 0 {
+            return invalid("a worker needs at least one orchestration and one activity at a time".to_owned());
+        }
+        let registry = match self.registry.build() {
+            Ok(registry) => registry,
+            Err(twice) => return invalid(twice.to_string()),
+        };
+        let hub = self.hub.0;
+        let worker_id = self.worker_id.unwrap_or_else(|| format!("taskhub-{}-{}", std::process::id(), hub.rng.uuid().simple()));
+        let shared = Shared {
+            registry,
+            worker_id,
+            tasks: Tasks::default(),
+            keeper: Keeper::default(),
+            turns: Arc::new(Semaphore::new(self.options.turns)),
+            activities: Arc::new(Semaphore::new(self.options.activities)),
+            work_items_bell: Doorbell::default(),
+            stopping: CancellationToken::new(),
+            giving_up: CancellationToken::new(),
+            partitions: Mutex::default(),
+            options: self.options,
+            hub,
+        };
+        Ok(Worker { shared: Arc::new(shared) })
+    }
+
+    /// Builds the worker and runs it; see [`Worker::run`].
+    ///
+    /// # Errors
+    /// As [`build`](Self::build) and [`Worker::run`].
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
+        self.build()?.run(shutdown).await
+    }
+}
+
+impl Shared {
+    pub(crate) fn judge(&self) -> Judge<'_> {
+        Judge { me: &self.worker_id, now: self.hub.now(), lease: self.options.lease, skew: self.options.lease_margin }
+    }
+
+    /// Until when a lease that was renewed at `before` keeps others away, by the monotonic clock.
+    pub(crate) fn fence_from(&self, before: Instant) -> Instant {
+        before + self.options.lease.saturating_sub(self.options.lease_margin)
+    }
+
+    /// The partition, if this worker receives from it.
+    pub(crate) fn partition(&self, id: u32) -> Option<Arc<Partition>> {
+        self.lock().get(&id).cloned()
+    }
+
+    pub(crate) fn partition_of_queue(&self, queue: &str) -> Option<u32> {
+        (0..self.hub.partitions).find(|p| self.hub.names.control_queue(*p) == queue)
+    }
+
+    /// Begins to receive from a partition.
+    pub(crate) fn listen(self: &Arc<Self>, partition: &Arc<Partition>) {
+        self.lock().insert(partition.id, Arc::clone(partition));
+        self.tasks.spawn(Arc::clone(self).poll_partition(Arc::clone(partition)));
+    }
+
+    pub(crate) fn forget(&self, partition: &Partition) {
+        self.lock().remove(&partition.id);
+    }
+
+    /// Stops work on a partition, and tells when nothing of it is in memory any more.
+    pub(crate) fn drain(self: &Arc<Self>, partition: &Arc<Partition>, drained: &Arc<AtomicBool>, bell: &Arc<Notify>) {
+        self.forget(partition);
+        partition.stopping.cancel();
+        let (shared, partition) = (Arc::clone(self), Arc::clone(partition));
+        let (drained, bell) = (Arc::clone(drained), Arc::clone(bell));
+        self.tasks.spawn(async move {
+            if tokio::time::timeout(shared.options.drain_timeout, partition.idle()).await.is_err() {
+                tracing::warn!(partition = partition.id, "turns are still open; their commits will be refused");
+                partition.lose();
+            }
+            drained.store(true, Ordering::Release);
+            bell.notify_one();
+        });
+    }
+
+    /// Parks a message that cannot be read once it has been received often enough; until then it may be read by another version.
+    pub(crate) async fn park_unreadable(&self, unreadable: Unreadable) {
+        let raw = &unreadable.raw;
+        let result = if raw.dequeue_count >= self.options.poison_after {
+            tracing::error!(
+                hub = self.hub.names_hub(),
+                queue = self.hub.queue_name(unreadable.queue),
+                message = raw.id,
+                reason = unreadable.reason,
+                "a message that cannot be read is parked"
+            );
+            self.hub.park_unreadable(&unreadable).await
+        } else {
+            self.hub.postpone_unreadable(&unreadable, back_off(raw.dequeue_count)).await
+        };
+        if let Err(error) = result {
+            tracing::warn!(%error, "a message that cannot be read stays in its queue");
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u32, Arc<Partition>>> {
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

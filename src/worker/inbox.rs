@@ -1,0 +1,138 @@
+//! One owned partition: its messages by instance, at most one open turn each, and its fence.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::poll::Doorbell;
+use crate::hub::Held;
+
+/// Most messages that one turn takes; the sentinel must be able to remember their identities.
+const TURN_MESSAGES_MAX: usize = 200;
+
+/// A partition from the moment it is owned until it is given up; owning it again makes a new one.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    pub(crate) id: u32,
+    /// Rung by whoever in this process sends to an instance of the partition.
+    pub(crate) bell: Doorbell,
+    /// Cancelled when the partition is given up: no more receives, no more turns.
+    pub(crate) stopping: CancellationToken,
+    /// Free places for messages in memory.
+    pub(crate) places: Arc<Semaphore>,
+    slots: Mutex<BTreeMap<String, Slot>>,
+    idle: Notify,
+    /// Until when, by the monotonic clock, nobody else can own the partition.
+    fence: Mutex<Instant>,
+    lost: AtomicBool,
+}
+
+/// The messages of one instance that wait for their turn. A slot exists while a task works on it.
+#[derive(Debug, Default)]
+struct Slot {
+    queue: VecDeque<Waiting>,
+}
+
+/// A message in memory and the place that it takes.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) held: Arc<Held>,
+    pub(crate) place: OwnedSemaphorePermit,
+}
+
+impl Partition {
+    pub(crate) fn new(id: u32, fence: Instant, places: usize) -> Self {
+        Self {
+            id,
+            bell: Doorbell::default(),
+            stopping: CancellationToken::new(),
+            places: Arc::new(Semaphore::new(places)),
+            slots: Mutex::default(),
+            idle: Notify::new(),
+            fence: Mutex::new(fence),
+            lost: AtomicBool::new(false),
+        }
+    }
+
+    /// Adds a message. `true` if the caller has to start a task for its instance.
+    #[must_use]
+    pub(crate) fn push(&self, waiting: Waiting) -> bool {
+        let mut slots = self.slots();
+        let instance_id = waiting.held.message.target.instance_id.clone();
+        let is_new = !slots.contains_key(&instance_id);
+        let queue = &mut slots.entry(instance_id).or_default().queue;
+        // A message received again while we still hold it: the newer receipt is the valid one.
+        if let Some(older) = queue.iter_mut().find(|w| w.held.id == waiting.held.id) {
+            *older = waiting;
+        } else {
+            queue.push_back(waiting);
+        }
+        is_new
+    }
+
+    /// The next messages of an instance; `None` ends the task of the instance.
+    pub(crate) fn take(&self, instance_id: &str) -> Option<Vec<Waiting>> {
+        let mut slots = self.slots();
+        let slot = slots.get_mut(instance_id)?;
+        if slot.queue.is_empty() {
+            slots.remove(instance_id);
+            if slots.is_empty() {
+                self.idle.notify_waiters();
+            }
+            return None;
+        }
+        let count = slot.queue.len().min(TURN_MESSAGES_MAX);
+        Some(slot.queue.drain(..count).collect())
+    }
+
+    /// Puts messages back in front of what came meanwhile.
+    pub(crate) fn put_back(&self, instance_id: &str, waiting: Vec<Waiting>) {
+        if let Some(slot) = self.slots().get_mut(instance_id) {
+            for waiting in waiting.into_iter().rev() {
+                slot.queue.push_front(waiting);
+            }
+        }
+    }
+
+    /// Waits until no instance has messages in memory.
+    pub(crate) async fn idle(&self) {
+        loop {
+            let idle = self.idle.notified();
+            tokio::pin!(idle);
+            idle.as_mut().enable();
+            if self.slots().is_empty() {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// The lease was renewed: the fence moves.
+    pub(crate) fn renewed_until(&self, fence: Instant) {
+        *self.fence.lock().unwrap_or_else(PoisonError::into_inner) = fence;
+    }
+
+    /// Somebody else owns the partition, or may: nothing more is written for it.
+    pub(crate) fn lose(&self) {
+        self.lost.store(true, Ordering::Release);
+        self.stopping.cancel();
+    }
+
+    /// Whether this worker may write for the partition: it never asks the wall clock.
+    pub(crate) fn may_commit(&self) -> bool {
+        !self.lost.load(Ordering::Acquire) && Instant::now() < self.fence()
+    }
+
+    /// When writing must end unless the lease is renewed before.
+    pub(crate) fn fence(&self) -> Instant {
+        *self.fence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slots(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

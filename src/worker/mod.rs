@@ -1,0 +1,23 @@
+//! The worker: owns partitions, runs turns and activities, and hands everything back when it stops.
+
+mod activity;
+mod checkpoint;
+mod dispatcher;
+mod held;
+mod host;
+mod inbox;
+mod options;
+mod orchestration;
+mod partitions;
+mod poll;
+mod reconcile;
+mod tasks;
+mod turn;
+
+pub(crate) use host::Shared;
+pub use host::{Worker, WorkerBuilder};
+
+#[cfg(test)]
+mod counts;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,54 @@
+//! Settings of a worker: plain data, with the provider's defaults where it has them.
+
+use std::time::Duration;
+
+/// How a worker behaves. Times that concern other workers of the hub keep .NET's values.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// Orchestrations in a turn at once.
+    pub(crate) turns: usize,
+    /// Activities at once.
+    pub(crate) activities: usize,
+    /// Messages of one partition in memory.
+    pub(crate) places: usize,
+    /// How long a received message stays hidden unless it is renewed; no longer than the lease, so that a crash costs no more.
+    pub(crate) hold: Duration,
+    /// The longest wait between two receives from an idle queue.
+    pub(crate) poll_interval_max: Duration,
+    /// What a partition is leased for.
+    pub(crate) lease: Duration,
+    pub(crate) lease_renewal: Duration,
+    /// How much before the end of its lease a worker stops writing, and how much after it others take over.
+    pub(crate) lease_margin: Duration,
+    /// How often the partition table is read while others own some of it.
+    pub(crate) ownership_poll: Duration,
+    /// The same while a partition is on its way here.
+    pub(crate) handover_poll: Duration,
+    /// How long a hand-over waits for open turns.
+    pub(crate) drain_timeout: Duration,
+    /// How long stopping waits for running activities.
+    pub(crate) grace: Duration,
+    /// How often a message is received before it is parked as poison.
+    pub(crate) poison_after: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            turns: 100,
+            activities: 10 * cores,
+            places: 256,
+            hold: Duration::from_secs(30),
+            poll_interval_max: Duration::from_secs(30),
+            lease: Duration::from_secs(30),
+            lease_renewal: Duration::from_secs(10),
+            lease_margin: Duration::from_secs(5),
+            ownership_poll: Duration::from_secs(2),
+            handover_poll: Duration::from_millis(250),
+            drain_timeout: Duration::from_secs(10),
+            grace: Duration::from_secs(10),
+            poison_after: 8,
+        }
+    }
+}

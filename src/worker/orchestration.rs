@@ -1,0 +1,327 @@
+//! The messages of one instance, from load to commit: sort them, run a turn, checkpoint it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::checkpoint::{self, Commit, Committed};
+use super::inbox::Partition;
+use super::reconcile::{Known, Verdict};
+use super::turn::{self, Opened, Outbound};
+use crate::authoring::Registry;
+use crate::error::Result;
+use crate::hub::history::History;
+use crate::hub::{Held, Hub};
+use crate::model::{EventKind, ExecutionStarted, HistoryEvent, RuntimeStatus, State, StoredEvent};
+
+/// How often a message whose decision is nowhere in history is received before it is given up.
+const EARLY_TRIES: u32 = 5;
+/// How often a start whose instance row is missing is received before it is given up: its client died between the two (wire-format 6.6).
+const START_TRIES: u32 = 10;
+
+/// What became of the messages of one pass.
+#[derive(Debug, Default)]
+pub(crate) struct Passed {
+    /// Test again right after a commit, which may have made them timely.
+    pub(crate) again: Vec<Arc<Held>>,
+    /// Give back, visible after a delay.
+    pub(crate) postponed: Vec<(Arc<Held>, Duration)>,
+    /// What the turn sent.
+    pub(crate) sent: Vec<Outbound>,
+    /// Whether a turn was committed.
+    pub(crate) committed: bool,
+}
+
+/// Everything that a pass needs beside its messages.
+#[derive(Clone, Copy)]
+pub(crate) struct Pass<'a> {
+    pub(crate) hub: &'a Hub,
+    pub(crate) registry: &'a Registry,
+    pub(crate) instance_id: &'a str,
+    /// Asked right before an effect whether this worker may still write.
+    pub(crate) partition: &'a Partition,
+}
+
+/// The messages of a pass, sorted.
+#[derive(Debug, Default)]
+struct Sorted {
+    apply: Vec<Arc<Held>>,
+    drop: Vec<Arc<Held>>,
+    early: Vec<Arc<Held>>,
+    postponed: Vec<(Arc<Held>, Duration)>,
+}
+
+impl Pass<'_> {
+    /// Runs at most one turn over the messages. On an error all of them are still held.
+    pub(crate) async fn run(self, messages: Vec<Arc<Held>>) -> Result<Passed> {
+        let history = self.hub.load_history(self.instance_id).await?;
+        let state = State::fold(&history.events);
+        let mut sorted = Sorted::default();
+        let start = self.accept_start(&history, &state, &messages, &mut sorted).await?;
+        if start.is_none() && state.started.is_none() {
+            return self.without_history(&history, &messages, sorted).await;
+        }
+        if start.is_none() && state.completed.is_some() {
+            checkpoint::repair_row(self.hub, self.instance_id, &history, &state).await?;
+        }
+        self.sort(&history, &state, start.as_ref(), messages, &mut sorted);
+        if sorted.apply.is_empty() && !(history.is_torn() && state.completed.is_none()) {
+            return self.settle_without_turn(&history, sorted).await;
+        }
+        self.turn(history, start, sorted).await
+    }
+
+    /// The start that opens a new execution, if one of the messages is a valid one. Other starts are sorted here.
+    async fn accept_start(
+        &self,
+        history: &History,
+        state: &State,
+        messages: &[Arc<Held>],
+        sorted: &mut Sorted,
+    ) -> Result<Option<Arc<Held>>> {
+        let mut accepted: Option<Arc<Held>> = None;
+        for held in messages {
+            let EventKind::ExecutionStarted(start) = &held.message.event.kind else { continue };
+            let known = self.known(history, state);
+            let wait = start.scheduled_start.map(|at| at.since(self.hub.now())).filter(|wait| !wait.is_zero());
+            if known.is_repeated_start(start, held.message.decision_id.as_deref())
+                || accepted.as_ref().is_some_and(|a| a.message.target == held.message.target)
+            {
+                self.log_drop(held, "the start is a repeat");
+                sorted.drop.push(Arc::clone(held));
+            } else if let Some(wait) = wait {
+                sorted.postponed.push((Arc::clone(held), wait));
+            } else if accepted.is_some() {
+                sorted.early.push(Arc::clone(held));
+            } else if start.parent.is_some() || self.is_wanted(held, start, sorted).await? {
+                accepted = Some(Arc::clone(held));
+            }
+        }
+        Ok(accepted)
+    }
+
+    /// Whether the instance row wants this start of a client (wire-format 6.6).
+    async fn is_wanted(&self, held: &Arc<Held>, start: &ExecutionStarted, sorted: &mut Sorted) -> Result<bool> {
+        let Some(stored) = self.hub.await_row_of_start(self.instance_id).await? else {
+            self.defer_start(held, sorted, "its instance row is missing");
+            return Ok(false);
+        };
+        let row = &stored.row;
+        let same = match (row.execution_id.as_deref(), start.instance.execution_id.as_deref()) {
+            (Some(row), Some(start)) => row.eq_ignore_ascii_case(start),
+            _ => true,
+        };
+        if same {
+            // .NET starts an instance that was terminated while it waited; we do not.
+            let ended = row.status.is_some_and(RuntimeStatus::is_terminal);
+            if ended {
+                self.log_drop(held, "the instance ended before it started");
+                sorted.drop.push(Arc::clone(held));
+            }
+            return Ok(!ended);
+        }
+        let older = row.generation.unwrap_or(0) >= start.generation.unwrap_or(0)
+            && row.created.is_some_and(|created| created >= held.message.event.timestamp);
+        let lost_race = row.generation.unwrap_or(0) == start.generation.unwrap_or(0)
+            && row.created.is_some_and(|created| created < held.message.event.timestamp)
+            && row.status == Some(RuntimeStatus::Pending);
+        if older || lost_race {
+            self.log_drop(held, "another start owns the instance row");
+            sorted.drop.push(Arc::clone(held));
+        } else {
+            self.defer_start(held, sorted, "the instance row is of another execution");
+        }
+        Ok(false)
+    }
+
+    fn defer_start(&self, held: &Arc<Held>, sorted: &mut Sorted, why: &'static str) {
+        if held.dequeue_count >= START_TRIES {
+            self.log_drop(held, why);
+            sorted.drop.push(Arc::clone(held));
+        } else {
+            sorted.postponed.push((Arc::clone(held), back_off(held.dequeue_count)));
+        }
+    }
+
+    fn sort(&self, history: &History, state: &State, start: Option<&Arc<Held>>, messages: Vec<Arc<Held>>, sorted: &mut Sorted) {
+        let fresh = State::default();
+        let mut superseded = history.sentinel.superseded.clone();
+        let known = match start {
+            None => self.known(history, state),
+            Some(start) => {
+                superseded.extend(history.execution_id.clone());
+                let execution_id = start.message.target.execution_id.as_deref().unwrap_or_default();
+                let applied = &history.sentinel.applied;
+                Known { state: &fresh, execution_id, applied, superseded: &superseded, now: self.hub.now() }
+            }
+        };
+        // Events of this pass with one identity: a message that was put twice.
+        let mut seen = std::collections::BTreeSet::new();
+        let mut answered = std::collections::BTreeSet::new();
+        for held in messages {
+            if matches!(held.message.event.kind, EventKind::ExecutionStarted(_)) {
+                continue;
+            }
+            match known.verdict(&held.message) {
+                Verdict::Apply => {
+                    let repeat = match held.message.event.kind.completes() {
+                        Some(task_id) => !answered.insert(task_id),
+                        None => !held.message.activity_id.is_nil() && !seen.insert(held.message.activity_id),
+                    };
+                    if repeat { sorted.drop.push(held) } else { sorted.apply.push(held) }
+                }
+                Verdict::Drop(why) => {
+                    self.log_drop(&held, why);
+                    sorted.drop.push(held);
+                }
+                Verdict::Early => sorted.early.push(held),
+                Verdict::NotBefore(wait) => sorted.postponed.push((held, wait)),
+            }
+        }
+        if let Some(start) = start {
+            sorted.apply.insert(0, Arc::clone(start));
+        }
+    }
+
+    fn known<'k>(&self, history: &'k History, state: &'k State) -> Known<'k> {
+        Known {
+            state,
+            execution_id: history.execution_id.as_deref().unwrap_or_default(),
+            applied: &history.sentinel.applied,
+            superseded: &history.sentinel.superseded,
+            now: self.hub.now(),
+        }
+    }
+
+    /// Runs and commits the turn.
+    async fn turn(self, history: History, start: Option<Arc<Held>>, sorted: Sorted) -> Result<Passed> {
+        let Sorted { mut apply, drop, early, postponed } = sorted;
+        let opened = self.open(&history, start.as_deref(), &apply);
+        let record = turn::run(self.registry, &self.hub.clock, self.hub.partitions, opened);
+        if !self.partition.may_commit() {
+            tracing::info!(instance = self.instance_id, "the partition was lost during the turn; its messages go back");
+            let back = apply.into_iter().chain(drop).chain(early).map(|held| (held, Duration::ZERO));
+            return Ok(Passed { postponed: back.chain(postponed).collect(), ..Passed::default() });
+        }
+        apply.extend(drop);
+        let commit = Commit { hub: self.hub, instance_id: self.instance_id, history: &history, partition: self.partition };
+        match commit.run(&record, &apply).await? {
+            Committed::Yes => Ok(Passed { again: early, postponed, sent: record.outbound, committed: true }),
+            Committed::Lost => {
+                tracing::info!(instance = self.instance_id, "another worker committed first; the messages go back");
+                let back = apply.into_iter().chain(early).map(|held| (held, Duration::ZERO));
+                Ok(Passed { postponed: back.chain(postponed).collect(), ..Passed::default() })
+            }
+        }
+    }
+
+    fn open(&self, history: &History, start: Option<&Held>, apply: &[Arc<Held>]) -> Opened {
+        let mut superseded = history.sentinel.superseded.clone();
+        let (execution_id, past, custom_status) = match start {
+            Some(start) => {
+                superseded.extend(history.execution_id.clone());
+                (start.message.target.execution_id.clone(), Vec::new(), None)
+            }
+            None => (history.execution_id.clone(), history.events.clone(), history.sentinel.custom_status.clone()),
+        };
+        Opened {
+            instance_id: self.instance_id.to_owned(),
+            execution_id: execution_id.unwrap_or_default(),
+            past,
+            inputs: apply.iter().map(|held| stored(held)).collect(),
+            custom_status,
+            applied: history.sentinel.applied.clone(),
+            superseded,
+        }
+    }
+
+    /// Nothing to apply: drop what is void, and postpone what is early until its decision may be in history.
+    async fn settle_without_turn(&self, history: &History, mut sorted: Sorted) -> Result<Passed> {
+        let mut postponed = std::mem::take(&mut sorted.postponed);
+        for held in std::mem::take(&mut sorted.early) {
+            if held.dequeue_count <= EARLY_TRIES {
+                let delay = back_off(held.dequeue_count);
+                postponed.push((held, delay));
+                continue;
+            }
+            // A slow owner may still be committing the decision under the version it loaded. After the bump it cannot, so
+            // nothing can make this message matter: whoever decides it again sends it again.
+            let fenced = match &history.etag {
+                Some(etag) => self.hub.bump_fence(self.instance_id, etag).await?,
+                None => true,
+            };
+            if fenced {
+                self.log_drop(&held, "its decision was never committed");
+                sorted.drop.push(held);
+            } else {
+                postponed.push((held, Duration::ZERO));
+            }
+        }
+        checkpoint::delete_all(self.hub, &sorted.drop).await?;
+        Ok(Passed { postponed, ..Passed::default() })
+    }
+
+    /// Messages for an instance that has no history, and no start among them. The instance row tells what is to come.
+    async fn without_history(&self, history: &History, messages: &[Arc<Held>], mut sorted: Sorted) -> Result<Passed> {
+        let row = self.hub.read_instance(self.instance_id, false).await?;
+        let alive = row.as_ref().is_some_and(|r| r.row.status.is_none_or(|s| !s.is_terminal()));
+        let others = messages.iter().filter(|m| !matches!(m.message.event.kind, EventKind::ExecutionStarted(_)));
+        let mut terminated = None;
+        for held in others {
+            match &held.message.event.kind {
+                EventKind::ExecutionTerminated { reason } if alive => {
+                    terminated = Some((reason.clone(), held.message.event.timestamp));
+                    sorted.drop.push(Arc::clone(held));
+                }
+                kind if alive || kind.completes().is_some() => sorted.early.push(Arc::clone(held)),
+                _ => {
+                    self.log_drop(held, "there is no such instance");
+                    sorted.drop.push(Arc::clone(held));
+                }
+            }
+        }
+        if let (Some((reason, at)), Some(row)) = (terminated, &row)
+            && !self.hub.terminate_pending(self.instance_id, row, reason.as_deref(), at).await?
+        {
+            // The row has changed under us: it may have started. Look again.
+            let all = messages.iter().map(|held| (Arc::clone(held), Duration::ZERO)).collect();
+            return Ok(Passed { postponed: all, ..Passed::default() });
+        }
+        if alive {
+            // The start is on its way (scheduled, deferred, or held by a worker that died): what follows it must wait for it.
+            let waiting = std::mem::take(&mut sorted.early);
+            sorted.postponed.extend(waiting.into_iter().map(|held| {
+                let delay = back_off(held.dequeue_count.min(5));
+                (held, delay)
+            }));
+        }
+        self.settle_without_turn(history, sorted).await
+    }
+
+    fn log_drop(&self, held: &Held, why: &str) {
+        tracing::debug!(
+            hub = self.hub.names_hub(),
+            instance = self.instance_id,
+            execution = held.message.target.execution_id.as_deref(),
+            event = held.message.event.kind.type_name(),
+            "message dropped: {why}"
+        );
+    }
+}
+
+/// A received event as it enters history.
+fn stored(held: &Held) -> StoredEvent {
+    let message = &held.message;
+    let event = HistoryEvent { event_id: -1, ..message.event.clone() };
+    let is_start = matches!(event.kind, EventKind::ExecutionStarted(_));
+    let external = !is_start && event.kind.completes().is_none() && !message.activity_id.is_nil();
+    StoredEvent {
+        event,
+        message_id: external.then_some(message.activity_id),
+        decision_id: message.decision_id.clone().filter(|_| is_start),
+    }
+}
+
+/// One second, two, four, ... ten minutes.
+pub(crate) fn back_off(dequeue_count: u32) -> Duration {
+    Duration::from_secs((1_u64 << dequeue_count.saturating_sub(1).min(10)).min(600))
+}

@@ -1,0 +1,204 @@
+//! Which held messages a turn may apply: pure decisions over a message and the state of its instance.
+
+use std::time::Duration;
+
+use crate::model::{EventKind, ExecutionStarted, Message, OpenTask, State, TaskKind, Timestamp};
+
+/// What to do with one held message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Append its event to the history in this turn.
+    Apply,
+    /// Delete it; nothing can make it matter any more.
+    Drop(&'static str),
+    /// Not yet: its decision is not in history. Test again after the next commit, or later.
+    Early,
+    /// Not before its time.
+    NotBefore(Duration),
+}
+
+/// The instance as it is loaded, as far as messages are concerned.
+#[derive(Debug)]
+pub(crate) struct Known<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) execution_id: &'a str,
+    /// Message ids applied by earlier executions, from the sentinel.
+    pub(crate) applied: &'a [uuid::Uuid],
+    /// Executions that this one has replaced.
+    pub(crate) superseded: &'a [String],
+    pub(crate) now: Timestamp,
+}
+
+impl Known<'_> {
+    /// The verdict on any message but a start.
+    pub(crate) fn verdict(&self, message: &Message) -> Verdict {
+        if let Some(execution_id) = non_blank(message.target.execution_id.as_deref())
+            && execution_id != self.execution_id
+        {
+            let known = self.superseded.iter().any(|s| s == execution_id);
+            return if known { Verdict::Drop("it is for an earlier execution") } else { Verdict::Early };
+        }
+        if self.state.completed.is_some() {
+            return Verdict::Drop("the instance has ended");
+        }
+        match &message.event.kind {
+            EventKind::TimerFired { fire_at, .. } if *fire_at > self.now => Verdict::NotBefore(fire_at.since(self.now)),
+            kind => match kind.completes() {
+                Some(task_id) => self.completion(message, task_id),
+                None => self.external(message),
+            },
+        }
+    }
+
+    fn completion(&self, message: &Message, task_id: i32) -> Verdict {
+        let Some(task) = self.state.open_task_of(task_id) else {
+            let answered = self.state.has_decision(task_id);
+            return if answered { Verdict::Drop("the task is complete already") } else { Verdict::Early };
+        };
+        if answers(message, task) { Verdict::Apply } else { Verdict::Drop("it answers a decision that was never committed") }
+    }
+
+    fn external(&self, message: &Message) -> Verdict {
+        let id = &message.activity_id;
+        // .NET writes no id into the wrapper of old messages; an empty one identifies nothing.
+        if !id.is_nil() && (self.state.has_applied(id) || self.applied.contains(id)) {
+            return Verdict::Drop("it was applied already");
+        }
+        match message.event.kind {
+            EventKind::EventRaised { .. }
+            | EventKind::ExecutionTerminated { .. }
+            | EventKind::ExecutionSuspended { .. }
+            | EventKind::ExecutionResumed { .. }
+            | EventKind::Generic { .. } => Verdict::Apply,
+            _ => Verdict::Drop("such an event is not for an orchestration"),
+        }
+    }
+
+    /// Whether a start of a sub-orchestration is one that this instance has seen. .NET draws a new execution id each time it
+    /// sends a start again, so the parent's task tells; ours carries the decision, which a retry that decided otherwise changes.
+    pub(crate) fn is_repeated_start(&self, start: &ExecutionStarted, decision_id: Option<&str>) -> bool {
+        let same_execution = |id: &str| id == self.execution_id || self.superseded.iter().any(|s| s == id);
+        if start.instance.execution_id.as_deref().is_some_and(same_execution) {
+            return true;
+        }
+        let (Some(parent), Some(started)) = (&start.parent, &self.state.started) else { return false };
+        let Some(known) = &started.event.parent else { return false };
+        let same_task = parent.instance == known.instance && parent.task_id == known.task_id;
+        let same_decision = match (decision_id, started.decision_id.as_deref()) {
+            (Some(new), Some(old)) => new == old,
+            _ => true,
+        };
+        same_task && same_decision
+    }
+}
+
+/// Whether a completion belongs to the decision that history has under its task id. What .NET sends carries no decision id and
+/// is taken by task id, child id and due time.
+fn answers(message: &Message, task: &OpenTask) -> bool {
+    let same_decision = match (&message.decision_id, &task.decision_id) {
+        (Some(sent), Some(made)) => sent == made,
+        _ => true,
+    };
+    let same_kind = match (&message.event.kind, &task.kind) {
+        (EventKind::TaskCompleted { .. } | EventKind::TaskFailed { .. }, TaskKind::Activity) => true,
+        (
+            EventKind::SubOrchestrationCompleted { .. } | EventKind::SubOrchestrationFailed { .. },
+            TaskKind::SubOrchestration { instance_id },
+        ) => message.sender.instance_id.is_empty() || message.sender.instance_id == *instance_id,
+        (EventKind::TimerFired { fire_at, .. }, TaskKind::Timer { fire_at: due }) => fire_at == due,
+        _ => false,
+    };
+    same_decision && same_kind
+}
+
+fn non_blank(execution_id: Option<&str>) -> Option<&str> {
+    execution_id.filter(|id| !id.trim().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{HistoryEvent, InstanceRef, Sender, StoredEvent};
+    use uuid::Uuid;
+
+    const TIME: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn message(kind: EventKind) -> Message {
+        Message {
+            activity_id: Uuid::from_u128(7),
+            event: HistoryEvent::arriving(TIME, kind),
+            target: InstanceRef::new("i", "x"),
+            context_tags: None,
+            sequence_number: 0,
+            episode: None,
+            sender: Sender::client(),
+            decision_id: None,
+        }
+    }
+
+    fn check(history: Vec<StoredEvent>, message: &Message) -> Verdict {
+        let state = State::fold(&history);
+        let superseded = ["old".to_owned()];
+        Known { state: &state, execution_id: "x", applied: &[], superseded: &superseded, now: TIME }.verdict(message)
+    }
+
+    fn scheduled(decision_id: Option<&str>) -> StoredEvent {
+        let kind = EventKind::TaskScheduled { name: "a".into(), version: None, input: None, trace: None, tags: None };
+        StoredEvent { decision_id: decision_id.map(Into::into), ..HistoryEvent::decision(0, TIME, kind).into() }
+    }
+
+    fn completed() -> Message {
+        message(EventKind::TaskCompleted { task_id: 0, result: None })
+    }
+
+    #[test]
+    fn a_completion_is_applied_once_and_waits_for_its_decision() {
+        assert_eq!(check(vec![], &completed()), Verdict::Early);
+        assert_eq!(check(vec![scheduled(None)], &completed()), Verdict::Apply);
+        let done = HistoryEvent::arriving(TIME, completed().event.kind).into();
+        assert!(matches!(check(vec![scheduled(None), done], &completed()), Verdict::Drop(_)));
+    }
+
+    #[test]
+    fn a_completion_of_another_decision_under_the_same_task_id_is_dropped() {
+        let answer = Message { decision_id: Some("d1".into()), ..completed() };
+        assert_eq!(check(vec![scheduled(Some("d1"))], &answer), Verdict::Apply);
+        assert!(matches!(check(vec![scheduled(Some("d2"))], &answer), Verdict::Drop(_)));
+        assert_eq!(check(vec![scheduled(None)], &answer), Verdict::Apply);
+        assert_eq!(check(vec![scheduled(Some("d2"))], &completed()), Verdict::Apply);
+    }
+
+    #[test]
+    fn another_kind_of_completion_is_dropped() {
+        let fired = message(EventKind::TimerFired { timer_id: 0, fire_at: TIME });
+        assert!(matches!(check(vec![scheduled(None)], &fired), Verdict::Drop(_)));
+    }
+
+    #[test]
+    fn a_timer_is_never_early_and_one_of_an_uncommitted_turn_is_dropped() {
+        let due = TIME.plus(Duration::from_secs(5));
+        let created: StoredEvent = HistoryEvent::decision(0, TIME, EventKind::TimerCreated { fire_at: TIME }).into();
+        let early = message(EventKind::TimerFired { timer_id: 0, fire_at: due });
+        assert_eq!(check(vec![created.clone()], &early), Verdict::NotBefore(Duration::from_secs(5)));
+        let other = message(EventKind::TimerFired { timer_id: 0, fire_at: TIME.plus_ticks(-1) });
+        assert!(matches!(check(vec![created.clone()], &other), Verdict::Drop(_)));
+        let fired = message(EventKind::TimerFired { timer_id: 0, fire_at: TIME });
+        assert_eq!(check(vec![created], &fired), Verdict::Apply);
+    }
+
+    #[test]
+    fn an_external_event_is_applied_once_by_the_identity_of_its_message() {
+        let raised = message(EventKind::EventRaised { name: "e".into(), input: None, trace: None });
+        assert_eq!(check(vec![], &raised), Verdict::Apply);
+        let row = StoredEvent { message_id: Some(raised.activity_id), ..raised.event.clone().into() };
+        assert!(matches!(check(vec![row], &raised), Verdict::Drop(_)));
+    }
+
+    #[test]
+    fn messages_of_a_replaced_execution_are_dropped_and_those_of_an_unknown_one_wait() {
+        let of = |execution: &str| Message { target: InstanceRef::new("i", execution), ..completed() };
+        assert!(matches!(check(vec![scheduled(None)], &of("old")), Verdict::Drop(_)));
+        assert_eq!(check(vec![scheduled(None)], &of("unheard-of")), Verdict::Early);
+        assert_eq!(check(vec![scheduled(None)], &of(" ")), Verdict::Apply);
+    }
+}
