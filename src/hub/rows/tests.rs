@@ -81,13 +81,14 @@ fn a_sentinel_survives_with_all_that_it_keeps() {
         applied: vec![Uuid::from_u128(1), Uuid::from_u128(2)],
         superseded: vec!["old \"one\"".to_owned()],
         commit: Some("c-0".to_owned()),
+        custom_status: Some("{\"at\":1}".to_owned()),
     };
     let entity = sentinel_to_entity("i", &sentinel);
     assert_eq!(sentinel_from_entity(&entity), Ok(sentinel));
     assert_eq!(
         entity.text("Taskhub"),
         Some(
-            r#"{"applied":["00000000000000000000000000000001","00000000000000000000000000000002"],"superseded":["old \"one\""],"commit":"c-0"}"#
+            r#"{"applied":["00000000000000000000000000000001","00000000000000000000000000000002"],"superseded":["old \"one\""],"custom_status":"{\"at\":1}","commit":"c-0"}"#
         )
     );
 }
