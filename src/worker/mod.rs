@@ -20,4 +20,8 @@ pub use host::{Worker, WorkerBuilder};
 #[cfg(test)]
 mod counts;
 #[cfg(test)]
+mod crash_points;
+#[cfg(test)]
+mod edges;
+#[cfg(test)]
 mod tests;
