@@ -148,8 +148,8 @@ impl Pass<'_> {
         let known = match start {
             None => self.known(history, state),
             Some(start) => {
-                superseded.extend(history.execution_id.clone());
                 let execution_id = start.message.target.execution_id.as_deref().unwrap_or_default();
+                superseded.extend(history.execution_id.clone().filter(|replaced| replaced != execution_id));
                 let applied = &history.sentinel.applied;
                 Known { state: &fresh, execution_id, applied, superseded: &superseded, now: self.hub.now() }
             }
@@ -218,8 +218,9 @@ impl Pass<'_> {
         let mut superseded = history.sentinel.superseded.clone();
         let (execution_id, past, custom_status) = match start {
             Some(start) => {
-                superseded.extend(history.execution_id.clone());
-                (start.message.target.execution_id.clone(), Vec::new(), None)
+                let execution_id = start.message.target.execution_id.clone();
+                superseded.extend(history.execution_id.clone().filter(|replaced| Some(replaced) != execution_id.as_ref()));
+                (execution_id, Vec::new(), None)
             }
             None => (history.execution_id.clone(), history.events.clone(), history.sentinel.custom_status.clone()),
         };
