@@ -94,7 +94,8 @@ pub(crate) async fn open(storage: Storage, hub: &str, partitions: Option<u32>) -
     }
     let opened = builder.open().await;
     Ok(opened.map_err(|error| {
-        let remedy = if error.is_retriable() { "\nIs the account reachable from here? Azurite is started by: npx azurite" } else { "" };
+        let remedy =
+            if error.is_retriable() { "\nIs the account reachable from here? Azurite is started by: npx azurite" } else { "" };
         format!("the task hub \"{hub}\" cannot be opened: {error}{remedy}")
     })?)
 }
