@@ -26,7 +26,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use hub::{PoisonMessage, TaskHub, TaskHubBuilder};
 pub use model::{
     DecodeError, EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, ParentInstance, RuntimeStatus, Tags,
-    Timestamp, TraceContext,
+    Timestamp, TraceContext, UnknownStatus,
 };
 pub use replay::RetryPolicy;
 pub use rng::Rng;

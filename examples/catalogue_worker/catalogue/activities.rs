@@ -57,8 +57,14 @@ pub(super) fn register(builder: WorkerBuilder) -> WorkerBuilder {
         .activity(ECHO, echo)
         .activity(GEN_STRING, gen_string)
         .activity(ALWAYS_FAILS, always_fails)
-        .activity(FLAKY_TWICE, flaky_twice)
-        .activity(FLAKY_ONCE, flaky_once)
+        .activity(FLAKY_TWICE, {
+            let tries = Tries::default();
+            move |ctx: ActivityContext, input| std::future::ready(flaky_twice(&tries, &ctx, &input))
+        })
+        .activity(FLAKY_ONCE, {
+            let tries = Tries::default();
+            move |_, key| std::future::ready(flaky_once(&tries, key))
+        })
         .activity(SLOW, slow)
         .activity(POCO, poco)
         .activity(NOTHING, nothing)
@@ -111,7 +117,7 @@ pub(super) fn invalid_operation(message: impl Into<String>, cause: &str) -> Fail
     FailureDetails { inner: Some(Box::new(inner)), ..failure("System.InvalidOperationException", message.into()) }.into()
 }
 
-/// How often this process has tried, by what.
+/// How often this worker has tried, by what.
 type Tries = Mutex<BTreeMap<String, u32>>;
 
 fn count(tries: &Tries, key: String) -> u32 {
@@ -121,18 +127,16 @@ fn count(tries: &Tries, key: String) -> u32 {
     *count
 }
 
-async fn flaky_twice(ctx: ActivityContext, input: String) -> Result<String, Failure> {
-    static TRIES: Tries = Mutex::new(BTreeMap::new());
-    let tries = count(&TRIES, format!("{}/{input}", ctx.instance_id()));
+fn flaky_twice(tries: &Tries, ctx: &ActivityContext, input: &str) -> Result<String, Failure> {
+    let tries = count(tries, format!("{}/{input}", ctx.instance_id()));
     if tries <= 2 {
         return Err(Failure::new("System.InvalidOperationException", format!("flaky failure {tries}")));
     }
     Ok(format!("ok on try {tries}"))
 }
 
-async fn flaky_once(_: ActivityContext, key: String) -> Result<String, Failure> {
-    static TRIES: Tries = Mutex::new(BTreeMap::new());
-    if count(&TRIES, key) == 1 {
+fn flaky_once(tries: &Tries, key: String) -> Result<String, Failure> {
+    if count(tries, key) == 1 {
         return Err(Failure::new("System.InvalidOperationException", "first try fails"));
     }
     Ok("ok".to_owned())
