@@ -130,9 +130,8 @@ fn paths(line: &str) -> impl Iterator<Item = String> {
 fn is_allowed(from: &str, path: &str) -> bool {
     let first = path.split("::").next().unwrap_or_default();
     let uses = LAYERS.iter().find(|(module, _)| *module == from).map_or(&[] as &[&str], |(_, uses)| uses);
-    first == from
-        || LEVEL_0.contains(&first)
-        || uses.iter().any(|allowed| path == *allowed || path.starts_with(&format!("{allowed}::")))
+    let is_listed = uses.iter().any(|allowed| path == *allowed || path.starts_with(&format!("{allowed}::")));
+    uses == EVERYTHING || first == from || LEVEL_0.contains(&first) || is_listed
 }
 
 #[test]

@@ -152,6 +152,7 @@ pub(crate) fn exit_code(outcome: Outcome) -> ExitCode {
 }
 
 /// An outcome that is wrong is an error.
+#[allow(clippy::needless_pass_by_value, reason = "values read best at the call")]
 pub(crate) fn expect<T: PartialEq + std::fmt::Debug>(found: T, expected: T) -> Outcome {
     if found == expected { Ok(()) } else { Err(format!("found {found:?}, expected {expected:?}").into()) }
 }
