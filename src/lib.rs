@@ -1,5 +1,4 @@
 //! taskhub: a Durable Task engine on Azure Storage.
-#![allow(dead_code)]
 
 mod authoring;
 mod client;

@@ -29,7 +29,7 @@ pub(crate) struct Held {
     pub(crate) id: String,
     pub(crate) dequeue_count: u32,
     pub(crate) inserted_on: Timestamp,
-    /// Size of the text in the queue, for budgets.
+    /// Size of the body in memory, for budgets.
     pub(crate) bytes: usize,
     pub(crate) message: Message,
     /// The blob that holds the body of a large message; deleted with the message.
@@ -50,6 +50,13 @@ pub(crate) struct Unreadable {
     pub(crate) queue: QueueId,
     pub(crate) raw: QueueMessage,
     pub(crate) reason: String,
+}
+
+/// A message as it was read, and where from.
+struct Body {
+    message: Message,
+    bytes: usize,
+    blob: Option<String>,
 }
 
 /// What one receive brought.
@@ -101,11 +108,11 @@ impl Hub {
         let mut received = Received::default();
         for raw in raw {
             match self.read_message(&raw.text).await {
-                Ok((message, blob)) => received.held.push(Held {
+                Ok(Body { message, bytes, blob }) => received.held.push(Held {
                     queue,
                     dequeue_count: raw.dequeue_count,
                     inserted_on: raw.inserted_on,
-                    bytes: raw.text.len(),
+                    bytes,
                     message,
                     blob,
                     receipt: Mutex::new(Some(Receipt { text: raw.pop_receipt, expires })),
@@ -118,15 +125,12 @@ impl Hub {
         Ok(received)
     }
 
-    async fn read_message(
-        &self,
-        text: &str,
-    ) -> std::result::Result<(Message, Option<String>), Box<dyn std::error::Error + Send + Sync>> {
+    async fn read_message(&self, text: &str) -> std::result::Result<Body, Box<dyn std::error::Error + Send + Sync>> {
         match codec::decode(text)? {
-            Incoming::Message(message) => Ok((*message, None)),
+            Incoming::Message(message) => Ok(Body { message: *message, bytes: text.len(), blob: None }),
             Incoming::InBlob(name) => {
                 let json = self.get_payload(&name).await?;
-                Ok((Message::from_json(&json)?, Some(name)))
+                Ok(Body { message: Message::from_json(&json)?, bytes: json.len(), blob: Some(name) })
             }
         }
     }

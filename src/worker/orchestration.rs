@@ -27,8 +27,6 @@ pub(crate) struct Passed {
     pub(crate) postponed: Vec<(Arc<Held>, Duration)>,
     /// What the turn sent.
     pub(crate) sent: Vec<Outbound>,
-    /// Whether a turn was committed.
-    pub(crate) committed: bool,
 }
 
 /// Everything that a pass needs beside its messages.
@@ -205,7 +203,7 @@ impl Pass<'_> {
         apply.extend(drop);
         let commit = Commit { hub: self.hub, instance_id: self.instance_id, history: &history, partition: self.partition };
         match commit.run(&record, &apply).await? {
-            Committed::Yes => Ok(Passed { again: early, postponed, sent: record.outbound, committed: true }),
+            Committed::Yes => Ok(Passed { again: early, postponed, sent: record.outbound }),
             Committed::Lost => {
                 tracing::info!(instance = self.instance_id, "another worker committed first; the messages go back");
                 let back = apply.into_iter().chain(early).map(|held| (held, Duration::ZERO));
