@@ -56,12 +56,20 @@ const CASES: &[Case] = &[
     Case { events: &[("go", "1")], ..case("RaceNext", None, "\"echoed: event\"") },
     Case {
         status: RuntimeStatus::Failed,
-        ..case("ActivityFails", None, "DurableTask.Core.Exceptions.TaskFailedException: Task 'AlwaysFails' (#0) failed with an unhandled exception: activity failed: x")
+        ..case(
+            "ActivityFails",
+            None,
+            "DurableTask.Core.Exceptions.TaskFailedException: Task 'AlwaysFails' (#0) failed with an unhandled exception: activity failed: x",
+        )
     },
     Case { status: RuntimeStatus::Failed, ..case("OrchThrows", None, "System.InvalidOperationException: boom é") },
     Case {
         status: RuntimeStatus::Failed,
-        ..case("RetryExhausted", None, "DurableTask.Core.Exceptions.TaskFailedException: Task 'AlwaysFails' (#4) failed with an unhandled exception: activity failed: r")
+        ..case(
+            "RetryExhausted",
+            None,
+            "DurableTask.Core.Exceptions.TaskFailedException: Task 'AlwaysFails' (#4) failed with an unhandled exception: activity failed: r",
+        )
     },
 ];
 
