@@ -1,1 +1,3 @@
+//! The `taskhub` command; it has no subcommands yet.
+
 fn main() {}
