@@ -94,10 +94,7 @@ impl Worker {
             shutdown.await;
             tracing::info!(hub = shared.hub.names_hub(), worker = shared.worker_id, "worker stopping");
             shared.stopping.cancel();
-            if tokio::time::timeout(shared.options.grace, shared.tasks.finish()).await.is_err() {
-                shared.giving_up.cancel();
-                shared.tasks.finish().await;
-            }
+            shared.finish().await;
         };
         tokio::select! {
             biased;
@@ -231,6 +228,19 @@ impl WorkerBuilder {
 }
 
 impl Shared {
+    /// Lets open work end, hands back what does not, and leaves to its expiry what storage does not take back in time.
+    async fn finish(&self) {
+        if tokio::time::timeout(self.options.grace, self.tasks.finish()).await.is_ok() {
+            return;
+        }
+        self.giving_up.cancel();
+        if tokio::time::timeout(self.options.hand_back_timeout, self.tasks.finish()).await.is_err() {
+            tracing::warn!(hub = self.hub.names_hub(), worker = self.worker_id, "not everything could be handed back in time");
+            self.tasks.abort_all();
+            self.tasks.finish().await;
+        }
+    }
+
     pub(crate) fn judge(&self) -> Judge<'_> {
         Judge { me: &self.worker_id, now: self.hub.now(), lease: self.options.lease, skew: self.options.lease_margin }
     }

@@ -28,6 +28,8 @@ pub(crate) struct Options {
     pub(crate) drain_timeout: Duration,
     /// How long stopping waits for running activities.
     pub(crate) grace: Duration,
+    /// How long stopping waits after that for storage to take everything back; longer than a drain.
+    pub(crate) hand_back_timeout: Duration,
     /// How often a message is received before it is parked as poison.
     pub(crate) poison_after: u32,
 }
@@ -48,6 +50,7 @@ impl Default for Options {
             handover_poll: Duration::from_millis(250),
             drain_timeout: Duration::from_secs(10),
             grace: Duration::from_secs(10),
+            hand_back_timeout: Duration::from_secs(15),
             poison_after: 8,
         }
     }
