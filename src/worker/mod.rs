@@ -20,4 +20,6 @@ pub use host::{Worker, WorkerBuilder};
 #[cfg(test)]
 mod counts;
 #[cfg(test)]
+mod handover;
+#[cfg(test)]
 mod tests;
