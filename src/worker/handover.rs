@@ -19,7 +19,7 @@ use crate::{Client, TaskHub, Worker, WorkerBuilder};
 
 /// Takes so many seconds.
 const WORK: Activity<u64, ()> = Activity::new("Work");
-const DO: Orchestrator<u64, ()> = Orchestrator::new("Do");
+pub(super) const DO: Orchestrator<u64, ()> = Orchestrator::new("Do");
 
 async fn work(_: ActivityContext, seconds: u64) -> Result<(), Failure> {
     tokio::time::sleep(Duration::from_secs(seconds)).await;

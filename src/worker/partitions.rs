@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::inbox::Partition;
@@ -27,6 +28,8 @@ struct Owned {
 #[derive(Debug)]
 pub(crate) struct Ownership {
     shared: Arc<Shared>,
+    /// Cancelled when the worker stops or its app may no longer work.
+    until: CancellationToken,
     owned: BTreeMap<String, Owned>,
     /// Rung when a drain has ended: the release is written at once.
     drained: Arc<Notify>,
@@ -40,10 +43,11 @@ pub(crate) struct Ownership {
 }
 
 impl Ownership {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, until: CancellationToken) -> Self {
         let renewed = Instant::now();
         Self {
             shared,
+            until,
             owned: BTreeMap::new(),
             drained: Arc::new(Notify::new()),
             renewed,
@@ -53,18 +57,24 @@ impl Ownership {
         }
     }
 
-    /// Owns what it can until the worker stops, then hands everything over.
+    /// Owns what it can until it has to end, then hands everything over.
     pub(crate) async fn run(mut self) {
-        while !self.shared.stopping.is_cancelled() {
+        while !self.until.is_cancelled() {
             if let Err(error) = self.pass().await {
                 tracing::warn!(hub = self.shared.hub.names_hub(), %error, "a pass over the partition table failed");
             }
-            let (drained, stopping) = (Arc::clone(&self.drained), self.shared.stopping.clone());
+            let (drained, until) = (Arc::clone(&self.drained), self.until.clone());
             tokio::select! {
                 biased;
-                () = stopping.cancelled() => {}
+                () = until.cancelled() => {}
                 () = drained.notified() => {}
                 () = tokio::time::sleep(self.pause()) => {}
+            }
+        }
+        if !self.shared.stopping.is_cancelled() {
+            // Workers of another app need not wait for open turns of this one: they are fenced.
+            for owned in self.owned.values() {
+                owned.partition.lose();
             }
         }
         self.leave().await;
