@@ -1,5 +1,6 @@
 //! The layout of a task hub on storage: names, queues, histories, instance rows, payloads, ownership. No user code runs here.
 
+pub(crate) mod app_lease;
 pub(crate) mod blob_names;
 mod codec;
 #[cfg(test)]
