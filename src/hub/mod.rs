@@ -2,6 +2,7 @@
 
 pub(crate) mod blob_names;
 mod codec;
+mod failed_row;
 #[cfg(test)]
 mod golden;
 mod gzip;
@@ -18,6 +19,7 @@ mod queues;
 mod rows;
 mod task_hub;
 
+pub(crate) use failed_row::Culprit;
 pub(crate) use instance_row::InstanceRow;
 pub(crate) use instances::StoredRow;
 pub(crate) use partition::partition_of;

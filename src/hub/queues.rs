@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::codec::{self, Incoming};
 use super::{Hub, blob_names, partition};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Message, Timestamp};
 use crate::storage;
 use crate::storage::error::OrNone;
@@ -49,7 +49,9 @@ struct Receipt {
 pub(crate) struct Unreadable {
     pub(crate) queue: QueueId,
     pub(crate) raw: QueueMessage,
-    pub(crate) reason: String,
+    /// The blob that holds its body, if that much could be read.
+    pub(crate) blob: Option<String>,
+    pub(crate) error: Error,
 }
 
 /// What one receive brought.
@@ -70,6 +72,12 @@ impl Hub {
             QueueId::Control(partition) => self.names.control_queue(partition),
             QueueId::WorkItems => self.names.work_items.clone(),
         }
+    }
+
+    /// The queue of this name, if it is one of the hub's.
+    pub(crate) fn queue_named(&self, name: &str) -> Option<QueueId> {
+        let mut all = (0..self.partitions).map(QueueId::Control).chain([QueueId::WorkItems]);
+        all.find(|queue| self.queue_name(*queue) == name)
     }
 
     /// Puts a message, visible after `delay` rounded up to whole seconds (at most seven days).
@@ -111,23 +119,29 @@ impl Hub {
                     receipt: Mutex::new(Some(Receipt { text: raw.pop_receipt, expires })),
                     id: raw.id,
                 }),
-                Err(reason) => received.unreadable.push(Unreadable { queue, raw, reason: reason.to_string() }),
+                Err((error, blob)) => received.unreadable.push(Unreadable { queue, raw, blob, error }),
             }
         }
         received.held.sort_by_key(|h| (h.inserted_on, h.message.sequence_number));
         Ok(received)
     }
 
-    async fn read_message(
-        &self,
-        text: &str,
-    ) -> std::result::Result<(Message, Option<String>), Box<dyn std::error::Error + Send + Sync>> {
-        match codec::decode(text)? {
-            Incoming::Message(message) => Ok((*message, None)),
-            Incoming::InBlob(name) => {
-                let json = self.get_payload(&name).await?;
-                Ok((Message::from_json(&json)?, Some(name)))
+    /// A message and the blob that its body came from; of one that cannot be read, why and the blob.
+    async fn read_message(&self, text: &str) -> std::result::Result<(Message, Option<String>), (Error, Option<String>)> {
+        let corrupt = |why: String| Error::new(ErrorKind::Corrupt, why);
+        match codec::decode(text) {
+            Ok(Incoming::Message(message)) => Ok((*message, None)),
+            Ok(Incoming::InBlob(name)) => {
+                let message = match self.get_payload(&name).await {
+                    Ok(json) => Message::from_json(&json).map_err(|e| corrupt(format!("blob \"{name}\": {e}"))),
+                    Err(error) => Err(error),
+                };
+                match message {
+                    Ok(message) => Ok((message, Some(name))),
+                    Err(error) => Err((error, Some(name))),
+                }
             }
+            Err(bad) => Err((corrupt(bad.to_string()), None)),
         }
     }
 

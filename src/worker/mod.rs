@@ -9,6 +9,7 @@ mod inbox;
 mod options;
 mod orchestration;
 mod partitions;
+mod poison;
 mod poll;
 mod reconcile;
 mod tasks;
@@ -19,5 +20,7 @@ pub use host::{Worker, WorkerBuilder};
 
 #[cfg(test)]
 mod counts;
+#[cfg(test)]
+mod poison_tests;
 #[cfg(test)]
 mod tests;
