@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Message, Timestamp};
 use crate::storage;
 use crate::storage::error::OrNone;
-use crate::storage::queue::{QueueMessage, VISIBILITY_MAX};
+use crate::storage::queue::{QueueMessage, RECEIVE_MAX, VISIBILITY_MAX};
 
 /// Which queue of the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -143,6 +143,14 @@ impl Hub {
             }
             Err(bad) => Err((corrupt(bad.to_string()), None)),
         }
+    }
+
+    /// About how many messages a queue has, hidden ones included, and when the oldest visible one was put.
+    pub(crate) async fn look_at(&self, queue: QueueId) -> Result<(u64, Option<Timestamp>)> {
+        let name = self.queue_name(queue);
+        let count = self.storage.queues.count(&name).await?;
+        let visible = self.storage.queues.peek(&name, RECEIVE_MAX).await?;
+        Ok((count, visible.iter().map(|message| message.inserted_on).min()))
     }
 
     /// Deletes a held message, and the blob that carried its body.

@@ -36,7 +36,10 @@ enum How {
 
 /// Makes every call of one operation on one target fail, as long as it is told to.
 #[derive(Clone, Default)]
-struct Sabotage(Arc<Mutex<Option<(&'static str, &'static str, How)>>>);
+struct Sabotage(Arc<Mutex<Option<Rule>>>);
+
+/// Operation, beginning of the target, and what happens.
+type Rule = (&'static str, &'static str, How);
 
 impl Sabotage {
     fn set(&self, op: &'static str, target: &'static str, how: How) {
@@ -206,7 +209,7 @@ async fn a_missing_blob_of_history_is_lasting_and_its_return_is_a_repair() {
 #[tokio::test(start_paused = true)]
 async fn a_start_whose_body_is_lost_fails_its_instance_and_another_message_does_not() {
     let world = World::new().await;
-    world.client.start(WAIT, &"x".repeat(LARGE)).instance_id("i").await.unwrap();
+    world.client.start(WAIT, "x".repeat(LARGE)).instance_id("i").await.unwrap();
     let lost = world.lose_blobs("i/message-").await;
     world.work(MINUTE).await;
     let parked = world.only_poison().await;
