@@ -1,1 +1,10 @@
-fn main() {}
+//! The `taskhub` command.
+
+mod cli;
+
+use std::process::ExitCode;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    cli::run().await
+}
