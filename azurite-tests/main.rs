@@ -1,5 +1,11 @@
 //! Tests against a real storage service: an Azurite of our own, started once for the process.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "../examples/catalogue_worker/catalogue.rs"]
+mod catalogue;
 mod contract;
 mod harness;
+mod patterns;
 mod storage;
+mod takeover;

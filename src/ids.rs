@@ -10,8 +10,7 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x7461_736b_6875_6220_6465_6369_7369_6f6
 
 /// What kind of decision an id stands for; the text is persisted, never change it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum DecisionKind {
+pub(crate) enum DecisionKind {
     Activity,
     SubOrchestration,
     Timer,
@@ -23,13 +22,13 @@ pub enum DecisionKind {
 /// The identity of one decision of one execution: equal decisions have equal ids in every retry of a turn, different
 /// decisions under the same task id have different ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DecisionId(Uuid);
+pub(crate) struct DecisionId(Uuid);
 
 impl DecisionId {
     /// From everything that makes a decision what it is. The input counts by its meaning, not by its text, so that a work
     /// item that .NET wrote for the same decision has the same id (members in another order, `$type`, `1.0` for `1`).
     #[must_use]
-    pub fn new(execution_id: &str, task_id: i32, kind: DecisionKind, name: &str, input: Option<&str>) -> Self {
+    pub(crate) fn new(execution_id: &str, task_id: i32, kind: DecisionKind, name: &str, input: Option<&str>) -> Self {
         let kind = match kind {
             DecisionKind::Activity => "activity",
             DecisionKind::SubOrchestration => "sub-orchestration",
@@ -50,31 +49,31 @@ impl DecisionId {
 
     /// A timer is what it is by the time it fires at.
     #[must_use]
-    pub fn timer(execution_id: &str, task_id: i32, fire_at: Timestamp) -> Self {
+    pub(crate) fn timer(execution_id: &str, task_id: i32, fire_at: Timestamp) -> Self {
         Self::new(execution_id, task_id, DecisionKind::Timer, "", Some(&fire_at.to_table_text()))
     }
 
     /// The text in messages: 32 hexadecimal digits.
     #[must_use]
-    pub fn text(self) -> String {
+    pub(crate) fn text(self) -> String {
         self.0.simple().to_string()
     }
 
     /// The identity of the message that carries the decision out.
     #[must_use]
-    pub fn message_id(self) -> Uuid {
+    pub(crate) fn message_id(self) -> Uuid {
         Uuid::new_v5(&self.0, b"message")
     }
 
     /// The execution id of the child, or of the next generation, that the decision starts.
     #[must_use]
-    pub fn execution_id(self) -> String {
+    pub(crate) fn execution_id(self) -> String {
         Uuid::new_v5(&self.0, b"execution").simple().to_string()
     }
 
     /// The instance id of a child that the user gave none. Monitors find parents by `{execution id}:{digits}`.
     #[must_use]
-    pub fn child_instance_id(self, parent_execution_id: &str) -> String {
+    pub(crate) fn child_instance_id(self, parent_execution_id: &str) -> String {
         format!("{parent_execution_id}:{}", self.0.as_u64_pair().0)
     }
 }

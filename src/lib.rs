@@ -1,5 +1,4 @@
 //! taskhub: a Durable Task engine on Azure Storage.
-#![allow(dead_code)]
 
 mod authoring;
 mod client;
@@ -24,7 +23,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use hub::{PoisonMessage, TaskHub, TaskHubBuilder};
 pub use model::{
     DecodeError, EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, ParentInstance, RuntimeStatus, Tags,
-    Timestamp, TraceContext,
+    Timestamp, TraceContext, UnknownStatus,
 };
 pub use replay::RetryPolicy;
 pub use rng::Rng;

@@ -12,6 +12,8 @@ pub(crate) const PAYLOAD_BYTES_MAX: usize = 512 * 1024 * 1024;
 pub(crate) const PARTITIONS_MAX: u32 = 16;
 /// Longest instance id in UTF-16 units after escaping: the key limit of the table service.
 pub(crate) const KEY_UNITS_MAX: usize = 512;
+/// The longest custom status in UTF-16 units of JSON: 16 KiB, as in Durable Functions.
+pub(crate) const CUSTOM_STATUS_UNITS_MAX: usize = 8 * 1024;
 /// Generations that one turn may run through before it must commit.
 pub(crate) const GENERATIONS_PER_TURN_MAX: usize = 20;
 /// Events that continue-as-new carries over as rows; they must fit the first transaction with the start. Others travel as messages.

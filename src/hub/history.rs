@@ -61,8 +61,8 @@ pub(crate) struct Append<'a> {
 /// What became of an append.
 #[derive(Debug)]
 pub(crate) enum Appended {
-    /// It is stored, in this version; and where the large columns of its events went.
-    Done { etag: Etag, urls: BlobUrls },
+    /// It is stored; where the large columns of its events went.
+    Done { urls: BlobUrls },
     /// Another worker has written since the load: nothing of the last transaction is stored.
     Lost,
 }
@@ -128,8 +128,7 @@ impl Hub {
                 None => return Ok(Appended::Lost),
             }
         }
-        let etag = etag.expect("there is at least one batch, and each leaves a version");
-        Ok(Appended::Done { etag, urls })
+        Ok(Appended::Done { urls })
     }
 
     /// The transactions of an append, without their sentinels; large columns are moved to blobs here.

@@ -159,6 +159,7 @@ pub(crate) fn terminated_pending(instance_id: &str, output: Option<&str>, reques
 }
 
 /// The columns to merge into an existing row when an instance is rewound (6.4).
+#[cfg(test)]
 pub(crate) fn rewound(instance_id: &str, now: Timestamp) -> Entity {
     Entity::new(keys::escape(instance_id), "")
         .with("RuntimeStatus", Value::string(RuntimeStatus::Pending.name()))
@@ -189,5 +190,90 @@ fn set_started(entity: &mut Entity, started: &ExecutionStarted) {
 fn set_text(entity: &mut Entity, column: &str, text: Option<&str>) {
     if let Some(text) = text {
         entity.set(column, Value::string(text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::InstanceRef;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn at(ticks: i64, kind: EventKind) -> HistoryEvent {
+        HistoryEvent::arriving(NOW.plus_ticks(ticks), kind)
+    }
+
+    fn started(input: &str) -> EventKind {
+        EventKind::ExecutionStarted(Box::new(ExecutionStarted {
+            instance: InstanceRef::new("a/b", "e"),
+            name: "Hello".to_owned(),
+            input: Some(input.to_owned()),
+            ..ExecutionStarted::default()
+        }))
+    }
+
+    fn change(events: &[HistoryEvent], urls: &BlobUrls) -> RowChange {
+        checkpoint("Hub", "a/b", "e", Some("1"), events, urls, NOW.plus_ticks(99))
+    }
+
+    #[test]
+    fn a_pending_row_is_read_back() {
+        let EventKind::ExecutionStarted(event) = started("1") else { unreachable!() };
+        let row = from_entity(&pending("Hub", &event, Some("1"), NOW, NOW.plus_ticks(5))).unwrap();
+        assert_eq!((row.instance_id.as_str(), row.status), ("a/b", Some(RuntimeStatus::Pending)));
+        assert_eq!((row.execution_id.as_deref(), row.created, row.last_updated), (Some("e"), Some(NOW), Some(NOW.plus_ticks(5))));
+        assert_eq!((row.tags, row.generation, row.custom_status), (None, None, None));
+    }
+
+    #[test]
+    fn later_events_win_and_texts_in_blobs_are_urls() {
+        let suspended = EventKind::ExecutionSuspended { reason: Some("wait".to_owned()) };
+        let events = [at(1, started("1")), at(2, suspended), at(3, EventKind::OrchestratorCompleted)];
+        let urls = BlobUrls::from([((0, "Input"), "http://blob".to_owned())]);
+        let RowChange { entity, clears_output } = change(&events, &urls);
+        assert_eq!(entity.partition_key, "a^0b");
+        assert_eq!((entity.text("RuntimeStatus"), entity.text("Output")), (Some("Suspended"), Some("wait")));
+        assert_eq!((entity.text("Input"), entity.text("CustomStatus"), clears_output), (Some("http://blob"), Some("1"), false));
+        assert_eq!((entity.time("LastUpdatedTime"), entity.time("CompletedTime")), (Some(NOW.plus_ticks(3)), None));
+    }
+
+    #[test]
+    fn a_null_result_asks_for_an_older_output_to_be_removed() {
+        let completed = |result: Option<&str>| EventKind::ExecutionCompleted {
+            status: RuntimeStatus::Completed,
+            result: result.map(str::to_owned),
+            failure: None,
+        };
+        let resumed = EventKind::ExecutionResumed { reason: Some("go".to_owned()) };
+        let null = change(&[at(1, resumed), at(2, completed(None))], &BlobUrls::new());
+        assert!(null.clears_output && !null.entity.properties.contains_key("Output"));
+        assert_eq!(null.entity.time("CompletedTime"), Some(NOW.plus_ticks(99)));
+        assert!(!change(&[at(2, completed(Some("1")))], &BlobUrls::new()).clears_output);
+        assert!(!change(&[at(2, EventKind::OrchestratorCompleted)], &BlobUrls::new()).clears_output);
+    }
+
+    #[test]
+    fn a_repair_completes_when_the_execution_did() {
+        let completed = EventKind::ExecutionTerminated { reason: Some("why".to_owned()) };
+        let last =
+            EventKind::ExecutionCompleted { status: RuntimeStatus::Terminated, result: Some("why".to_owned()), failure: None };
+        let events = [at(1, started("1")), at(2, completed), at(3, last), at(4, EventKind::OrchestratorCompleted)];
+        let RowChange { entity, .. } = repair("Hub", "a/b", "e", None, &events, &BlobUrls::new(), false);
+        assert_eq!(
+            (entity.time("CompletedTime"), entity.time("LastUpdatedTime")),
+            (Some(NOW.plus_ticks(3)), Some(NOW.plus_ticks(4)))
+        );
+        assert_eq!((entity.text("RuntimeStatus"), entity.text("Input")), (Some("Terminated"), None));
+        assert_eq!((entity.text("Output"), entity.text("CustomStatus")), (Some("why"), Some("null")));
+    }
+
+    #[test]
+    fn a_column_of_a_wrong_type_is_an_error_that_names_instance_and_column() {
+        let row = Entity::new("a^0b", "").with("CreatedTime", Value::string("yesterday"));
+        let error = from_entity(&row).unwrap_err().to_string();
+        assert!(error.starts_with("instance \"a/b\".CreatedTime: an Edm.String"), "{error}");
+        let row = Entity::new("i", "").with("RuntimeStatus", Value::string("Dreaming"));
+        assert_eq!(from_entity(&row).unwrap().status, None);
     }
 }

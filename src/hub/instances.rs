@@ -114,7 +114,7 @@ impl Hub {
         let Some(blob) = super::blob_names::from_url(&container, &text) else { return Ok(Some(text)) };
         let body = self.get_payload(&blob).await?;
         // A start message too large for the queue: its blob is the whole message.
-        if blob.ends_with("ExecutionStarted.json.gz") {
+        if super::blob_names::is_start_message(&blob) {
             return Ok(start_input(&body));
         }
         Ok(Some(body))
@@ -177,7 +177,7 @@ impl Hub {
     /// Moves a large column of an instance row to a blob and leaves its URL.
     pub(crate) async fn offload_row_column(&self, row: &mut Entity, column: &str) -> Result<()> {
         let Some(text) = row.text(column).filter(|text| is_large_column(text)) else { return Ok(()) };
-        let name = super::blob_names::history_blob(&row.partition_key, "", column, self.random_suffix(), column);
+        let name = super::blob_names::instance_blob(&row.partition_key, self.random_suffix(), column);
         self.put_payload(&name, text).await?;
         row.set(column, Value::String(self.payload_url(&name)));
         Ok(())

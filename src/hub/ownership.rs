@@ -41,6 +41,7 @@ pub(crate) struct Judge<'a> {
 
 impl PartitionRow {
     /// Whether `me` may receive from the queue: owned, and nobody waits for it.
+    #[cfg(test)]
     pub(crate) fn is_listening(&self, me: &str) -> bool {
         self.is_owned_by(me) && self.next_owner.is_none() && !self.is_draining
     }

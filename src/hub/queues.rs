@@ -29,7 +29,7 @@ pub(crate) struct Held {
     pub(crate) id: String,
     pub(crate) dequeue_count: u32,
     pub(crate) inserted_on: Timestamp,
-    /// Size of the text in the queue, for budgets.
+    /// Size of the body in memory, for budgets.
     pub(crate) bytes: usize,
     pub(crate) message: Message,
     /// The blob that holds the body of a large message; deleted with the message.
@@ -52,6 +52,13 @@ pub(crate) struct Unreadable {
     /// The blob that holds its body, if that much could be read.
     pub(crate) blob: Option<String>,
     pub(crate) error: Error,
+}
+
+/// A message as it was read, and where from.
+struct Body {
+    message: Message,
+    bytes: usize,
+    blob: Option<String>,
 }
 
 /// What one receive brought.
@@ -109,11 +116,11 @@ impl Hub {
         let mut received = Received::default();
         for raw in raw {
             match self.read_message(&raw.text).await {
-                Ok((message, blob)) => received.held.push(Held {
+                Ok(Body { message, bytes, blob }) => received.held.push(Held {
                     queue,
                     dequeue_count: raw.dequeue_count,
                     inserted_on: raw.inserted_on,
-                    bytes: raw.text.len(),
+                    bytes,
                     message,
                     blob,
                     receipt: Mutex::new(Some(Receipt { text: raw.pop_receipt, expires })),
@@ -126,19 +133,19 @@ impl Hub {
         Ok(received)
     }
 
-    /// A message and the blob that its body came from; of one that cannot be read, why and the blob.
-    async fn read_message(&self, text: &str) -> std::result::Result<(Message, Option<String>), (Error, Option<String>)> {
+    /// A message; of one that cannot be read, why, and the blob that its body is in.
+    async fn read_message(&self, text: &str) -> std::result::Result<Body, (Error, Option<String>)> {
         let corrupt = |why: String| Error::new(ErrorKind::Corrupt, why);
         match codec::decode(text) {
-            Ok(Incoming::Message(message)) => Ok((*message, None)),
+            Ok(Incoming::Message(message)) => Ok(Body { message: *message, bytes: text.len(), blob: None }),
             Ok(Incoming::InBlob(name)) => {
-                let message = match self.get_payload(&name).await {
-                    Ok(json) => Message::from_json(&json).map_err(|e| corrupt(format!("blob \"{name}\": {e}"))),
-                    Err(error) => Err(error),
+                let json = match self.get_payload(&name).await {
+                    Ok(json) => json,
+                    Err(error) => return Err((error, Some(name))),
                 };
-                match message {
-                    Ok(message) => Ok((message, Some(name))),
-                    Err(error) => Err((error, Some(name))),
+                match Message::from_json(&json) {
+                    Ok(message) => Ok(Body { message, bytes: json.len(), blob: Some(name) }),
+                    Err(bad) => Err((corrupt(format!("blob \"{name}\": {bad}")), Some(name))),
                 }
             }
             Err(bad) => Err((corrupt(bad.to_string()), None)),

@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use crate::model::members::{self, MemberReader, MemberWriter};
 use crate::model::{
-    DecodeError, FailureDetails, HistoryEvent, InstanceRef, JsonColumn, ParentInstance, RuntimeStatus, StoredEvent, Tags,
-    Timestamp, TraceContext,
+    DecodeError, FailureDetails, InstanceRef, JsonColumn, ParentInstance, RuntimeStatus, StoredEvent, Tags, Timestamp,
+    TraceContext,
 };
 use crate::storage::table::{Entity, Value};
 
@@ -303,3 +303,6 @@ fn wrong_type(expected: &'static str, found: &Value, name: &'static str) -> Deco
     };
     DecodeError::wrong_type(expected, found).within(column(name))
 }
+
+#[cfg(test)]
+mod tests;

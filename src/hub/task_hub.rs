@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::codec::Encoding;
-use super::names::Names;
+use super::names::{HUB_INFO_BLOB, Names};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
@@ -79,6 +79,14 @@ impl TaskHub {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.names.hub
+    }
+
+    /// Deletes the hub with all its instances, messages and payloads. Workers should have stopped.
+    ///
+    /// # Errors
+    /// `Storage` if storage fails; what is left then goes with the next call.
+    pub async fn delete(self) -> Result<()> {
+        self.0.delete().await
     }
 
     /// How many partitions (control queues) the hub has; fixed for its life.
@@ -188,7 +196,7 @@ async fn stored_partitions(storage: &Storage, names: &Names) -> Result<Option<u3
     if !page.rows.is_empty() {
         return Ok(u32::try_from(page.rows.len()).ok());
     }
-    let blob = storage.blobs.get(&names.leases, "taskhub.json", 64 * 1024).await.or_none()?;
+    let blob = storage.blobs.get(&names.leases, HUB_INFO_BLOB, 64 * 1024).await.or_none()?;
     let Some(blob) = blob else { return Ok(None) };
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -233,14 +241,13 @@ impl Hub {
         exists_is_fine(storage.tables.transact(&names.partitions, &rows).await)
     }
 
-    /// Deletes everything of the hub.
-    pub(crate) async fn delete(&self) -> Result<()> {
+    async fn delete(&self) -> Result<()> {
         let (names, storage) = (&self.names, &self.storage);
         storage.queues.delete_queue(&names.work_items).await.or_none()?;
         for partition in 0..self.partitions {
             storage.queues.delete_queue(&names.control_queue(partition)).await.or_none()?;
         }
-        for table in [&names.history, &names.instances, &names.partitions] {
+        for table in [&names.history, &names.instances, &names.poison, &names.partitions] {
             storage.tables.delete_table(table).await.or_none()?;
         }
         for container in [&names.large_messages, &names.app_lease] {

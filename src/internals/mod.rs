@@ -5,3 +5,10 @@ mod snapshot;
 pub use crate::storage::azure::repairs as azure_repairs;
 pub use crate::storage::contract::{run_contract, run_differential, run_strict};
 pub use snapshot::{Leftovers, Snapshot, completed_twice, leftovers};
+
+/// A storage account in memory whose time begins at `base` and runs with tokio's clock.
+#[must_use]
+pub fn memory_at(base: crate::Timestamp, seed: u64) -> (crate::Storage, crate::Clock) {
+    let clock = crate::Clock::paused(base);
+    (crate::Storage::memory(clock.clone(), crate::Rng::seeded(seed)), clock)
+}

@@ -78,6 +78,12 @@ impl Snapshot {
         serde_json::from_str(json)
     }
 
+    /// How many of its messages, or of its recorded waits, are timers of many minutes: they outlive the instance.
+    #[must_use]
+    pub fn long_timers(&self) -> u64 {
+        u64::from(self.orchestrator == "Approval")
+    }
+
     /// Writes the recorded hub into a storage account under another name. Messages keep what was left of their delay.
     ///
     /// # Errors

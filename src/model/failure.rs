@@ -12,7 +12,7 @@ pub struct FailureDetails {
     /// Where it happened, if known.
     pub stack_trace: Option<String>,
     /// The cause.
-    pub inner: Option<Box<FailureDetails>>,
+    pub inner: Option<Box<Self>>,
     /// Whether a retry policy must give up at once.
     pub is_non_retriable: bool,
     /// Further typed values: JSON.

@@ -6,37 +6,37 @@ use super::{HistoryEvent, InstanceRef, Tags};
 
 /// What a queue message says (`MessageData` and `TaskMessage` of wire-format 3.2).
 #[derive(Clone, Debug, PartialEq)]
-pub struct Message {
+pub(crate) struct Message {
     /// The identity of the message: derived from the decision that made it, so that a message sent again is recognised.
-    pub activity_id: Uuid,
+    pub(crate) activity_id: Uuid,
     /// The event.
-    pub event: HistoryEvent,
+    pub(crate) event: HistoryEvent,
     /// Whom it is for; of a work item, whom the result is for.
-    pub target: InstanceRef,
+    pub(crate) target: InstanceRef,
     /// Tags of the sending orchestration: set on work items and on starts of sub-orchestrations.
-    pub context_tags: Option<Tags>,
+    pub(crate) context_tags: Option<Tags>,
     /// The sender's process-wide counter: breaks ties of the insertion time.
-    pub sequence_number: i64,
+    pub(crate) sequence_number: i64,
     /// The turn of the sender, counted from one; `None` from clients.
-    pub episode: Option<i32>,
+    pub(crate) episode: Option<i32>,
     /// Who sent it; both ids empty from clients.
-    pub sender: Sender,
+    pub(crate) sender: Sender,
     /// The decision that this message serves; .NET ignores and never writes it.
-    pub decision_id: Option<String>,
+    pub(crate) decision_id: Option<String>,
 }
 
 /// The sending instance; an entity has no execution id in its first turn, a client has two empty ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
-pub struct Sender {
-    pub instance_id: String,
-    pub execution_id: Option<String>,
+pub(crate) struct Sender {
+    pub(crate) instance_id: String,
+    pub(crate) execution_id: Option<String>,
 }
 
 impl Sender {
     /// A client: both ids are empty, not absent, because .NET dereferences them.
     #[must_use]
-    pub fn client() -> Self {
+    pub(crate) fn client() -> Self {
         Self { instance_id: String::new(), execution_id: Some(String::new()) }
     }
 }

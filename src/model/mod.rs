@@ -2,7 +2,7 @@
 
 mod event;
 mod failure;
-mod json;
+pub(crate) mod json;
 pub(crate) mod members;
 mod message;
 mod state;
@@ -14,7 +14,7 @@ pub use event::{EventKind, ExecutionStarted, HistoryEvent, InstanceRef, ParentIn
 pub use failure::FailureDetails;
 pub use json::DecodeError;
 pub(crate) use json::{Incoming, JsonColumn, wrapper_json};
-pub use message::{Message, Sender};
+pub(crate) use message::{Message, Sender};
 pub(crate) use state::{OpenTask, State, TaskKind};
 pub use status::{RuntimeStatus, UnknownStatus};
 pub use time::Timestamp;

@@ -10,7 +10,8 @@ use super::{EventKind, ExecutionStarted, HistoryEvent, RuntimeStatus, StoredEven
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
     pub(crate) started: Option<Started>,
-    pub(crate) completed: Option<Completed>,
+    /// How the execution ended.
+    pub(crate) completed: Option<RuntimeStatus>,
     pub(crate) suspended: bool,
     /// Turns so far: the number of `OrchestratorStarted` events.
     pub(crate) episodes: i32,
@@ -25,16 +26,8 @@ pub(crate) struct State {
 #[derive(Clone, Debug)]
 pub(crate) struct Started {
     pub(crate) event: ExecutionStarted,
-    pub(crate) timestamp: Timestamp,
     /// The decision of the parent that started it, if the parent was ours.
     pub(crate) decision_id: Option<String>,
-}
-
-/// How the execution ended.
-#[derive(Clone, Debug)]
-pub(crate) struct Completed {
-    pub(crate) status: RuntimeStatus,
-    pub(crate) timestamp: Timestamp,
 }
 
 /// A decision whose completion has not come.
@@ -78,14 +71,10 @@ impl State {
                 self.last_turn = self.last_turn.max(Some(event.timestamp));
             }
             EventKind::ExecutionStarted(started) => {
-                self.started = Some(Started {
-                    event: (**started).clone(),
-                    timestamp: event.timestamp,
-                    decision_id: stored.decision_id.clone(),
-                });
+                self.started = Some(Started { event: (**started).clone(), decision_id: stored.decision_id.clone() });
             }
             EventKind::ExecutionCompleted { status, .. } => {
-                self.completed = Some(Completed { status: *status, timestamp: event.timestamp });
+                self.completed = Some(*status);
             }
             EventKind::ExecutionSuspended { .. } => self.suspended = true,
             EventKind::ExecutionResumed { .. } => self.suspended = false,
@@ -109,7 +98,7 @@ impl State {
     pub(crate) fn status(&self) -> Option<RuntimeStatus> {
         self.started.as_ref()?;
         Some(match &self.completed {
-            Some(completed) => completed.status,
+            Some(status) => *status,
             None if self.suspended => RuntimeStatus::Suspended,
             None => RuntimeStatus::Running,
         })
@@ -128,11 +117,6 @@ impl State {
     /// Whether the message of an external event has been applied to this execution.
     pub(crate) fn has_applied(&self, message_id: &Uuid) -> bool {
         self.applied.contains(message_id)
-    }
-
-    /// The identities of all applied external messages, in no particular order.
-    pub(crate) fn applied(&self) -> impl Iterator<Item = &Uuid> {
-        self.applied.iter()
     }
 }
 

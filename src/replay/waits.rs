@@ -70,10 +70,6 @@ impl TimerWait {
     pub(crate) fn poll(&mut self, waker: &Waker) -> Poll<()> {
         self.0.poll(waker).map(|_| ())
     }
-
-    pub(crate) fn execution(&self) -> &Rc<Execution> {
-        &self.0.execution
-    }
 }
 
 impl EventWait {

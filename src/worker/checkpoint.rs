@@ -82,7 +82,7 @@ async fn append(hub: &Hub, instance_id: &str, history: &History, record: &Record
         custom_status: record.carried_status.clone(),
     };
     match hub.append_history(append).await? {
-        Appended::Done { urls, .. } => Ok(Some(urls)),
+        Appended::Done { urls } => Ok(Some(urls)),
         Appended::Lost => Ok(None),
     }
 }
@@ -91,7 +91,10 @@ async fn append(hub: &Hub, instance_id: &str, history: &History, record: &Record
 async fn write_row(hub: &Hub, instance_id: &str, history: &History, record: &Record, urls: &BlobUrls) -> Result<()> {
     let events: Vec<_> = record.events.iter().map(|stored| stored.event.clone()).collect();
     let status = record.custom_status.as_deref();
-    let change = instance_row::checkpoint(hub.names_hub(), instance_id, &record.execution_id, status, &events, urls, hub.now());
+    let mut change =
+        instance_row::checkpoint(hub.names_hub(), instance_id, &record.execution_id, status, &events, urls, hub.now());
+    // The text of a failure has a type in front and may be larger than the column of the history that it came from.
+    hub.offload_row_column(&mut change.entity, "Output").await?;
     let clear = change.clears_output && may_have_output(history, record);
     if clear && hub.clear_output(&change.entity).await? {
         return Ok(());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::Shared;
 use super::inbox::{Partition, Waiting};
@@ -14,6 +15,9 @@ use super::poll::BackOff;
 use super::turn::Outbound;
 use crate::hub::{Held, QueueId, Received};
 use crate::storage::queue::RECEIVE_MAX;
+
+/// What one place in memory holds: the largest message that a queue takes.
+const PLACE_BYTES: usize = 64 * 1024;
 
 impl Shared {
     /// Receives from a control queue until the partition is given up.
@@ -36,7 +40,8 @@ impl Shared {
             }
             for held in received.held {
                 let Some(place) = places.split(1) else { break };
-                self.accept(&partition, Waiting { held: self.keeper.keep(held), place });
+                let place = for_large_body(&partition, place, held.bytes);
+                self.accept(&partition, Waiting { held: self.keeper.keep(held), _place: place });
             }
             drop(places);
             if empty {
@@ -114,8 +119,17 @@ impl Shared {
     }
 }
 
+/// A large body takes further places, as far as there are any: the next receive waits for them.
+fn for_large_body(partition: &Partition, mut place: OwnedSemaphorePermit, bytes: usize) -> OwnedSemaphorePermit {
+    for _ in 0..bytes / PLACE_BYTES {
+        let Ok(more) = Arc::clone(&partition.places).try_acquire_owned() else { break };
+        place.merge(more);
+    }
+    place
+}
+
 /// Places for a receive: at least one, at most what one receive can bring. `None` when the partition is given up.
-async fn free_places(partition: &Partition) -> Option<tokio::sync::OwnedSemaphorePermit> {
+async fn free_places(partition: &Partition) -> Option<OwnedSemaphorePermit> {
     let first = tokio::select! {
         biased;
         () = partition.stopping.cancelled() => return None,

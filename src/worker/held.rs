@@ -22,11 +22,6 @@ impl Keeper {
         held
     }
 
-    /// How many messages are held.
-    pub(crate) fn count(&self) -> usize {
-        self.lock().values().filter(|held| held.strong_count() > 0).count()
-    }
-
     /// Renews, for ever, what has used up a third of its hold.
     pub(crate) async fn run(&self, hub: &Hub, hold: Duration) {
         loop {

@@ -41,7 +41,8 @@ struct Slot {
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) held: Arc<Held>,
-    pub(crate) place: OwnedSemaphorePermit,
+    /// Given back when the message leaves memory.
+    pub(crate) _place: OwnedSemaphorePermit,
 }
 
 impl Partition {

@@ -27,8 +27,6 @@ pub(crate) struct Passed {
     pub(crate) postponed: Vec<(Arc<Held>, Duration)>,
     /// What the turn sent.
     pub(crate) sent: Vec<Outbound>,
-    /// Whether a turn was committed.
-    pub(crate) committed: bool,
 }
 
 /// Everything that a pass needs beside its messages.
@@ -148,8 +146,8 @@ impl Pass<'_> {
         let known = match start {
             None => self.known(history, state),
             Some(start) => {
-                superseded.extend(history.execution_id.clone());
                 let execution_id = start.message.target.execution_id.as_deref().unwrap_or_default();
+                superseded.extend(history.execution_id.clone().filter(|replaced| replaced != execution_id));
                 let applied = &history.sentinel.applied;
                 Known { state: &fresh, execution_id, applied, superseded: &superseded, now: self.hub.now() }
             }
@@ -205,7 +203,7 @@ impl Pass<'_> {
         apply.extend(drop);
         let commit = Commit { hub: self.hub, instance_id: self.instance_id, history: &history, partition: self.partition };
         match commit.run(&record, &apply).await? {
-            Committed::Yes => Ok(Passed { again: early, postponed, sent: record.outbound, committed: true }),
+            Committed::Yes => Ok(Passed { again: early, postponed, sent: record.outbound }),
             Committed::Lost => {
                 tracing::info!(instance = self.instance_id, "another worker committed first; the messages go back");
                 let back = apply.into_iter().chain(early).map(|held| (held, Duration::ZERO));
@@ -218,8 +216,9 @@ impl Pass<'_> {
         let mut superseded = history.sentinel.superseded.clone();
         let (execution_id, past, custom_status) = match start {
             Some(start) => {
-                superseded.extend(history.execution_id.clone());
-                (start.message.target.execution_id.clone(), Vec::new(), None)
+                let execution_id = start.message.target.execution_id.clone();
+                superseded.extend(history.execution_id.clone().filter(|replaced| Some(replaced) != execution_id.as_ref()));
+                (execution_id, Vec::new(), None)
             }
             None => (history.execution_id.clone(), history.events.clone(), history.sentinel.custom_status.clone()),
         };

@@ -77,11 +77,16 @@ impl Known<'_> {
     /// Whether a start of a sub-orchestration is one that this instance has seen. .NET draws a new execution id each time it
     /// sends a start again, so the parent's task tells; ours carries the decision, which a retry that decided otherwise changes.
     pub(crate) fn is_repeated_start(&self, start: &ExecutionStarted, decision_id: Option<&str>) -> bool {
-        let same_execution = |id: &str| id == self.execution_id || self.superseded.iter().any(|s| s == id);
-        if start.instance.execution_id.as_deref().is_some_and(same_execution) {
+        let id = start.instance.execution_id.as_deref();
+        if id.is_some_and(|id| self.superseded.iter().any(|s| s == id)) {
             return true;
         }
-        let (Some(parent), Some(started)) = (&start.parent, &self.state.started) else { return false };
+        // Without a start in history the first checkpoint was interrupted: this message begins the execution again.
+        let Some(started) = &self.state.started else { return false };
+        if id == Some(self.execution_id) {
+            return true;
+        }
+        let Some(parent) = &start.parent else { return false };
         let Some(known) = &started.event.parent else { return false };
         let same_task = parent.instance == known.instance && parent.task_id == known.task_id;
         let same_decision = match (decision_id, started.decision_id.as_deref()) {

@@ -10,10 +10,10 @@ use crate::hub::{QueueId, partition_of};
 use crate::ids::{DecisionId, DecisionKind};
 use crate::limits;
 use crate::model::{
-    EventKind, ExecutionStarted, HistoryEvent, InstanceRef, Message, ParentInstance, RuntimeStatus, Sender, State, StoredEvent,
-    Tags, Timestamp,
+    EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, Message, ParentInstance, RuntimeStatus, Sender,
+    State, StoredEvent, Tags, Timestamp,
 };
-use crate::replay::{Action, ActionKind, Completion, Turn};
+use crate::replay::{Action, ActionKind, Completion, Outcome, Turn};
 
 /// The tag of a child that nobody waits for: it sends no completion (semantics 3.2).
 const FIRE_AND_FORGET: &str = "FireAndForget";
@@ -105,7 +105,8 @@ impl Writer<'_> {
         for generation in 0.. {
             let all: Vec<_> = past.iter().map(|s| s.event.clone()).collect();
             let new: Vec<_> = self.record.events.iter().map(|s| s.event.clone()).collect();
-            let outcome = registry.run_turn(&Turn { past: &all, new: &new, custom_status: self.record.custom_status.take() });
+            let mut outcome = registry.run_turn(&Turn { past: &all, new: &new, custom_status: self.record.custom_status.take() });
+            refuse_large_status(&mut outcome);
             let started = start_of(&past, &self.record.events);
             self.mark_played();
             self.record.custom_status = outcome.custom_status;
@@ -115,7 +116,7 @@ impl Writer<'_> {
             match outcome.completion {
                 None => break,
                 Some(Completion::ContinuedAsNew { input, version, carry }) => {
-                    let next = self.next_generation(outcome.next_id, &past, started, input, version);
+                    let next = self.next_generation(outcome.next_id, &past, &started, input, version);
                     past.clear();
                     self.begin_generation(next, carry);
                     if generation + 1 == limits::GENERATIONS_PER_TURN_MAX {
@@ -246,7 +247,7 @@ impl Writer<'_> {
         id: i32,
         status: RuntimeStatus,
         result: Option<String>,
-        failure: Option<crate::model::FailureDetails>,
+        failure: Option<FailureDetails>,
         started: &StoredStart,
     ) {
         self.record.status = Some(status);
@@ -255,13 +256,13 @@ impl Writer<'_> {
         let detached = started.event.tags.as_ref().is_some_and(|t| t.contains_key(FIRE_AND_FORGET));
         let Some(parent) = started.event.parent.as_ref().filter(|_| !detached) else { return };
         let task_id = parent.task_id;
-        let answer = if status == RuntimeStatus::Completed {
-            EventKind::SubOrchestrationCompleted { task_id, result: result.clone() }
-        } else {
-            EventKind::SubOrchestrationFailed { task_id, reason: result.clone(), details: None, failure }
-        };
         let decision =
             DecisionId::new(&self.record.execution_id, id, DecisionKind::Complete, &started.event.name, result.as_deref());
+        let answer = if status == RuntimeStatus::Completed {
+            EventKind::SubOrchestrationCompleted { task_id, result }
+        } else {
+            EventKind::SubOrchestrationFailed { task_id, reason: result, details: None, failure }
+        };
         let queue = self.control_queue(&parent.instance.instance_id);
         let event = HistoryEvent::arriving(self.now(), answer);
         let mut message = self.message(decision, event, parent.instance.clone());
@@ -275,7 +276,7 @@ impl Writer<'_> {
         &mut self,
         id: i32,
         past: &[StoredEvent],
-        started: StoredStart,
+        started: &StoredStart,
         input: Option<String>,
         version: Option<String>,
     ) -> StoredEvent {
@@ -288,13 +289,13 @@ impl Writer<'_> {
         self.record.applied.extend(past.iter().chain(&self.record.events).filter_map(|e| e.message_id));
         let excess = self.record.applied.len().saturating_sub(limits::REMEMBERED_MESSAGES_MAX);
         self.record.applied.drain(..excess);
-        let mut event = started.event;
+        let mut event = started.event.clone();
         event.instance.execution_id = Some(self.record.execution_id.clone());
         event.input = input;
         event.version = version.or(event.version);
         (event.generation, event.scheduled_start) = (None, None);
         let event = HistoryEvent::arriving(self.now(), EventKind::ExecutionStarted(Box::new(event)));
-        StoredEvent { event, message_id: None, decision_id: started.decision_id }
+        StoredEvent { event, message_id: None, decision_id: started.decision_id.clone() }
     }
 
     /// The rows with which a generation begins: a turn of its own, closed before any decision, so that an interrupted
@@ -365,6 +366,27 @@ impl Writer<'_> {
         });
         self.record
     }
+}
+
+/// The instance row holds the custom status inline, so it has a limit, that of Durable Functions.
+fn refuse_large_status(outcome: &mut Outcome) {
+    let units = outcome.custom_status.as_ref().map_or(0, |status| status.encode_utf16().count());
+    if units <= limits::CUSTOM_STATUS_UNITS_MAX {
+        return;
+    }
+    outcome.custom_status = None;
+    outcome.actions.clear();
+    let error_message = format!(
+        "The custom status has {units} UTF-16 units of JSON; at most {} fit. Keep it short, and put large data into the output.",
+        limits::CUSTOM_STATUS_UNITS_MAX
+    );
+    let failure = FailureDetails {
+        error_type: "CustomStatusTooLarge".to_owned(),
+        error_message,
+        is_non_retriable: true,
+        ..FailureDetails::default()
+    };
+    outcome.completion = Some(Completion::Failed { failure });
 }
 
 /// The start of the execution and the decision of the parent behind it.

@@ -131,6 +131,7 @@ pub(super) fn entity(members: &Map<String, Json>) -> Option<Entity> {
         let value = match (value, edm) {
             (Json::Null, _) => continue,
             (Json::String(text), Some("Edm.DateTime")) => Value::DateTime(Timestamp::parse(text).unwrap()),
+            (Json::String(text), None) if name == "Tags" => Value::String(without_null_tags(text)),
             (Json::String(text), None) => Value::string(text),
             (Json::Bool(flag), None) => Value::Bool(*flag),
             (Json::Number(n), None) => Value::I32(i32::try_from(n.as_i64().unwrap()).unwrap()),
@@ -140,6 +141,13 @@ pub(super) fn entity(members: &Map<String, Json>) -> Option<Entity> {
         entity.set(name, value);
     }
     Some(entity)
+}
+
+/// In-process Functions write a tag without a value; ours reads it as no tag.
+fn without_null_tags(text: &str) -> String {
+    let Ok(Json::Object(mut tags)) = serde_json::from_str(text) else { return text.to_owned() };
+    tags.retain(|_, value| !value.is_null());
+    Json::Object(tags).to_string()
 }
 
 pub(super) fn entries(folder: &Path) -> Vec<PathBuf> {

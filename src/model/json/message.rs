@@ -22,7 +22,7 @@ pub(crate) enum Incoming {
 impl Message {
     /// The bytes that .NET writes; our own `DecisionId` comes last, where .NET ignores it.
     #[must_use]
-    pub fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         let mut w = JsonWriter::new(true);
         w.object("DurableTask.AzureStorage.MessageData", |w| {
             w.name("ActivityId").string(&self.activity_id.hyphenated().to_string());
@@ -61,7 +61,7 @@ impl Message {
     ///
     /// # Errors
     /// The text is no JSON, holds no message, names no known event, or a member has a value that cannot stand there.
-    pub fn from_json(text: &str) -> Result<Self, DecodeError> {
+    pub(crate) fn from_json(text: &str) -> Result<Self, DecodeError> {
         read_message(&Node::of(&parse(text)?)?)
     }
 }

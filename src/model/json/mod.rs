@@ -8,6 +8,11 @@ mod parts;
 mod read;
 mod write;
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
+#[cfg(test)]
+mod tests;
+
 pub(crate) use column::JsonColumn;
 pub use error::DecodeError;
 pub(crate) use message::{Incoming, wrapper_json};

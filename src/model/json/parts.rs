@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::error::DecodeError;
 use super::read::{Node, kind_of, text_of};
-use super::write::{JsonWriter, OBJECT_DICTIONARY, STRING_DICTIONARY};
+use super::write::{JsonWriter, STRING_DICTIONARY};
 use crate::model::members::MemberReader;
 use crate::model::{FailureDetails, InstanceRef, ParentInstance, Tags, TraceContext};
 
@@ -143,12 +143,13 @@ impl Part for FailureDetails {
     }
 }
 
+/// How the `$type` of every dictionary begins.
+const DICTIONARY: &str = "System.Collections.Generic.Dictionary`";
+
 /// Dictionaries carry a `$type` in messages and none in columns; kept without, so that both forms read alike.
 fn without_dictionary_types(map: &Map<String, Value>) -> Map<String, Value> {
     map.iter()
-        .filter(|(name, value)| {
-            *name != "$type" || !value.as_str().is_some_and(|t| t.split('`').next() == OBJECT_DICTIONARY.split('`').next())
-        })
+        .filter(|(name, value)| *name != "$type" || value.as_str().is_none_or(|t| !t.starts_with(DICTIONARY)))
         .map(|(name, value)| (name.clone(), without_types(value)))
         .collect()
 }

@@ -68,7 +68,7 @@ impl<'a> Node<'a> {
     }
 
     /// An object member; null and absent are `None`.
-    pub(super) fn object(&self, name: &str) -> Result<Option<Node<'a>>, DecodeError> {
+    pub(super) fn object(&self, name: &str) -> Result<Option<Self>, DecodeError> {
         match self.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => Node::of(value).map(Some).map_err(|e| e.within(name)),

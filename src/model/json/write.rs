@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 /// .NET refuses to read deeper than 64; what would lie deeper is left out (null).
 const DEPTH_MAX: usize = 60;
 /// The `$type` of a dictionary from string to anything.
-pub(super) const OBJECT_DICTIONARY: &str =
+const OBJECT_DICTIONARY: &str =
     "System.Collections.Generic.Dictionary`2[[System.String, System.Private.CoreLib],[System.Object, System.Private.CoreLib]]";
 /// The `$type` of a dictionary from string to string.
 pub(super) const STRING_DICTIONARY: &str =

@@ -1,7 +1,9 @@
 //! Layers around a storage account: one decorator implements the three ports, a [`Layer`] says what happens around each call.
 
+#[cfg(test)]
 pub(crate) mod faulty;
 mod layered;
+#[cfg(test)]
 pub(crate) mod metered;
 pub(crate) mod retrying;
 #[cfg(test)]
@@ -60,6 +62,7 @@ pub(crate) trait Reply: Send + Sized {
     }
 
     /// Whether the call was a receive that brought nothing: a poll, which is counted apart.
+    #[cfg(test)]
     fn is_empty_receive(&self) -> bool {
         false
     }
@@ -97,6 +100,7 @@ impl Reply for Page {}
 impl Reply for Vec<Option<Etag>> {}
 impl Reply for QueueMessage {}
 impl Reply for Vec<QueueMessage> {
+    #[cfg(test)]
     fn is_empty_receive(&self) -> bool {
         self.is_empty()
     }

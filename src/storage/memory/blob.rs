@@ -56,14 +56,17 @@ impl MemoryBlobs {
         Self { clock, state: Mutex::default(), page: AtomicUsize::new(PAGE_NAMES_MAX) }
     }
 
+    #[cfg(test)]
     pub(super) fn page_at_most(&self, names: usize) {
         self.page.store(names.clamp(1, PAGE_NAMES_MAX), Relaxed);
     }
 
+    #[cfg(test)]
     pub(super) fn create_raw(&self, container: &str) {
         lock(&self.state).containers.entry(container.to_owned()).or_default();
     }
 
+    #[cfg(test)]
     pub(super) fn insert_raw(&self, container: &str, name: &str, bytes: Bytes) {
         let mut state = lock(&self.state);
         let etag = state.next_etag(&self.clock);
@@ -71,6 +74,7 @@ impl MemoryBlobs {
         blobs.insert(name.to_owned(), Blob { bytes, etag });
     }
 
+    #[cfg(test)]
     /// Every blob of every container.
     pub(super) fn all(&self) -> BTreeMap<String, BTreeMap<String, Bytes>> {
         let blobs =

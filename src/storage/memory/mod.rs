@@ -1,6 +1,7 @@
 //! A storage account in memory, as strict as Azure: for embedding, tests and simulation.
 
 mod blob;
+#[cfg(test)]
 pub(crate) mod dump;
 mod filter;
 mod names;

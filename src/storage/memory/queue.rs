@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
+#[cfg(test)]
 use super::dump::StoredMessage;
 use super::{Refusal, fair, lock, names};
 use crate::clock::Clock;
@@ -62,10 +63,12 @@ impl MemoryQueues {
         Self { clock, rng, state: Mutex::default(), unordered: AtomicBool::new(false) }
     }
 
+    #[cfg(test)]
     pub(super) fn set_unordered(&self, unordered: bool) {
         self.unordered.store(unordered, Relaxed);
     }
 
+    #[cfg(test)]
     /// Every message of every queue, hidden ones too, in the order in which they become visible.
     pub(super) fn all(&self) -> BTreeMap<String, Vec<StoredMessage>> {
         let state = lock(&self.state);
@@ -86,6 +89,7 @@ impl MemoryQueues {
         lock(&self.state).queues.entry(queue.to_owned()).or_default();
     }
 
+    #[cfg(test)]
     pub(super) fn insert_raw(&self, queue: &str, message: StoredMessage) {
         let mut state = lock(&self.state);
         state.puts += 1;
@@ -241,6 +245,7 @@ impl Message {
         }
     }
 
+    #[cfg(test)]
     fn stored(&self, visible_on: Timestamp) -> StoredMessage {
         StoredMessage {
             id: self.id.clone(),

@@ -37,6 +37,8 @@ struct State {
 
 #[derive(Default)]
 struct Table {
+    /// As it was created; dumps show it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests dump tables"))]
     name: String,
     rows: BTreeMap<(Key, Key), Row>,
 }
@@ -50,10 +52,12 @@ impl MemoryTables {
         Self { clock, state: Mutex::default(), scan: AtomicUsize::new(usize::MAX) }
     }
 
+    #[cfg(test)]
     pub(super) fn scan_at_most(&self, rows: usize) {
         self.scan.store(rows.max(1), Relaxed);
     }
 
+    #[cfg(test)]
     /// Writes a row whatever was there, creating the table if need be.
     pub(super) fn insert_raw(&self, table: &str, mut entity: Entity) {
         entity.properties.retain(|_, value| *value != Value::Null);
@@ -64,10 +68,12 @@ impl MemoryTables {
         rows.insert(key(&entity.partition_key, &entity.row_key), version.row(entity));
     }
 
+    #[cfg(test)]
     pub(super) fn create_raw(&self, table: &str) {
         lock(&self.state).tables.entry(table.to_ascii_lowercase()).or_insert_with(|| Table::named(table));
     }
 
+    #[cfg(test)]
     /// Every row of every table, by the name the table was created with.
     pub(super) fn all(&self) -> BTreeMap<String, Vec<Row>> {
         let state = lock(&self.state);

@@ -1,0 +1,56 @@
+//! A worker that hosts the catalogue of orchestrators by which .NET workers and this crate are compared on one hub.
+#![allow(clippy::print_stderr, reason = "an example shows what happens")]
+
+mod catalogue;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use support::{Argument, Arguments, HUB, Outcome, STORAGE};
+use taskhub::Worker;
+use tracing_subscriber::EnvFilter;
+
+const PARTITIONS: Argument = ("--partitions", "partitions of a hub that does not exist yet, 1 to 16; 4 unless set");
+const WORKER_ID: Argument = ("--worker-id", "name under which partitions are owned; generated unless set");
+const RUN_SECONDS: Argument = ("--run-seconds", "ends the worker after so long; without it: ctrl-c or SIGTERM");
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match Arguments::from_command_line(&[STORAGE, HUB, PARTITIONS, WORKER_ID, RUN_SECONDS]) {
+        Ok(arguments) => support::exit_code(run(&arguments).await),
+        Err(code) => code,
+    }
+}
+
+async fn run(arguments: &Arguments) -> Outcome {
+    let seconds = arguments.number::<u64>(RUN_SECONDS)?;
+    let storage = support::storage(arguments.text(STORAGE))?;
+    let hub = support::open(storage, arguments.text(HUB).unwrap_or("Catalogue"), arguments.number(PARTITIONS)?).await?;
+    if arguments.text(STORAGE).is_none() {
+        tracing::warn!(
+            "the hub is in the memory of this process, so nobody can start anything; name a storage account by --storage"
+        );
+    }
+    let mut worker = catalogue::register(Worker::builder(&hub));
+    if let Some(id) = arguments.text(WORKER_ID) {
+        worker = worker.worker_id(id);
+    }
+    let shutdown = async {
+        let limit = async {
+            match seconds {
+                Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = support::asked_to_stop() => {}
+            () = limit => {}
+        }
+    };
+    Ok(worker.run(shutdown).await?)
+}

@@ -1,0 +1,58 @@
+//! Function chaining: each activity takes what the one before it gave.
+#![allow(clippy::print_stdout, reason = "an example shows what happens")]
+
+mod support;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use taskhub::{Activity, ActivityContext, Failure, OrchestrationContext, Orchestrator};
+
+const TRIM: Activity<String, String> = Activity::new("Trim");
+const CAPITALIZE: Activity<String, String> = Activity::new("Capitalize");
+const GREET: Activity<String, String> = Activity::new("Greet");
+const WELCOME: Orchestrator<String, String> = Orchestrator::new("Welcome");
+
+/// Every `await` is a durable step: after a crash the orchestrator goes on behind the last step that was recorded.
+async fn welcome(ctx: OrchestrationContext, name: String) -> Result<String, Failure> {
+    let trimmed = ctx.call(TRIM, name).await?;
+    let capitalized = ctx.call(CAPITALIZE, trimmed).await?;
+    let greeting = ctx.call(GREET, capitalized).await?;
+    Ok(greeting)
+}
+
+async fn trim(_: ActivityContext, text: String) -> Result<String, Failure> {
+    println!("  trim       {text:?}");
+    Ok(text.trim().to_owned())
+}
+
+async fn capitalize(_: ActivityContext, text: String) -> Result<String, Failure> {
+    println!("  capitalize {text:?}");
+    let mut letters = text.chars();
+    let first = letters.next().ok_or_else(|| Failure::new("NoName", "the name is empty").non_retriable())?;
+    Ok(first.to_uppercase().chain(letters).collect())
+}
+
+async fn greet(_: ActivityContext, name: String) -> Result<String, Failure> {
+    println!("  greet      {name:?}");
+    Ok(format!("Welcome, {name}!"))
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    support::run(
+        "Chaining",
+        |worker| {
+            worker.orchestrator(WELCOME, welcome).activity(TRIM, trim).activity(CAPITALIZE, capitalize).activity(GREET, greet)
+        },
+        async |client| {
+            let id = client.start(WELCOME, "  ada ").await?;
+            println!("started {id}");
+            let status = client.wait(&id, Duration::from_secs(30)).await?;
+            let greeting: String = status.output()?;
+            println!("{}: {greeting}", status.status);
+            support::expect(greeting.as_str(), "Welcome, Ada!")
+        },
+    )
+    .await
+}

@@ -1,0 +1,47 @@
+//! Fan-out, fan-in: many activities at once, on every worker that has a free slot, and one result from all of theirs.
+#![allow(clippy::print_stdout, reason = "an example shows what happens")]
+
+mod support;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use taskhub::{Activity, ActivityContext, Failure, OrchestrationContext, Orchestrator};
+
+const LIST: Activity<String, Vec<String>> = Activity::new("ListFiles");
+const COPY: Activity<String, u64> = Activity::new("CopyFile");
+const BACKUP: Orchestrator<String, u64> = Orchestrator::new("Backup");
+
+/// Each call is scheduled when it is made, so all of them run at once; `try_join_all` ends with the first failure.
+async fn backup(ctx: OrchestrationContext, folder: String) -> Result<u64, Failure> {
+    let files = ctx.call(LIST, folder).await?;
+    let sizes = try_join_all(files.iter().map(|file| ctx.call(COPY, file))).await?;
+    Ok(sizes.iter().sum())
+}
+
+async fn list_files(_: ActivityContext, folder: String) -> Result<Vec<String>, Failure> {
+    Ok((1..=8).map(|number| format!("{folder}/photo-{number}.raw")).collect())
+}
+
+async fn copy_file(_: ActivityContext, file: String) -> Result<u64, Failure> {
+    println!("  copying {file}");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    println!("  copied  {file}");
+    Ok(file.len() as u64)
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    support::run(
+        "FanOut",
+        |worker| worker.orchestrator(BACKUP, backup).activity(LIST, list_files).activity(COPY, copy_file),
+        async |client| {
+            let id = client.start(BACKUP, "holiday").await?;
+            let bytes: u64 = client.wait(&id, Duration::from_secs(60)).await?.output()?;
+            println!("copied {bytes} bytes");
+            support::expect(bytes, 8 * "holiday/photo-1.raw".len() as u64)
+        },
+    )
+    .await
+}

@@ -1,0 +1,74 @@
+//! Human interaction: wait for somebody's decision, but not for ever.
+#![allow(clippy::print_stdout, reason = "an example shows what happens")]
+
+mod support;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use taskhub::{Activity, ActivityContext, Client, Elapsed, Event, Failure, OrchestrationContext, Orchestrator};
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Request {
+    item: String,
+    /// In life: days.
+    patience_ms: u64,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Decision {
+    by: String,
+    approved: bool,
+}
+
+const NOTIFY: Activity<Request, ()> = Activity::new("Notify");
+const ESCALATE: Activity<Request, Decision> = Activity::new("Escalate");
+const APPROVAL: Event<Decision> = Event::new("Approval");
+const PURCHASE: Orchestrator<Request, Decision> = Orchestrator::new("Purchase");
+
+/// The limit is a durable timer that begins with the wait. The event may also come first: then it is kept.
+async fn purchase(ctx: OrchestrationContext, request: Request) -> Result<Decision, Failure> {
+    ctx.call(NOTIFY, &request).await?;
+    ctx.set_custom_status("waiting for approval");
+    match ctx.wait_for_event(APPROVAL).within(Duration::from_millis(request.patience_ms)).await {
+        Ok(decision) => Ok(decision),
+        Err(Elapsed) => Ok(ctx.call(ESCALATE, &request).await?),
+    }
+}
+
+async fn notify(ctx: ActivityContext, request: Request) -> Result<(), Failure> {
+    println!("  {}: somebody wants a {}", ctx.instance_id(), request.item);
+    Ok(())
+}
+
+async fn escalate(ctx: ActivityContext, _: Request) -> Result<Decision, Failure> {
+    println!("  {}: nobody answered, so the boss decides", ctx.instance_id());
+    Ok(Decision { by: "boss".to_owned(), approved: false })
+}
+
+async fn decided(client: &Client, id: &str, expected: Decision) -> support::Outcome {
+    let decision: Decision = client.wait(id, Duration::from_secs(60)).await?.output()?;
+    println!("{id}: {decision:?}");
+    support::expect(decision, expected)
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    support::run(
+        "HumanInteraction",
+        |worker| worker.orchestrator(PURCHASE, purchase).activity(NOTIFY, notify).activity(ESCALATE, escalate),
+        async |client| {
+            let answered = Request { item: "lamp".to_owned(), patience_ms: 60_000 };
+            let lamp = client.start(PURCHASE, answered).instance_id("purchase-lamp").await?;
+            let unanswered = Request { item: "yacht".to_owned(), patience_ms: 1000 };
+            let yacht = client.start(PURCHASE, unanswered).instance_id("purchase-yacht").await?;
+
+            client.raise(&lamp, APPROVAL, &Decision { by: "Grace".to_owned(), approved: true }).await?;
+
+            decided(&client, &lamp, Decision { by: "Grace".to_owned(), approved: true }).await?;
+            decided(&client, &yacht, Decision { by: "boss".to_owned(), approved: false }).await
+        },
+    )
+    .await
+}

@@ -1,0 +1,73 @@
+//! Monitor: look at something again and again, with durable pauses, until it is ready or the patience is over.
+#![allow(clippy::print_stdout, reason = "an example shows what happens")]
+
+mod support;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use taskhub::{Activity, Failure, OrchestrationContext, Orchestrator};
+
+/// What to watch, and what is known about it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Watch {
+    job: String,
+    looks: u32,
+    looks_max: u32,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+enum Verdict {
+    Ready { looks: u32 },
+    GaveUp,
+}
+
+const STATUS: Activity<String, bool> = Activity::new("JobIsReady");
+const MONITOR: Orchestrator<Watch, Verdict> = Orchestrator::new("Monitor");
+
+/// The pause costs nothing while it lasts: no thread, no memory, and it survives every restart.
+async fn monitor(ctx: OrchestrationContext, mut watch: Watch) -> Result<Verdict, Failure> {
+    while watch.looks < watch.looks_max {
+        watch.looks += 1;
+        ctx.set_custom_status(&format!("look {}", watch.looks));
+        if ctx.call(STATUS, &watch.job).await? {
+            return Ok(Verdict::Ready { looks: watch.looks });
+        }
+        ctx.timer(Duration::from_millis(500)).await;
+        // A long watch would have a long history, which every turn replays: it begins anew from time to time.
+        if watch.looks % 3 == 0 {
+            return ctx.continue_as_new(watch);
+        }
+    }
+    Ok(Verdict::GaveUp)
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let looks = Arc::new(AtomicU32::new(0));
+    support::run(
+        "Monitor",
+        |worker| {
+            // A closure brings what the activity needs.
+            worker.orchestrator(MONITOR, monitor).activity(STATUS, move |_, job: String| {
+                let looks = Arc::clone(&looks);
+                async move {
+                    let look = looks.fetch_add(1, Ordering::Relaxed) + 1;
+                    let ready = look >= 5;
+                    println!("  look {look}: {job} is {}", if ready { "ready" } else { "not ready" });
+                    Ok(ready)
+                }
+            })
+        },
+        async |client| {
+            let id = client.start(MONITOR, Watch { job: "render-42".to_owned(), looks: 0, looks_max: 20 }).await?;
+            let verdict: Verdict = client.wait(&id, Duration::from_secs(60)).await?.output()?;
+            println!("{verdict:?}");
+            support::expect(verdict, Verdict::Ready { looks: 5 })
+        },
+    )
+    .await
+}

@@ -1,0 +1,69 @@
+//! Retries: durable pauses between attempts, an end to them, and failures that no retry can help.
+#![allow(clippy::print_stdout, reason = "an example shows what happens")]
+
+mod support;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use taskhub::{Activity, ActivityContext, Failure, OrchestrationContext, Orchestrator, RetryPolicy};
+
+const FETCH: Activity<String, String> = Activity::new("Fetch");
+const PARSE: Activity<String, i64> = Activity::new("Parse");
+const IMPORT: Orchestrator<String, i64> = Orchestrator::new("Import");
+
+/// A pause may be days long: it is a timer in storage, and the attempts are counted by replaying the history.
+async fn import(ctx: OrchestrationContext, source: String) -> Result<i64, Failure> {
+    let patient = RetryPolicy::exponential(5, Duration::from_millis(250)).max_interval(Duration::from_secs(2));
+    let text = ctx.call(FETCH, source).retry(patient.clone()).await?;
+    match ctx.call(PARSE, text).retry(patient.only_if(|failure| failure.error_type != "NotANumber")).await {
+        Ok(number) => Ok(number),
+        Err(failed) => {
+            ctx.set_custom_status(&format!("{}, so the default is taken", failed.details().error_message));
+            Ok(-1)
+        }
+    }
+}
+
+async fn parse(_: ActivityContext, text: String) -> Result<i64, Failure> {
+    println!("  parse {text:?}");
+    text.parse().map_err(|_| Failure::new("NotANumber", format!("{text:?} is not a number")))
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let attempts = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&attempts);
+    support::run(
+        "Retries",
+        |worker| {
+            worker.orchestrator(IMPORT, import).activity(PARSE, parse).activity(FETCH, move |_, source: String| {
+                let attempts = Arc::clone(&attempts);
+                async move {
+                    let attempt = attempts.fetch_add(1, Ordering::Relaxed) + 1;
+                    if attempt <= 2 {
+                        println!("  fetch {source:?}: attempt {attempt} fails");
+                        return Err(Failure::new("Unavailable", "the source does not answer"));
+                    }
+                    println!("  fetch {source:?}: attempt {attempt} succeeds");
+                    Ok(source.trim_start_matches("db:").to_owned())
+                }
+            })
+        },
+        async |client| {
+            let good = client.start(IMPORT, "db:42").await?;
+            let number: i64 = client.wait(&good, Duration::from_secs(60)).await?.output()?;
+            println!("imported {number}");
+            support::expect(number, 42)?;
+            support::expect(counted.load(Ordering::Relaxed), 3)?;
+
+            let bad = client.start(IMPORT, "db:forty-two").await?;
+            let status = client.wait(&bad, Duration::from_secs(60)).await?;
+            println!("imported {} ({})", status.output::<i64>()?, status.custom_status.as_deref().unwrap_or("no status"));
+            support::expect(status.output::<i64>()?, -1)
+        },
+    )
+    .await
+}

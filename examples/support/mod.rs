@@ -1,0 +1,172 @@
+//! What every example needs beside its pattern: arguments, the storage that they name, a worker for as long as it runs.
+#![allow(dead_code, reason = "each example uses its part")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example shows what happens")]
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use taskhub::{Client, Storage, TaskHub, Worker, WorkerBuilder};
+use tokio::sync::oneshot;
+
+/// Any error of an example: it is printed, and the exit code tells.
+pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+/// An argument that takes a value: its name, and what the value is.
+pub(crate) type Argument = (&'static str, &'static str);
+
+/// Where to run; every example takes these two.
+pub(crate) const STORAGE: Argument =
+    ("--storage", "connection string; UseDevelopmentStorage=true is Azurite. Without it: in memory");
+pub(crate) const HUB: Argument = ("--hub", "name of the task hub, letters and digits");
+
+/// Arguments by name.
+#[derive(Debug)]
+pub(crate) struct Arguments(BTreeMap<&'static str, String>);
+
+impl Arguments {
+    /// Reads the command line. `--help`, and what is not known, end the program with the list of what is.
+    pub(crate) fn from_command_line(known: &[Argument]) -> Result<Self, ExitCode> {
+        let mut words = std::env::args();
+        let program = words.next().unwrap_or_default();
+        Self::parse(known, words).map_err(|problem| {
+            let list: String = known.iter().map(|(name, meaning)| format!("\n  {name} <value>   {meaning}")).collect();
+            match problem {
+                Some(problem) => {
+                    eprintln!("{problem}\n\nusage: {program}{list}");
+                    ExitCode::from(2)
+                }
+                None => {
+                    println!("usage: {program}{list}");
+                    ExitCode::SUCCESS
+                }
+            }
+        })
+    }
+
+    /// `Err(None)` is a request for help.
+    fn parse(known: &[Argument], mut words: impl Iterator<Item = String>) -> Result<Self, Option<String>> {
+        let mut values = BTreeMap::new();
+        while let Some(word) = words.next() {
+            if matches!(word.as_str(), "--help" | "-h") {
+                return Err(None);
+            }
+            let (name, attached) = match word.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (word.as_str(), None),
+            };
+            let Some((name, _)) = known.iter().find(|(known, _)| *known == name) else {
+                return Err(Some(format!("unknown argument \"{name}\"")));
+            };
+            let value = attached.or_else(|| words.next()).filter(|value| !value.is_empty());
+            let value = value.ok_or_else(|| format!("{name} needs a value"))?;
+            values.insert(*name, value);
+        }
+        Ok(Self(values))
+    }
+
+    pub(crate) fn text(&self, (name, _): Argument) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// A number; one that cannot be read is an error that names the argument.
+    pub(crate) fn number<T: std::str::FromStr>(&self, (name, _): Argument) -> Outcome<Option<T>> {
+        let Some(text) = self.0.get(name) else { return Ok(None) };
+        let number = text.parse().map_err(|_| format!("{name} {text} is not a number that fits"))?;
+        Ok(Some(number))
+    }
+}
+
+/// The storage of a connection string, or one in memory that ends with the process.
+pub(crate) fn storage(connection_string: Option<&str>) -> Outcome<Storage> {
+    match connection_string {
+        Some(text) => Ok(Storage::connect(text).map_err(|error| format!("the connection string cannot be used: {error}"))?),
+        None => Ok(Storage::in_memory()),
+    }
+}
+
+/// Opens the hub, or says what to look at.
+pub(crate) async fn open(storage: Storage, hub: &str, partitions: Option<u32>) -> Outcome<TaskHub> {
+    let mut builder = TaskHub::builder(storage, hub);
+    if let Some(count) = partitions {
+        builder = builder.partitions(count);
+    }
+    let opened = builder.open().await;
+    Ok(opened.map_err(|error| format!("the task hub \"{hub}\" cannot be opened: {error}"))?)
+}
+
+/// Runs one pattern: a worker with what `register` registers, and `body` as its client. The exit code says whether it went well.
+pub(crate) async fn run(
+    hub: &str,
+    register: impl FnOnce(WorkerBuilder) -> WorkerBuilder,
+    body: impl AsyncFnOnce(Client) -> Outcome,
+) -> ExitCode {
+    let arguments = match Arguments::from_command_line(&[STORAGE, HUB]) {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
+    exit_code(run_with(&arguments, hub, register, body).await)
+}
+
+async fn run_with(
+    arguments: &Arguments,
+    hub: &str,
+    register: impl FnOnce(WorkerBuilder) -> WorkerBuilder,
+    body: impl AsyncFnOnce(Client) -> Outcome,
+) -> Outcome {
+    let storage = storage(arguments.text(STORAGE))?;
+    let hub = open(storage, arguments.text(HUB).unwrap_or(hub), None).await?;
+    // Nobody pays for the polls of an example, and it should answer at once.
+    let worker = register(Worker::builder(&hub)).max_poll_interval(Duration::from_millis(500)).build()?;
+    beside_worker(worker, body(Client::new(&hub))).await
+}
+
+/// Runs `body` while the worker works, and then stops the worker.
+pub(crate) async fn beside_worker(worker: Worker, body: impl Future<Output = Outcome>) -> Outcome {
+    let (done, until_done) = oneshot::channel::<()>();
+    let working = worker.run(async { drop(until_done.await) });
+    tokio::pin!(working);
+    let outcome = tokio::select! {
+        biased;
+        ended = &mut working => {
+            ended?;
+            return Err("the worker ended before its work".into());
+        }
+        outcome = body => outcome,
+    };
+    drop(done);
+    working.await?;
+    outcome
+}
+
+/// Prints an error with everything behind it.
+pub(crate) fn exit_code(outcome: Outcome) -> ExitCode {
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
+}
+
+/// An outcome that is wrong is an error.
+pub(crate) fn expect<T: PartialEq + std::fmt::Debug>(found: T, expected: T) -> Outcome {
+    if found == expected { Ok(()) } else { Err(format!("found {found:?}, expected {expected:?}").into()) }
+}
+
+/// Completes when the process is asked to stop: ctrl-c, or SIGTERM from whoever runs it.
+pub(crate) async fn asked_to_stop() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+            eprintln!("signals cannot be received here; end the process by other means");
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    drop(tokio::signal::ctrl_c().await);
+}
