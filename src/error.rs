@@ -54,6 +54,14 @@ impl Error {
     pub fn is_retriable(&self) -> bool {
         self.source.as_ref().is_some_and(storage::Error::is_retriable)
     }
+
+    /// Whether the stored data or the request itself is at fault, so that nothing but a repair helps.
+    pub(crate) fn is_lasting(&self) -> bool {
+        match self.kind {
+            ErrorKind::Corrupt | ErrorKind::Invalid => true,
+            _ => self.source.as_ref().is_some_and(|e| e.kind == storage::ErrorKind::Invalid),
+        }
+    }
 }
 
 impl From<storage::Error> for Error {

@@ -19,7 +19,7 @@ pub use authoring::{
     Activity, ActivityContext, AsInput, Call, Callable, Detached, Elapsed, Event, Failure, OrchestrationContext, Orchestrator,
     TaskFailed, Timer, WaitForEvent, Within,
 };
-pub use client::{Client, InstancePage, InstanceQuery, InstanceStatus, Start};
+pub use client::{Client, HubStatus, InstancePage, InstanceQuery, InstanceStatus, PartitionStatus, QueueStatus, Start};
 pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result};
 pub use hub::{PoisonMessage, TaskHub, TaskHubBuilder};

@@ -1,3 +1,10 @@
-//! The `taskhub` command; it has no subcommands yet.
+//! The `taskhub` command.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    cli::run().await
+}

@@ -1,10 +1,12 @@
 //! The client: start instances, talk to them, look at them.
 
 mod control;
+mod hub_status;
 mod query;
 mod start;
 mod status;
 
+pub use hub_status::{HubStatus, PartitionStatus, QueueStatus};
 pub use query::{InstancePage, InstanceQuery};
 pub use start::Start;
 pub use status::InstanceStatus;

@@ -19,7 +19,7 @@ pub struct InstanceStatus {
     pub name: String,
     pub version: Option<String>,
     pub status: RuntimeStatus,
-    /// JSON text; `None` is null, or was not asked for.
+    /// JSON text; `None` is null, or was not asked for. If the blob that holds it is lost or damaged: the blob's URL.
     pub input: Option<String>,
     /// JSON text of the result; the message of a failure, the reason of a termination, suspension or resumption.
     pub output: Option<String>,
@@ -108,8 +108,16 @@ impl InstanceStatus {
 
 /// The status with its large payloads fetched.
 pub(super) async fn resolved(hub: &Hub, row: InstanceRow) -> Result<InstanceStatus> {
+    let input = match hub.resolve_payload(row.input.clone()).await {
+        // The instance that lacks it has to be seen all the same, and it is not what callers come for.
+        Err(error) if error.is_lasting() => {
+            tracing::warn!(instance = row.instance_id, %error, "the input cannot be shown");
+            row.input
+        }
+        input => input?,
+    };
     Ok(InstanceStatus {
-        input: hub.resolve_payload(row.input).await?,
+        input,
         output: hub.resolve_payload(row.output).await?,
         instance_id: row.instance_id,
         execution_id: row.execution_id,

@@ -10,6 +10,13 @@ pub(crate) fn message_blob(instance_id: &str, activity_id: Uuid, event_type: &st
     format!("{instance_id}/message-{}-{event_type}.json.gz", activity_id.simple())
 }
 
+/// The instance and the kind of event of a large message's blob, `None` if it is another blob.
+pub(crate) fn parse_message_blob(blob_name: &str) -> Option<(&str, &str)> {
+    let (instance_id, message) = blob_name.rsplit_once("/message-")?;
+    let (_, event_type) = message.strip_suffix(".json.gz")?.rsplit_once('-')?;
+    Some((instance_id, event_type))
+}
+
 /// The blob of a large column of a history row; the folder is the escaped instance id. Only 31 bits of `random` are used.
 pub(crate) fn history_blob(partition_key: &str, row_key: &str, event_type: &str, random: u32, column: &str) -> String {
     format!("{partition_key}/history-{row_key}-{event_type}-{:08X}-{column}.json.gz", random & 0x7FFF_FFFF)
@@ -84,6 +91,8 @@ mod tests {
             "a^0b/history-000000000000000A-TaskCompleted-00003039-Result.json.gz"
         );
         assert_eq!(instance_blob("abc", 0x9A2B_3C4D, "Input"), "abc/history--Input-1A2B3C4D-Input.json.gz");
+        assert_eq!(parse_message_blob(&message_blob("a/b", id, "TaskFailed")), Some(("a/b", "TaskFailed")));
+        assert_eq!(parse_message_blob("a/history-0-TaskFailed-1-Result.json.gz"), None);
         assert!(is_start_message(&message_blob("i", id, "ExecutionStarted")));
         assert!(!is_start_message(&history_blob("i", "0", "ExecutionStarted", 1, "Input")));
     }

@@ -3,6 +3,7 @@
 pub(crate) mod app_lease;
 pub(crate) mod blob_names;
 mod codec;
+mod failed_row;
 #[cfg(test)]
 mod golden;
 mod gzip;
@@ -19,6 +20,7 @@ mod queues;
 pub(crate) mod rows;
 mod task_hub;
 
+pub(crate) use failed_row::Culprit;
 pub(crate) use instance_row::InstanceRow;
 pub(crate) use instances::StoredRow;
 pub(crate) use partition::partition_of;

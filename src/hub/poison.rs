@@ -1,9 +1,11 @@
 //! Parked messages: what could not be read or kept failing, with its reason, to be looked at, put back or dropped.
 
+use std::time::Duration;
+
 use super::queues::{Held, QueueId, Unreadable};
-use super::{Hub, keys, payloads};
+use super::{Hub, blob_names, keys, payloads};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::Timestamp;
+use crate::model::{Message, Timestamp};
 use crate::storage;
 use crate::storage::error::OrNone;
 use crate::storage::table::{Entity, Match, Query, Row, TableOp, Value};
@@ -34,14 +36,19 @@ impl Hub {
     /// Parks a message that cannot be read, and deletes it from its queue.
     pub(crate) async fn park_unreadable(&self, unreadable: &Unreadable) -> Result<()> {
         let raw = &unreadable.raw;
-        let entity = self.poison_entity(unreadable.queue, &raw.id, &unreadable.reason, raw.dequeue_count);
+        let mut entity = self.poison_entity(unreadable.queue, &raw.id, &unreadable.error.to_string(), raw.dequeue_count);
+        // The name of the blob that is missing or damaged tells whose message it was.
+        if let Some((instance_id, event)) = unreadable.blob.as_deref().and_then(blob_names::parse_message_blob) {
+            entity.set("InstanceId", Value::string(instance_id));
+            entity.set("EventType", Value::string(event));
+        }
         self.park(entity, &raw.text).await?;
         self.delete_unreadable(unreadable).await
     }
 
     /// Parks a message that keeps failing, and deletes it from its queue.
     pub(crate) async fn park_held(&self, held: &Held, reason: &str) -> Result<()> {
-        let mut entity = self.poison_entity(held.queue, &held.id, reason, held.dequeue_count);
+        let mut entity = self.poison_entity(held.queue, &held.id, reason, held.dequeue_count).with("IsRead", Value::Bool(true));
         entity.set("InstanceId", Value::string(held.message.target.instance_id.clone()));
         entity.set("EventType", Value::string(held.message.event.kind.type_name()));
         self.park(entity, &held.message.to_json()).await?;
@@ -91,22 +98,30 @@ impl Hub {
         }
     }
 
-    /// Puts a parked message back into its queue.
+    /// Puts a parked message back into its queue. If its instance is shown as Failed because of it, the instance row shows
+    /// again what it showed before: workers ignore messages to an instance that has ended.
     pub(crate) async fn retry_poison(&self, id: &str) -> Result<()> {
         let row = self.read_poison(id).await?;
-        let body = match row.entity.text("BodyBlobName") {
+        let entity = &row.entity;
+        let body = match entity.text("BodyBlobName") {
             Some(name) => self.get_payload(name).await?,
-            None => row.entity.text("Body").unwrap_or_default().to_owned(),
+            None => entity.text("Body").unwrap_or_default().to_owned(),
         };
-        let queue = row.entity.text("Queue").unwrap_or_default();
-        if body.len() > crate::limits::MESSAGE_BYTES_MAX {
-            let blob = format!("poison/retry-{}.json.gz", keys::escape(id));
-            self.put_payload(&blob, &body).await?;
-            let text = super::codec::encode(&super::codec::wrapper_json(&blob), self.encoding);
-            self.storage.queues.put(queue, &text, std::time::Duration::ZERO).await?;
-        } else {
-            self.storage.queues.put(queue, &body, std::time::Duration::ZERO).await?;
+        let name = entity.text("Queue").unwrap_or_default();
+        let corrupt = |why: &str| Error::new(ErrorKind::Corrupt, format!("parked message \"{id}\": {why}"));
+        let queue = self.queue_named(name).ok_or_else(|| corrupt(&format!("the hub has no queue \"{name}\"")))?;
+        let message = match entity.bool("IsRead") {
+            Some(true) => Some(Message::from_json(&body).map_err(|e| corrupt(&e.to_string()))?),
+            _ => None,
+        };
+        if let Some(instance_id) = entity.text("InstanceId") {
+            self.show_as_before_failure(instance_id).await?;
         }
+        match message {
+            Some(message) => self.send(queue, message, Duration::ZERO).await?,
+            // What could not be read goes back letter by letter; it came from a queue, so it fits one.
+            None => self.storage.queues.put(name, &body, Duration::ZERO).await?,
+        };
         self.drop_poison(id).await
     }
 

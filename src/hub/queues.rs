@@ -7,11 +7,11 @@ use tokio::time::Instant;
 
 use super::codec::{self, Incoming};
 use super::{Hub, blob_names, partition};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Message, Timestamp};
 use crate::storage;
 use crate::storage::error::OrNone;
-use crate::storage::queue::{QueueMessage, VISIBILITY_MAX};
+use crate::storage::queue::{QueueMessage, RECEIVE_MAX, VISIBILITY_MAX};
 
 /// Which queue of the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,7 +49,9 @@ struct Receipt {
 pub(crate) struct Unreadable {
     pub(crate) queue: QueueId,
     pub(crate) raw: QueueMessage,
-    pub(crate) reason: String,
+    /// The blob that holds its body, if that much could be read.
+    pub(crate) blob: Option<String>,
+    pub(crate) error: Error,
 }
 
 /// A message as it was read, and where from.
@@ -77,6 +79,12 @@ impl Hub {
             QueueId::Control(partition) => self.names.control_queue(partition),
             QueueId::WorkItems => self.names.work_items.clone(),
         }
+    }
+
+    /// The queue of this name, if it is one of the hub's.
+    pub(crate) fn queue_named(&self, name: &str) -> Option<QueueId> {
+        let mut all = (0..self.partitions).map(QueueId::Control).chain([QueueId::WorkItems]);
+        all.find(|queue| self.queue_name(*queue) == name)
     }
 
     /// Puts a message, visible after `delay` rounded up to whole seconds (at most seven days).
@@ -118,21 +126,38 @@ impl Hub {
                     receipt: Mutex::new(Some(Receipt { text: raw.pop_receipt, expires })),
                     id: raw.id,
                 }),
-                Err(reason) => received.unreadable.push(Unreadable { queue, raw, reason: reason.to_string() }),
+                Err((error, blob)) => received.unreadable.push(Unreadable { queue, raw, blob, error }),
             }
         }
         received.held.sort_by_key(|h| (h.inserted_on, h.message.sequence_number));
         Ok(received)
     }
 
-    async fn read_message(&self, text: &str) -> std::result::Result<Body, Box<dyn std::error::Error + Send + Sync>> {
-        match codec::decode(text)? {
-            Incoming::Message(message) => Ok(Body { message: *message, bytes: text.len(), blob: None }),
-            Incoming::InBlob(name) => {
-                let json = self.get_payload(&name).await?;
-                Ok(Body { message: Message::from_json(&json)?, bytes: json.len(), blob: Some(name) })
+    /// A message; of one that cannot be read, why, and the blob that its body is in.
+    async fn read_message(&self, text: &str) -> std::result::Result<Body, (Error, Option<String>)> {
+        let corrupt = |why: String| Error::new(ErrorKind::Corrupt, why);
+        match codec::decode(text) {
+            Ok(Incoming::Message(message)) => Ok(Body { message: *message, bytes: text.len(), blob: None }),
+            Ok(Incoming::InBlob(name)) => {
+                let json = match self.get_payload(&name).await {
+                    Ok(json) => json,
+                    Err(error) => return Err((error, Some(name))),
+                };
+                match Message::from_json(&json) {
+                    Ok(message) => Ok(Body { message, bytes: json.len(), blob: Some(name) }),
+                    Err(bad) => Err((corrupt(format!("blob \"{name}\": {bad}")), Some(name))),
+                }
             }
+            Err(bad) => Err((corrupt(bad.to_string()), None)),
         }
+    }
+
+    /// About how many messages a queue has, hidden ones included, and when the oldest visible one was put.
+    pub(crate) async fn look_at(&self, queue: QueueId) -> Result<(u64, Option<Timestamp>)> {
+        let name = self.queue_name(queue);
+        let count = self.storage.queues.count(&name).await?;
+        let visible = self.storage.queues.peek(&name, RECEIVE_MAX).await?;
+        Ok((count, visible.iter().map(|message| message.inserted_on).min()))
     }
 
     /// Deletes a held message, and the blob that carried its body.

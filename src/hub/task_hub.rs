@@ -32,6 +32,7 @@ pub struct TaskHubBuilder {
     name: String,
     partitions: Option<u32>,
     encoding: Encoding,
+    must_exist: bool,
     clock: Clock,
     rng: Rng,
 }
@@ -60,6 +61,7 @@ impl TaskHub {
             name: name.into(),
             partitions: None,
             encoding: Encoding::Plain,
+            must_exist: false,
             clock: Clock::system(),
             rng: Rng::system(),
         }
@@ -109,6 +111,13 @@ impl TaskHubBuilder {
         self
     }
 
+    /// Refuses to create anything: opening a hub that does not exist is an error. For tools that look at hubs.
+    #[must_use]
+    pub fn must_exist(mut self) -> Self {
+        self.must_exist = true;
+        self
+    }
+
     /// Another source of time: for tests under paused time.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
@@ -126,7 +135,7 @@ impl TaskHubBuilder {
     /// Opens the hub, creating the queues, tables and partition rows that are missing.
     ///
     /// # Errors
-    /// `Invalid` for a name or partition count that Azure Storage cannot take; `Mismatch` if the hub exists with another
+    /// `NotFound` if the hub [must exist](Self::must_exist) and does not; `Invalid` for a name or partition count that Azure Storage cannot take; `Mismatch` if the hub exists with another
     /// partition count or is run with the blob lease manager; `Storage` if storage fails.
     pub async fn open(self) -> Result<TaskHub> {
         let names = Names::new(&self.name).map_err(|e| Error::new(ErrorKind::Invalid, e.to_string()))?;
@@ -137,6 +146,14 @@ impl TaskHubBuilder {
             return Err(Error::new(ErrorKind::Invalid, message));
         }
         let stored = stored_partitions(&self.storage, &names).await?;
+        if stored.is_none() && self.must_exist {
+            let message = format!(
+                "there is no task hub \"{}\" in this storage account; check the name and the account, or start a worker of the \
+                 hub, which creates it",
+                self.name
+            );
+            return Err(Error::new(ErrorKind::NotFound, message));
+        }
         let partitions = self.partitions.or(stored).unwrap_or(PARTITIONS_DEFAULT);
         if let Some(stored) = stored
             && stored != partitions

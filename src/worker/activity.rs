@@ -8,7 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
-use super::orchestration::back_off;
+use super::poison::Trouble;
 use super::poll::BackOff;
 use super::turn::Outbound;
 use crate::authoring::ActivityTask;
@@ -31,7 +31,7 @@ impl Shared {
             };
             let empty = received.held.is_empty() && received.unreadable.is_empty();
             for unreadable in received.unreadable {
-                self.park_unreadable(unreadable).await;
+                self.unreadable(unreadable).await;
             }
             for held in received.held {
                 let Some(slot) = slots.split(1) else { break };
@@ -87,10 +87,9 @@ impl Shared {
                 return;
             }
         };
-        let Ok(result) = ran else {
-            tracing::error!(instance = held.message.target.instance_id, "the worker panicked around an activity");
-            self.give_back(vec![(Arc::clone(&held), back_off(held.dequeue_count))]).await;
-            return;
+        let result = match ran {
+            Ok(result) => result,
+            Err(panic) => return self.work_item_failed(&held, &Trouble::of_panic(&*panic)).await,
         };
         let answer = self.answer(&held.message, result);
         match self.hub.send(answer.queue, answer.message.clone(), Duration::ZERO).await {
@@ -98,11 +97,8 @@ impl Shared {
                 self.ring(&[answer]);
                 self.delete_work_item(&held).await;
             }
-            Err(error) => {
-                // The work item is the durable marker: it runs again.
-                tracing::error!(instance = held.message.target.instance_id, %error, "the result of an activity could not be sent");
-                self.give_back(vec![(Arc::clone(&held), back_off(held.dequeue_count))]).await;
-            }
+            // The work item is the durable marker: it runs again.
+            Err(error) => self.work_item_failed(&held, &Trouble::from(&error)).await,
         }
     }
 

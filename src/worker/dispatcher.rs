@@ -9,7 +9,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Shared;
 use super::inbox::{Partition, Waiting};
-use super::orchestration::{Pass, Passed, back_off};
+use super::orchestration::{Pass, Passed};
+use super::poison::Trouble;
 use super::poll::BackOff;
 use super::turn::Outbound;
 use crate::hub::{Held, QueueId, Received};
@@ -38,7 +39,7 @@ impl Shared {
             };
             let empty = received.held.is_empty() && received.unreadable.is_empty();
             for unreadable in received.unreadable {
-                self.park_unreadable(unreadable).await;
+                self.unreadable(unreadable).await;
             }
             for held in received.held {
                 let Some(place) = places.split(1) else { break };
@@ -81,8 +82,8 @@ impl Shared {
             drop(turn);
             match passed {
                 Ok(Ok(passed)) => self.settle(&partition, &instance_id, passed, waiting).await,
-                Ok(Err(error)) => self.failed(&partition, &instance_id, &error.to_string(), waiting).await,
-                Err(_) => self.failed(&partition, &instance_id, "the worker panicked", waiting).await,
+                Ok(Err(error)) => self.turn_failed(&partition, &instance_id, &Trouble::from(&error), &waiting).await,
+                Err(panic) => self.turn_failed(&partition, &instance_id, &Trouble::of_panic(&*panic), &waiting).await,
             }
         }
     }
@@ -95,13 +96,6 @@ impl Shared {
             partition.bell.ring((*delay).max(Duration::from_millis(1)));
         }
         self.give_back(passed.postponed).await;
-    }
-
-    /// One bad instance never slows another: its messages go back for longer each time.
-    async fn failed(&self, partition: &Partition, instance_id: &str, error: &str, waiting: Vec<Waiting>) {
-        tracing::error!(hub = self.hub.names_hub(), partition = partition.id, instance = instance_id, error, "a turn failed");
-        let back = waiting.iter().map(|w| (Arc::clone(&w.held), back_off(w.held.dequeue_count))).collect();
-        self.give_back(back).await;
     }
 
     pub(crate) async fn give_back(&self, messages: Vec<(Arc<Held>, Duration)>) {

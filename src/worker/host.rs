@@ -15,13 +15,12 @@ use tokio_util::sync::CancellationToken;
 use super::held::Keeper;
 use super::inbox::Partition;
 use super::options::Options;
-use super::orchestration::back_off;
 use super::poll::Doorbell;
 use super::tasks::Tasks;
 use crate::authoring::{Activity, ActivityContext, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::ownership::Judge;
-use crate::hub::{Hub, TaskHub, Unreadable, app_lease};
+use crate::hub::{Hub, TaskHub, app_lease};
 
 /// Hosts orchestrators and activities of a task hub until it is told to stop.
 ///
@@ -327,26 +326,6 @@ impl Shared {
             drained.store(true, Ordering::Release);
             bell.notify_one();
         });
-    }
-
-    /// Parks a message that cannot be read once it has been received often enough; until then it may be read by another version.
-    pub(crate) async fn park_unreadable(&self, unreadable: Unreadable) {
-        let raw = &unreadable.raw;
-        let result = if raw.dequeue_count >= self.options.poison_after {
-            tracing::error!(
-                hub = self.hub.names_hub(),
-                queue = self.hub.queue_name(unreadable.queue),
-                message = raw.id,
-                reason = unreadable.reason,
-                "a message that cannot be read is parked"
-            );
-            self.hub.park_unreadable(&unreadable).await
-        } else {
-            self.hub.postpone_unreadable(&unreadable, back_off(raw.dequeue_count)).await
-        };
-        if let Err(error) = result {
-            tracing::warn!(%error, "a message that cannot be read stays in its queue");
-        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u32, Arc<Partition>>> {

@@ -10,6 +10,7 @@ mod inbox;
 mod options;
 mod orchestration;
 mod partitions;
+mod poison;
 mod poll;
 mod reconcile;
 mod tasks;
@@ -28,5 +29,7 @@ mod crash_points;
 mod edges;
 #[cfg(test)]
 mod handover;
+#[cfg(test)]
+mod poison_tests;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,261 @@
+//! The `taskhub` command, as a user runs it, on an Azurite of our own. Run by `cargo test --features cli --test cli`.
+
+mod harness;
+
+use std::time::Duration;
+
+use serde_json::Value;
+use taskhub::internals::Snapshot;
+use taskhub::{Activity, ActivityContext, Event, Failure, OrchestrationContext, Orchestrator, TaskHub, Worker};
+use tokio::process::Command;
+
+use harness::{azurite, unique_hub_name};
+
+const GREET: Orchestrator<String, String> = Orchestrator::new("Greet");
+const APPROVAL: Orchestrator<(), bool> = Orchestrator::new("Approval");
+const BROKEN: Orchestrator<(), ()> = Orchestrator::new("Broken");
+const HELLO: Activity<String, String> = Activity::new("Hello");
+const APPROVED: Event<bool> = Event::new("approved");
+
+async fn greet(ctx: OrchestrationContext, name: String) -> Result<String, Failure> {
+    ctx.timer(Duration::from_millis(10)).await;
+    Ok(ctx.call(HELLO, name).await?)
+}
+
+/// What a run of the command gave.
+#[derive(Debug)]
+struct Ran {
+    code: i32,
+    out: String,
+    error: String,
+}
+
+impl Ran {
+    /// Standard output of a run that was fine.
+    #[track_caller]
+    fn ok(self) -> String {
+        assert!(self.code == 0 && self.error.is_empty(), "{self:?}");
+        self.out
+    }
+
+    #[track_caller]
+    fn json(self) -> Value {
+        serde_json::from_str(&self.ok()).expect("one JSON document")
+    }
+
+    /// A run that failed with this code and these words, and printed nothing else.
+    #[track_caller]
+    fn failed(self, code: i32, words: &str) -> String {
+        assert!(self.code == code && self.error.contains(words) && self.out.is_empty(), "not {code}, \"{words}\": {self:?}");
+        self.error
+    }
+}
+
+/// Runs the command; what it says can be read with `--nocapture`.
+async fn run(variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_taskhub"));
+    for variable in ["AzureWebJobsStorage", "AZURE_STORAGE_CONNECTION_STRING", "TASKHUB_NAME", "RUST_LOG", "COLUMNS"] {
+        command.env_remove(variable);
+    }
+    let output = command.envs(variables.iter().copied()).args(arguments).output().await.expect("the command can be run");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    let ran = Ran { code: output.status.code().unwrap_or(-1), out: text(output.stdout), error: text(output.stderr) };
+    println!("$ taskhub {}\n{}{}(exit code {})\n", arguments.join(" "), ran.out, ran.error, ran.code);
+    ran
+}
+
+/// A hub and the variables that lead the command to it.
+struct World {
+    hub: String,
+    storage: String,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { hub: unique_hub_name("Cli"), storage: azurite().connection_string() }
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Ran {
+        run(&[("AzureWebJobsStorage", &self.storage), ("TASKHUB_NAME", &self.hub)], arguments).await
+    }
+
+    async fn json(&self, arguments: &[&str]) -> Value {
+        self.run(&[arguments, &["--json"]].concat()).await.json()
+    }
+
+    /// Runs a worker that parks at the first failure, beside what a user does.
+    async fn with_worker<T>(&self, user: impl Future<Output = T>) -> T {
+        let hub = TaskHub::builder(azurite().storage(), &self.hub).partitions(2).open().await.expect("a hub");
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let worker = Worker::builder(&hub)
+            .worker_id("worker-1")
+            .poison_after(1)
+            .max_poll_interval(Duration::from_millis(200))
+            .orchestrator(GREET, greet)
+            .orchestrator(APPROVAL, async |ctx, ()| Ok(ctx.wait_for_event(APPROVED).await))
+            .orchestrator(BROKEN, async |_, ()| Err(Failure::new("NoMoney", "the account is empty")))
+            .activity(HELLO, async |_: ActivityContext, name: String| Ok(format!("Hello, {name}!")));
+        let running = worker.run(async { drop(stopped.await) });
+        let using = async {
+            let result = user.await;
+            drop(stop);
+            result
+        };
+        let (ran, result) = tokio::join!(running, using);
+        ran.expect("the worker runs");
+        result
+    }
+
+    /// Repeats a command until its JSON is as it should be.
+    async fn until(&self, arguments: &[&str], fits: impl Fn(&Value) -> bool) -> Value {
+        for _ in 0..100 {
+            let found = self.json(arguments).await;
+            if fits(&found) {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("{arguments:?} never became as it should be");
+    }
+}
+
+#[tokio::test]
+async fn wrong_usage_is_told_with_its_remedy() {
+    let world = World::new();
+    let storage = [("AZURE_STORAGE_CONNECTION_STRING", world.storage.as_str())];
+    run(&[], &["list", "--hub", "x"]).await.failed(2, "set AzureWebJobsStorage or AZURE_STORAGE_CONNECTION_STRING");
+    run(&storage, &["list"]).await.failed(2, "pass --hub NAME, or set TASKHUB_NAME");
+    run(&storage, &["list", "--hub", "my-hub"]).await.failed(2, "contains '-'");
+    run(&storage, &["list", "--hub", "x", "--status", "Done"]).await.failed(2, "known are Running");
+    run(&storage, &["start", "Greet", "--input", "Ada"]).await.failed(2, "it is not JSON");
+    run(&storage, &["frobnicate"]).await.failed(2, "unrecognized subcommand");
+    // Looking never creates.
+    for command in [&["list"][..], &["hub", "status"], &["poison", "list"], &["show", "x"], &["list"]] {
+        let words = format!("there is no task hub \"{}\" in this storage account; check the name", world.hub);
+        world.run(command).await.failed(1, &words);
+    }
+}
+
+#[tokio::test]
+async fn no_secret_is_ever_shown() {
+    let world = World::new();
+    let key = "bm90IHRoZSByaWdodCBrZXk=";
+    let parts = world
+        .storage
+        .split(';')
+        .map(|part| if part.starts_with("AccountKey=") { "AccountKey=bm90IHRoZSByaWdodCBrZXk=" } else { part });
+    let wrong = parts.collect::<Vec<_>>().join(";");
+    let denied = run(&[("RUST_LOG", "trace")], &["list", "--hub", "x", "--storage", &wrong]).await;
+    assert!(denied.code == 1 && denied.error.contains("refused the credentials"), "{denied:?}");
+    let help = run(&[("AzureWebJobsStorage", &wrong)], &["--help"]).await;
+    let malformed = run(&[("AzureWebJobsStorage", key)], &["list", "--hub", "x"]).await;
+    assert_eq!((help.code, malformed.code), (0, 2));
+    for text in [denied.error, help.out, malformed.error] {
+        assert!(!text.contains("bm90IHRoZSByaWdodCBrZXk"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn instances_are_started_seen_and_steered() {
+    let world = World::new();
+    world
+        .with_worker(async {
+            let started = world.run(&["start", "Greet", "--id", "greet-1", "--input", "\"Ada\""]).await.ok();
+            assert_eq!(started, "greet-1\n");
+            let shown = world.run(&["wait", "greet-1", "--timeout", "30s"]).await.ok();
+            assert!(shown.contains("Completed") && shown.contains("\"Hello, Ada!\""), "{shown}");
+            assert_eq!(world.json(&["show", "greet-1"]).await["output"], "Hello, Ada!");
+
+            world.run(&["start", "Approval", "--id", "a/1"]).await.ok();
+            world.run(&["start", "Approval", "--id", "a/1"]).await.failed(1, "exists and is");
+            world.until(&["show", "a/1"], |i| i["runtimeStatus"] == "Running").await;
+            world.run(&["wait", "a/1", "--timeout", "1"]).await.failed(1, "is still Running");
+            world.run(&["resume", "a/1"]).await.failed(1, "not suspended");
+            world.run(&["suspend", "a/1", "--reason", "lunch"]).await.ok();
+            let paused = world.until(&["show", "a/1"], |i| i["runtimeStatus"] == "Suspended").await;
+            assert_eq!(paused["output"], "lunch");
+            world.run(&["resume", "a/1"]).await.ok();
+            world.run(&["raise", "a/1", "approved", "--data", "true"]).await.ok();
+            assert_eq!(world.json(&["wait", "a/1"]).await["output"], true);
+            world.run(&["raise", "a/1", "approved"]).await.failed(1, "is Completed already; nothing was sent");
+
+            world.run(&["start", "Approval", "--id", "a/2"]).await.ok();
+            world.until(&["show", "a/2"], |i| i["runtimeStatus"] == "Running").await;
+            assert_eq!(world.json(&["terminate", "a/2", "--reason", "no"]).await["sent"], "ExecutionTerminated");
+            let ended = world.run(&["wait", "a/2"]).await;
+            assert!(ended.code == 1 && ended.error == "error: instance \"a/2\" is Terminated\n", "{ended:?}");
+            world.run(&["start", "Broken", "--id", "broken"]).await.ok();
+            let failed = world.run(&["wait", "broken", "--json"]).await;
+            let shown: Value = serde_json::from_str(&failed.out).expect("one JSON document");
+            assert_eq!((failed.code, &shown["output"]), (1, &Value::from("NoMoney: the account is empty")));
+            world.run(&["show", "nobody"]).await.failed(1, "there is no instance \"nobody\"");
+            world.run(&["history", "nobody"]).await.failed(1, "there is no instance \"nobody\"");
+            world.run(&["raise", "nobody", "go"]).await.failed(1, "there is no instance \"nobody\"");
+        })
+        .await;
+    look_at_lists(&world).await;
+}
+
+async fn look_at_lists(world: &World) {
+    let ids = |list: Value| -> Vec<String> {
+        let all = list["instances"].as_array().expect("an array").iter();
+        all.map(|i| i["instanceId"].as_str().expect("an id").to_owned()).collect()
+    };
+    assert_eq!(ids(world.json(&["list"]).await).len(), 4);
+    assert_eq!(ids(world.json(&["list", "--prefix", "a/"]).await), ["a/1", "a/2"]);
+    assert_eq!(ids(world.json(&["list", "--status", "failed", "--status", "Terminated"]).await), ["a/2", "broken"]);
+    assert_eq!(ids(world.json(&["list", "--created-from", "1h", "--created-to", "2030-01-01"]).await).len(), 4);
+    assert_eq!(ids(world.json(&["list", "--created-to", "1h"]).await).len(), 0);
+    assert_eq!(world.run(&["list", "--created-to", "1h"]).await.ok(), "No instances.\n");
+    let two = world.json(&["list", "--top", "2"]).await;
+    assert_eq!((ids(two.clone()).len(), &two["more"]), (2, &Value::Bool(true)));
+    let listed = world.run(&["list"]).await.ok();
+    let lines: Vec<_> = listed.lines().collect();
+    assert!(lines[0].starts_with("ID       NAME      STATUS      CREATED (UTC)        UPDATED (UTC)"), "{listed}");
+    assert!(lines[1].starts_with("a/1      Approval  Completed   20"), "{listed}");
+
+    let history = world.run(&["history", "greet-1"]).await.ok();
+    for words in [
+        "ExecutionStarted         Greet  \"Ada\"",
+        "TimerCreated         0          due 20",
+        "TaskCompleted        1   Hello  \"Hello, Ada!\"",
+    ] {
+        assert!(history.contains(words), "\"{words}\" is not in:\n{history}");
+    }
+    let events = world.json(&["history", "greet-1"]).await;
+    assert_eq!(events["events"].as_array().and_then(|e| e.last()).expect("events")["eventType"], "OrchestratorCompleted");
+}
+
+#[tokio::test]
+async fn the_hub_and_its_parked_messages_are_seen() {
+    let world = World::new();
+    world
+        .with_worker(async {
+            let all_owned = |s: &Value| s["partitions"].as_array().is_some_and(|p| p.iter().all(|p| p["owner"] == "worker-1"));
+            let status = world.until(&["hub", "status"], all_owned).await;
+            assert_eq!((&status["name"], &status["parked"]), (&Value::from(world.hub.as_str()), &Value::from(0)));
+            let text = world.run(&["hub", "status"]).await.ok();
+            assert!(text.contains("worker-1") && text.contains("ends in ") && text.contains("Parked      none"), "{text}");
+            assert_eq!(world.run(&["poison", "list"]).await.ok(), "No parked messages.\n");
+
+            let garbage = r#"{"queue": "control-00", "text": "no message", "visible_in_s": 0}"#;
+            let snapshot = format!(r#"{{"hub": "x", "partitions": 2, "instance": "", "orchestrator": "", "tables": {{}}, "messages": [{garbage}, {garbage}]}}"#);
+            let snapshot = Snapshot::parse(&snapshot).expect("a snapshot");
+            snapshot.load(&azurite().storage(), &world.hub).await.expect("messages are put");
+            let two = |list: &Value| list["messages"].as_array().is_some_and(|m| m.len() == 2);
+            let parked = world.until(&["poison", "list"], two).await;
+            let id = |n: usize| parked["messages"][n]["id"].as_str().expect("an id").to_owned();
+            let text = world.run(&["poison", "list"]).await.ok();
+            assert!(text.contains(&id(0)) && text.contains("the text is neither JSON"), "{text}");
+            assert!(world.run(&["hub", "status"]).await.ok().contains("2 messages; see `taskhub poison list`"));
+
+            world.run(&["poison", "drop", &id(0)]).await.ok();
+            world.run(&["poison", "drop", &id(0)]).await.failed(1, "no message with the id");
+            assert_eq!(world.json(&["poison", "retry", &id(1)]).await["done"], "retried");
+            // It is as bad as before, and comes back under another id.
+            let again = |list: &Value| list["messages"].as_array().is_some_and(|m| m.len() == 1 && m[0]["id"] != id(1));
+            world.until(&["poison", "list"], again).await;
+        })
+        .await;
+    assert!(world.run(&["hub", "status"]).await.ok().contains("No worker is running"));
+}

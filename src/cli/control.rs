@@ -1,0 +1,127 @@
+//! `taskhub start`, `raise`, `terminate`, `suspend`, `resume` and `wait`.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+use taskhub::{Client, RuntimeStatus};
+
+use super::failure::{Failure, Outcome};
+use super::instances::{self, running};
+use super::output::Output;
+use super::{text, values};
+
+/// What to start.
+#[derive(Args, Debug)]
+pub(crate) struct Start {
+    /// Name of the orchestrator
+    name: String,
+    /// Instance id; one that has ended may be used again [default: a generated one]
+    #[arg(long)]
+    id: Option<String>,
+    /// Input as JSON [default: null]
+    #[arg(long, value_name = "JSON", value_parser = values::json)]
+    input: Option<String>,
+}
+
+/// What to raise.
+#[derive(Args, Debug)]
+pub(crate) struct Raise {
+    /// Instance id
+    id: String,
+    /// Name of the event
+    event: String,
+    /// Payload as JSON [default: null]
+    #[arg(long, value_name = "JSON", value_parser = values::json)]
+    data: Option<String>,
+}
+
+/// An instance, and why.
+#[derive(Args, Debug)]
+pub(crate) struct WithReason {
+    /// Instance id
+    id: String,
+    /// Kept in the history and shown as output
+    #[arg(long, default_value = "by the taskhub command")]
+    reason: String,
+}
+
+/// What to wait for.
+#[derive(Args, Debug)]
+pub(crate) struct Wait {
+    /// Instance id
+    id: String,
+    /// Longest wait, such as 90s, 5m or 2h
+    #[arg(long, default_value = "5m", value_parser = values::duration)]
+    timeout: Duration,
+}
+
+/// What a reason can be given for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Change {
+    Terminate,
+    Suspend,
+    Resume,
+}
+
+impl Start {
+    pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
+        let mut start = client.start_json(self.name, self.input.filter(|json| json.trim() != "null"));
+        if let Some(id) = self.id {
+            start = start.instance_id(id);
+        }
+        let id = start.await?;
+        // The id alone, for scripts.
+        out.print(|| json!({ "instanceId": id }), || text::line(&id))
+    }
+}
+
+impl Raise {
+    pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
+        running(client, &self.id).await?;
+        client.raise_json(&self.id, &self.event, self.data.filter(|json| json.trim() != "null")).await?;
+        out.print(
+            || json!({ "instanceId": self.id, "sent": "EventRaised", "name": self.event }),
+            || format!("Event \"{}\" was sent to instance \"{}\".", text::line(&self.event), text::line(&self.id)),
+        )
+    }
+}
+
+impl WithReason {
+    pub(crate) async fn run(self, change: Change, client: &Client, out: &Output) -> Outcome {
+        let status = running(client, &self.id).await?.status;
+        let (id, reason) = (&self.id, &self.reason);
+        let (sent, words) = match change {
+            Change::Terminate => {
+                client.terminate(id, reason).await?;
+                ("ExecutionTerminated", "will be terminated")
+            }
+            Change::Suspend => {
+                client.suspend(id, reason).await?;
+                ("ExecutionSuspended", "will be suspended")
+            }
+            Change::Resume if status != RuntimeStatus::Suspended => {
+                return Err(Failure::Failed(format!("instance \"{id}\" is {status} and not suspended; nothing was sent")));
+            }
+            Change::Resume => {
+                client.resume(id, reason).await?;
+                ("ExecutionResumed", "will be resumed")
+            }
+        };
+        out.print(
+            || json!({ "instanceId": id, "sent": sent, "reason": reason }),
+            || format!("Instance \"{}\" {words} as soon as a worker sees it.", text::line(id)),
+        )
+    }
+}
+
+impl Wait {
+    pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
+        let status = client.wait(&self.id, self.timeout).await?;
+        instances::print(&status, out)?;
+        match status.status {
+            RuntimeStatus::Completed => Ok(()),
+            other => Err(Failure::Failed(format!("instance \"{}\" is {other}", self.id))),
+        }
+    }
+}

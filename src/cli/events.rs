@@ -1,0 +1,193 @@
+//! One history as table rows and as JSON.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+use taskhub::{EventKind, FailureDetails, HistoryEvent};
+
+use super::instances::payload;
+use super::text;
+
+/// The columns of a history.
+pub(crate) const HEADER: [&str; 6] = ["#", "TIME (UTC)", "EVENT", "ID", "NAME", "DATA"];
+
+/// What one event says, whatever its kind.
+#[derive(Debug, Default)]
+struct Said<'a> {
+    /// The decision that an event makes, or answers.
+    id: Option<i32>,
+    name: Option<&'a str>,
+    /// What the data is, as JSON names it.
+    label: &'static str,
+    data: Option<&'a str>,
+    failure: Option<&'a FailureDetails>,
+    /// Further members for JSON, with words for the table if there is no data.
+    more: Option<(&'static str, String)>,
+}
+
+/// The rows of the table.
+pub(crate) fn lines(history: &[HistoryEvent]) -> Vec<Vec<String>> {
+    let names = task_names(history);
+    let line = |(number, event): (usize, &HistoryEvent)| {
+        let said = said(event);
+        let name = said.name.or_else(|| said.id.and_then(|id| names.get(&id).copied()));
+        let more = said.more.as_ref().map(|(label, value)| format!("{} {value}", words(label)));
+        let data = said.failure.map(ToString::to_string).or_else(|| said.data.map(str::to_owned)).or(more);
+        vec![
+            number.to_string(),
+            text::time(event.timestamp),
+            event.kind.type_name().to_owned(),
+            said.id.map_or_else(String::new, |id| id.to_string()),
+            text::line(name.unwrap_or_default()),
+            text::line(&data.unwrap_or_default()),
+        ]
+    };
+    history.iter().enumerate().map(line).collect()
+}
+
+/// The events for JSON, with the members that they have.
+pub(crate) fn as_json(history: &[HistoryEvent]) -> Value {
+    let names = task_names(history);
+    let one = |(number, event): (usize, &HistoryEvent)| {
+        let said = said(event);
+        let mut all = Map::new();
+        all.insert("index".to_owned(), json!(number));
+        all.insert("eventType".to_owned(), json!(event.kind.type_name()));
+        all.insert("timestamp".to_owned(), json!(event.timestamp.to_string()));
+        if let Some(id) = said.id {
+            all.insert("taskId".to_owned(), json!(id));
+        }
+        if let Some(name) = said.name.or_else(|| said.id.and_then(|id| names.get(&id).copied())) {
+            all.insert("name".to_owned(), json!(name));
+        }
+        if !said.label.is_empty() {
+            all.insert(said.label.to_owned(), payload(said.data));
+        }
+        if let Some(failure) = said.failure {
+            let details = json!({ "type": failure.error_type, "message": failure.error_message, "stack": failure.stack_trace });
+            all.insert("failure".to_owned(), details);
+        }
+        if let Some((label, value)) = said.more {
+            all.insert(label.to_owned(), json!(value));
+        }
+        Value::Object(all)
+    };
+    history.iter().enumerate().map(one).collect()
+}
+
+/// The names of tasks by their ids, for the events that answer them.
+fn task_names(history: &[HistoryEvent]) -> BTreeMap<i32, &str> {
+    let name = |event| said(event).name.map(|name| (event.event_id, name));
+    history.iter().filter(|event| event.event_id >= 0).filter_map(name).collect()
+}
+
+fn words(label: &str) -> &'static str {
+    match label {
+        "fireAt" => "due",
+        "targetInstanceId" => "to",
+        "childInstanceId" => "child",
+        _ => "is",
+    }
+}
+
+fn said(event: &HistoryEvent) -> Said<'_> {
+    let id = Some(event.event_id).filter(|id| *id >= 0);
+    let blank = Said { id, ..Said::default() };
+    match &event.kind {
+        EventKind::ExecutionStarted(start) => {
+            Said { name: Some(&start.name), label: "input", data: start.input.as_deref(), ..blank }
+        }
+        EventKind::ExecutionCompleted { status, result, failure } | EventKind::ContinueAsNew { status, result, failure } => {
+            let more = Some(("status", status.to_string()));
+            Said { id: None, label: "result", data: result.as_deref(), failure: failure.as_ref(), more, ..blank }
+        }
+        EventKind::ExecutionTerminated { reason }
+        | EventKind::ExecutionSuspended { reason }
+        | EventKind::ExecutionResumed { reason }
+        | EventKind::ExecutionRewound { reason, .. } => Said { label: "reason", data: reason.as_deref(), ..blank },
+        EventKind::TaskScheduled { name, input, .. } => {
+            Said { name: Some(name), label: "input", data: input.as_deref(), ..blank }
+        }
+        EventKind::SubOrchestrationCreated { name, input, instance_id, .. } => {
+            let more = Some(("childInstanceId", instance_id.clone()));
+            Said { name: Some(name), label: "input", data: input.as_deref(), more, ..blank }
+        }
+        EventKind::TaskCompleted { task_id, result } | EventKind::SubOrchestrationCompleted { task_id, result } => {
+            Said { id: Some(*task_id), label: "result", data: result.as_deref(), ..blank }
+        }
+        EventKind::TaskFailed { task_id, reason, failure, .. }
+        | EventKind::SubOrchestrationFailed { task_id, reason, failure, .. } => {
+            Said { id: Some(*task_id), label: "reason", data: reason.as_deref(), failure: failure.as_ref(), ..blank }
+        }
+        EventKind::TimerCreated { fire_at } => Said { more: Some(("fireAt", fire_at.to_string())), ..blank },
+        EventKind::TimerFired { timer_id, fire_at } => {
+            Said { id: Some(*timer_id), more: Some(("fireAt", fire_at.to_string())), ..blank }
+        }
+        EventKind::EventSent { instance_id, name, input } => {
+            let more = Some(("targetInstanceId", instance_id.clone()));
+            Said { name: Some(name), label: "input", data: input.as_deref(), more, ..blank }
+        }
+        EventKind::EventRaised { name, input, .. } => Said { name: Some(name), label: "input", data: input.as_deref(), ..blank },
+        EventKind::Generic { data } => Said { label: "data", data: data.as_deref(), ..blank },
+        EventKind::HistoryState { state } => Said { label: "state", data: state.as_deref(), ..blank },
+        EventKind::OrchestratorStarted | EventKind::OrchestratorCompleted => blank,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use taskhub::{ExecutionStarted, RuntimeStatus, Timestamp};
+
+    use super::super::output::shortened_table;
+    use super::*;
+
+    fn history() -> Vec<HistoryEvent> {
+        let at = Timestamp::parse("2026-01-01T12:00:00Z").unwrap();
+        let start = ExecutionStarted { name: "Fulfil".into(), input: Some("7".into()), ..ExecutionStarted::default() };
+        let failure = FailureDetails { error_type: "E".into(), error_message: "no\nmoney".into(), ..FailureDetails::default() };
+        let scheduled = EventKind::TaskScheduled { name: "Charge".into(), version: None, input: None, trace: None, tags: None };
+        vec![
+            HistoryEvent::arriving(at, EventKind::OrchestratorStarted),
+            HistoryEvent::arriving(at, EventKind::ExecutionStarted(Box::new(start))),
+            HistoryEvent::decision(0, at, scheduled),
+            HistoryEvent::decision(1, at, EventKind::TimerCreated { fire_at: at }),
+            HistoryEvent::arriving(
+                at,
+                EventKind::TaskFailed { task_id: 0, reason: Some("no money".into()), details: None, failure: Some(failure) },
+            ),
+            HistoryEvent::decision(
+                2,
+                at,
+                EventKind::ExecutionCompleted {
+                    status: RuntimeStatus::Completed,
+                    result: Some(format!("\"{}\"", "x".repeat(90))),
+                    failure: None,
+                },
+            ),
+        ]
+    }
+
+    #[test]
+    fn a_history_is_a_table_of_one_line_per_event() {
+        let expected = "\
+#  TIME (UTC)           EVENT                ID  NAME    DATA
+0  2026-01-01 12:00:00  OrchestratorStarted
+1  2026-01-01 12:00:00  ExecutionStarted         Fulfil  7
+2  2026-01-01 12:00:00  TaskScheduled        0   Charge
+3  2026-01-01 12:00:00  TimerCreated         1           due 2026-01-01T12:00:00Z
+4  2026-01-01 12:00:00  TaskFailed           0   Charge  E: no money
+5  2026-01-01 12:00:00  ExecutionCompleted               \"xxxxxxxxxxxxxxxxxxxxxxx…";
+        assert_eq!(shortened_table(&HEADER, &lines(&history()), 82), expected);
+    }
+
+    #[test]
+    fn json_has_the_members_that_an_event_has() {
+        let json = as_json(&history());
+        assert_eq!(
+            json[4].to_string(),
+            r#"{"index":4,"eventType":"TaskFailed","timestamp":"2026-01-01T12:00:00Z","taskId":0,"name":"Charge","reason":"no money","failure":{"type":"E","message":"no\nmoney","stack":null}}"#
+        );
+        assert_eq!(json[1]["input"], json!(7));
+        assert_eq!(json[5]["status"], json!("Completed"));
+    }
+}

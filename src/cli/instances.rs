@@ -1,0 +1,198 @@
+//! `taskhub list`, `show` and `history`.
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+use taskhub::{Client, Clock, InstanceQuery, InstanceStatus, RuntimeStatus, Timestamp};
+
+use super::failure::{Failure, Outcome, no_instance};
+use super::output::{Output, shortened_table, table};
+use super::{events, text, values};
+
+/// Rows of one request; the service gives no more.
+const PAGE_ROWS: usize = 1000;
+
+/// Which instances to list.
+#[derive(Args, Debug)]
+pub(crate) struct List {
+    /// Only instances of this status; may be given several times
+    #[arg(long, value_parser = values::status)]
+    status: Vec<RuntimeStatus>,
+    /// Only ids that begin with this
+    #[arg(long)]
+    prefix: Option<String>,
+    /// Only instances created at or after this UTC time, such as 2026-01-31T12:00:00Z, or as long ago as 2h
+    #[arg(long, value_name = "TIME", value_parser = values::time)]
+    created_from: Option<Timestamp>,
+    /// Only instances created at or before this UTC time
+    #[arg(long, value_name = "TIME", value_parser = values::time)]
+    created_to: Option<Timestamp>,
+    /// Most instances to list
+    #[arg(long, value_name = "COUNT", default_value_t = 1000)]
+    top: usize,
+}
+
+/// One instance.
+#[derive(Args, Debug)]
+pub(crate) struct One {
+    /// Its id
+    id: String,
+}
+
+impl List {
+    pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
+        let top = self.top;
+        let mut query = InstanceQuery {
+            id_prefix: self.prefix,
+            statuses: self.status,
+            created_from: self.created_from,
+            created_to: self.created_to,
+            with_payloads: false,
+            // One more than is shown tells whether there is more.
+            page_size: top.saturating_add(1).min(PAGE_ROWS),
+            ..InstanceQuery::default()
+        };
+        let mut found = Vec::new();
+        loop {
+            let page = client.list(&query).await?;
+            found.extend(page.instances);
+            query.continuation = page.continuation;
+            if query.continuation.is_none() || found.len() > top {
+                break;
+            }
+        }
+        let more = found.len() > top;
+        found.truncate(top);
+        out.print(
+            || json!({ "instances": found.iter().map(|i| as_json(i, false)).collect::<Vec<_>>(), "more": more }),
+            || list_text(&found, more),
+        )
+    }
+}
+
+fn list_text(instances: &[InstanceStatus], more: bool) -> String {
+    if instances.is_empty() {
+        return if more { "There are instances; --top 0 shows none.".to_owned() } else { "No instances.".to_owned() };
+    }
+    let row = |i: &InstanceStatus| {
+        vec![
+            text::line(&i.instance_id),
+            text::line(&i.name),
+            i.status.to_string(),
+            text::time_or_dash(i.created),
+            text::time_or_dash(i.last_updated),
+        ]
+    };
+    let header = ["ID", "NAME", "STATUS", "CREATED (UTC)", "UPDATED (UTC)"];
+    let listed = table(&header, &instances.iter().map(row).collect::<Vec<_>>());
+    if more { format!("{listed}\n\nThere are more: use filters, or --top with a higher number.") } else { listed }
+}
+
+impl One {
+    pub(crate) async fn show(self, client: &Client, out: &Output) -> Outcome {
+        let status = client.status(&self.id).await?.ok_or_else(|| no_instance(&self.id))?;
+        print(&status, out)
+    }
+
+    pub(crate) async fn history(self, client: &Client, out: &Output) -> Outcome {
+        let history = client.history(&self.id).await?;
+        let status = client.status(&self.id).await?;
+        if history.is_empty() && status.is_none() {
+            return Err(no_instance(&self.id));
+        }
+        let execution_id = status.as_ref().and_then(|s| s.execution_id.as_deref());
+        let lines = events::lines(&history);
+        out.print(
+            || json!({ "instanceId": self.id, "executionId": execution_id, "events": events::as_json(&history) }),
+            || match status.as_ref().map(|s| s.status) {
+                Some(status) if history.is_empty() => format!("The instance is {status} and has not run yet."),
+                _ => shortened_table(&events::HEADER, &lines, Output::width()),
+            },
+        )
+    }
+}
+
+/// Prints one instance with its payloads.
+pub(crate) fn print(status: &InstanceStatus, out: &Output) -> Outcome {
+    out.print(|| as_json(status, true), || as_text(status, Clock::system().now()))
+}
+
+fn as_text(status: &InstanceStatus, now: Timestamp) -> String {
+    let mut lines = Vec::new();
+    let mut add = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            lines.push(format!("{name:<14}{value}"));
+        }
+    };
+    let time = |at: Option<Timestamp>| at.map(|at| format!("{} UTC ({})", text::time(at), text::relative(at, now)));
+    add("Instance", Some(text::line(&status.instance_id)));
+    add("Name", Some(text::line(&status.name)));
+    add("Version", status.version.as_deref().map(text::line));
+    add("Status", Some(status.status.to_string()));
+    add("Custom status", status.custom_status.as_deref().map(text::line));
+    add("Created", time(status.created));
+    add("Scheduled for", time(status.scheduled_start));
+    add("Updated", time(status.last_updated));
+    add("Completed", time(status.completed));
+    add("Execution", status.execution_id.as_deref().map(text::line));
+    let tags: Vec<_> = status.tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    add("Tags", Some(text::line(&tags.join(", "))).filter(|tags| !tags.is_empty()));
+    for (name, payload) in [("Input", &status.input), ("Output", &status.output)] {
+        if let Some(payload) = payload {
+            lines.push(format!("\n{name}\n{}", indented(&pretty(payload))));
+        }
+    }
+    lines.join("\n")
+}
+
+/// Objects and arrays over several lines; all else as it is.
+fn pretty(payload: &str) -> String {
+    match serde_json::from_str::<Value>(payload) {
+        Ok(value @ (Value::Object(_) | Value::Array(_))) => format!("{value:#}"),
+        _ => text::block(payload),
+    }
+}
+
+fn indented(block: &str) -> String {
+    block.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+}
+
+/// The members of the HTTP management API by their names there, and what it leaves out.
+fn as_json(status: &InstanceStatus, with_payloads: bool) -> Value {
+    let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
+    let mut all = Map::new();
+    let mut add = |name: &str, value: Value| all.insert(name.to_owned(), value);
+    add("instanceId", json!(status.instance_id));
+    add("name", json!(status.name));
+    add("version", json!(status.version));
+    add("runtimeStatus", json!(status.status.name()));
+    add("customStatus", payload(status.custom_status.as_deref()));
+    if with_payloads {
+        add("input", payload(status.input.as_deref()));
+        add("output", payload(status.output.as_deref()));
+    }
+    add("createdTime", json!(time(status.created)));
+    add("lastUpdatedTime", json!(time(status.last_updated)));
+    add("completedTime", json!(time(status.completed)));
+    add("scheduledStartTime", json!(time(status.scheduled_start)));
+    add("executionId", json!(status.execution_id));
+    add("generation", json!(status.generation));
+    add("tags", json!(status.tags));
+    Value::Object(all)
+}
+
+/// A stored payload: its JSON, or the text itself where it is none, as reasons and messages of failures are.
+pub(crate) fn payload(text: Option<&str>) -> Value {
+    match text {
+        Some(text) => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())),
+        None => Value::Null,
+    }
+}
+
+/// The instance, or why it cannot be steered.
+pub(crate) async fn running(client: &Client, id: &str) -> Result<InstanceStatus, Failure> {
+    let status = client.status(id).await?.ok_or_else(|| no_instance(id))?;
+    if status.status.is_terminal() {
+        return Err(Failure::Failed(format!("instance \"{id}\" is {} already; nothing was sent", status.status)));
+    }
+    Ok(status)
+}

@@ -1,0 +1,160 @@
+//! The command line: arguments, exit codes, and which group of commands does what. It uses the public API alone.
+
+mod control;
+mod events;
+mod failure;
+mod hub;
+mod instances;
+mod output;
+mod poison;
+mod text;
+mod values;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use taskhub::{Client, Storage, TaskHub};
+
+use failure::{Failure, Outcome};
+use output::Output;
+
+/// Looks at and steers Durable Task hubs on Azure Storage.
+#[derive(Debug, Parser)]
+#[command(name = "taskhub", version, max_term_width = 110, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    target: Target,
+    /// One JSON document on standard output instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed or not found, 2 wrong usage.
+RUST_LOG sets the log on standard error, such as RUST_LOG=taskhub=debug.";
+
+#[derive(Args, Debug)]
+struct Target {
+    /// Connection string of the storage account [env: AzureWebJobsStorage, AZURE_STORAGE_CONNECTION_STRING]
+    ///
+    /// Other users of this machine can see the arguments of a command, so prefer an environment variable for one with a key.
+    /// UseDevelopmentStorage=true is a local Azurite.
+    #[arg(long, global = true, value_name = "CONNECTION", help_heading = "Task hub")]
+    storage: Option<String>,
+    /// Name of the task hub
+    #[arg(long, global = true, env = "TASKHUB_NAME", value_name = "NAME", help_heading = "Task hub")]
+    hub: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The hub as a whole
+    #[command(subcommand)]
+    Hub(hub::Command),
+    /// Lists instances
+    List(instances::List),
+    /// Shows one instance
+    Show(instances::One),
+    /// Shows what happened in one instance, event by event
+    History(instances::One),
+    /// Messages that workers have parked because they cannot be read or keep failing
+    #[command(subcommand)]
+    Poison(poison::Command),
+    /// Starts an orchestration
+    Start(control::Start),
+    /// Raises an event to an instance
+    Raise(control::Raise),
+    /// Ends an instance; its sub-orchestrations go on
+    Terminate(control::WithReason),
+    /// Pauses an instance
+    Suspend(control::WithReason),
+    /// Lets a suspended instance go on
+    Resume(control::WithReason),
+    /// Waits until an instance has ended; fails unless it completed
+    Wait(control::Wait),
+}
+
+/// Runs the command that the arguments name.
+pub(crate) async fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Also the way of `--help` and `--version`, whose code is 0. If nobody reads, there is nothing to tell.
+        Err(refused) => {
+            let _ = refused.print();
+            return ExitCode::from(u8::try_from(refused.exit_code()).unwrap_or(2));
+        }
+    };
+    log_to_stderr();
+    match cli.run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+impl Cli {
+    async fn run(self) -> Outcome {
+        let client = self.target.open().await?;
+        let out = Output::new(self.json);
+        match self.command {
+            Command::Hub(command) => command.run(&client, &out).await,
+            Command::List(list) => list.run(&client, &out).await,
+            Command::Show(one) => one.show(&client, &out).await,
+            Command::History(one) => one.history(&client, &out).await,
+            Command::Poison(command) => command.run(&client, &out).await,
+            Command::Start(start) => start.run(&client, &out).await,
+            Command::Raise(raise) => raise.run(&client, &out).await,
+            Command::Terminate(it) => it.run(control::Change::Terminate, &client, &out).await,
+            Command::Suspend(it) => it.run(control::Change::Suspend, &client, &out).await,
+            Command::Resume(it) => it.run(control::Change::Resume, &client, &out).await,
+            Command::Wait(wait) => wait.run(&client, &out).await,
+        }
+    }
+}
+
+impl Target {
+    /// Opens the hub; never creates one.
+    async fn open(&self) -> Result<Client, Failure> {
+        let connection = given(self.storage.clone())
+            .or_else(|| given(std::env::var("AzureWebJobsStorage").ok()))
+            .or_else(|| given(std::env::var("AZURE_STORAGE_CONNECTION_STRING").ok()))
+            .ok_or_else(|| {
+                Failure::Usage(
+                    "no storage account: set AzureWebJobsStorage or AZURE_STORAGE_CONNECTION_STRING to its connection string, or \
+                     pass --storage (UseDevelopmentStorage=true is a local Azurite)"
+                        .to_owned(),
+                )
+            })?;
+        let name = given(self.hub.clone())
+            .ok_or_else(|| Failure::Usage("no task hub: pass --hub NAME, or set TASKHUB_NAME".to_owned()))?;
+        let storage =
+            Storage::connect(&connection).map_err(|e| Failure::Usage(format!("the connection string: {}", e.message)))?;
+        let hub = TaskHub::builder(storage, name).must_exist().open().await?;
+        Ok(Client::new(&hub))
+    }
+}
+
+/// An empty variable is one that is not set.
+fn given(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.trim().is_empty())
+}
+
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "error".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent_and_help_holds_no_value_of_the_environment() {
+        Cli::command().debug_assert();
+        let help = Cli::command().render_long_help().to_string();
+        assert!(help.contains("AzureWebJobsStorage") && help.contains("TASKHUB_NAME"), "{help}");
+    }
+}

@@ -1,0 +1,96 @@
+//! Standard output: JSON or text, tables, and how wide they may be.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
+use serde_json::Value;
+
+use super::failure::Outcome;
+
+/// Where results go.
+#[derive(Debug)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+/// Width of shortened tables where there is no terminal to ask.
+const WIDTH_DEFAULT: u16 = 120;
+
+impl Output {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Prints a result in the form that was asked for.
+    pub(crate) fn print(&self, json: impl FnOnce() -> Value, text: impl FnOnce() -> String) -> Outcome {
+        let shown = if self.json { format!("{:#}", json()) } else { text() };
+        let mut out = io::stdout().lock();
+        writeln!(out, "{}", shown.trim_end())?;
+        Ok(out.flush()?)
+    }
+
+    /// How many columns a shortened table may take.
+    pub(crate) fn width() -> u16 {
+        let columns = || std::env::var("COLUMNS").ok()?.parse().ok();
+        let of_terminal = || io::stdout().is_terminal().then(|| Table::new().width()).flatten();
+        columns().or_else(of_terminal).unwrap_or(WIDTH_DEFAULT)
+    }
+}
+
+/// A table as wide as what it holds.
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let mut table = plain(header, rows);
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    table.trim_fmt()
+}
+
+/// A table of one line per row whose last column is shortened to the width.
+pub(crate) fn shortened_table(header: &[&str], rows: &[Vec<String>], width: u16) -> String {
+    let columns = header.len();
+    let of_row = |row: &[String]| row.iter().take(columns - 1).map(|cell| cell.chars().count()).collect::<Vec<_>>();
+    let headers: Vec<_> = header.iter().map(ToString::to_string).collect();
+    let widest =
+        rows.iter().map(|row| of_row(row)).fold(of_row(&headers), |a, b| a.into_iter().zip(b).map(|(a, b)| a.max(b)).collect());
+    // Two spaces between columns; on a narrow terminal lines break, but something is seen.
+    let left = usize::from(width).saturating_sub(widest.iter().map(|w| w + 2).sum()).max(20);
+    let short = |row: &Vec<String>| {
+        let mut row = row.clone();
+        if let Some(last) = row.last_mut() {
+            *last = super::text::shortened(last, left);
+        }
+        row
+    };
+    table(header, &rows.iter().map(short).collect::<Vec<_>>())
+}
+
+fn plain(header: &[&str], rows: &[Vec<String>]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header);
+    table.add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2)).set_constraint(ColumnConstraint::ContentWidth);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(rows: &[[&str; 3]]) -> Vec<Vec<String>> {
+        rows.iter().map(|row| row.iter().map(ToString::to_string).collect()).collect()
+    }
+
+    #[test]
+    fn columns_are_aligned_and_lines_end_where_their_text_ends() {
+        let text = table(&["ID", "NAME", "STATUS"], &rows(&[["order-7", "Fulfil", "Running"], ["x", "", "Failed"]]));
+        assert_eq!(text, "ID       NAME    STATUS\norder-7  Fulfil  Running\nx                Failed");
+    }
+
+    #[test]
+    fn the_last_column_is_shortened_to_the_width() {
+        let text = shortened_table(&["#", "EVENT", "DATA"], &rows(&[["1", "EventRaised", &"x".repeat(50)]]), 40);
+        assert_eq!(text, format!("#  EVENT        DATA\n1  EventRaised  {}…", "x".repeat(23)));
+        assert!(text.lines().all(|line| line.chars().count() <= 40));
+    }
+}

@@ -1,0 +1,79 @@
+//! `taskhub poison`: parked messages.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+use taskhub::{Client, PoisonMessage};
+
+use super::failure::Outcome;
+use super::output::{Output, shortened_table};
+use super::text;
+
+/// Parked messages.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Lists the parked messages
+    List,
+    /// Puts a parked message back into its queue, once its cause is repaired
+    Retry {
+        /// Id of the message
+        id: String,
+    },
+    /// Drops a parked message for good
+    Drop {
+        /// Id of the message
+        id: String,
+    },
+}
+
+impl Command {
+    pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
+        match self {
+            Self::List => {
+                let all = client.poison().await?;
+                out.print(
+                    || json!({ "messages": all.iter().map(as_json).collect::<Vec<_>>() }),
+                    || as_text(&all, Output::width()),
+                )
+            }
+            Self::Retry { id } => {
+                client.retry_poison(&id).await?;
+                out.print(|| json!({ "id": id, "done": "retried" }), || format!("Message {id} is back in its queue."))
+            }
+            Self::Drop { id } => {
+                client.drop_poison(&id).await?;
+                out.print(|| json!({ "id": id, "done": "dropped" }), || format!("Message {id} is dropped."))
+            }
+        }
+    }
+}
+
+fn as_text(all: &[PoisonMessage], width: u16) -> String {
+    if all.is_empty() {
+        return "No parked messages.".to_owned();
+    }
+    let or_dash = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), text::line);
+    let row = |message: &PoisonMessage| {
+        vec![
+            text::line(&message.id),
+            text::time(message.parked_at),
+            or_dash(&message.instance_id),
+            or_dash(&message.event),
+            message.dequeue_count.to_string(),
+            text::line(&message.reason),
+        ]
+    };
+    let header = ["ID", "PARKED (UTC)", "INSTANCE", "EVENT", "RECEIVES", "REASON"];
+    shortened_table(&header, &all.iter().map(row).collect::<Vec<_>>(), width)
+}
+
+fn as_json(message: &PoisonMessage) -> Value {
+    json!({
+        "id": message.id,
+        "queue": message.queue,
+        "instanceId": message.instance_id,
+        "eventType": message.event,
+        "reason": message.reason,
+        "dequeueCount": message.dequeue_count,
+        "parkedTime": message.parked_at.to_string(),
+    })
+}

@@ -1,0 +1,90 @@
+//! Values of arguments: times, durations, statuses and JSON, each refused with what would be right.
+
+use std::time::Duration;
+
+use taskhub::{Clock, RuntimeStatus, Timestamp};
+
+/// A duration such as `90s`, `5m`, `2h` or `7d`; a bare number is seconds.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text.get(digits.len()..).unwrap_or_default() {
+        "" | "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(BAD_DURATION.to_owned()),
+    };
+    let number: u64 = digits.parse().map_err(|_| BAD_DURATION.to_owned())?;
+    number.checked_mul(unit).filter(|s| *s <= SECONDS_MAX).map(Duration::from_secs).ok_or_else(|| BAD_DURATION.to_owned())
+}
+
+const BAD_DURATION: &str = "give a number with s, m, h or d behind it, such as 90s or 2h";
+/// A hundred years: more is a slip of the finger.
+const SECONDS_MAX: u64 = 100 * 366 * 86_400;
+
+/// A UTC time: RFC 3339, a date, a date and a time of day, or a duration before now.
+pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
+    time_before(text, Clock::system().now())
+}
+
+fn time_before(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    if let Ok(ago) = duration(text) {
+        return Ok(now.plus_ticks(-i64::try_from(ago.as_nanos() / 100).unwrap_or(i64::MAX)));
+    }
+    let text = text.trim().replacen(' ', "T", 1);
+    let whole = match text.len() {
+        10 => format!("{text}T00:00:00Z"),
+        16 => format!("{text}:00Z"),
+        _ => text,
+    };
+    Timestamp::parse(&whole).ok_or_else(|| {
+        "give a UTC time such as 2026-01-31, \"2026-01-31 12:00\" or 2026-01-31T12:00:00Z, or how long ago, such as 2h".to_owned()
+    })
+}
+
+/// A runtime status in any case.
+pub(crate) fn status(text: &str) -> Result<RuntimeStatus, String> {
+    text.parse().map_err(|unknown| format!("{unknown}"))
+}
+
+/// JSON text, kept as it was given.
+pub(crate) fn json(text: &str) -> Result<String, String> {
+    let parsed: Result<serde::de::IgnoredAny, _> = serde_json::from_str(text);
+    match parsed {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("it is not JSON ({error}); a text needs double quotes inside those of the shell: '\"text\"'")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_one_unit() {
+        assert_eq!(["90", "90s", "5m", "2h", "7d"].map(|t| duration(t).unwrap().as_secs()), [90, 90, 300, 7_200, 604_800]);
+        for bad in ["", "s", "1.5h", "-3s", "5w", "99999999999999999999", "999999999d", "5é"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times_are_absolute_or_before_now() {
+        let now = Timestamp::parse("2026-01-02T12:00:00Z").unwrap();
+        let read = |text: &str| time_before(text, now).unwrap().to_string();
+        assert_eq!(read("2026-01-01"), "2026-01-01T00:00:00Z");
+        assert_eq!(read("2026-01-01 10:30"), "2026-01-01T10:30:00Z");
+        assert_eq!(read("2026-01-01T10:30:05+02:00"), "2026-01-01T08:30:05Z");
+        assert_eq!(read("2h"), "2026-01-02T10:00:00Z");
+        assert!(time_before("yesterday", now).unwrap_err().contains("2026-01-31"));
+        assert!(time_before("日本語日本語日本語", now).is_err());
+    }
+
+    #[test]
+    fn json_is_kept_and_what_is_none_is_refused() {
+        assert_eq!(json("{ \"a\" : 1.0 }").unwrap(), "{ \"a\" : 1.0 }");
+        assert!(json("hello").unwrap_err().contains("double quotes"));
+        assert_eq!(status("running"), Ok(RuntimeStatus::Running));
+        assert!(status("Done").unwrap_err().contains("known are Running"));
+    }
+}

@@ -1,0 +1,139 @@
+//! The hub as a whole: who owns its partitions, and how much lies in its queues.
+
+use futures::future::{try_join, try_join_all};
+
+use super::Client;
+use crate::error::Result;
+use crate::hub::{Hub, QueueId};
+use crate::model::Timestamp;
+
+/// What a hub looked like at one moment. The parts are read one after the other, so they may be of slightly different times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HubStatus {
+    /// The hub's name as given.
+    pub name: String,
+    /// When the look began, by this machine's clock.
+    pub read_at: Timestamp,
+    /// Every partition, in order.
+    pub partitions: Vec<PartitionStatus>,
+    /// The queue of activity requests.
+    pub work_items: QueueStatus,
+    /// How many messages are parked as poison.
+    pub parked: usize,
+}
+
+/// One partition: its control queue, and its row in the partition table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PartitionStatus {
+    /// Its control queue.
+    pub queue: QueueStatus,
+    /// The worker that owns it. The lease may have expired; see `expires_at`.
+    pub owner: Option<String>,
+    /// The worker that waits for it.
+    pub next_owner: Option<String>,
+    /// Whether the owner is finishing its work to give the partition up.
+    pub is_draining: bool,
+    /// When the owner claimed it.
+    pub owned_since: Option<Timestamp>,
+    /// When the owner last renewed its lease.
+    pub last_renewal: Option<Timestamp>,
+    /// When others may claim it, unless the lease is renewed before.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// One queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueStatus {
+    /// Its name in the storage account.
+    pub name: String,
+    /// About how many messages it has, those included that are in work or not yet due.
+    pub messages: u64,
+    /// When the oldest message that waits to be received was put; `None` if none waits.
+    pub oldest_visible: Option<Timestamp>,
+}
+
+impl PartitionStatus {
+    /// Whether a worker owns the partition under a lease that has not expired at `now`.
+    #[must_use]
+    pub fn is_owned(&self, now: Timestamp) -> bool {
+        self.owner.is_some() && self.expires_at.is_some_and(|at| at > now)
+    }
+}
+
+impl Client {
+    /// Looks at the hub as a whole.
+    ///
+    /// # Errors
+    /// `Storage` or `NotFound` if storage fails or a queue or table of the hub is missing.
+    pub async fn hub_status(&self) -> Result<HubStatus> {
+        let hub = &*self.hub;
+        let read_at = hub.now();
+        let rows = hub.read_partitions().await?;
+        let queues = (0..hub.partitions).map(|id| queue_status(hub, QueueId::Control(id)));
+        let (queues, work_items) = try_join(try_join_all(queues), queue_status(hub, QueueId::WorkItems)).await?;
+        let partitions = queues.into_iter().map(|queue| {
+            let row = rows.iter().find(|stored| stored.row.queue == queue.name).map(|stored| stored.row.clone());
+            let row = row.unwrap_or_default();
+            PartitionStatus {
+                queue,
+                owner: row.current_owner,
+                next_owner: row.next_owner,
+                is_draining: row.is_draining,
+                owned_since: row.owned_since,
+                last_renewal: row.last_renewal,
+                expires_at: row.expires_at,
+            }
+        });
+        let partitions = partitions.collect();
+        let parked = hub.list_poison().await?.len();
+        Ok(HubStatus { name: hub.names_hub().to_owned(), read_at, partitions, work_items, parked })
+    }
+}
+
+async fn queue_status(hub: &Hub, queue: QueueId) -> Result<QueueStatus> {
+    let (messages, oldest_visible) = hub.look_at(queue).await?;
+    Ok(QueueStatus { name: hub.queue_name(queue), messages, oldest_visible })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::clock::Clock;
+    use crate::model::Timestamp;
+    use crate::rng::Rng;
+    use crate::storage::Storage;
+    use crate::{Client, ErrorKind, TaskHub, Worker};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hub_is_seen_as_it_is_and_never_made_by_looking() {
+        let clock = Clock::paused(Timestamp::parse("2026-01-01T00:00:00Z").unwrap());
+        let storage = Storage::memory(clock.clone(), Rng::seeded(1));
+        let open = || TaskHub::builder(storage.clone(), "Test").clock(clock.clone());
+        let missing = open().must_exist().open().await.unwrap_err();
+        assert_eq!(missing.kind(), ErrorKind::NotFound);
+        assert!(missing.to_string().contains("no task hub \"Test\""), "{missing}");
+        let hub = open().partitions(2).open().await.unwrap();
+        let client = Client::new(&open().must_exist().open().await.unwrap());
+
+        client.start_json("Missing", None).instance_id("i").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let before = client.hub_status().await.unwrap();
+        assert_eq!(before.partitions.len(), 2);
+        assert!(before.partitions.iter().all(|p| p.owner.is_none() && !p.is_owned(before.read_at)));
+        let waiting: Vec<_> = before.partitions.iter().filter_map(|p| p.queue.oldest_visible).collect();
+        assert_eq!(waiting.len(), 1);
+        assert_eq!(before.read_at.since(waiting[0]), Duration::from_secs(5));
+
+        let working =
+            tokio::time::timeout(Duration::from_secs(20), Worker::builder(&hub).worker_id("w").run(std::future::pending()));
+        assert!(working.await.is_err());
+        let after = client.hub_status().await.unwrap();
+        assert!(after.partitions.iter().all(|p| p.owner.as_deref() == Some("w") && p.is_owned(after.read_at)));
+        assert_eq!((after.work_items.name.as_str(), after.work_items.messages, after.parked), ("test-workitems", 0, 0));
+        assert!(after.partitions.iter().all(|p| p.queue.oldest_visible.is_none()));
+    }
+}
