@@ -59,6 +59,7 @@ impl Hub {
         self.act(&Lease::Renew { id: id.to_owned() }).await
     }
 
+    #[cfg(test)]
     /// Tells an app to take the lease over. `false` if the blob has changed meanwhile.
     pub(crate) async fn request_app_swap(&self, id: &str) -> Result<bool> {
         let (info, etag) = self.app_lease_info().await?;

@@ -3,6 +3,7 @@
 pub(crate) mod app_lease;
 pub(crate) mod blob_names;
 mod codec;
+mod doorbell;
 mod failed_row;
 #[cfg(test)]
 mod golden;
@@ -20,6 +21,7 @@ mod queues;
 pub(crate) mod rows;
 mod task_hub;
 
+pub(crate) use doorbell::Doorbell;
 pub(crate) use failed_row::Culprit;
 pub(crate) use instance_row::InstanceRow;
 pub(crate) use instances::StoredRow;

@@ -6,7 +6,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::codec::{self, Incoming};
-use super::{Hub, blob_names, partition};
+use super::{Doorbell, Hub, blob_names, partition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Message, Timestamp};
 use crate::storage;
@@ -87,6 +87,14 @@ impl Hub {
         all.find(|queue| self.queue_name(*queue) == name)
     }
 
+    /// The doorbell of a queue in this process.
+    pub(crate) fn bell(&self, queue: QueueId) -> &Doorbell {
+        match queue {
+            QueueId::WorkItems => &self.work_items_bell,
+            QueueId::Control(partition) => &self.control_bells[partition as usize],
+        }
+    }
+
     /// Puts a message, visible after `delay` rounded up to whole seconds (at most seven days).
     /// A message put twice by a retry is recognised by its `activity_id` and task id.
     pub(crate) async fn send(&self, queue: QueueId, mut message: Message, delay: Duration) -> Result<QueueMessage> {
@@ -100,7 +108,10 @@ impl Hub {
         } else {
             codec::encode(&json, self.encoding)
         };
-        Ok(self.storage.queues.put(&self.queue_name(queue), &text, delay.min(VISIBILITY_MAX)).await?)
+        let delay = delay.min(VISIBILITY_MAX);
+        let put = self.storage.queues.put(&self.queue_name(queue), &text, delay).await?;
+        self.bell(queue).ring(delay);
+        Ok(put)
     }
 
     /// Whether the body of a message goes to a blob.
@@ -178,7 +189,9 @@ impl Hub {
         let Some(current) = receipt.take() else { return Ok(()) };
         let delay = delay.min(VISIBILITY_MAX);
         let queue = self.queue_name(held.queue);
-        lost_is_fine(self.storage.queues.update(&queue, &held.id, &current.text, delay, None).await.map(drop))
+        lost_is_fine(self.storage.queues.update(&queue, &held.id, &current.text, delay, None).await.map(drop))?;
+        self.bell(held.queue).ring(delay);
+        Ok(())
     }
 
     /// Holds a message for `visibility` from now. `false` if it is no longer ours.

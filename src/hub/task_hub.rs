@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::codec::Encoding;
+use super::doorbell::Doorbell;
 use super::names::{HUB_INFO_BLOB, Names};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
@@ -47,6 +48,8 @@ pub(crate) struct Hub {
     pub(crate) rng: Rng,
     pub(crate) encoding: Encoding,
     sequence: AtomicI64,
+    pub(super) work_items_bell: Doorbell,
+    pub(super) control_bells: Vec<Doorbell>,
 }
 
 /// Partitions of a hub that is created without a word about it, as in .NET.
@@ -176,6 +179,8 @@ impl TaskHubBuilder {
             rng: self.rng,
             encoding: self.encoding,
             sequence: AtomicI64::new(0),
+            work_items_bell: Doorbell::default(),
+            control_bells: (0..partitions).map(|_| Doorbell::default()).collect(),
         };
         if stored.is_none() {
             hub.ensure().await?;

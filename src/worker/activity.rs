@@ -21,6 +21,7 @@ impl Shared {
     /// Receives work items until the worker stops, or its app may no longer work.
     pub(crate) async fn poll_work_items(self: Arc<Self>, until: CancellationToken) {
         let mut back_off = BackOff::new(self.options.poll_interval_max);
+        let _listening = self.hub.bell(QueueId::WorkItems).listen();
         while let Some(mut slots) = self.free_slots(&until).await {
             let received = match self.hub.receive(QueueId::WorkItems, slots.num_permits(), self.options.hold).await {
                 Ok(received) => received,
@@ -43,7 +44,7 @@ impl Shared {
                 tokio::select! {
                     biased;
                     () = until.cancelled() => return,
-                    () = back_off.wait(&self.work_items_bell) => {}
+                    () = back_off.wait(self.hub.bell(QueueId::WorkItems)) => {}
                 }
             } else {
                 back_off.reset();
@@ -94,7 +95,6 @@ impl Shared {
         let answer = self.answer(&held.message, result);
         match self.hub.send(answer.queue, answer.message.clone(), Duration::ZERO).await {
             Ok(_) => {
-                self.ring(&[answer]);
                 self.delete_work_item(&held).await;
             }
             // The work item is the durable marker: it runs again.

@@ -12,7 +12,6 @@ use super::inbox::{Partition, Waiting};
 use super::orchestration::{Pass, Passed};
 use super::poison::Trouble;
 use super::poll::BackOff;
-use super::turn::Outbound;
 use crate::hub::{Held, QueueId, Received};
 use crate::storage::queue::RECEIVE_MAX;
 
@@ -27,6 +26,7 @@ impl Shared {
         let _ended = partition.polled.clone().drop_guard();
         let mut back_off = BackOff::new(self.options.poll_interval_max);
         let queue = QueueId::Control(partition.id);
+        let _listening = self.hub.bell(queue).listen();
         while let Some(mut places) = free_places(&partition).await {
             let max = places.num_permits();
             // A receive under way is finished, not dropped: what it brings would stay hidden from everybody.
@@ -51,7 +51,7 @@ impl Shared {
                 tokio::select! {
                     biased;
                     () = partition.stopping.cancelled() => return,
-                    () = back_off.wait(&partition.bell) => {}
+                    () = back_off.wait(self.hub.bell(queue)) => {}
                 }
             } else {
                 back_off.reset();
@@ -89,12 +89,8 @@ impl Shared {
     }
 
     async fn settle(&self, partition: &Partition, instance_id: &str, passed: Passed, waiting: Vec<Waiting>) {
-        self.ring(&passed.sent);
         let again = waiting.into_iter().filter(|w| passed.again.iter().any(|held| Arc::ptr_eq(held, &w.held))).collect();
         partition.put_back(instance_id, again);
-        for (_, delay) in &passed.postponed {
-            partition.bell.ring((*delay).max(Duration::from_millis(1)));
-        }
         self.give_back(passed.postponed).await;
     }
 
@@ -103,20 +99,6 @@ impl Shared {
             if let Err(error) = self.hub.give_back(&held, delay).await {
                 // It surfaces by itself when the hold ends.
                 tracing::warn!(instance = held.message.target.instance_id, %error, "a message could not be handed back");
-            }
-        }
-    }
-
-    /// Wakes the pollers of this process for messages that it has sent.
-    pub(crate) fn ring(&self, sent: &[Outbound]) {
-        for outbound in sent {
-            match outbound.queue {
-                QueueId::WorkItems => self.work_items_bell.ring(outbound.delay),
-                QueueId::Control(id) => {
-                    if let Some(partition) = self.partition(id) {
-                        partition.bell.ring(outbound.delay);
-                    }
-                }
             }
         }
     }

@@ -1,9 +1,8 @@
 //! The worker as users see it: builder, run, and what its tasks share.
 
-use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -15,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 use super::held::Keeper;
 use super::inbox::Partition;
 use super::options::Options;
-use super::poll::Doorbell;
 use super::tasks::Tasks;
 use crate::authoring::{Activity, ActivityContext, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder};
 use crate::error::{Error, ErrorKind, Result};
@@ -61,12 +59,10 @@ pub(crate) struct Shared {
     pub(crate) keeper: Keeper,
     pub(crate) turns: Arc<Semaphore>,
     pub(crate) activities: Arc<Semaphore>,
-    pub(crate) work_items_bell: Doorbell,
     /// No new work.
     pub(crate) stopping: CancellationToken,
     /// No waiting for old work either.
     pub(crate) giving_up: CancellationToken,
-    partitions: Mutex<BTreeMap<u32, Arc<Partition>>>,
 }
 
 impl Worker {
@@ -237,10 +233,8 @@ impl WorkerBuilder {
             keeper: Keeper::default(),
             turns: Arc::new(Semaphore::new(self.options.turns)),
             activities: Arc::new(Semaphore::new(self.options.activities)),
-            work_items_bell: Doorbell::default(),
             stopping: CancellationToken::new(),
             giving_up: CancellationToken::new(),
-            partitions: Mutex::default(),
             options: self.options,
             hub,
         };
@@ -293,28 +287,17 @@ impl Shared {
         before + self.options.lease.saturating_sub(self.options.lease_margin)
     }
 
-    /// The partition, if this worker receives from it.
-    pub(crate) fn partition(&self, id: u32) -> Option<Arc<Partition>> {
-        self.lock().get(&id).cloned()
-    }
-
     pub(crate) fn partition_of_queue(&self, queue: &str) -> Option<u32> {
         (0..self.hub.partitions).find(|p| self.hub.names.control_queue(*p) == queue)
     }
 
     /// Begins to receive from a partition.
     pub(crate) fn listen(self: &Arc<Self>, partition: &Arc<Partition>) {
-        self.lock().insert(partition.id, Arc::clone(partition));
         self.tasks.spawn(Arc::clone(self).poll_partition(Arc::clone(partition)));
-    }
-
-    pub(crate) fn forget(&self, partition: &Partition) {
-        self.lock().remove(&partition.id);
     }
 
     /// Stops work on a partition, and tells when nothing of it is in memory any more.
     pub(crate) fn drain(self: &Arc<Self>, partition: &Arc<Partition>, drained: &Arc<AtomicBool>, bell: &Arc<Notify>) {
-        self.forget(partition);
         partition.stopping.cancel();
         let (shared, partition) = (Arc::clone(self), Arc::clone(partition));
         let (drained, bell) = (Arc::clone(drained), Arc::clone(bell));
@@ -326,9 +309,5 @@ impl Shared {
             drained.store(true, Ordering::Release);
             bell.notify_one();
         });
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u32, Arc<Partition>>> {
-        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,7 +8,6 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::poll::Doorbell;
 use crate::hub::Held;
 
 /// Most messages that one turn takes; the sentinel must be able to remember their identities.
@@ -18,8 +17,6 @@ const TURN_MESSAGES_MAX: usize = 200;
 #[derive(Debug)]
 pub(crate) struct Partition {
     pub(crate) id: u32,
-    /// Rung by whoever in this process sends to an instance of the partition.
-    pub(crate) bell: Doorbell,
     /// Cancelled when the partition is given up: no more receives, no more turns.
     pub(crate) stopping: CancellationToken,
     /// Cancelled when the poller has ended: no receive is under way.
@@ -51,7 +48,6 @@ impl Partition {
     pub(crate) fn new(id: u32, fence: Instant, places: usize) -> Self {
         Self {
             id,
-            bell: Doorbell::default(),
             stopping: CancellationToken::new(),
             polled: CancellationToken::new(),
             places: Arc::new(Semaphore::new(places)),

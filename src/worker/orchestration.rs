@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::checkpoint::{self, Commit, Committed};
 use super::inbox::Partition;
 use super::reconcile::{Known, Verdict};
-use super::turn::{self, Opened, Outbound};
+use super::turn::{self, Opened};
 use crate::authoring::Registry;
 use crate::error::Result;
 use crate::hub::history::History;
@@ -25,8 +25,6 @@ pub(crate) struct Passed {
     pub(crate) again: Vec<Arc<Held>>,
     /// Give back, visible after a delay.
     pub(crate) postponed: Vec<(Arc<Held>, Duration)>,
-    /// What the turn sent.
-    pub(crate) sent: Vec<Outbound>,
 }
 
 /// Everything that a pass needs beside its messages.
@@ -203,7 +201,7 @@ impl Pass<'_> {
         apply.extend(drop);
         let commit = Commit { hub: self.hub, instance_id: self.instance_id, history: &history, partition: self.partition };
         match commit.run(&record, &apply).await? {
-            Committed::Yes => Ok(Passed { again: early, postponed, sent: record.outbound }),
+            Committed::Yes => Ok(Passed { again: early, postponed }),
             Committed::Lost => {
                 tracing::info!(instance = self.instance_id, "another worker committed first; the messages go back");
                 let back = apply.into_iter().chain(early).map(|held| (held, Duration::ZERO));

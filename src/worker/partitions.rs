@@ -151,7 +151,6 @@ impl Ownership {
                     owner = row.current_owner,
                     "partition lost"
                 );
-                self.shared.forget(&lost.partition);
                 lost.partition.lose();
             }
             if let Some(claimed) = row.claimed(&judge) {
