@@ -184,9 +184,9 @@ mod tests {
         let due = TIME.plus(Duration::from_secs(5));
         let created: StoredEvent = HistoryEvent::decision(0, TIME, EventKind::TimerCreated { fire_at: TIME }).into();
         let early = message(EventKind::TimerFired { timer_id: 0, fire_at: due });
-        assert_eq!(check(&[created.clone()], &early), Verdict::NotBefore(Duration::from_secs(5)));
+        assert_eq!(check(std::slice::from_ref(&created), &early), Verdict::NotBefore(Duration::from_secs(5)));
         let other = message(EventKind::TimerFired { timer_id: 0, fire_at: TIME.plus_ticks(-1) });
-        assert!(matches!(check(&[created.clone()], &other), Verdict::Drop(_)));
+        assert!(matches!(check(std::slice::from_ref(&created), &other), Verdict::Drop(_)));
         let fired = message(EventKind::TimerFired { timer_id: 0, fire_at: TIME });
         assert_eq!(check(&[created], &fired), Verdict::Apply);
     }
