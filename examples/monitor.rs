@@ -38,7 +38,7 @@ async fn monitor(ctx: OrchestrationContext, mut watch: Watch) -> Result<Verdict,
         }
         ctx.timer(Duration::from_millis(500)).await;
         // A long watch would have a long history, which every turn replays: it begins anew from time to time.
-        if watch.looks % 3 == 0 {
+        if watch.looks.is_multiple_of(3) {
             return ctx.continue_as_new(watch);
         }
     }

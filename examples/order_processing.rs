@@ -65,7 +65,7 @@ async fn fulfil(ctx: OrchestrationContext, order: Order) -> Result<String, Failu
     Ok(parcel)
 }
 
-/// A fan-out: all carriers are asked at once, and the best answer wins.
+/// A fan-out: all carriers are asked, on whatever worker has a free slot, and the best answer wins.
 async fn cheapest_carrier(ctx: OrchestrationContext, carriers: Vec<String>) -> Result<Quote, Failure> {
     let quotes = try_join_all(carriers.iter().map(|carrier| ctx.call(ASK_CARRIER, carrier))).await?;
     quotes.into_iter().min_by_key(|quote| quote.cents).ok_or_else(|| Failure::new("NoCarriers", "there is nobody to ask"))
@@ -147,7 +147,8 @@ async fn run(arguments: &Arguments) -> Outcome {
         support::open(support::storage(connection_string.as_deref())?, arguments.text(HUB).unwrap_or("Orders"), None).await?;
 
     let shop = Arc::new(Shop { opened: Instant::now(), done: AtomicU32::new(0) });
-    let worker = shop.register(Worker::builder(&hub)).max_poll_interval(Duration::from_secs(1)).build()?;
+    // Two activities at a time: what is too much for one process is left to others.
+    let worker = shop.register(Worker::builder(&hub)).max_activities(2).max_poll_interval(Duration::from_secs(1)).build()?;
     println!("task hub \"{}\", {} partitions, worker {}", hub.name(), hub.partitions(), worker.id());
     if is_shared {
         println!("Start this program again, now, in another terminal: both processes share the orders of both.\n");

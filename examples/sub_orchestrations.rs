@@ -86,7 +86,8 @@ async fn main() -> ExitCode {
                 println!("{:16} {}", child.instance_id, child.status);
             }
             // The site may have ended before the audit began, so its row need not be there yet.
-            while client.status("site-1-audit").await?.is_none() {
+            let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+            while client.status("site-1-audit").await?.is_none() && tokio::time::Instant::now() < deadline {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             let audit = client.wait("site-1-audit", Duration::from_secs(30)).await?;

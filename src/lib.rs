@@ -11,6 +11,8 @@ mod model;
 mod replay;
 mod rng;
 mod storage;
+#[cfg(test)]
+mod tidy;
 mod worker;
 
 pub use authoring::{

@@ -14,13 +14,14 @@ use tracing_subscriber::EnvFilter;
 
 const PARTITIONS: Argument = ("--partitions", "partitions of a hub that does not exist yet, 1 to 16; 4 unless set");
 const WORKER_ID: Argument = ("--worker-id", "name under which partitions are owned; generated unless set");
+const POLL_SECONDS: Argument = ("--poll-seconds", "longest wait between two looks at an idle queue; 30 unless set");
 const RUN_SECONDS: Argument = ("--run-seconds", "ends the worker after so long; without it: ctrl-c or SIGTERM");
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    match Arguments::from_command_line(&[STORAGE, HUB, PARTITIONS, WORKER_ID, RUN_SECONDS]) {
+    match Arguments::from_command_line(&[STORAGE, HUB, PARTITIONS, WORKER_ID, POLL_SECONDS, RUN_SECONDS]) {
         Ok(arguments) => support::exit_code(run(&arguments).await),
         Err(code) => code,
     }
@@ -38,6 +39,9 @@ async fn run(arguments: &Arguments) -> Outcome {
     let mut worker = catalogue::register(Worker::builder(&hub));
     if let Some(id) = arguments.text(WORKER_ID) {
         worker = worker.worker_id(id);
+    }
+    if let Some(seconds) = arguments.number(POLL_SECONDS)? {
+        worker = worker.max_poll_interval(Duration::from_secs(seconds));
     }
     let shutdown = async {
         let limit = async {

@@ -31,7 +31,7 @@ impl Arguments {
         let mut words = std::env::args();
         let program = words.next().unwrap_or_default();
         Self::parse(known, words).map_err(|problem| {
-            let list: String = known.iter().map(|(name, meaning)| format!("\n  {name} <value>   {meaning}")).collect();
+            let list: String = known.iter().map(|(name, meaning)| format!("\n  {name} <value>\n      {meaning}")).collect();
             match problem {
                 Some(problem) => {
                     eprintln!("{problem}\n\nusage: {program}{list}");
@@ -93,7 +93,11 @@ pub(crate) async fn open(storage: Storage, hub: &str, partitions: Option<u32>) -
         builder = builder.partitions(count);
     }
     let opened = builder.open().await;
-    Ok(opened.map_err(|error| format!("the task hub \"{hub}\" cannot be opened: {error}"))?)
+    Ok(opened.map_err(|error| {
+        let remedy =
+            if error.is_retriable() { "\nIs the account reachable from here? Azurite is started by: npx azurite" } else { "" };
+        format!("the task hub \"{hub}\" cannot be opened: {error}{remedy}")
+    })?)
 }
 
 /// Runs one pattern: a worker with what `register` registers, and `body` as its client. The exit code says whether it went well.
@@ -148,6 +152,7 @@ pub(crate) fn exit_code(outcome: Outcome) -> ExitCode {
 }
 
 /// An outcome that is wrong is an error.
+#[allow(clippy::needless_pass_by_value, reason = "values read best at the call")]
 pub(crate) fn expect<T: PartialEq + std::fmt::Debug>(found: T, expected: T) -> Outcome {
     if found == expected { Ok(()) } else { Err(format!("found {found:?}, expected {expected:?}").into()) }
 }

@@ -1,5 +1,6 @@
 //! The layout of a task hub on storage: names, queues, histories, instance rows, payloads, ownership. No user code runs here.
 
+pub(crate) mod app_lease;
 pub(crate) mod blob_names;
 mod codec;
 mod failed_row;
@@ -16,7 +17,7 @@ mod partition;
 mod payloads;
 mod poison;
 mod queues;
-mod rows;
+pub(crate) mod rows;
 mod task_hub;
 
 pub(crate) use failed_row::Culprit;

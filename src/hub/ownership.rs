@@ -77,6 +77,11 @@ impl PartitionRow {
         Self { last_renewal: Some(judge.now), expires_at: Some(judge.now.plus(judge.lease)), ..self.clone() }
     }
 
+    /// The row of an owner that knows nothing of it any more, to begin again with.
+    pub(crate) fn adopted(&self, judge: &Judge<'_>) -> Self {
+        Self { is_draining: false, owned_since: Some(judge.now), ..self.renewed(judge) }
+    }
+
     /// The row with its drain begun.
     pub(crate) fn draining(&self, judge: &Judge<'_>) -> Self {
         Self { is_draining: true, ..self.renewed(judge) }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::poison::Trouble;
@@ -17,10 +18,10 @@ use crate::model::{EventKind, HistoryEvent, Message};
 use crate::storage::queue::RECEIVE_MAX;
 
 impl Shared {
-    /// Receives work items until the worker stops.
-    pub(crate) async fn poll_work_items(self: Arc<Self>) {
+    /// Receives work items until the worker stops, or its app may no longer work.
+    pub(crate) async fn poll_work_items(self: Arc<Self>, until: CancellationToken) {
         let mut back_off = BackOff::new(self.options.poll_interval_max);
-        while let Some(mut slots) = self.free_slots().await {
+        while let Some(mut slots) = self.free_slots(&until).await {
             let received = match self.hub.receive(QueueId::WorkItems, slots.num_permits(), self.options.hold).await {
                 Ok(received) => received,
                 Err(error) => {
@@ -35,13 +36,13 @@ impl Shared {
             for held in received.held {
                 let Some(slot) = slots.split(1) else { break };
                 let held = self.keeper.keep(held);
-                self.tasks.spawn(Arc::clone(&self).serve_work_item(held, slot));
+                self.tasks.spawn(Arc::clone(&self).serve_work_item(held, slot, until.clone()));
             }
             drop(slots);
             if empty {
                 tokio::select! {
                     biased;
-                    () = self.stopping.cancelled() => return,
+                    () = until.cancelled() => return,
                     () = back_off.wait(&self.work_items_bell) => {}
                 }
             } else {
@@ -50,11 +51,11 @@ impl Shared {
         }
     }
 
-    /// Free slots: at least one, at most what one receive can bring. `None` when the worker stops.
-    async fn free_slots(&self) -> Option<OwnedSemaphorePermit> {
+    /// Free slots: at least one, at most what one receive can bring. `None` when nothing more is received.
+    async fn free_slots(&self, until: &CancellationToken) -> Option<OwnedSemaphorePermit> {
         let mut slots = tokio::select! {
             biased;
-            () = self.stopping.cancelled() => return None,
+            () = until.cancelled() => return None,
             first = Arc::clone(&self.activities).acquire_owned() => first.ok()?,
         };
         while slots.num_permits() < RECEIVE_MAX {
@@ -64,8 +65,8 @@ impl Shared {
         Some(slots)
     }
 
-    async fn serve_work_item(self: Arc<Self>, held: Arc<Held>, _slot: OwnedSemaphorePermit) {
-        if self.stopping.is_cancelled() {
+    async fn serve_work_item(self: Arc<Self>, held: Arc<Held>, _slot: OwnedSemaphorePermit, until: CancellationToken) {
+        if until.is_cancelled() {
             self.give_back(vec![(held, Duration::ZERO)]).await;
             return;
         }

@@ -18,10 +18,13 @@ use crate::storage::queue::RECEIVE_MAX;
 
 /// What one place in memory holds: the largest message that a queue takes.
 const PLACE_BYTES: usize = 64 * 1024;
+/// How often a poller looks whether a lease that could not be renewed is fresh again.
+const FENCE_PAUSE: Duration = Duration::from_millis(250);
 
 impl Shared {
     /// Receives from a control queue until the partition is given up.
     pub(crate) async fn poll_partition(self: Arc<Self>, partition: Arc<Partition>) {
+        let _ended = partition.polled.clone().drop_guard();
         let mut back_off = BackOff::new(self.options.poll_interval_max);
         let queue = QueueId::Control(partition.id);
         while let Some(mut places) = free_places(&partition).await {
@@ -130,6 +133,10 @@ fn for_large_body(partition: &Partition, mut place: OwnedSemaphorePermit, bytes:
 
 /// Places for a receive: at least one, at most what one receive can bring. `None` when the partition is given up.
 async fn free_places(partition: &Partition) -> Option<OwnedSemaphorePermit> {
+    // What is received while the lease is not renewed could only be handed back, again and again.
+    while !partition.may_commit() && !partition.stopping.is_cancelled() {
+        tokio::time::sleep(FENCE_PAUSE).await;
+    }
     let first = tokio::select! {
         biased;
         () = partition.stopping.cancelled() => return None,

@@ -15,13 +15,12 @@ use tokio_util::sync::CancellationToken;
 use super::held::Keeper;
 use super::inbox::Partition;
 use super::options::Options;
-use super::partitions::Ownership;
 use super::poll::Doorbell;
 use super::tasks::Tasks;
 use crate::authoring::{Activity, ActivityContext, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::ownership::Judge;
-use crate::hub::{Hub, TaskHub};
+use crate::hub::{Hub, TaskHub, app_lease};
 
 /// Hosts orchestrators and activities of a task hub until it is told to stop.
 ///
@@ -39,6 +38,16 @@ pub struct WorkerBuilder {
     registry: RegistryBuilder,
     options: Options,
     worker_id: Option<String>,
+    app: App,
+}
+
+/// Whose lease a worker works under.
+#[derive(Debug, Default)]
+enum App {
+    #[default]
+    OfEnvironment,
+    Named(String),
+    None,
 }
 
 /// What the tasks of a worker share.
@@ -63,7 +72,13 @@ pub(crate) struct Shared {
 impl Worker {
     /// Begins a worker for a hub.
     pub fn builder(hub: &TaskHub) -> WorkerBuilder {
-        WorkerBuilder { hub: hub.clone(), registry: Registry::builder(), options: Options::default(), worker_id: None }
+        WorkerBuilder {
+            hub: hub.clone(),
+            registry: Registry::builder(),
+            options: Options::default(),
+            worker_id: None,
+            app: App::default(),
+        }
     }
 
     /// The name under which the worker owns partitions; unique per process unless it was given.
@@ -88,15 +103,11 @@ impl Worker {
         // Not among the tasks that stopping waits for: it renews to the very end.
         let keeping = async move { keeper.keeper.run(&keeper.hub, keeper.options.hold).await };
         let working = async {
-            shared.tasks.spawn(Arc::clone(&shared).poll_work_items());
-            shared.tasks.spawn(Ownership::new(Arc::clone(&shared)).run());
+            shared.tasks.spawn(Arc::clone(&shared).work());
             shutdown.await;
             tracing::info!(hub = shared.hub.names_hub(), worker = shared.worker_id, "worker stopping");
             shared.stopping.cancel();
-            if tokio::time::timeout(shared.options.grace, shared.tasks.finish()).await.is_err() {
-                shared.giving_up.cancel();
-                shared.tasks.finish().await;
-            }
+            shared.finish().await;
         };
         tokio::select! {
             biased;
@@ -158,6 +169,21 @@ impl WorkerBuilder {
         self
     }
 
+    /// The app that the worker belongs to. Of several apps that share a hub one works at a time; the others stand by.
+    ///
+    /// Workers of one app, of this crate and of .NET, use one name. Unless set it is, as in .NET, the environment variable
+    /// `WEBSITE_SITE_NAME`, else `DTFX_APP_NAME`, else empty.
+    pub fn app_name(mut self, name: impl Into<String>) -> Self {
+        self.app = App::Named(name.into());
+        self
+    }
+
+    /// Works without the lease of an app, for hubs whose .NET workers have `UseAppLease` off. All workers of a hub must agree.
+    pub fn without_app_lease(mut self) -> Self {
+        self.app = App::None;
+        self
+    }
+
     /// Turns of orchestrations that run at once; 100 unless set.
     pub fn max_orchestrations(mut self, count: usize) -> Self {
         self.options.turns = count;
@@ -193,7 +219,7 @@ impl WorkerBuilder {
     ///
     /// # Errors
     /// `Invalid` if a name was registered twice or a limit is zero.
-    pub fn build(self) -> Result<Worker> {
+    pub fn build(mut self) -> Result<Worker> {
         let invalid = |what: String| Err(Error::new(ErrorKind::Invalid, what));
         if self.options.turns == 0 || self.options.activities == 0 {
             return invalid("a worker needs at least one orchestration and one activity at a time".to_owned());
@@ -202,6 +228,7 @@ impl WorkerBuilder {
             Ok(registry) => registry,
             Err(twice) => return invalid(twice.to_string()),
         };
+        self.options.app_lease_id = self.app.lease_id();
         let hub = self.hub.0;
         let worker_id = self.worker_id.unwrap_or_else(|| format!("taskhub-{}-{}", std::process::id(), hub.rng.uuid().simple()));
         let shared = Shared {
@@ -230,7 +257,34 @@ impl WorkerBuilder {
     }
 }
 
+impl App {
+    fn lease_id(self) -> Option<String> {
+        match self {
+            Self::None => None,
+            Self::Named(name) => Some(app_lease::lease_id(&name)),
+            // The one place where the environment is read: .NET workers of the same machine or site take their name from it.
+            Self::OfEnvironment => {
+                let name = ["WEBSITE_SITE_NAME", "DTFX_APP_NAME"].into_iter().find_map(|name| std::env::var(name).ok());
+                Some(app_lease::lease_id(&name.unwrap_or_default()))
+            }
+        }
+    }
+}
+
 impl Shared {
+    /// Lets open work end, hands back what does not, and leaves to its expiry what storage does not take back in time.
+    async fn finish(&self) {
+        if tokio::time::timeout(self.options.grace, self.tasks.finish()).await.is_ok() {
+            return;
+        }
+        self.giving_up.cancel();
+        if tokio::time::timeout(self.options.hand_back_timeout, self.tasks.finish()).await.is_err() {
+            tracing::warn!(hub = self.hub.names_hub(), worker = self.worker_id, "not everything could be handed back in time");
+            self.tasks.abort_all();
+            self.tasks.finish().await;
+        }
+    }
+
     pub(crate) fn judge(&self) -> Judge<'_> {
         Judge { me: &self.worker_id, now: self.hub.now(), lease: self.options.lease, skew: self.options.lease_margin }
     }

@@ -22,6 +22,8 @@ pub(crate) struct Partition {
     pub(crate) bell: Doorbell,
     /// Cancelled when the partition is given up: no more receives, no more turns.
     pub(crate) stopping: CancellationToken,
+    /// Cancelled when the poller has ended: no receive is under way.
+    pub(crate) polled: CancellationToken,
     /// Free places for messages in memory.
     pub(crate) places: Arc<Semaphore>,
     slots: Mutex<BTreeMap<String, Slot>>,
@@ -51,6 +53,7 @@ impl Partition {
             id,
             bell: Doorbell::default(),
             stopping: CancellationToken::new(),
+            polled: CancellationToken::new(),
             places: Arc::new(Semaphore::new(places)),
             slots: Mutex::default(),
             idle: Notify::new(),
@@ -99,8 +102,9 @@ impl Partition {
         }
     }
 
-    /// Waits until no instance has messages in memory.
+    /// Waits until nothing more is received and no instance has messages in memory.
     pub(crate) async fn idle(&self) {
+        self.polled.cancelled().await;
         loop {
             let idle = self.idle.notified();
             tokio::pin!(idle);

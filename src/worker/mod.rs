@@ -1,6 +1,7 @@
 //! The worker: owns partitions, runs turns and activities, and hands everything back when it stops.
 
 mod activity;
+mod app_lease;
 mod checkpoint;
 mod dispatcher;
 mod held;
@@ -19,7 +20,15 @@ pub(crate) use host::Shared;
 pub use host::{Worker, WorkerBuilder};
 
 #[cfg(test)]
+mod apps;
+#[cfg(test)]
 mod counts;
+#[cfg(test)]
+mod crash_points;
+#[cfg(test)]
+mod edges;
+#[cfg(test)]
+mod handover;
 #[cfg(test)]
 mod poison_tests;
 #[cfg(test)]

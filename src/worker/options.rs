@@ -18,6 +18,12 @@ pub(crate) struct Options {
     /// What a partition is leased for.
     pub(crate) lease: Duration,
     pub(crate) lease_renewal: Duration,
+    /// The lease of the worker's app; without it, workers of any app work beside each other.
+    pub(crate) app_lease_id: Option<String>,
+    pub(crate) app_lease: Duration,
+    pub(crate) app_lease_renewal: Duration,
+    /// How often a waiting app asks for the lease.
+    pub(crate) app_lease_retry: Duration,
     /// How much before the end of its lease a worker stops writing, and how much after it others take over.
     pub(crate) lease_margin: Duration,
     /// How often the partition table is read while others own some of it.
@@ -28,6 +34,8 @@ pub(crate) struct Options {
     pub(crate) drain_timeout: Duration,
     /// How long stopping waits for running activities.
     pub(crate) grace: Duration,
+    /// How long stopping waits after that for storage to take everything back; longer than a drain.
+    pub(crate) hand_back_timeout: Duration,
     /// How often a message is received before it is parked as poison.
     pub(crate) poison_after: u32,
 }
@@ -43,11 +51,16 @@ impl Default for Options {
             poll_interval_max: Duration::from_secs(30),
             lease: Duration::from_secs(30),
             lease_renewal: Duration::from_secs(10),
+            app_lease_id: None,
+            app_lease: Duration::from_secs(60),
+            app_lease_renewal: Duration::from_secs(40),
+            app_lease_retry: Duration::from_secs(30),
             lease_margin: Duration::from_secs(5),
             ownership_poll: Duration::from_secs(2),
             handover_poll: Duration::from_millis(250),
             drain_timeout: Duration::from_secs(10),
             grace: Duration::from_secs(10),
+            hand_back_timeout: Duration::from_secs(15),
             poison_after: 8,
         }
     }

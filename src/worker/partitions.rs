@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::inbox::Partition;
@@ -27,6 +28,8 @@ struct Owned {
 #[derive(Debug)]
 pub(crate) struct Ownership {
     shared: Arc<Shared>,
+    /// Cancelled when the worker stops or its app may no longer work.
+    until: CancellationToken,
     owned: BTreeMap<String, Owned>,
     /// Rung when a drain has ended: the release is written at once.
     drained: Arc<Notify>,
@@ -40,10 +43,11 @@ pub(crate) struct Ownership {
 }
 
 impl Ownership {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, until: CancellationToken) -> Self {
         let renewed = Instant::now();
         Self {
             shared,
+            until,
             owned: BTreeMap::new(),
             drained: Arc::new(Notify::new()),
             renewed,
@@ -53,18 +57,24 @@ impl Ownership {
         }
     }
 
-    /// Owns what it can until the worker stops, then hands everything over.
+    /// Owns what it can until it has to end, then hands everything over.
     pub(crate) async fn run(mut self) {
-        while !self.shared.stopping.is_cancelled() {
+        while !self.until.is_cancelled() {
             if let Err(error) = self.pass().await {
                 tracing::warn!(hub = self.shared.hub.names_hub(), %error, "a pass over the partition table failed");
             }
-            let (drained, stopping) = (Arc::clone(&self.drained), self.shared.stopping.clone());
+            let (drained, until) = (Arc::clone(&self.drained), self.until.clone());
             tokio::select! {
                 biased;
-                () = stopping.cancelled() => {}
+                () = until.cancelled() => {}
                 () = drained.notified() => {}
                 () = tokio::time::sleep(self.pause()) => {}
+            }
+        }
+        if !self.shared.stopping.is_cancelled() {
+            // Workers of another app need not wait for open turns of this one: they are fenced.
+            for owned in self.owned.values() {
+                owned.partition.lose();
             }
         }
         self.leave().await;
@@ -83,11 +93,14 @@ impl Ownership {
         pause.min(self.next_expiry.unwrap_or(pause)).max(Duration::from_millis(50))
     }
 
+    fn is_due(&self) -> bool {
+        self.renewed.elapsed() + Duration::from_millis(100) >= self.shared.options.lease_renewal
+    }
+
     /// Renews what is owned; reads and judges the table unless everything is owned and fresh.
     async fn pass(&mut self) -> Result<()> {
         self.release_drained().await?;
-        let due = self.renewed.elapsed() + Duration::from_millis(100) >= self.shared.options.lease_renewal;
-        let renewed = if due && !self.owned.is_empty() { self.renew_all().await? } else { !self.owned.is_empty() };
+        let renewed = if self.is_due() && !self.owned.is_empty() { self.renew_all().await? } else { !self.owned.is_empty() };
         let all = self.owned.len() == self.shared.hub.partitions as usize;
         self.alone = all && self.owned.values().all(|o| !o.is_draining);
         if renewed && self.alone {
@@ -119,13 +132,14 @@ impl Ownership {
         let judge_me = self.shared.worker_id.clone();
         let mut after = Vec::new();
         let (mut next_expiry, mut all_renewed) = (None::<Duration>, true);
+        let due = self.is_due();
         let before = Instant::now();
         for stored in rows {
             let judge = Judge { me: &judge_me, ..self.shared.judge() };
             let row = &stored.row;
             let queue = row.queue.clone();
             if row.is_owned_by(judge.me) {
-                let (stored, renewed) = self.keep(stored, &judge, before).await?;
+                let (stored, renewed) = self.keep(stored, &judge, before, due).await?;
                 all_renewed &= renewed;
                 after.push(stored);
                 continue;
@@ -159,7 +173,7 @@ impl Ownership {
             }
             after.push(stored);
         }
-        if all_renewed {
+        if due && all_renewed {
             self.renewed = before;
         }
         self.next_expiry = next_expiry;
@@ -167,10 +181,23 @@ impl Ownership {
         Ok(after)
     }
 
-    /// A row of ours: adopt it, renew it, or begin to hand it over.
-    async fn keep(&mut self, stored: StoredPartition, judge: &Judge<'_>, before: Instant) -> Result<(StoredPartition, bool)> {
+    /// A row of ours: adopt it, renew it when that is due, or begin to hand it over. The row afterwards; `false` if it has changed.
+    async fn keep(
+        &mut self,
+        stored: StoredPartition,
+        judge: &Judge<'_>,
+        before: Instant,
+        due: bool,
+    ) -> Result<(StoredPartition, bool)> {
         let wanted = stored.row.next_owner.is_some();
-        let next = if wanted { stored.row.draining(judge) } else { stored.row.renewed(judge) };
+        let next = match self.owned.get(&stored.row.queue) {
+            Some(owned) if !due && owned.stored.etag == stored.etag && owned.is_draining == wanted => return Ok((stored, true)),
+            Some(_) if wanted => stored.row.draining(judge),
+            Some(_) => stored.row.renewed(judge),
+            // Ours from before a restart under the same id: nothing of it is in memory, so who waits need not wait longer.
+            None if wanted => stored.row.released(),
+            None => stored.row.adopted(judge),
+        };
         let Some(etag) = self.shared.hub.write_partition(&next, &stored.etag).await? else { return Ok((stored, false)) };
         let stored = StoredPartition { row: next, etag };
         match self.owned.get_mut(&stored.row.queue) {
@@ -188,7 +215,6 @@ impl Ownership {
                     self.shared.drain(&owned.partition, &owned.drained, &self.drained);
                 }
             }
-            // Ours from before a restart under the same id.
             None if !wanted => self.listen(stored.clone(), before),
             None => {}
         }
@@ -255,11 +281,12 @@ impl Ownership {
         let deadline = Instant::now() + self.shared.options.drain_timeout;
         while !self.owned.is_empty() {
             let drained = Arc::clone(&self.drained);
-            let late = tokio::select! {
+            tokio::select! {
                 biased;
-                () = drained.notified() => false,
-                () = tokio::time::sleep_until(deadline) => true,
-            };
+                () = drained.notified() => {}
+                () = tokio::time::sleep_until(deadline) => {}
+            }
+            let late = Instant::now() >= deadline;
             if late {
                 for owned in self.owned.values() {
                     tracing::warn!(partition = owned.partition.id, "a partition is released although turns are open");

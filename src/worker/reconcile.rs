@@ -141,8 +141,8 @@ mod tests {
         }
     }
 
-    fn check(history: Vec<StoredEvent>, message: &Message) -> Verdict {
-        let state = State::fold(&history);
+    fn check(history: &[StoredEvent], message: &Message) -> Verdict {
+        let state = State::fold(history);
         let superseded = ["old".to_owned()];
         Known { state: &state, execution_id: "x", applied: &[], superseded: &superseded, now: TIME }.verdict(message)
     }
@@ -158,25 +158,25 @@ mod tests {
 
     #[test]
     fn a_completion_is_applied_once_and_waits_for_its_decision() {
-        assert_eq!(check(vec![], &completed()), Verdict::Early);
-        assert_eq!(check(vec![scheduled(None)], &completed()), Verdict::Apply);
+        assert_eq!(check(&[], &completed()), Verdict::Early);
+        assert_eq!(check(&[scheduled(None)], &completed()), Verdict::Apply);
         let done = HistoryEvent::arriving(TIME, completed().event.kind).into();
-        assert!(matches!(check(vec![scheduled(None), done], &completed()), Verdict::Drop(_)));
+        assert!(matches!(check(&[scheduled(None), done], &completed()), Verdict::Drop(_)));
     }
 
     #[test]
     fn a_completion_of_another_decision_under_the_same_task_id_is_dropped() {
         let answer = Message { decision_id: Some("d1".into()), ..completed() };
-        assert_eq!(check(vec![scheduled(Some("d1"))], &answer), Verdict::Apply);
-        assert!(matches!(check(vec![scheduled(Some("d2"))], &answer), Verdict::Drop(_)));
-        assert_eq!(check(vec![scheduled(None)], &answer), Verdict::Apply);
-        assert_eq!(check(vec![scheduled(Some("d2"))], &completed()), Verdict::Apply);
+        assert_eq!(check(&[scheduled(Some("d1"))], &answer), Verdict::Apply);
+        assert!(matches!(check(&[scheduled(Some("d2"))], &answer), Verdict::Drop(_)));
+        assert_eq!(check(&[scheduled(None)], &answer), Verdict::Apply);
+        assert_eq!(check(&[scheduled(Some("d2"))], &completed()), Verdict::Apply);
     }
 
     #[test]
     fn another_kind_of_completion_is_dropped() {
         let fired = message(EventKind::TimerFired { timer_id: 0, fire_at: TIME });
-        assert!(matches!(check(vec![scheduled(None)], &fired), Verdict::Drop(_)));
+        assert!(matches!(check(&[scheduled(None)], &fired), Verdict::Drop(_)));
     }
 
     #[test]
@@ -184,26 +184,26 @@ mod tests {
         let due = TIME.plus(Duration::from_secs(5));
         let created: StoredEvent = HistoryEvent::decision(0, TIME, EventKind::TimerCreated { fire_at: TIME }).into();
         let early = message(EventKind::TimerFired { timer_id: 0, fire_at: due });
-        assert_eq!(check(vec![created.clone()], &early), Verdict::NotBefore(Duration::from_secs(5)));
+        assert_eq!(check(std::slice::from_ref(&created), &early), Verdict::NotBefore(Duration::from_secs(5)));
         let other = message(EventKind::TimerFired { timer_id: 0, fire_at: TIME.plus_ticks(-1) });
-        assert!(matches!(check(vec![created.clone()], &other), Verdict::Drop(_)));
+        assert!(matches!(check(std::slice::from_ref(&created), &other), Verdict::Drop(_)));
         let fired = message(EventKind::TimerFired { timer_id: 0, fire_at: TIME });
-        assert_eq!(check(vec![created], &fired), Verdict::Apply);
+        assert_eq!(check(&[created], &fired), Verdict::Apply);
     }
 
     #[test]
     fn an_external_event_is_applied_once_by_the_identity_of_its_message() {
         let raised = message(EventKind::EventRaised { name: "e".into(), input: None, trace: None });
-        assert_eq!(check(vec![], &raised), Verdict::Apply);
+        assert_eq!(check(&[], &raised), Verdict::Apply);
         let row = StoredEvent { message_id: Some(raised.activity_id), ..raised.event.clone().into() };
-        assert!(matches!(check(vec![row], &raised), Verdict::Drop(_)));
+        assert!(matches!(check(&[row], &raised), Verdict::Drop(_)));
     }
 
     #[test]
     fn messages_of_a_replaced_execution_are_dropped_and_those_of_an_unknown_one_wait() {
         let of = |execution: &str| Message { target: InstanceRef::new("i", execution), ..completed() };
-        assert!(matches!(check(vec![scheduled(None)], &of("old")), Verdict::Drop(_)));
-        assert_eq!(check(vec![scheduled(None)], &of("unheard-of")), Verdict::Early);
-        assert_eq!(check(vec![scheduled(None)], &of(" ")), Verdict::Apply);
+        assert!(matches!(check(&[scheduled(None)], &of("old")), Verdict::Drop(_)));
+        assert_eq!(check(&[scheduled(None)], &of("unheard-of")), Verdict::Early);
+        assert_eq!(check(&[scheduled(None)], &of(" ")), Verdict::Apply);
     }
 }

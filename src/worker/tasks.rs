@@ -1,7 +1,8 @@
 //! The worker's task set: the only place that spawns, so that dropping the worker stops everything it began.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::{Mutex, PoisonError};
+use std::task::Context;
 
 use tokio::task::JoinSet;
 
@@ -22,15 +23,10 @@ impl Tasks {
         self.lock().abort_all();
     }
 
-    /// Waits until every task has ended.
+    /// Waits until every task has ended. The set stays where it is, so that giving up the wait stops no task.
     pub(crate) async fn finish(&self) {
-        loop {
-            let mut set = std::mem::take(&mut *self.lock());
-            if set.is_empty() {
-                return;
-            }
-            while set.join_next().await.is_some() {}
-        }
+        let next = |cx: &mut Context<'_>| self.lock().poll_join_next(cx);
+        while poll_fn(next).await.is_some() {}
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, JoinSet<()>> {

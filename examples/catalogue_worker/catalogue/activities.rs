@@ -39,7 +39,7 @@ pub(super) struct Poco {
     #[serde(default)]
     items: Option<Vec<String>>,
     #[serde(default)]
-    nested: Option<Box<Poco>>,
+    nested: Option<Box<Self>>,
 }
 
 fn poco_type() -> &'static str {

@@ -34,8 +34,6 @@ pub(super) struct Message {
 pub(super) struct Write {
     pub(super) seq: u64,
     pub(super) is_history: bool,
-    /// PUT, PATCH, POST.
-    pub(super) method: String,
     pub(super) if_match: Option<String>,
     /// Without nulls, which are not stored; `None` if the recorder left out a long column.
     pub(super) entity: Option<Entity>,
@@ -113,7 +111,6 @@ fn write(line: &Json) -> Option<Write> {
     Some(Write {
         seq: line["seq"].as_u64()?,
         is_history,
-        method: text(&line["method"]),
         if_match: line["if_match"].as_str().map(str::to_owned),
         entity: entity(members),
         null_output: members.get("Output").is_some_and(Json::is_null),

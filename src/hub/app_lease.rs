@@ -1,0 +1,124 @@
+//! The app lease: of the apps that share a hub, the workers of one at a time work (wire-format 8.3).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::Hub;
+use super::partition::fnv1a;
+use crate::error::Result;
+use crate::storage;
+use crate::storage::blob::{Lease, PutCondition};
+use crate::storage::error::OrNone;
+use crate::storage::table::Etag;
+
+/// The info blob is a few ids; whatever is larger is none.
+const INFO_BYTES_MAX: usize = 64 * 1024;
+
+/// The info blob: who holds the lease, and who was told to take it over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct AppLeaseInfo {
+    pub(crate) owner_id: Option<String>,
+    pub(crate) desired_swap_id: Option<String>,
+}
+
+/// The id under which every worker of an app holds the lease: the hash of its name as a GUID, as in .NET.
+pub(crate) fn lease_id(app_name: &str) -> String {
+    format!("{:08x}-0000-0000-0000-000000000000", fnv1a(app_name.as_bytes()))
+}
+
+impl Hub {
+    /// Acquires the lease for an app; workers of one app share it. `false` if another app holds it.
+    ///
+    /// An app that was told to take over changes the lease instead; the other one notices at its next renewal.
+    pub(crate) async fn acquire_app_lease(&self, id: &str, duration: Duration) -> Result<bool> {
+        let (info, etag) = self.app_lease_info().await?;
+        let wanted = is(info.desired_swap_id.as_deref(), id);
+        let swapped = match &info.owner_id {
+            Some(owner) if wanted && !is(Some(owner), id) => {
+                let change = Lease::Change { id: owner.clone(), proposed: id.to_owned() };
+                // A changed lease keeps its end.
+                self.act(&change).await? && self.renew_app_lease(id).await?
+            }
+            _ => false,
+        };
+        if !swapped && !self.act(&Lease::Acquire { id: id.to_owned(), duration }).await? {
+            return Ok(false);
+        }
+        if !is(info.owner_id.as_deref(), id) {
+            let now = AppLeaseInfo { owner_id: Some(id.to_owned()), desired_swap_id: None };
+            self.put_app_lease_info(&now, etag).await?;
+        }
+        Ok(true)
+    }
+
+    /// Renews the lease. `false` if another app has it.
+    pub(crate) async fn renew_app_lease(&self, id: &str) -> Result<bool> {
+        self.act(&Lease::Renew { id: id.to_owned() }).await
+    }
+
+    /// Tells an app to take the lease over. `false` if the blob has changed meanwhile.
+    pub(crate) async fn request_app_swap(&self, id: &str) -> Result<bool> {
+        let (info, etag) = self.app_lease_info().await?;
+        self.put_app_lease_info(&AppLeaseInfo { desired_swap_id: Some(id.to_owned()), ..info }, etag).await
+    }
+
+    /// What the blob says; nothing if it is missing or no JSON: the lease itself decides who holds it.
+    pub(crate) async fn app_lease_info(&self) -> Result<(AppLeaseInfo, Option<Etag>)> {
+        let blob = self.storage.blobs.get(&self.names.app_lease, &self.names.app_lease_info, INFO_BYTES_MAX).await.or_none()?;
+        let Some(blob) = blob else { return Ok((AppLeaseInfo::default(), None)) };
+        let info = serde_json::from_slice(&blob.bytes).unwrap_or_else(|error| {
+            tracing::warn!(hub = self.names_hub(), %error, "the info blob of the app lease cannot be read and is replaced");
+            AppLeaseInfo::default()
+        });
+        Ok((info, Some(blob.etag)))
+    }
+
+    /// Writes the blob over the version that was read. `false` if somebody else was faster: what they wrote stands.
+    async fn put_app_lease_info(&self, info: &AppLeaseInfo, etag: Option<Etag>) -> Result<bool> {
+        let condition = etag.map_or(PutCondition::Absent, PutCondition::Etag);
+        let json = serde_json::to_vec(info).expect("two optional strings are JSON");
+        let put = self.storage.blobs.put(&self.names.app_lease, &self.names.app_lease_info, Bytes::from(json), condition);
+        match put.await {
+            Ok(_) => Ok(true),
+            Err(e) if matches!(e.kind, storage::ErrorKind::Precondition | storage::ErrorKind::AlreadyExists) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// `false` if the lease is another's.
+    async fn act(&self, lease: &Lease) -> Result<bool> {
+        match self.storage.blobs.lease(&self.names.app_lease, lease).await {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind == storage::ErrorKind::Lease => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+fn is(found: Option<&str>, id: &str) -> bool {
+    found.is_some_and(|found| found.eq_ignore_ascii_case(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lease_ids_are_those_of_dotnet() {
+        assert_eq!(lease_id(""), "811c9dc5-0000-0000-0000-000000000000");
+        assert_eq!(lease_id("myapp"), "1312a8a6-0000-0000-0000-000000000000");
+        assert_eq!(lease_id("func-app-1"), "a3ef3fbb-0000-0000-0000-000000000000");
+    }
+
+    #[test]
+    fn the_blob_is_written_and_read_as_by_dotnet() {
+        let json = r#"{"OwnerId":"1312a8a6-0000-0000-0000-000000000000","DesiredSwapId":null}"#;
+        let info: AppLeaseInfo = serde_json::from_str(json).unwrap();
+        assert_eq!(info, AppLeaseInfo { owner_id: Some(lease_id("myapp")), desired_swap_id: None });
+        assert_eq!(serde_json::to_string(&info).unwrap(), json);
+        assert_eq!(serde_json::from_str::<AppLeaseInfo>("{}").unwrap(), AppLeaseInfo::default());
+    }
+}

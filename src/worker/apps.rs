@@ -1,0 +1,87 @@
+//! Workers of one app and of several on one hub, on the memory store under paused time.
+
+use std::time::Duration;
+
+use super::handover::{Account, DO, Running, owned_by, seconds, worker};
+use crate::hub::app_lease::lease_id;
+use crate::{Client, TaskHub, WorkerBuilder};
+
+fn of_app(hub: &TaskHub, id: &str, app: &str) -> WorkerBuilder {
+    worker(hub, id).app_name(app)
+}
+
+#[tokio::test(start_paused = true)]
+async fn workers_of_one_app_work_beside_each_other() {
+    let account = Account::new();
+    let (hub, other) = (account.hub(1).await, account.hub(2).await);
+    let a = Running::start(of_app(&hub, "a", "one"));
+    seconds(1).await;
+    let b = Running::start(of_app(&other, "b", "one"));
+    seconds(200).await;
+    assert_eq!((owned_by(&hub, "a").await, owned_by(&hub, "b").await), (2, 2));
+    let (info, _) = hub.0.app_lease_info().await.unwrap();
+    assert_eq!((info.owner_id, info.desired_swap_id), (Some(lease_id("one")), None));
+    // Whoever stops does not take the lease from the others.
+    assert!(a.stop().await < Duration::from_secs(1));
+    seconds(200).await;
+    assert_eq!(owned_by(&hub, "b").await, 4);
+    b.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_app_stands_by_until_the_lease_expires() {
+    let account = Account::new();
+    let (hub, other) = (account.hub(1).await, account.hub(2).await);
+    let a = Running::start(of_app(&hub, "a", "one"));
+    seconds(1).await;
+    let b = Running::start(of_app(&other, "b", "two"));
+    seconds(100).await;
+    assert_eq!((owned_by(&hub, "a").await, owned_by(&hub, "b").await), (4, 0));
+    a.crash();
+    let id = Client::new(&hub).start(DO, 0).await.unwrap();
+    // Renewed last at 80 seconds.
+    seconds(35).await;
+    assert_eq!(owned_by(&hub, "b").await, 0);
+    assert_eq!(account.storage.queues.peek("test-workitems", 32).await.unwrap().len(), 0);
+    seconds(40).await;
+    assert_eq!(owned_by(&hub, "b").await, 4);
+    assert!(Client::new(&hub).wait(&id, Duration::from_secs(40)).await.is_ok());
+    b.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_swap_moves_all_work_to_the_other_app_and_back() {
+    let account = Account::new();
+    let (hub, other) = (account.hub(1).await, account.hub(2).await);
+    let a = Running::start(of_app(&hub, "a", "one"));
+    seconds(1).await;
+    let b = Running::start(of_app(&other, "b", "two"));
+    let client = Client::new(&hub);
+    for (from, to, app) in [("a", "b", "two"), ("b", "a", "one")] {
+        let long = client.start(DO, 120).await.unwrap();
+        seconds(5).await;
+        assert_eq!((owned_by(&hub, from).await, owned_by(&hub, to).await), (4, 0));
+        assert!(hub.0.request_app_swap(&lease_id(app)).await.unwrap());
+        // At most a try of the waiting app, a renewal of the other, and a look at the table.
+        seconds(75).await;
+        assert_eq!((owned_by(&hub, from).await, owned_by(&hub, to).await), (0, 4), "{app}");
+        let short = client.start(DO, 1).await.unwrap();
+        assert!(client.wait(&short, Duration::from_secs(40)).await.is_ok());
+        assert!(client.wait(&long, Duration::from_secs(160)).await.is_ok(), "what ran at the swap ends");
+    }
+    assert!(a.stop().await < Duration::from_secs(1));
+    assert!(b.stop().await < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_lease_workers_ask_nobody() {
+    let account = Account::new();
+    let (hub, other) = (account.hub(1).await, account.hub(2).await);
+    let a = Running::start(of_app(&hub, "a", "one"));
+    seconds(1).await;
+    let b = Running::start(worker(&other, "b").without_app_lease());
+    seconds(30).await;
+    assert_eq!((owned_by(&hub, "a").await, owned_by(&hub, "b").await), (2, 2));
+    a.stop().await;
+    b.stop().await;
+}

@@ -1,0 +1,255 @@
+//! Every crash point of a worker: killed after its k-th write, for every k, it leaves a hub that .NET could go on with, and
+//! that the next worker of ours ends with the right output.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use tokio::sync::Notify;
+
+use crate::authoring::{Activity, ActivityContext, Event, Failure, OrchestrationContext, Orchestrator};
+use crate::clock::Clock;
+use crate::hub::{keys, rows};
+use crate::model::{HistoryEvent, Message, RuntimeStatus, Timestamp};
+use crate::rng::Rng;
+use crate::storage::Storage;
+use crate::storage::layer::Class;
+use crate::storage::layer::faulty::{Faults, Faulty, Moment, Verdict};
+use crate::storage::memory::Memory;
+use crate::{Client, TaskHub, Worker, WorkerBuilder};
+
+const ECHO: Activity<u32, u32> = Activity::new("Echo");
+const CHAIN: Orchestrator<u32, u32> = Orchestrator::new("Chain");
+const FAN: Orchestrator<u32, u32> = Orchestrator::new("Fan");
+const NAP: Orchestrator<u32, u32> = Orchestrator::new("Nap");
+const COLLECT: Orchestrator<u32, u32> = Orchestrator::new("Collect");
+const PARENT: Orchestrator<u32, u32> = Orchestrator::new("Parent");
+const ROUNDS: Orchestrator<u32, u32> = Orchestrator::new("Rounds");
+const RACE: Orchestrator<u32, String> = Orchestrator::new("Race");
+const ITEM: Event<u32> = Event::new("item");
+
+async fn chain(ctx: OrchestrationContext, count: u32) -> Result<u32, Failure> {
+    let mut sum = 0;
+    for n in 0..count {
+        sum += ctx.call(ECHO, n).await?;
+    }
+    Ok(sum)
+}
+
+async fn fan(ctx: OrchestrationContext, width: u32) -> Result<u32, Failure> {
+    Ok(try_join_all((0..width).map(|n| ctx.call(ECHO, n))).await?.iter().sum())
+}
+
+async fn collect(ctx: OrchestrationContext, count: u32) -> Result<u32, Failure> {
+    let mut sum = 0;
+    for _ in 0..count {
+        sum += ctx.wait_for_event(ITEM).await;
+    }
+    Ok(sum)
+}
+
+/// One event and one activity a generation; the events come all at once, so that most are carried over, again and again.
+async fn rounds(ctx: OrchestrationContext, left: u32) -> Result<u32, Failure> {
+    let item = ctx.wait_for_event(ITEM).await;
+    ctx.call(ECHO, item).await?;
+    if left == 1 { Ok(item) } else { ctx.continue_as_new(left - 1) }
+}
+
+/// What comes next depends on what came first: an answer to the one must never be taken for an answer to the other.
+async fn race(ctx: OrchestrationContext, _: u32) -> Result<String, Failure> {
+    let (event, activity) = (ctx.wait_for_event(ITEM), ctx.call(ECHO, 1));
+    match futures::future::select(event, activity).await {
+        futures::future::Either::Left(_) => Ok(format!("event {}", ctx.call(ECHO, 100).await?)),
+        futures::future::Either::Right(_) => Ok(format!("activity {}", ctx.call(ECHO, 200).await?)),
+    }
+}
+
+fn worker(hub: &TaskHub) -> WorkerBuilder {
+    Worker::builder(hub)
+        .activity(ECHO, async |_: ActivityContext, n: u32| Ok(n))
+        .orchestrator(CHAIN, chain)
+        .orchestrator(FAN, fan)
+        .orchestrator(COLLECT, collect)
+        .orchestrator(ROUNDS, rounds)
+        .orchestrator(RACE, race)
+        .orchestrator(NAP, async |ctx, seconds: u32| {
+            ctx.timer(Duration::from_secs(seconds.into())).await;
+            Ok(seconds)
+        })
+        .orchestrator(PARENT, async |ctx, n: u32| {
+            let named = ctx.call(CHAIN, n).instance_id(format!("{}-child", ctx.instance_id())).await?;
+            Ok(named + ctx.call(CHAIN, n).await?)
+        })
+        .max_poll_interval(Duration::from_secs(1))
+}
+
+/// A hub on memory whose worker can be killed at a write.
+struct World {
+    memory: Memory,
+    clock: Clock,
+    seed: u64,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let clock = Clock::paused(Timestamp::parse("2026-01-01T00:00:00Z").unwrap());
+        Self { memory: Memory::new(clock.clone(), Rng::seeded(seed)), clock, seed }
+    }
+
+    async fn open(&self, storage: Storage, seed: u64) -> TaskHub {
+        let builder = TaskHub::builder(storage, "Test").partitions(1).clock(self.clock.clone());
+        builder.rng(Rng::seeded(seed)).open().await.unwrap()
+    }
+
+    /// Runs a worker until its `k`-th write has taken effect. `false` if it did not write as often before `done`.
+    async fn run_until_write(&self, k: u64, done: impl Future<Output = ()>) -> bool {
+        let faulty = Faulty::new(Faults::default(), Rng::seeded(self.seed));
+        let hub = self.open(self.memory.storage().layered(faulty.clone()), self.seed + 1).await;
+        let (writes, killed) = (AtomicU64::new(0), Arc::new(Notify::new()));
+        let bell = Arc::clone(&killed);
+        faulty.on_call(move |call, _, moment| {
+            // Writes to the partition table are not the instance's.
+            let counts = moment == Moment::After && call.class != Class::Read && !call.target.0.ends_with("Partitions");
+            if counts && writes.fetch_add(1, Ordering::SeqCst) + 1 == k {
+                bell.notify_one();
+                return Verdict::Hang;
+            }
+            if writes.load(Ordering::SeqCst) >= k { Verdict::Hang } else { Verdict::Proceed }
+        });
+        tokio::select! {
+            biased;
+            () = killed.notified() => true,
+            _ = worker(&hub).run(std::future::pending()) => unreachable!("nobody stops it"),
+            () = done => false,
+        }
+    }
+}
+
+/// A run: what is started, the events that are raised before it runs, and the output.
+struct Run<'a> {
+    name: &'a str,
+    input: u32,
+    events: u32,
+    outputs: &'a [&'a str],
+}
+
+/// Kills the worker after each of these writes in turn, of which the last is beyond the end; the number of crash points.
+async fn check(run: Run<'_>, writes: impl IntoIterator<Item = u64>) -> usize {
+    for (points, k) in writes.into_iter().enumerate() {
+        let world = World::new(k);
+        let client = Client::new(&world.open(world.memory.storage(), 7).await);
+        client.start_json(run.name, Some(run.input.to_string())).instance_id("i").await.unwrap();
+        for n in 1..=run.events {
+            client.raise("i", ITEM, &n).await.unwrap();
+        }
+        let done = async {
+            client.wait("i", Duration::from_secs(600)).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        };
+        let killed = world.run_until_write(k, done).await;
+        obeys_dotnet(&world.memory, &format!("{} killed after write {k}", run.name));
+        let hub = world.open(world.memory.storage(), 8).await;
+        let finishing = worker(&hub).run(async {
+            let ended = client.wait("i", Duration::from_secs(600)).await.unwrap();
+            let output = ended.output.as_deref().unwrap_or_default();
+            assert_eq!(ended.status, RuntimeStatus::Completed, "{} after write {k}: {output}", run.name);
+            assert!(run.outputs.contains(&output), "{} after write {k}: {output}", run.name);
+            // What the dead worker held surfaces after its hold, and timers of void turns when they are due.
+            tokio::time::sleep(Duration::from_secs(90)).await;
+        });
+        finishing.await.unwrap();
+        nothing_left(&world, &client, &format!("{} killed after write {k}", run.name)).await;
+        if !killed {
+            return points;
+        }
+    }
+    panic!("the last crash point is within the run");
+}
+
+/// What a .NET worker needs to go on (runtime-behaviour 13): formats, one sentinel, dense rows, partition rows untouched.
+fn obeys_dotnet(memory: &Memory, at: &str) {
+    let dump = memory.dump();
+    let mut histories: BTreeMap<&str, Vec<&crate::storage::table::Entity>> = BTreeMap::new();
+    for row in &dump.tables["TestHistory"] {
+        histories.entry(&row.entity.partition_key).or_default().push(&row.entity);
+    }
+    for (key, rows_of) in histories {
+        let sentinels: Vec<_> = rows_of.iter().filter(|r| r.row_key == rows::SENTINEL).collect();
+        assert_eq!(sentinels.len(), 1, "{at}: sentinels of {}", keys::unescape(key));
+        let sentinel = rows::sentinel_from_entity(sentinels[0]).unwrap();
+        let current =
+            rows_of.iter().filter(|r| r.text("ExecutionId") == Some(&sentinel.execution_id) && r.row_key != rows::SENTINEL);
+        for (ordinal, row) in current.enumerate() {
+            assert_eq!(row.row_key, rows::row_key(ordinal as u64), "{at}: rows are dense");
+            rows::event_from_entity(row).unwrap_or_else(|e| panic!("{at}: {e}"));
+        }
+    }
+    for row in dump.tables.get("TestInstances").into_iter().flatten() {
+        crate::hub::instance_row::from_entity(&row.entity).unwrap_or_else(|e| panic!("{at}: {e}"));
+    }
+    let known = ["CurrentOwner", "NextOwner", "OwnedSince", "LastRenewal", "ExpiresAt", "IsDraining"];
+    for row in &dump.tables["TestPartitions"] {
+        let foreign: Vec<_> = row.entity.properties.keys().filter(|c| !known.contains(&c.as_str())).collect();
+        assert!(foreign.is_empty(), "{at}: foreign columns on a partition row: {foreign:?}");
+    }
+    for message in dump.queues.values().flatten() {
+        Message::from_json(&message.text).unwrap_or_else(|e| panic!("{at}: {e}"));
+    }
+}
+
+/// At the end: no message, no parked message, no task completed twice, every instance final.
+async fn nothing_left(world: &World, client: &Client, at: &str) {
+    let messages: Vec<_> = world.memory.dump().queues.into_values().flatten().map(|m| m.text).collect();
+    assert!(messages.is_empty(), "{at}: left over {messages:?}");
+    assert!(client.poison().await.unwrap().is_empty(), "{at}: poison");
+    for instance in client.list(&crate::InstanceQuery::default()).await.unwrap().instances {
+        assert!(instance.status.is_terminal(), "{at}: {} is {}", instance.instance_id, instance.status);
+        let history: Vec<HistoryEvent> = client.history(&instance.instance_id).await.unwrap();
+        let twice = crate::internals::completed_twice(&history);
+        assert!(twice.is_empty(), "{at}: {twice:?} of {} completed twice", instance.instance_id);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chain_survives_every_crash_point() {
+    let points = check(Run { name: "Chain", input: 3, events: 0, outputs: &["3"] }, 1..).await;
+    assert!(points >= 20, "{points} crash points");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timer_survives_every_crash_point() {
+    check(Run { name: "Nap", input: 5, events: 0, outputs: &["5"] }, 1..).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_survive_every_crash_point() {
+    check(Run { name: "Collect", input: 3, events: 3, outputs: &["6"] }, 1..).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn sub_orchestrations_survive_every_crash_point() {
+    check(Run { name: "Parent", input: 2, events: 0, outputs: &["2"] }, 1..).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_race_survives_every_crash_point() {
+    check(Run { name: "Race", input: 0, events: 1, outputs: &["\"event 100\""] }, 1..).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_of_several_transactions_survives_its_crash_points() {
+    // The first turn puts 120 messages, then writes its history in two transactions, its row, and deletes the start.
+    let writes = [1, 60].into_iter().chain(118..=126).chain((130..).step_by(90));
+    check(Run { name: "Fan", input: 120, events: 0, outputs: &["7140"] }, writes).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_continue_as_new_that_carries_more_than_a_transaction_holds_survives_every_crash_point() {
+    // Which events come first is open; three generations take one each.
+    let all: Vec<String> = (1..=110).map(|n| n.to_string()).collect();
+    let outputs: Vec<&str> = all.iter().map(String::as_str).collect();
+    let writes = (1..60).chain((60..).step_by(40));
+    check(Run { name: "Rounds", input: 3, events: 110, outputs: &outputs }, writes).await;
+}

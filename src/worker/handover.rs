@@ -1,0 +1,208 @@
+//! Workers that come, go and fail, on the memory store under paused time: who owns what, what goes back, and how soon.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::authoring::{Activity, ActivityContext, Failure, OrchestrationContext, Orchestrator};
+use crate::clock::Clock;
+use crate::hub::ownership::PartitionRow;
+use crate::model::Timestamp;
+use crate::rng::Rng;
+use crate::storage::Storage;
+use crate::storage::layer::faulty::{Faults, Faulty, Moment, Verdict};
+use crate::storage::layer::metered::Metered;
+use crate::{Client, TaskHub, Worker, WorkerBuilder};
+
+/// Takes so many seconds.
+const WORK: Activity<u64, ()> = Activity::new("Work");
+pub(super) const DO: Orchestrator<u64, ()> = Orchestrator::new("Do");
+
+async fn work(_: ActivityContext, seconds: u64) -> Result<(), Failure> {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    Ok(())
+}
+
+async fn run_do(ctx: OrchestrationContext, seconds: u64) -> Result<(), Failure> {
+    Ok(ctx.call(WORK, seconds).await?)
+}
+
+/// One account in memory, and a hub on it for each who asks: every worker may see storage through a layer of its own.
+pub(super) struct Account {
+    pub(super) storage: Storage,
+    clock: Clock,
+}
+
+impl Account {
+    pub(super) fn new() -> Self {
+        let clock = Clock::paused(Timestamp::parse("2026-01-01T00:00:00Z").unwrap());
+        Self { storage: Storage::memory(clock.clone(), Rng::seeded(1)), clock }
+    }
+
+    pub(super) async fn hub_on(&self, storage: Storage, seed: u64) -> TaskHub {
+        let (clock, rng) = (self.clock.clone(), Rng::seeded(seed));
+        TaskHub::builder(storage, "Test").clock(clock).rng(rng).open().await.unwrap()
+    }
+
+    pub(super) async fn hub(&self, seed: u64) -> TaskHub {
+        self.hub_on(self.storage.clone(), seed).await
+    }
+}
+
+pub(super) fn worker(hub: &TaskHub, id: &str) -> WorkerBuilder {
+    Worker::builder(hub).worker_id(id).activity(WORK, work).orchestrator(DO, run_do)
+}
+
+/// A worker that runs beside the test: completes when it has stopped.
+pub(super) struct Running(tokio::task::JoinHandle<()>, Option<oneshot::Sender<()>>);
+
+impl Running {
+    #[allow(clippy::disallowed_methods, reason = "a test stands for the process around a worker")]
+    pub(super) fn start(worker: WorkerBuilder) -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        Self(tokio::spawn(async { worker.run(async { drop(stopped.await) }).await.unwrap() }), Some(stop))
+    }
+
+    /// How long stopping took.
+    pub(super) async fn stop(mut self) -> Duration {
+        let begun = Instant::now();
+        drop(self.1.take());
+        self.0.await.unwrap();
+        begun.elapsed()
+    }
+
+    /// Ends the worker where it stands, as a crash does.
+    pub(super) fn crash(self) {
+        self.0.abort();
+    }
+}
+
+pub(super) async fn rows(hub: &TaskHub) -> Vec<PartitionRow> {
+    hub.0.read_partitions().await.unwrap().into_iter().map(|stored| stored.row).collect()
+}
+
+pub(super) async fn owned_by(hub: &TaskHub, id: &str) -> usize {
+    rows(hub).await.iter().filter(|row| row.is_listening(id)).count()
+}
+
+pub(super) async fn seconds(count: u64) {
+    tokio::time::sleep(Duration::from_secs(count)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_runs_beyond_the_grace_period_goes_back_at_once() {
+    let account = Account::new();
+    let hub = account.hub(1).await;
+    let running = Running::start(worker(&hub, "a").grace_period(Duration::from_secs(1)));
+    Client::new(&hub).start(DO, 3600).await.unwrap();
+    seconds(5).await;
+    assert!(running.stop().await < Duration::from_secs(3));
+    assert_eq!(account.storage.queues.peek("test-workitems", 32).await.unwrap().len(), 1, "the activity is there for others");
+    assert!(rows(&hub).await.iter().all(|row| row.current_owner.is_none()), "no partition waits for its lease to expire");
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_ends_although_storage_is_out() {
+    let account = Account::new();
+    let faulty = Faulty::new(Faults::default(), Rng::seeded(2));
+    let hub = account.hub_on(account.storage.clone().layered(faulty.clone()), 1).await;
+    let running = Running::start(worker(&hub, "a"));
+    Client::new(&hub).start(DO, 3600).await.unwrap();
+    seconds(5).await;
+    faulty.set_outage(true);
+    assert!(running.stop().await < Duration::from_secs(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_joins_gets_its_share_and_gives_it_back_when_it_leaves() {
+    let account = Account::new();
+    let (hub, other) = (account.hub(1).await, account.hub(2).await);
+    let a = Running::start(worker(&hub, "a"));
+    seconds(1).await;
+    assert_eq!(owned_by(&hub, "a").await, 4);
+    let b = Running::start(worker(&other, "b"));
+    seconds(11).await;
+    assert_eq!((owned_by(&hub, "a").await, owned_by(&hub, "b").await), (2, 2));
+    assert!(b.stop().await < Duration::from_secs(1));
+    seconds(3).await;
+    assert_eq!(owned_by(&hub, "a").await, 4);
+    a.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_costs_no_more_than_the_lease_and_its_margin() {
+    let account = Account::new();
+    let (hub, other) = (account.hub(1).await, account.hub(2).await);
+    let a = Running::start(worker(&hub, "a"));
+    let b = Running::start(worker(&other, "b"));
+    seconds(25).await;
+    assert_eq!((owned_by(&hub, "a").await, owned_by(&hub, "b").await), (2, 2));
+    a.crash();
+    seconds(36).await;
+    assert_eq!(owned_by(&hub, "b").await, 4);
+    b.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_under_the_same_id_hands_over_what_others_wait_for() {
+    let account = Account::new();
+    let (hub, other) = (account.hub(1).await, account.hub(2).await);
+    let a = Running::start(worker(&hub, "a"));
+    seconds(1).await;
+    a.crash();
+    // B asks a worker that is gone for its share, and the worker comes back under its old name.
+    let b = Running::start(worker(&other, "b"));
+    seconds(1).await;
+    assert_eq!(rows(&hub).await.iter().filter(|row| row.next_owner.as_deref() == Some("b")).count(), 2);
+    let a = Running::start(worker(&hub, "a"));
+    seconds(1).await;
+    assert_eq!((owned_by(&hub, "a").await, owned_by(&hub, "b").await), (2, 2));
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn workers_beside_each_other_renew_as_seldom_as_one_alone() {
+    let account = Account::new();
+    let metered = Metered::default();
+    let hub = account.hub_on(account.storage.clone().layered(metered.clone()), 1).await;
+    let other = account.hub(2).await;
+    let a = Running::start(worker(&hub, "a"));
+    let b = Running::start(worker(&other, "b"));
+    seconds(35).await;
+    let before = metered.snapshot();
+    seconds(60).await;
+    let counts = metered.since(&before);
+    assert_eq!((counts.of("table.transact"), counts.of("table.replace")), (6, 0), "{counts}");
+    assert!(counts.of("table.query") <= 31, "{counts}");
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_received_while_the_lease_cannot_be_renewed() {
+    let account = Account::new();
+    let (faulty, metered) = (Faulty::new(Faults::default(), Rng::seeded(2)), Metered::default());
+    let storage = account.storage.clone().layered(faulty.clone()).layered(metered.clone());
+    let (hub, plain) = (account.hub_on(storage, 1).await, account.hub(2).await);
+    let a = Running::start(worker(&hub, "a").max_poll_interval(Duration::from_secs(1)));
+    seconds(5).await;
+    let out = Arc::new(AtomicBool::new(true));
+    let is_out = Arc::clone(&out);
+    faulty.on_call(move |call, _, moment| {
+        let stuck = moment == Moment::Before && call.target.0 == "TestPartitions" && is_out.load(Ordering::Relaxed);
+        if stuck { Verdict::Hang } else { Verdict::Proceed }
+    });
+    seconds(30).await;
+    let id = Client::new(&plain).start(DO, 1).await.unwrap();
+    let before = metered.snapshot();
+    seconds(60).await;
+    let counts = metered.since(&before);
+    assert_eq!((counts.of("queue.receive"), counts.of("queue.update")), (0, 0), "{counts}");
+    out.store(false, Ordering::Relaxed);
+    assert!(Client::new(&plain).wait(&id, Duration::from_secs(30)).await.is_ok(), "the worker goes on");
+    a.stop().await;
+}
