@@ -120,7 +120,7 @@ fn as_text(status: &InstanceStatus, now: Timestamp) -> String {
     let mut lines = Vec::new();
     let mut add = |name: &str, value: Option<String>| {
         if let Some(value) = value {
-            lines.push(format!("{name:<14}{value}"));
+            lines.push(format!("{name:<15}{value}"));
         }
     };
     let time = |at: Option<Timestamp>| at.map(|at| format!("{} UTC ({})", text::time(at), text::relative(at, now)));
@@ -223,12 +223,12 @@ mod tests {
         status.output = Some("NoMoney: the account\u{1b}[31m is empty".to_owned());
         let now = Timestamp::parse("2026-01-01T12:05:00Z").unwrap();
         let expected = "\
-Instance      order-7
-Name          Fulfil
-Status        Failed
-Created       2026-01-01 12:00:00 UTC (5 min ago)
-Updated       2026-01-01 12:00:05 UTC (4 min ago)
-Execution     eeeeeeee
+Instance       order-7
+Name           Fulfil
+Status         Failed
+Created        2026-01-01 12:00:00 UTC (5 min ago)
+Updated        2026-01-01 12:00:05 UTC (4 min ago)
+Execution      eeeeeeee
 
 Input
   {
