@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
-use taskhub::{Client, RuntimeStatus};
+use taskhub::{Client, ErrorKind, RuntimeStatus};
 
 use super::failure::{Failure, Outcome};
 use super::instances::{self, running};
@@ -67,10 +67,17 @@ pub(crate) enum Change {
 impl Start {
     pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
         let mut start = client.start_json(self.name, self.input.filter(|json| json.trim() != "null"));
-        if let Some(id) = self.id {
+        let wanted = self.id;
+        if let Some(id) = &wanted {
             start = start.instance_id(id);
         }
-        let id = start.await?;
+        let id = start.await.map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => Failure::Failed(format!(
+                "instance \"{}\" exists and has not ended; use another --id, or `taskhub terminate` it first",
+                wanted.unwrap_or_default()
+            )),
+            _ => error.into(),
+        })?;
         // The id alone, for scripts.
         out.print(|| json!({ "instanceId": id }), || text::line(&id))
     }

@@ -51,7 +51,7 @@ fn as_text(status: &HubStatus) -> String {
         lines.push("\nNo worker is running: nothing moves until one starts.".to_owned());
     } else if unowned > 0 {
         let words = text::count(unowned as u64, "partition");
-        lines.push(format!("\n{words} without an owner: a running worker claims them within seconds."));
+        lines.push(format!("\n{words} without an owner: running workers claim what is free within seconds."));
     }
     lines.join("\n")
 }
@@ -97,4 +97,58 @@ fn as_json(status: &HubStatus) -> Value {
         "workItems": queue(&status.work_items),
         "parked": status.parked,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use taskhub::{Storage, TaskHub};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn partitions_and_queues_are_a_table() {
+        let hub = TaskHub::builder(Storage::in_memory(), "MyHub").partitions(3).open().await.unwrap();
+        let mut status = Client::new(&hub).hub_status().await.unwrap();
+        let now = Timestamp::parse("2026-01-01T12:00:00Z").unwrap();
+        let before = |seconds: i64| Some(now.plus_ticks(-10_000_000 * seconds));
+        status.read_at = now;
+        let text = as_text(&status);
+        assert!(text.ends_with("No worker is running: nothing moves until one starts."), "{text}");
+
+        status.parked = 1;
+        status.work_items.messages = 12;
+        status.work_items.oldest_visible = before(5);
+        let partitions = &mut status.partitions;
+        partitions[0].owner = Some("worker-1".into());
+        partitions[0].expires_at = Some(now.plus(Duration::from_secs(25)));
+        partitions[0].queue.messages = 7;
+        partitions[0].queue.oldest_visible = before(600);
+        partitions[1].owner = Some("worker-2".into());
+        partitions[1].next_owner = Some("worker-1".into());
+        partitions[1].is_draining = true;
+        partitions[1].expires_at = Some(now.plus(Duration::from_secs(9)));
+        partitions[2].owner = Some("worker-3\u{1b}".into());
+        partitions[2].expires_at = before(7200);
+        let expected = "\
+Task hub    MyHub
+Work items  12 messages, the oldest waits for 5 s
+Parked      1 message; see `taskhub poison list`
+
+PARTITION  MESSAGES  OLDEST WAITING  OWNER      NEXT OWNER  LEASE
+00         7         10 min          worker-1   -           ends in 25 s
+01         0         -               worker-2   worker-1    ends in 9 s, draining
+02         0         -               worker-3   -           expired 2 h ago
+
+1 partition without an owner: running workers claim what is free within seconds.";
+        assert_eq!(as_text(&status), expected);
+        let json = as_json(&status);
+        assert_eq!(json["partitions"][1]["isDraining"], true);
+        assert_eq!(json["partitions"][2]["isOwned"], false);
+        assert_eq!(
+            json["workItems"].to_string(),
+            r#"{"name":"myhub-workitems","messages":12,"oldestVisible":"2026-01-01T11:59:55Z"}"#
+        );
+    }
 }

@@ -120,7 +120,7 @@ fn as_text(status: &InstanceStatus, now: Timestamp) -> String {
     let mut lines = Vec::new();
     let mut add = |name: &str, value: Option<String>| {
         if let Some(value) = value {
-            lines.push(format!("{name:<14}{value}"));
+            lines.push(format!("{name:<15}{value}"));
         }
     };
     let time = |at: Option<Timestamp>| at.map(|at| format!("{} UTC ({})", text::time(at), text::relative(at, now)));
@@ -195,4 +195,68 @@ pub(crate) async fn running(client: &Client, id: &str) -> Result<InstanceStatus,
         return Err(Failure::Failed(format!("instance \"{id}\" is {} already; nothing was sent", status.status)));
     }
     Ok(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use taskhub::{Storage, TaskHub};
+
+    use super::*;
+
+    async fn instance() -> InstanceStatus {
+        let hub = TaskHub::open(Storage::in_memory(), "MyHub").await.unwrap();
+        let client = Client::new(&hub);
+        client.start_json("Fulfil", Some("{\"cents\": 7}".to_owned())).instance_id("order-7").await.unwrap();
+        let mut status = client.status("order-7").await.unwrap().unwrap();
+        status.created = Timestamp::parse("2026-01-01T12:00:00Z");
+        status.last_updated = Timestamp::parse("2026-01-01T12:00:05.1234567Z");
+        status.execution_id = Some("e".repeat(8));
+        status
+    }
+
+    #[tokio::test]
+    async fn one_instance_is_shown_with_its_payloads() {
+        let mut status = instance().await;
+        status.status = RuntimeStatus::Failed;
+        status.output = Some("NoMoney: the account\u{1b}[31m is empty".to_owned());
+        let now = Timestamp::parse("2026-01-01T12:05:00Z").unwrap();
+        let expected = "\
+Instance       order-7
+Name           Fulfil
+Status         Failed
+Created        2026-01-01 12:00:00 UTC (5 min ago)
+Updated        2026-01-01 12:00:05 UTC (4 min ago)
+Execution      eeeeeeee
+
+Input
+  {
+    \"cents\": 7
+  }
+
+Output
+  NoMoney: the account [31m is empty";
+        assert_eq!(as_text(&status, now), expected);
+        let json = as_json(&status, true);
+        assert_eq!((&json["input"]["cents"], json["output"].as_str()), (&json!(7), status.output.as_deref()));
+        assert_eq!(json["lastUpdatedTime"], "2026-01-01T12:00:05.1234567Z");
+        assert!(as_json(&status, false).get("output").is_none());
+    }
+
+    #[tokio::test]
+    async fn instances_are_listed_whole() {
+        let mut other = instance().await;
+        other.instance_id = format!("{}\n", "long".repeat(5));
+        other.last_updated = other.created.map(|at| at.plus(Duration::from_secs(3600)));
+        other.status = RuntimeStatus::Terminated;
+        let expected = "\
+ID                     NAME    STATUS      CREATED (UTC)        UPDATED (UTC)
+order-7                Fulfil  Pending     2026-01-01 12:00:00  2026-01-01 12:00:05
+longlonglonglonglong   Fulfil  Terminated  2026-01-01 12:00:00  2026-01-01 13:00:00";
+        let both = [instance().await, other];
+        assert_eq!(list_text(&both, false), expected);
+        assert!(list_text(&both, true).ends_with("There are more: use filters, or --top with a higher number."));
+        assert_eq!(list_text(&[], false), "No instances.");
+    }
 }

@@ -10,6 +10,7 @@ mod poison;
 mod text;
 mod values;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -25,7 +26,7 @@ struct Cli {
     #[command(flatten)]
     target: Target,
     /// One JSON document on standard output instead of text
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 100)]
     json: bool,
     #[command(subcommand)]
     command: Command,
@@ -39,9 +40,9 @@ RUST_LOG sets the log on standard error, such as RUST_LOG=taskhub=debug.";
 struct Target {
     /// Connection string of the storage account [env: AzureWebJobsStorage, AZURE_STORAGE_CONNECTION_STRING]
     ///
-    /// Other users of this machine can see the arguments of a command, so prefer an environment variable for one with a key.
-    /// UseDevelopmentStorage=true is a local Azurite.
-    #[arg(long, global = true, value_name = "CONNECTION", help_heading = "Task hub")]
+    /// Other users of this machine can see the arguments of a command: prefer
+    /// an environment variable. UseDevelopmentStorage=true is a local Azurite.
+    #[arg(long, global = true, verbatim_doc_comment, value_name = "CONNECTION", help_heading = "Task hub")]
     storage: Option<String>,
     /// Name of the task hub
     #[arg(long, global = true, env = "TASKHUB_NAME", value_name = "NAME", help_heading = "Task hub")]
@@ -142,7 +143,8 @@ fn given(text: Option<String>) -> Option<String> {
 
 fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "error".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let ansi = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
 }
 
 #[cfg(test)]

@@ -13,9 +13,6 @@ pub(crate) struct Output {
     json: bool,
 }
 
-/// Width of shortened tables where there is no terminal to ask.
-const WIDTH_DEFAULT: u16 = 120;
-
 impl Output {
     pub(crate) fn new(json: bool) -> Self {
         Self { json }
@@ -29,11 +26,11 @@ impl Output {
         Ok(out.flush()?)
     }
 
-    /// How many columns a shortened table may take.
-    pub(crate) fn width() -> u16 {
+    /// How many columns a shortened table may take: those of the terminal. A file or a pipe takes everything.
+    pub(crate) fn width() -> usize {
         let columns = || std::env::var("COLUMNS").ok()?.parse().ok();
-        let of_terminal = || io::stdout().is_terminal().then(|| Table::new().width()).flatten();
-        columns().or_else(of_terminal).unwrap_or(WIDTH_DEFAULT)
+        let of_terminal = || io::stdout().is_terminal().then(|| Table::new().width()).flatten().map(usize::from);
+        columns().or_else(of_terminal).unwrap_or(usize::MAX)
     }
 }
 
@@ -45,14 +42,14 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// A table of one line per row whose last column is shortened to the width.
-pub(crate) fn shortened_table(header: &[&str], rows: &[Vec<String>], width: u16) -> String {
+pub(crate) fn shortened_table(header: &[&str], rows: &[Vec<String>], width: usize) -> String {
     let columns = header.len();
     let of_row = |row: &[String]| row.iter().take(columns - 1).map(|cell| cell.chars().count()).collect::<Vec<_>>();
     let headers: Vec<_> = header.iter().map(ToString::to_string).collect();
     let widest =
         rows.iter().map(|row| of_row(row)).fold(of_row(&headers), |a, b| a.into_iter().zip(b).map(|(a, b)| a.max(b)).collect());
     // Two spaces between columns; on a narrow terminal lines break, but something is seen.
-    let left = usize::from(width).saturating_sub(widest.iter().map(|w| w + 2).sum()).max(20);
+    let left = width.saturating_sub(widest.iter().map(|w| w + 2).sum()).max(20);
     let short = |row: &Vec<String>| {
         let mut row = row.clone();
         if let Some(last) = row.last_mut() {

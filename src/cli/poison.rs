@@ -47,7 +47,7 @@ impl Command {
     }
 }
 
-fn as_text(all: &[PoisonMessage], width: u16) -> String {
+fn as_text(all: &[PoisonMessage], width: usize) -> String {
     if all.is_empty() {
         return "No parked messages.".to_owned();
     }
@@ -76,4 +76,31 @@ fn as_json(message: &PoisonMessage) -> Value {
         "dequeueCount": message.dequeue_count,
         "parkedTime": message.parked_at.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use taskhub::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn parked_messages_are_a_table_with_the_reason_at_the_end() {
+        let parked = |id: &str, instance_id: Option<&str>| PoisonMessage {
+            id: id.to_owned(),
+            queue: "myhub-control-00".to_owned(),
+            instance_id: instance_id.map(str::to_owned),
+            event: instance_id.map(|_| "TaskCompleted".to_owned()),
+            reason: "blob \"i/x\" of a large payload is missing".to_owned(),
+            dequeue_count: 8,
+            parked_at: Timestamp::parse("2026-01-01T12:00:00Z").unwrap(),
+        };
+        let all = [parked("a", Some("order-7")), parked("b", None)];
+        let expected = "\
+ID  PARKED (UTC)         INSTANCE  EVENT          RECEIVES  REASON
+a   2026-01-01 12:00:00  order-7   TaskCompleted  8         blob \"i/x\" of a large…
+b   2026-01-01 12:00:00  -         -              8         blob \"i/x\" of a large…";
+        assert_eq!(as_text(&all, 82), expected);
+        assert_eq!(as_text(&[], 80), "No parked messages.");
+    }
 }

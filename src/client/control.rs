@@ -73,7 +73,8 @@ impl Client {
         Ok(())
     }
 
-    /// The messages that workers have parked because they cannot be read or keep failing.
+    /// The messages that workers have parked because they cannot be read or keep failing, and the reasons. An instance whose
+    /// message was parked is shown as Failed; its history stays as it is.
     ///
     /// # Errors
     /// `Storage` if storage fails.
@@ -81,7 +82,8 @@ impl Client {
         self.hub.list_poison().await
     }
 
-    /// Puts a parked message back into its queue.
+    /// Puts a parked message back into its queue, to be called when its cause is repaired. An instance that is shown as Failed
+    /// because of it is shown again as it was before.
     ///
     /// # Errors
     /// `NotFound` if no message with this id is parked; `Storage` if storage fails.

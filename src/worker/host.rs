@@ -204,7 +204,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// How often a message that cannot be read or keeps failing is received before it is parked; eight unless set.
+    /// How often a message that cannot be read or keeps failing is received before it is parked; eight unless set. Outages and
+    /// refusals of storage never make a message count as bad.
     pub fn poison_after(mut self, receives: u32) -> Self {
         self.options.poison_after = receives;
         self
