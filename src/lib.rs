@@ -11,6 +11,8 @@ mod limits;
 mod model;
 mod replay;
 mod rng;
+#[cfg(test)]
+mod simulation;
 mod storage;
 mod worker;
 

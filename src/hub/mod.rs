@@ -15,7 +15,7 @@ mod partition;
 mod payloads;
 mod poison;
 mod queues;
-mod rows;
+pub(crate) mod rows;
 mod task_hub;
 
 pub(crate) use instance_row::InstanceRow;
