@@ -167,9 +167,16 @@ impl TaskHubBuilder {
 
 /// The count that the hub was created with: its partition rows, or the info blob of the blob lease manager.
 async fn stored_partitions(storage: &Storage, names: &Names) -> Result<Option<u32>> {
-    let page = storage.tables.query(&names.partitions, &Query::default()).await.or_none()?.unwrap_or_default();
-    if !page.rows.is_empty() {
-        return Ok(u32::try_from(page.rows.len()).ok());
+    let (mut query, mut rows) = (Query::default(), 0);
+    while let Some(page) = storage.tables.query(&names.partitions, &query).await.or_none()? {
+        rows += page.rows.len();
+        if page.continuation.is_none() {
+            break;
+        }
+        query.continuation = page.continuation;
+    }
+    if rows > 0 {
+        return Ok(u32::try_from(rows).ok());
     }
     let blob = storage.blobs.get(&names.leases, "taskhub.json", 64 * 1024).await.or_none()?;
     let Some(blob) = blob else { return Ok(None) };
@@ -242,5 +249,23 @@ fn exists_is_fine<T>(result: storage::error::Result<T>) -> Result<()> {
     match result {
         Err(e) if e.kind != storage::ErrorKind::AlreadyExists => Err(e.into()),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::memory::Memory;
+
+    #[tokio::test(start_paused = true)]
+    async fn partitions_are_counted_over_short_pages() {
+        let (clock, rng) = (Clock::paused(crate::model::Timestamp::UNIX_EPOCH), Rng::seeded(1));
+        let memory = Memory::new(clock, rng);
+        memory.set_page_limit(1);
+        for expected in [None, Some(3)] {
+            let builder = TaskHub::builder(memory.storage(), "Test");
+            let builder = if expected.is_none() { builder.partitions(3) } else { builder };
+            assert_eq!(builder.open().await.unwrap().partitions(), 3);
+        }
     }
 }

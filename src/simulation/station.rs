@@ -83,6 +83,7 @@ impl Layer for Station {
         F: Fn() -> Fut + Send + Sync,
         Fut: Future<Output = Result<T>> + Send,
     {
+        trace::call();
         self.gate().await;
         let reply = attempt().await;
         let quiet = reply.as_ref().is_ok_and(Reply::is_empty_receive);

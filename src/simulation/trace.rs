@@ -10,11 +10,14 @@ use tracing::{Event, Level, Metadata, Subscriber, span};
 
 /// Lines that a failure shows.
 const LAST_LINES: usize = 50;
+/// No run takes so many; one that does goes in circles.
+const CALLS_MAX: u64 = 200_000;
 
 /// The trace of the run of this thread.
 #[derive(Debug, Default)]
 pub(super) struct Trace {
     begun: Option<Instant>,
+    count: u64,
     last: VecDeque<String>,
     /// Every line, if the whole trace is wanted.
     all: Option<Vec<String>>,
@@ -52,6 +55,18 @@ pub(super) fn line(text: &dyn fmt::Display) {
             trace.last.pop_front();
         }
         trace.last.push_back(line);
+    });
+}
+
+/// Counts a call; a run with too many goes in circles.
+pub(super) fn call() {
+    TRACE.with(|t| {
+        let mut trace = t.borrow_mut();
+        trace.count += 1;
+        if trace.count == CALLS_MAX && trace.failure.is_none() {
+            let lines: Vec<_> = trace.last.iter().cloned().collect();
+            trace.failure = Some(format!("{CALLS_MAX} calls and no end\n{}", lines.join("\n")));
+        }
     });
 }
 
