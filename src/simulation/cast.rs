@@ -109,13 +109,29 @@ impl Cast {
     /// Waits until every instance has ended and every queue is empty.
     async fn all_end(&self, world: &World) {
         let begun = Instant::now();
+        let mut again = Duration::from_secs(60);
         let mut open = vec!["not looked yet".to_owned()];
         while !open.is_empty() {
             if begun.elapsed() > BOUND {
+                show_histories(world);
                 return trace::fail(&format_args!("these do not end: {open:?}"));
+            }
+            // Queues keep no order: a suspension may have come after the resumption that was sent later.
+            if begun.elapsed() > again {
+                again *= 2;
+                self.resume_all(world).await;
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
             open = open_ends(world);
+        }
+    }
+
+    async fn resume_all(&self, world: &World) {
+        if let Ok((hub, ..)) = world.process("resumer".to_owned(), &self.rng.fork()).await {
+            let client = Client::new(&hub);
+            for part in self.parts.iter().filter(|part| part.is_paused) {
+                until_done("resume", || client.resume(&part.id, "go on")).await;
+            }
         }
     }
 
@@ -147,15 +163,15 @@ impl Cast {
         reference::judge(&part.program, &done, &part.events, exact)?;
         let shown = status.custom_status.as_deref().map(|json| json.trim_matches('"'));
         if shown != reference::last_status(&part.program) {
-            return Err(format!("its custom status is {shown:?}"));
+            return Err(format!("its custom status is {shown:?}: {:?}", part.program));
         }
         Ok(())
     }
 
-    /// When every worker has stopped in an orderly way, no partition has an owner.
+    /// A worker that has stopped in an orderly way, without faults, owns nothing.
     pub(super) fn curtain(&self, world: &World) {
         for row in world.memory.all_rows().get(&format!("{HUB}Partitions")).into_iter().flatten() {
-            if row.entity.text("CurrentOwner").is_some_and(|owner| !owner.is_empty()) {
+            if row.entity.text("CurrentOwner").is_some_and(|owner| world.has_left(owner)) {
                 trace::fail(&format_args!("a partition still has an owner: {:?}", row.entity));
             }
         }
@@ -175,6 +191,20 @@ fn open_ends(world: &World) -> Vec<String> {
         open.extend(messages.iter().map(|message| format!("{queue} has {}", message.text)));
     }
     open
+}
+
+fn show_histories(world: &World) {
+    for row in world.memory.table_rows(&format!("{HUB}History")) {
+        let text = |name: &str| row.entity.text(name).unwrap_or_default().to_owned();
+        let id = row.entity.int("TaskScheduledId").or(row.entity.int("TimerId")).or(row.entity.int("EventId"));
+        let (key, execution) = (&row.entity.row_key, text("ExecutionId"));
+        trace::line(&format_args!(
+            "{} {key} {execution} {} {id:?} {}",
+            row.entity.partition_key,
+            text("EventType"),
+            text("Name")
+        ));
+    }
 }
 
 async fn start(client: &Client, part: &Part) {

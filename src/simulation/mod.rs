@@ -1,6 +1,7 @@
 //! Deterministic simulation: random orchestrations on a hub whose storage, workers and clients fail by seed.
 //!
-//! `TASKHUB_SEEDS=0..100000 cargo test simulation` runs a range, `TASKHUB_SEEDS=1000` so many, `TASKHUB_SEED=7` one.
+//! `TASKHUB_SEEDS=0..100000 cargo test simulation` runs a range, `TASKHUB_SEEDS=1000` so many, `TASKHUB_SEED=7` one;
+//! with `TASKHUB_TRACE=1` every line of it.
 
 mod cast;
 mod checks;
@@ -92,6 +93,10 @@ fn run_all(seeds: std::ops::Range<u64>, failures_max: usize) -> Report {
 
 #[test]
 fn every_seed_keeps_every_rule() {
+    if std::env::var_os("TASKHUB_TRACE").is_some() {
+        let outcome = run(&Plan::of(seeds().start), true);
+        outcome.lines.iter().for_each(|line| println!("{line}"));
+    }
     let most = std::env::var("TASKHUB_FAILURES").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     let report = run_all(seeds(), most);
     for (mark, count) in &report.marks {

@@ -1,6 +1,7 @@
 //! The simulated world: one account in memory, workers and clients as processes that crash, stall and stop, and one clock.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub(super) struct World {
     /// Every worker stops for good.
     over: Cell<bool>,
     stop: Vec<Rc<Notify>>,
+    /// Workers that stopped in an orderly way when all was calm.
+    left: RefCell<BTreeSet<String>>,
 }
 
 impl World {
@@ -51,17 +54,8 @@ impl World {
         }
         let checks = Arc::new(Checks::new(memory.clone(), HUB));
         let stop = (0..plan.workers).map(|_| Rc::default()).collect();
-        Self {
-            plan,
-            memory,
-            clock,
-            checks,
-            rng,
-            processes: RefCell::default(),
-            calm: Cell::default(),
-            over: Cell::default(),
-            stop,
-        }
+        let (processes, left, calm, over) = Default::default();
+        Self { plan, memory, clock, checks, rng, processes, calm, over, stop, left }
     }
 
     /// Runs the world to its end. Broken rules are in the trace.
@@ -129,12 +123,19 @@ impl World {
                 () = station.crashed() => {}
                 ran = worker.run(self.stop[number].notified()) => {
                     trace::line(&format_args!("{name} ended: {ran:?}"));
+                    if self.over.get() {
+                        self.left.borrow_mut().insert(name);
+                    }
                 }
             }
             if !self.over.get() {
                 tokio::time::sleep(rng.between(Duration::ZERO, Duration::from_secs(20))).await;
             }
         }
+    }
+
+    pub(super) fn has_left(&self, worker: &str) -> bool {
+        self.left.borrow().contains(worker)
     }
 
     /// Stalls, outages and orderly stops, until the time of chaos is over.
