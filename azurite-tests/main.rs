@@ -5,7 +5,10 @@
 #[path = "../examples/catalogue_worker/catalogue.rs"]
 mod catalogue;
 mod contract;
+mod fleet;
 mod harness;
+mod load;
 mod patterns;
 mod storage;
 mod takeover;
+mod workers;

@@ -10,6 +10,8 @@ mod limits;
 mod model;
 mod replay;
 mod rng;
+#[cfg(test)]
+mod simulation;
 mod storage;
 #[cfg(test)]
 mod tidy;

@@ -166,6 +166,17 @@ pub(crate) fn rewound(instance_id: &str, now: Timestamp) -> Entity {
         .with("LastUpdatedTime", Value::DateTime(now))
 }
 
+/// What every row has: the columns of the start, but its input, and the status.
+pub(crate) fn set_base_if_absent(entity: &mut Entity, started: &ExecutionStarted, created: Timestamp, status: RuntimeStatus) {
+    if !entity.properties.contains_key("Name") {
+        set_started(entity, started);
+        entity.set("CreatedTime", Value::DateTime(created));
+    }
+    if !entity.properties.contains_key("RuntimeStatus") {
+        entity.set("RuntimeStatus", Value::string(status.name()));
+    }
+}
+
 fn set_base(entity: &mut Entity, hub: &str, execution_id: Option<&str>) {
     entity.set("TaskHubName", Value::string(hub));
     set_text(entity, "ExecutionId", execution_id);

@@ -59,8 +59,11 @@ impl Hub {
         self.write_instance(&op).await
     }
 
-    /// Merges columns into the row, creating it if need be.
-    pub(crate) async fn merge_instance(&self, entity: Entity) -> Result<()> {
+    /// Merges columns into the row, creating it if need be; large ones go to blobs of their own.
+    pub(crate) async fn merge_instance(&self, mut entity: Entity) -> Result<()> {
+        for column in ["Input", "Output"] {
+            self.offload_row_column(&mut entity, column).await?;
+        }
         self.storage.tables.write(&self.names.instances, &TableOp::UpsertMerge(entity)).await?;
         Ok(())
     }
@@ -145,14 +148,6 @@ impl Hub {
         let mut row = instance_row::terminated_pending(instance_id, reason, at, self.now()).entity;
         self.offload_row_column(&mut row, "Output").await?;
         self.merge_instance_version(row, &stored.etag).await
-    }
-
-    /// Merges a repaired row; its large columns go to blobs of their own.
-    pub(crate) async fn merge_repaired(&self, mut row: Entity) -> Result<()> {
-        for column in ["Input", "Output"] {
-            self.offload_row_column(&mut row, column).await?;
-        }
-        self.merge_instance(row).await
     }
 
     /// Writes a row whose Output must become null, which a merge cannot do: the row is replaced with all else that it has.

@@ -15,6 +15,7 @@ use crate::limits;
 use crate::rng::Rng;
 use crate::storage::blob::PutCondition;
 use crate::storage::error::OrNone;
+use crate::storage::layer::limited::Limited;
 use crate::storage::layer::retrying::{RetryPolicy, Retrying};
 use crate::storage::layer::traced::Traced;
 use crate::storage::table::{Entity, Query, TableOp, Value};
@@ -171,8 +172,10 @@ impl TaskHubBuilder {
             ));
         }
         let retrying = Retrying::new(RetryPolicy::default(), self.rng.fork());
+        // Outermost, so that waiting for a place is not taken for a slow answer.
+        let limited = Limited::new(calls_at_once(), &names.partitions);
         let hub = Hub {
-            storage: self.storage.layered(Traced).layered(retrying),
+            storage: self.storage.layered(Traced).layered(retrying).layered(limited),
             names,
             partitions,
             clock: self.clock,
@@ -195,11 +198,23 @@ impl TaskHubBuilder {
     }
 }
 
+/// As many storage calls as .NET's default, but no fewer than two cores would have.
+fn calls_at_once() -> usize {
+    25 * std::thread::available_parallelism().map_or(2, usize::from).max(2)
+}
+
 /// The count that the hub was created with: its partition rows, or the info blob of the blob lease manager.
 async fn stored_partitions(storage: &Storage, names: &Names) -> Result<Option<u32>> {
-    let page = storage.tables.query(&names.partitions, &Query::default()).await.or_none()?.unwrap_or_default();
-    if !page.rows.is_empty() {
-        return Ok(u32::try_from(page.rows.len()).ok());
+    let (mut query, mut rows) = (Query::default(), 0);
+    while let Some(page) = storage.tables.query(&names.partitions, &query).await.or_none()? {
+        rows += page.rows.len();
+        if page.continuation.is_none() {
+            break;
+        }
+        query.continuation = page.continuation;
+    }
+    if rows > 0 {
+        return Ok(u32::try_from(rows).ok());
     }
     let blob = storage.blobs.get(&names.leases, HUB_INFO_BLOB, 64 * 1024).await.or_none()?;
     let Some(blob) = blob else { return Ok(None) };
@@ -271,5 +286,23 @@ fn exists_is_fine<T>(result: storage::error::Result<T>) -> Result<()> {
     match result {
         Err(e) if e.kind != storage::ErrorKind::AlreadyExists => Err(e.into()),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::memory::Memory;
+
+    #[tokio::test(start_paused = true)]
+    async fn partitions_are_counted_over_short_pages() {
+        let (clock, rng) = (Clock::paused(crate::model::Timestamp::UNIX_EPOCH), Rng::seeded(1));
+        let memory = Memory::new(clock, rng);
+        memory.set_page_limit(1);
+        for expected in [None, Some(3)] {
+            let builder = TaskHub::builder(memory.storage(), "Test");
+            let builder = if expected.is_none() { builder.partitions(3) } else { builder };
+            assert_eq!(builder.open().await.unwrap().partitions(), 3);
+        }
     }
 }

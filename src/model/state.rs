@@ -26,6 +26,7 @@ pub(crate) struct State {
 #[derive(Clone, Debug)]
 pub(crate) struct Started {
     pub(crate) event: ExecutionStarted,
+    pub(crate) timestamp: Timestamp,
     /// The decision of the parent that started it, if the parent was ours.
     pub(crate) decision_id: Option<String>,
 }
@@ -71,7 +72,11 @@ impl State {
                 self.last_turn = self.last_turn.max(Some(event.timestamp));
             }
             EventKind::ExecutionStarted(started) => {
-                self.started = Some(Started { event: (**started).clone(), decision_id: stored.decision_id.clone() });
+                self.started = Some(Started {
+                    event: (**started).clone(),
+                    timestamp: event.timestamp,
+                    decision_id: stored.decision_id.clone(),
+                });
             }
             EventKind::ExecutionCompleted { status, .. } => {
                 self.completed = Some(*status);

@@ -6,11 +6,13 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 
 use super::inbox::Partition;
 use super::turn::Record;
+use crate::authoring::Registry;
 use crate::error::Result;
 use crate::hub::history::{Append, Appended, History};
 use crate::hub::instance_row::{self, BlobUrls};
 use crate::hub::{Held, Hub};
 use crate::model::{EventKind, State, StoredEvent};
+use crate::replay::Turn;
 
 /// Storage calls of one step that are under way at once.
 const PARALLEL_MAX: usize = 16;
@@ -29,6 +31,8 @@ pub(crate) struct Commit<'a> {
     pub(crate) instance_id: &'a str,
     pub(crate) history: &'a History,
     pub(crate) partition: &'a Partition,
+    /// Some inputs are repeats: the checkpoint that took them was interrupted, perhaps before its instance row.
+    pub(crate) is_repeat: bool,
 }
 
 impl Commit<'_> {
@@ -49,13 +53,38 @@ impl Commit<'_> {
         if !self.partition.may_commit() {
             return Ok(Committed::Lost);
         }
-        let write = write_row(hub, instance_id, history, record, &urls);
+        let write = self.write_row(record, &urls);
         match tokio::time::timeout_at(self.partition.fence(), write).await {
             Ok(written) => written?,
             Err(_) => return Ok(Committed::Lost),
         }
         delete_inputs(hub, history, record, inputs).await?;
         Ok(Committed::Yes)
+    }
+
+    /// Step 3, always before the inputs go: a status that is lost here is repaired when they reappear.
+    async fn write_row(&self, record: &Record, urls: &BlobUrls) -> Result<()> {
+        let (hub, instance_id, history) = (self.hub, self.instance_id, self.history);
+        let kept = usize::try_from(record.kept_rows).unwrap_or(usize::MAX).min(history.events.len());
+        let past = &history.events[..kept];
+        let all = past.iter().chain(&record.events);
+        // The row of an interrupted checkpoint is made up for: all that the execution wrote, its input too.
+        let first = if self.is_repeat { 0 } else { kept };
+        let urls = urls.iter().map(|((index, column), url)| ((index + kept - first, *column), url.clone())).collect();
+        let events: Vec<_> = all.clone().skip(first).map(|stored| stored.event.clone()).collect();
+        let status = record.custom_status.as_deref();
+        let mut change =
+            instance_row::checkpoint(hub.names_hub(), instance_id, &record.execution_id, status, &events, &urls, hub.now());
+        // Whatever became of the rows of earlier turns, no row is without name and status.
+        let state = State::fold(all);
+        if let (Some(started), Some(status)) = (&state.started, state.status()) {
+            instance_row::set_base_if_absent(&mut change.entity, &started.event, started.timestamp, status);
+        }
+        let clear = change.clears_output && may_have_output(history, record);
+        if clear && hub.clear_output(&change.entity).await? {
+            return Ok(());
+        }
+        hub.merge_instance(change.entity).await
     }
 }
 
@@ -87,21 +116,6 @@ async fn append(hub: &Hub, instance_id: &str, history: &History, record: &Record
     }
 }
 
-/// Step 3, always before the inputs go: a terminal status that is lost here is repaired when they reappear.
-async fn write_row(hub: &Hub, instance_id: &str, history: &History, record: &Record, urls: &BlobUrls) -> Result<()> {
-    let events: Vec<_> = record.events.iter().map(|stored| stored.event.clone()).collect();
-    let status = record.custom_status.as_deref();
-    let mut change =
-        instance_row::checkpoint(hub.names_hub(), instance_id, &record.execution_id, status, &events, urls, hub.now());
-    // The text of a failure has a type in front and may be larger than the column of the history that it came from.
-    hub.offload_row_column(&mut change.entity, "Output").await?;
-    let clear = change.clears_output && may_have_output(history, record);
-    if clear && hub.clear_output(&change.entity).await? {
-        return Ok(());
-    }
-    hub.merge_instance(change.entity).await
-}
-
 /// A merge cannot clear a column: an output of null would leave the reason of a suspension, or the output of an earlier run.
 fn may_have_output(history: &History, record: &Record) -> bool {
     let gives_output = |stored: &StoredEvent| {
@@ -129,23 +143,39 @@ pub(crate) async fn delete_all(hub: &Hub, messages: &[Arc<Held>]) -> Result<()> 
     stream::iter(deletes).buffer_unordered(PARALLEL_MAX).try_for_each(|()| std::future::ready(Ok(()))).await
 }
 
-/// Repairs the row of an instance whose last checkpoint was interrupted after its history (wire-format 6.3).
-pub(crate) async fn repair_row(hub: &Hub, instance_id: &str, history: &History, state: &State) -> Result<()> {
-    let Some(status) = state.status().filter(|s| s.is_terminal()) else { return Ok(()) };
+/// Repairs the row of an instance whose last checkpoint was interrupted after its history (wire-format 6.3). Called when
+/// messages come again that history has taken: such a checkpoint leaves them.
+pub(crate) async fn repair_row(
+    hub: &Hub,
+    registry: &Registry,
+    instance_id: &str,
+    history: &History,
+    state: &State,
+) -> Result<()> {
+    let (Some(status), Some(started)) = (state.status(), &state.started) else { return Ok(()) };
     let row = hub.read_instance(instance_id, false).await?;
     let execution_id = history.execution_id.as_deref().unwrap_or_default();
-    let lags = row.as_ref().is_none_or(|r| r.row.execution_id.as_deref() == Some(execution_id) && r.row.status != Some(status));
-    if lags {
-        tracing::info!(
-            instance = instance_id,
-            execution = execution_id,
-            "the instance row lags behind its history and is repaired"
-        );
-        let events: Vec<_> = history.events.iter().map(|stored| stored.event.clone()).collect();
-        let (hub_name, missing, urls) = (hub.names_hub(), row.is_none(), BlobUrls::new());
-        let custom_status = row.and_then(|r| r.row.custom_status);
-        let change = instance_row::repair(hub_name, instance_id, execution_id, custom_status.as_deref(), &events, &urls, missing);
-        hub.merge_repaired(change.entity).await?;
+    let row_execution = row.as_ref().and_then(|r| r.row.execution_id.as_deref()).unwrap_or_default();
+    let is_new = match &row {
+        None => true,
+        Some(r) if row_execution == execution_id => r.row.created != Some(started.timestamp),
+        // The row of another execution is older if history has replaced that execution, and else a new start's.
+        Some(_) if history.sentinel.superseded.iter().any(|s| s == row_execution) => true,
+        Some(_) => return Ok(()),
+    };
+    if !is_new && row.is_some_and(|r| r.row.status == Some(status)) {
+        return Ok(());
     }
-    Ok(())
+    tracing::info!(instance = instance_id, execution = execution_id, "the instance row lags behind its history and is repaired");
+    let events: Vec<_> = history.events.iter().map(|stored| stored.event.clone()).collect();
+    // Only the code knows the custom status that the lost row had.
+    let custom_status = history.sentinel.custom_status.clone();
+    let end = events.iter().position(|e| matches!(e.kind, EventKind::ExecutionCompleted { .. })).unwrap_or(events.len());
+    let shown = registry.run_turn(&Turn { past: &events[..end], new: &[], custom_status }).custom_status;
+    let (hub_name, urls) = (hub.names_hub(), BlobUrls::new());
+    let change = instance_row::repair(hub_name, instance_id, execution_id, shown.as_deref(), &events, &urls, is_new);
+    if change.clears_output && hub.clear_output(&change.entity).await? {
+        return Ok(());
+    }
+    hub.merge_instance(change.entity).await
 }

@@ -69,7 +69,12 @@ impl Shared {
     /// Works on one instance until it has no messages left.
     async fn serve_instance(self: Arc<Self>, partition: Arc<Partition>, instance_id: String) {
         loop {
-            let turn = Arc::clone(&self.turns).acquire_owned().await.expect("the semaphore is never closed");
+            // A partition that is given up does not wait for its turn: its messages go back at once.
+            let turn = tokio::select! {
+                biased;
+                () = partition.stopping.cancelled() => None,
+                turn = Arc::clone(&self.turns).acquire_owned() => turn.ok(),
+            };
             let Some(waiting) = partition.take(&instance_id) else { return };
             if partition.stopping.is_cancelled() {
                 let back = waiting.iter().map(|w| (Arc::clone(&w.held), Duration::ZERO)).collect();

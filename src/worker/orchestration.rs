@@ -56,11 +56,11 @@ impl Pass<'_> {
         if start.is_none() && state.started.is_none() {
             return self.without_history(&history, &messages, sorted).await;
         }
-        if start.is_none() && state.completed.is_some() {
-            checkpoint::repair_row(self.hub, self.instance_id, &history, &state).await?;
-        }
         self.sort(&history, &state, start.as_ref(), messages, &mut sorted);
         if sorted.apply.is_empty() && !(history.is_torn() && state.completed.is_none()) {
+            if start.is_none() && !sorted.drop.is_empty() {
+                checkpoint::repair_row(self.hub, self.registry, self.instance_id, &history, &state).await?;
+            }
             return self.settle_without_turn(&history, sorted).await;
         }
         self.turn(history, start, sorted).await
@@ -198,8 +198,10 @@ impl Pass<'_> {
             let back = apply.into_iter().chain(drop).chain(early).map(|held| (held, Duration::ZERO));
             return Ok(Passed { postponed: back.chain(postponed).collect(), ..Passed::default() });
         }
+        let is_repeat = !drop.is_empty();
         apply.extend(drop);
-        let commit = Commit { hub: self.hub, instance_id: self.instance_id, history: &history, partition: self.partition };
+        let (hub, instance_id, partition) = (self.hub, self.instance_id, self.partition);
+        let commit = Commit { hub, instance_id, history: &history, partition, is_repeat };
         match commit.run(&record, &apply).await? {
             Committed::Yes => Ok(Passed { again: early, postponed }),
             Committed::Lost => {

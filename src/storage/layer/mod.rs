@@ -3,6 +3,7 @@
 #[cfg(test)]
 pub(crate) mod faulty;
 mod layered;
+pub(crate) mod limited;
 #[cfg(test)]
 pub(crate) mod metered;
 pub(crate) mod retrying;

@@ -52,6 +52,16 @@ impl Memory {
         self.tables.all()
     }
 
+    /// Every row of one table; none if there is no such table.
+    pub(crate) fn table_rows(&self, table: &str) -> Vec<Row> {
+        self.tables.of_table(table)
+    }
+
+    /// The rows of one partition of a table, in the order of the keys.
+    pub(crate) fn partition_rows(&self, table: &str, partition_key: &str) -> Vec<Row> {
+        self.tables.of_partition(table, partition_key)
+    }
+
     /// Every message of every queue, hidden ones too, in the order in which they become visible.
     pub(crate) fn all_messages(&self) -> BTreeMap<String, Vec<StoredMessage>> {
         self.queues.all()

@@ -74,6 +74,19 @@ impl MemoryTables {
     }
 
     #[cfg(test)]
+    pub(super) fn of_table(&self, table: &str) -> Vec<Row> {
+        lock(&self.state).rows(table).map(|rows| rows.values().cloned().collect()).unwrap_or_default()
+    }
+
+    #[cfg(test)]
+    pub(super) fn of_partition(&self, table: &str, partition_key: &str) -> Vec<Row> {
+        let state = lock(&self.state);
+        let Some(rows) = state.rows(table) else { return Vec::new() };
+        let of_partition = rows.range(key(partition_key, "")..).take_while(|((key, _), _)| key.0 == partition_key);
+        of_partition.map(|(_, row)| row.clone()).collect()
+    }
+
+    #[cfg(test)]
     /// Every row of every table, by the name the table was created with.
     pub(super) fn all(&self) -> BTreeMap<String, Vec<Row>> {
         let state = lock(&self.state);

@@ -1,0 +1,142 @@
+//! Several worker processes on one hub, end to end: they share the work, they come and go, some are killed.
+
+use std::time::Duration;
+
+use taskhub::internals::leftovers;
+use taskhub::{Client, TaskHub};
+use tokio::sync::RwLock;
+use tokio::time::Instant;
+
+use crate::harness::{azurite, unique_hub_name};
+use crate::load::{Load, latencies};
+use crate::workers::Place;
+
+/// Scenarios that measure have the machine to themselves; those that wait for leases may share it.
+static STAGE: RwLock<()> = RwLock::const_new(());
+
+/// A crash costs a lease of 30 seconds and its margin of five, and what has piled up meanwhile.
+const CRASH_STALL_MAX: f64 = 45.0;
+
+async fn open(prefix: &str) -> (Place, TaskHub) {
+    let hub = unique_hub_name(prefix);
+    let opened = TaskHub::open(azurite().storage(), &hub).await.expect("a hub can be created");
+    (Place { connection_string: azurite().connection_string(), hub }, opened)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leave {
+    Gracefully,
+    Killed,
+}
+
+/// A steady load of five sequences of five activities a second for 20 seconds. B joins after three, A leaves after nine,
+/// C joins after 14. The latencies in seconds, shortest first.
+async fn come_and_go(leave: Leave) -> Vec<f64> {
+    let (place, hub) = open("handoff").await;
+    let client = Client::new(&hub);
+    let mut load = Load::new(&client);
+    let mut a = Some(place.start("a"));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let begun = Instant::now();
+    let (mut b, mut c, mut leaving) = (None, None, None);
+    for tick in 0..100 {
+        match tick {
+            15 => b = Some(place.start("b")),
+            45 => {
+                let a = a.take().expect("a runs");
+                match leave {
+                    // Beside the load, which goes on.
+                    Leave::Gracefully => leaving = Some(a.stop(Duration::from_secs(20))),
+                    Leave::Killed => a.kill(),
+                }
+            }
+            70 => c = Some(place.start("c")),
+            _ => {}
+        }
+        load.start_sequences(1, 5).await;
+        let next = tokio::time::sleep_until(begun + Duration::from_millis(200) * (tick + 1));
+        match leaving.take() {
+            None => next.await,
+            Some(stop) => {
+                let (took, ()) = tokio::join!(stop, next);
+                assert!(took < Duration::from_secs(5), "a worker without long activities took {took:?} to stop");
+            }
+        }
+    }
+    let all = load.finish(Duration::from_secs(60)).await;
+    for worker in [b, c].into_iter().flatten() {
+        worker.stop(Duration::from_secs(20)).await;
+    }
+    let left = leftovers(&azurite().storage(), &hub).await.expect("queues can be read");
+    assert_eq!((left.messages, left.visible.len()), (0, 0), "messages that nobody needs are left");
+    latencies(&all)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_that_leave_in_order_stall_nobody() {
+    let _alone = STAGE.write().await;
+    let latencies = come_and_go(Leave::Gracefully).await;
+    let (p99, max) = (latencies[latencies.len() * 99 / 100], latencies[latencies.len() - 1]);
+    println!("hand-off in order: p50 {:.2} s, p99 {p99:.2} s, max {max:.2} s", latencies[latencies.len() / 2]);
+    assert!(p99 < 5.0 && max < 10.0, "p99 {p99:.2} s, max {max:.2} s");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_is_killed_costs_its_lease_and_no_more() {
+    let _beside_others = STAGE.read().await;
+    let latencies = come_and_go(Leave::Killed).await;
+    let max = latencies[latencies.len() - 1];
+    println!("hand-off after a kill: p50 {:.2} s, max {max:.2} s", latencies[latencies.len() / 2]);
+    assert!(max < CRASH_STALL_MAX, "{max:.2} s");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_when_one_of_two_workers_is_killed() {
+    let _beside_others = STAGE.read().await;
+    let (place, hub) = open("killed").await;
+    let client = Client::new(&hub);
+    let mut load = Load::new(&client);
+    let (a, b) = (place.start("a"), place.start("b"));
+    load.start_mixed(200).await;
+    load.wait_for(60, Duration::from_secs(60)).await;
+    a.kill();
+    load.finish(Duration::from_secs(100)).await;
+    b.stop(Duration::from_secs(20)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_that_start_at_once_into_a_backlog_leave_none_open() {
+    let _alone = STAGE.write().await;
+    let (place, hub) = open("backlog").await;
+    let client = Client::new(&hub);
+    let mut load = Load::new(&client);
+    load.start_sequences(500, 5).await;
+    let begun = Instant::now();
+    let workers = [place.start("a"), place.start("b")];
+    load.finish(Duration::from_secs(90)).await;
+    println!("a backlog of 500 sequences: {:?}", begun.elapsed());
+    for worker in workers {
+        worker.stop(Duration::from_secs(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_stops_in_the_midst_leaves_nothing_hidden() {
+    let _alone = STAGE.write().await;
+    let (place, hub) = open("stopped").await;
+    let client = Client::new(&hub);
+    let mut load = Load::new(&client);
+    let a = place.start("a");
+    load.start_sequences(30, 20).await;
+    a.stop(Duration::from_secs(20)).await;
+    assert!(load.ended().await < 30, "the worker was stopped in the midst of its work");
+    // No queue has more than a peek shows: one message for each instance.
+    let left = leftovers(&azurite().storage(), &hub).await.expect("queues can be read");
+    assert_eq!(left.messages, left.visible.len() as u64, "messages are hidden although nobody works on them");
+    // Neither a lease nor a hold is waited for.
+    let begun = Instant::now();
+    let b = place.start("b");
+    load.finish(Duration::from_secs(25)).await;
+    println!("30 sequences after a stop: {:?}", begun.elapsed());
+    b.stop(Duration::from_secs(20)).await;
+}

@@ -1,0 +1,235 @@
+//! The instances of a run and the clients that start them, talk to them and judge their ends.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::Instant;
+
+use super::plan::{Class, Plan};
+use super::program::{Author, Done, NEWS, PROGRAM, Program};
+use super::reference;
+use super::trace;
+use super::world::{HUB, World};
+use crate::model::RuntimeStatus;
+use crate::rng::Rng;
+use crate::{Client, ErrorKind};
+
+/// How long everything may take to come to its end once the faults are over.
+const BOUND: Duration = Duration::from_secs(3600);
+
+/// All instances of a run.
+pub(super) struct Cast {
+    parts: Vec<Part>,
+    rng: Rng,
+}
+
+/// One instance that a client starts.
+struct Part {
+    id: String,
+    program: Program,
+    /// What clients raise to it.
+    raised: Vec<String>,
+    /// All that is sent to it.
+    events: BTreeSet<String>,
+    is_paused: bool,
+    is_terminated: bool,
+}
+
+impl Cast {
+    pub(super) fn of(plan: &Plan) -> Self {
+        let rng = Rng::seeded(plan.seed ^ 0xca57);
+        let mut parts: Vec<Part> = Vec::new();
+        for number in 0..plan.instances {
+            let id = format!("i{number}");
+            let others = parts.iter().map(|part| part.id.clone()).collect();
+            // Each has its own source, so that fewer instances are otherwise the same.
+            let own = rng.fork();
+            let mut author = Author { rng: &own, name: id.clone(), others, sent: Vec::new(), depth: 2 };
+            let program = author.write(plan.steps);
+            let sent = author.sent;
+            let sends = !sent.is_empty();
+            for (to, payload) in sent {
+                for part in parts.iter_mut().filter(|part| part.id == to) {
+                    part.events.insert(payload.clone());
+                }
+            }
+            let raised: Vec<_> = (0..own.below(4)).map(|n| format!("{id}.event{n}")).collect();
+            let events = raised.iter().cloned().collect();
+            let control = plan.has(Class::Control);
+            let (is_paused, is_terminated) = (control && own.chance(0.4), control && own.chance(0.15));
+            // Somebody waits for what it sends, and would wait for ever.
+            let is_terminated = is_terminated && !sends;
+            parts.push(Part { id, program, raised, events, is_paused, is_terminated });
+        }
+        for part in &mut parts {
+            reference::add_wait(&mut part.program, part.events.len());
+        }
+        Self { parts, rng: rng.fork() }
+    }
+
+    /// Starts everything, disturbs it, and waits for its end without faults.
+    pub(super) async fn play(&self, world: &World) {
+        let rng = self.rng.fork();
+        let setting = async {
+            let client = loop {
+                let opened = world.process("client".to_owned(), &rng).await;
+                if let Ok((hub, ..)) = opened {
+                    break Client::new(&hub);
+                }
+            };
+            let all = self.parts.iter().map(|part| self.direct(part, &client, rng.fork()));
+            let ready = async {
+                for part in &self.parts {
+                    start(&client, part).await;
+                    tokio::time::sleep(rng.between(Duration::ZERO, Duration::from_secs(4))).await;
+                }
+            };
+            ready.await;
+            join_all(all).await;
+        };
+        futures::join!(setting, world.torment());
+        self.all_end(world).await;
+        self.judge(world).await;
+    }
+
+    /// What a client does to one instance after its start.
+    async fn direct(&self, part: &Part, client: &Client, rng: Rng) {
+        for payload in &part.raised {
+            tokio::time::sleep(rng.between(Duration::ZERO, Duration::from_secs(20))).await;
+            until_done(&format!("raise {payload}"), || client.raise(&part.id, NEWS, payload)).await;
+        }
+        if part.is_paused {
+            tokio::time::sleep(rng.between(Duration::ZERO, Duration::from_secs(10))).await;
+            until_done("suspend", || client.suspend(&part.id, "pause")).await;
+            tokio::time::sleep(rng.between(Duration::ZERO, Duration::from_secs(30))).await;
+            until_done("resume", || client.resume(&part.id, "pause over")).await;
+        }
+        if part.is_terminated {
+            tokio::time::sleep(rng.between(Duration::ZERO, Duration::from_secs(60))).await;
+            until_done("terminate", || client.terminate(&part.id, "enough")).await;
+        }
+    }
+
+    /// Waits until every instance has ended and every queue is empty.
+    async fn all_end(&self, world: &World) {
+        let begun = Instant::now();
+        let mut again = Duration::from_secs(60);
+        let mut open = vec!["not looked yet".to_owned()];
+        while !open.is_empty() {
+            if begun.elapsed() > BOUND {
+                show_histories(world);
+                self.parts.iter().for_each(|part| trace::line(&format_args!("{}: {:?}", part.id, part.program)));
+                return trace::fail(&format_args!("these do not end: {open:?}"));
+            }
+            // Queues keep no order: a suspension may have come after the resumption that was sent later.
+            if begun.elapsed() > again {
+                again *= 2;
+                self.resume_all(world).await;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            open = open_ends(world);
+        }
+    }
+
+    async fn resume_all(&self, world: &World) {
+        if let Ok((hub, ..)) = world.process("resumer".to_owned(), &self.rng.fork()).await {
+            let client = Client::new(&hub);
+            for part in self.parts.iter().filter(|part| part.is_paused) {
+                until_done("resume", || client.resume(&part.id, "go on")).await;
+            }
+        }
+    }
+
+    async fn judge(&self, world: &World) {
+        let rng = self.rng.fork();
+        let Ok((hub, ..)) = world.process("judge".to_owned(), &rng).await else {
+            return trace::fail(&"the hub cannot be opened without faults");
+        };
+        let client = Client::new(&hub);
+        for part in &self.parts {
+            if let Err(broken) = self.judge_part(part, &client).await {
+                trace::fail(&format_args!("instance {}: {broken}", part.id));
+            }
+        }
+        match client.poison().await {
+            Ok(parked) if parked.is_empty() => {}
+            other => trace::fail(&format_args!("parked messages: {other:?}")),
+        }
+    }
+
+    async fn judge_part(&self, part: &Part, client: &Client) -> Result<(), String> {
+        let status = client.status(&part.id).await.map_err(|e| e.to_string())?.ok_or("it is lost")?;
+        if part.is_terminated && status.status == RuntimeStatus::Terminated {
+            return Ok(());
+        }
+        let done: Done = status.output().map_err(|e| e.to_string())?;
+        // Its sender may have been terminated before it sent.
+        let exact = !self.parts.iter().any(|part| part.is_terminated);
+        reference::judge(&part.program, &done, &part.events, exact)?;
+        let shown = status.custom_status.as_deref().map(|json| json.trim_matches('"'));
+        if shown != reference::last_status(&part.program) {
+            return Err(format!("its custom status is {shown:?}: {:?}", part.program));
+        }
+        Ok(())
+    }
+
+    /// A worker that has stopped in an orderly way, without faults, owns nothing.
+    pub(super) fn curtain(&self, world: &World) {
+        for row in world.memory.all_rows().get(&format!("{HUB}Partitions")).into_iter().flatten() {
+            if row.entity.text("CurrentOwner").is_some_and(|owner| world.has_left(owner)) {
+                trace::fail(&format_args!("a partition still has an owner: {:?}", row.entity));
+            }
+        }
+    }
+}
+
+/// Instances that have not ended, queues that are not empty.
+fn open_ends(world: &World) -> Vec<String> {
+    let mut open = Vec::new();
+    for row in world.memory.table_rows(&format!("{HUB}Instances")) {
+        let status = row.entity.text("RuntimeStatus").and_then(|s| s.parse::<RuntimeStatus>().ok());
+        if !status.is_some_and(RuntimeStatus::is_terminal) {
+            open.push(format!("{} is {status:?}", row.entity.partition_key));
+        }
+    }
+    for (queue, messages) in world.memory.all_messages() {
+        open.extend(messages.iter().map(|message| format!("{queue} has {}", message.text)));
+    }
+    open
+}
+
+fn show_histories(world: &World) {
+    for row in world.memory.table_rows(&format!("{HUB}History")) {
+        let text = |name: &str| row.entity.text(name).unwrap_or_default().to_owned();
+        let id = row.entity.int("TaskScheduledId").or(row.entity.int("TimerId")).or(row.entity.int("EventId"));
+        let (key, execution) = (&row.entity.row_key, text("ExecutionId"));
+        trace::line(&format_args!(
+            "{} {key} {execution} {} {id:?} {}",
+            row.entity.partition_key,
+            text("EventType"),
+            text("Name")
+        ));
+    }
+}
+
+async fn start(client: &Client, part: &Part) {
+    loop {
+        let Err(error) = client.start(PROGRAM, &part.program).instance_id(&part.id).await else { return };
+        trace::line(&format_args!("start of {} failed: {error}", part.id));
+        if error.kind() == ErrorKind::AlreadyExists || matches!(client.status(&part.id).await, Ok(Some(_))) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn until_done<F>(what: &str, act: impl Fn() -> F)
+where
+    F: Future<Output = crate::Result<()>>,
+{
+    while let Err(error) = act().await {
+        trace::line(&format_args!("{what} failed: {error}"));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}

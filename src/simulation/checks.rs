@@ -1,0 +1,164 @@
+//! What must hold after every write of a history or an instance row, whoever wrote it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+
+use super::trace;
+use crate::hub::rows;
+use crate::model::{EventKind, RuntimeStatus, StoredEvent};
+use crate::storage::layer::Call;
+use crate::storage::memory::Memory;
+use crate::storage::table::{Entity, Row};
+
+/// The checks of one run.
+pub(super) struct Checks {
+    memory: Memory,
+    history: String,
+    instances: String,
+    seen: Mutex<BTreeMap<String, Seen>>,
+}
+
+/// What has been seen of one instance.
+#[derive(Default)]
+struct Seen {
+    /// Executions in the order of their first commit.
+    executions: Vec<String>,
+    /// The rows of the current execution as of its last whole checkpoint.
+    whole: Vec<Entity>,
+    /// Every message that was applied, and by which execution.
+    applied: BTreeMap<uuid::Uuid, String>,
+    /// The status of the row, by execution.
+    status: BTreeMap<String, RuntimeStatus>,
+}
+
+impl Checks {
+    pub(super) fn new(memory: Memory, hub: &str) -> Self {
+        let (history, instances) = (format!("{hub}History"), format!("{hub}Instances"));
+        Self { memory, history, instances, seen: Mutex::default() }
+    }
+
+    /// Looks at what a successful write left.
+    pub(super) fn after(&self, call: &Call<'_>) {
+        let Some(key) = call.target.1 else { return };
+        if matches!(call.op, "table.get" | "table.query") {
+            return;
+        }
+        let checked = if call.target.0 == self.history {
+            self.history(key)
+        } else if call.target.0 == self.instances {
+            self.row(key)
+        } else {
+            Ok(())
+        };
+        if let Err(broken) = checked {
+            trace::fail(&format_args!("instance {key}: {broken}"));
+        }
+    }
+
+    fn history(&self, key: &str) -> Result<(), String> {
+        let all = self.memory.partition_rows(&self.history, key);
+        let (sentinels, events): (Vec<Row>, Vec<Row>) = all.into_iter().partition(|r| r.entity.row_key == rows::SENTINEL);
+        let [sentinel] = &sentinels[..] else { return Err(format!("{} sentinels", sentinels.len())) };
+        let execution = sentinel.entity.text("ExecutionId").unwrap_or_default().to_owned();
+        let whole = sentinel.entity.bool("IsCheckpointComplete").unwrap_or(false);
+        let current: Vec<_> =
+            events.into_iter().map(|r| r.entity).take_while(|e| e.text("ExecutionId") == Some(&execution)).collect();
+        for (ordinal, row) in current.iter().enumerate() {
+            if row.row_key != rows::row_key(ordinal as u64) {
+                return Err(format!("row {} at place {ordinal}", row.row_key));
+            }
+        }
+        let mut guard = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = guard.entry(key.to_owned()).or_default();
+        if seen.executions.last() != Some(&execution) {
+            if seen.executions.contains(&execution) {
+                return Err(format!("the execution {execution} came back"));
+            }
+            seen.executions.push(execution.clone());
+            seen.whole.clear();
+        }
+        if current.len() < seen.whole.len() || seen.whole.iter().zip(&current).any(|(old, new)| old != new) {
+            return Err(format!("history of {execution} was rewritten: {} rows, then {}", seen.whole.len(), current.len()));
+        }
+        if !whole {
+            trace::mark("torn checkpoint");
+            return Ok(());
+        }
+        if is_ended(&seen.whole) && current.len() > seen.whole.len() {
+            return Err(format!("history of {execution} goes on after its end"));
+        }
+        seen.whole = current;
+        check_events(seen, &execution)
+    }
+
+    fn row(&self, key: &str) -> Result<(), String> {
+        let all = self.memory.partition_rows(&self.instances, key);
+        let [row] = &all[..] else { return Ok(()) };
+        let status = row.entity.text("RuntimeStatus").and_then(|s| s.parse::<RuntimeStatus>().ok());
+        let (Some(status), Some(execution)) = (status, row.entity.text("ExecutionId")) else {
+            return Err(format!("row without status or execution: {:?}", row.entity));
+        };
+        let mut guard = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = guard.entry(key.to_owned()).or_default();
+        let before = seen.status.insert(execution.to_owned(), status);
+        if before.is_some_and(|before| before.is_terminal() && before != status) {
+            return Err(format!("the row of {execution} went from {before:?} to {status}"));
+        }
+        if status == RuntimeStatus::Pending && before.is_some_and(|before| before != status) {
+            return Err(format!("the row of {execution} went from {before:?} to {status}"));
+        }
+        Ok(())
+    }
+}
+
+fn is_ended(rows: &[Entity]) -> bool {
+    rows.iter().any(|row| row.text("EventType") == Some("ExecutionCompleted"))
+}
+
+/// At most one completion per task, each behind its decision and of its kind; decisions dense; messages applied once.
+fn check_events(seen: &mut Seen, execution: &str) -> Result<(), String> {
+    let mut decisions: BTreeMap<i32, &'static str> = BTreeMap::new();
+    let mut answered = BTreeSet::new();
+    for row in &seen.whole {
+        // Texts in blobs do not matter here.
+        let stored = rows::event_from_entity(row).map_err(|e| format!("row {}: {e}", row.row_key))?;
+        let kind = stored.event.kind.type_name();
+        if stored.event.event_id >= 0 && decisions.insert(stored.event.event_id, kind).is_some() {
+            return Err(format!("two decisions {}", stored.event.event_id));
+        }
+        if let Some(task) = stored.event.kind.completes() {
+            let decided = decisions.get(&task).copied();
+            if decided != Some(decision_of(&stored)) {
+                return Err(format!("{kind} of task {task}, which is {decided:?}"));
+            }
+            if !answered.insert(task) {
+                return Err(format!("a second {kind} of task {task}"));
+            }
+        }
+        if let Some(id) = stored.message_id {
+            let first = seen.applied.entry(id).or_insert_with(|| execution.to_owned());
+            if first != execution {
+                return Err(format!("the message {id} of {kind} was applied by {first} and by {execution}"));
+            }
+        }
+    }
+    if let Some((last, _)) = decisions.last_key_value()
+        && usize::try_from(*last).ok() != Some(decisions.len() - 1)
+    {
+        return Err(format!("{} decisions up to id {last}", decisions.len()));
+    }
+    let ids: Vec<_> = seen.whole.iter().filter_map(|row| row.text("MessageId")).collect();
+    if ids.iter().collect::<BTreeSet<_>>().len() != ids.len() {
+        return Err("a message was applied twice".to_owned());
+    }
+    Ok(())
+}
+
+/// The kind of decision that a completion answers.
+fn decision_of(stored: &StoredEvent) -> &'static str {
+    match stored.event.kind {
+        EventKind::TaskCompleted { .. } | EventKind::TaskFailed { .. } => "TaskScheduled",
+        EventKind::TimerFired { .. } => "TimerCreated",
+        _ => "SubOrchestrationInstanceCreated",
+    }
+}

@@ -1,0 +1,259 @@
+//! Random orchestrators as data, and the one interpreter that runs them through the public authoring API.
+
+use std::time::Duration;
+
+use futures::future::{Either, join_all, select};
+use serde::{Deserialize, Serialize};
+
+use crate::rng::Rng;
+use crate::{
+    Activity, ActivityContext, Event, Failure, OrchestrationContext, Orchestrator, RetryPolicy, TaskFailed, WorkerBuilder,
+};
+
+pub(super) const PROGRAM: Orchestrator<Program, Done> = Orchestrator::new("Program");
+pub(super) const NEWS: Event<String> = Event::new("News");
+const ECHO: Activity<String, String> = Activity::new("Echo");
+const FAIL: Activity<String, String> = Activity::new("Fail");
+const FLAKY: Activity<String, String> = Activity::new("Flaky");
+const SLOW: Activity<(String, u64), String> = Activity::new("Slow");
+const LARGE: Activity<String, String> = Activity::new("Large");
+
+/// More than a message or a column holds.
+pub(super) const LARGE_BYTES: usize = 50_000;
+
+/// One step of an orchestrator. Tags are unique, so that a result given to the wrong task shows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Step {
+    Echo {
+        tag: String,
+    },
+    /// An activity that fails each time, tried again.
+    Fail {
+        tag: String,
+        attempts: u32,
+    },
+    /// An activity whose first attempts may fail, tried again.
+    Flaky {
+        tag: String,
+    },
+    /// An activity that runs for longer than a message is held.
+    Slow {
+        tag: String,
+        seconds: u64,
+    },
+    Large {
+        tag: String,
+    },
+    /// Activities at once; every fifth fails.
+    Fan {
+        tag: String,
+        width: usize,
+    },
+    RaceTimer {
+        tag: String,
+        slow: u64,
+        limit: u64,
+    },
+    /// The next event, if it comes in time.
+    RaceEvent {
+        limit: u64,
+    },
+    Timer {
+        seconds: u64,
+    },
+    Child {
+        id: Option<String>,
+        program: Program,
+    },
+    Send {
+        to: String,
+        payload: String,
+    },
+    Status {
+        text: String,
+    },
+    Again,
+    /// Waits until this many events have been received altogether.
+    Collect {
+        total: usize,
+    },
+}
+
+/// An orchestrator, and how far it has come before it continued as new.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Program {
+    pub(super) steps: Vec<Step>,
+    pub(super) at: usize,
+    pub(super) done: Done,
+}
+
+/// What an orchestrator gives back: a result for each step, and the events in the order in which it received them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Done {
+    pub(super) results: Vec<String>,
+    pub(super) events: Vec<String>,
+}
+
+/// Registers the interpreter and the activities.
+pub(super) fn register(worker: WorkerBuilder) -> WorkerBuilder {
+    worker
+        .orchestrator(PROGRAM, run)
+        .activity(ECHO, async |_: ActivityContext, tag: String| Ok(echo(&tag)))
+        .activity(FAIL, async |_: ActivityContext, tag: String| Err(Failure::new("ByDesign", tag)))
+        .activity(FLAKY, async |ctx: ActivityContext, tag: String| {
+            let fails = (ctx.task_id() / 2) % 2 == 0;
+            if fails { Err(Failure::new("ByDesign", tag)) } else { Ok(echo(&tag)) }
+        })
+        .activity(SLOW, async |_: ActivityContext, (tag, seconds): (String, u64)| {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            Ok(echo(&tag))
+        })
+        .activity(LARGE, async |_: ActivityContext, tag: String| Ok(format!("{tag}{}", "x".repeat(LARGE_BYTES))))
+}
+
+pub(super) fn echo(tag: &str) -> String {
+    format!("echo {tag}")
+}
+
+pub(super) fn failed(tag: &str) -> String {
+    format!("failed {tag}")
+}
+
+async fn run(ctx: OrchestrationContext, mut program: Program) -> Result<Done, Failure> {
+    while let Some(step) = program.steps.get(program.at).cloned() {
+        program.at += 1;
+        if step == Step::Again {
+            program.done.results.push("again".to_owned());
+            return ctx.continue_as_new(program);
+        }
+        let result = perform(&ctx, step, &mut program.done.events).await?;
+        program.done.results.push(result);
+    }
+    Ok(program.done)
+}
+
+async fn perform(ctx: &OrchestrationContext, step: Step, events: &mut Vec<String>) -> Result<String, Failure> {
+    let secs = Duration::from_secs;
+    Ok(match step {
+        Step::Echo { tag } => told(ctx.call(ECHO, &tag).await),
+        Step::Fail { tag, attempts } => told(ctx.call(FAIL, &tag).retry(RetryPolicy::fixed(attempts, secs(1))).await),
+        Step::Flaky { tag } => told(ctx.call(FLAKY, &tag).retry(RetryPolicy::exponential(4, secs(1))).await),
+        Step::Slow { tag, seconds } => told(ctx.call(SLOW, (tag, seconds)).await),
+        Step::Large { tag } => {
+            let all = told(ctx.call(LARGE, &tag).await);
+            format!("{} {}", all.trim_end_matches('x'), all.len() - tag.len())
+        }
+        Step::Fan { tag, width } => {
+            let calls = (0..width).map(|n| {
+                let tag = format!("{tag}.{n}");
+                if n % 5 == 4 { ctx.call(FAIL, tag) } else { ctx.call(ECHO, tag) }
+            });
+            join_all(calls).await.into_iter().map(told).collect::<Vec<_>>().join(",")
+        }
+        Step::RaceTimer { tag, slow, limit } => match select(ctx.call(SLOW, (tag, slow)), ctx.timer(secs(limit))).await {
+            Either::Left((result, _)) => told(result),
+            Either::Right(_) => "timer".to_owned(),
+        },
+        Step::RaceEvent { limit } => match ctx.wait_for_event(NEWS).within(secs(limit)).await {
+            Ok(news) => {
+                events.push(news);
+                "event".to_owned()
+            }
+            Err(_) => "timer".to_owned(),
+        },
+        Step::Timer { seconds } => {
+            let due = ctx.now().plus(secs(seconds));
+            ctx.timer(secs(seconds)).await;
+            if ctx.now() >= due { "in time" } else { "early" }.to_owned()
+        }
+        Step::Child { id, program } => {
+            let mut call = ctx.call(PROGRAM, &program);
+            if let Some(id) = id {
+                call = call.instance_id(id);
+            }
+            let done = call.await?;
+            serde_json::to_string(&done)?
+        }
+        Step::Send { to, payload } => {
+            ctx.send_event(to, NEWS, payload);
+            "sent".to_owned()
+        }
+        Step::Status { text } => {
+            ctx.set_custom_status(&text);
+            "shown".to_owned()
+        }
+        Step::Again => unreachable!("handled by the caller"),
+        Step::Collect { total } => {
+            while events.len() < total {
+                events.push(ctx.wait_for_event(NEWS).await);
+            }
+            "collected".to_owned()
+        }
+    })
+}
+
+fn told(result: Result<String, TaskFailed>) -> String {
+    result.unwrap_or_else(|failure| failed(&failure.details().error_message))
+}
+
+/// What a program may contain.
+pub(super) struct Author<'a> {
+    pub(super) rng: &'a Rng,
+    /// The instance; begins every tag of the program.
+    pub(super) name: String,
+    /// Instances that exist before this one, to which it may send.
+    pub(super) others: Vec<String>,
+    /// What it sends: instance and payload.
+    pub(super) sent: Vec<(String, String)>,
+    pub(super) depth: u32,
+}
+
+impl Author<'_> {
+    /// A program without the wait for its events, which are not known yet.
+    pub(super) fn write(&mut self, steps_max: u64) -> Program {
+        let count = 1 + self.rng.below(steps_max);
+        // An event that a turn has sent is out, even if the turn is never committed and the next one decides otherwise. So
+        // nothing is sent by an execution whose identity depends on a race or on the order of arrival.
+        let mut settled = true;
+        let mut steps = Vec::new();
+        for number in 0..count {
+            let tag = format!("{}.{number}", self.name);
+            let step = self.step(tag, settled);
+            settled &= !matches!(step, Step::RaceTimer { .. } | Step::RaceEvent { .. } | Step::Child { .. });
+            steps.push(step);
+        }
+        Program { steps, ..Program::default() }
+    }
+
+    fn step(&mut self, tag: String, settled: bool) -> Step {
+        let rng = self.rng;
+        match rng.below(20) {
+            0 => Step::Fail { tag, attempts: 1 + u32::try_from(rng.below(3)).unwrap_or(0) },
+            1 => Step::Flaky { tag },
+            2 => Step::Slow { tag, seconds: rng.below(45) },
+            3 if rng.chance(0.3) => Step::Large { tag },
+            4 | 5 => Step::Fan { tag, width: usize::try_from(2 + rng.below(6)).unwrap_or(2) },
+            // Wide enough for a checkpoint of two transactions.
+            6 if rng.chance(0.2) => Step::Fan { tag, width: usize::try_from(60 + rng.below(80)).unwrap_or(60) },
+            7 | 8 => Step::RaceTimer { tag, slow: rng.below(12), limit: 1 + rng.below(12) },
+            9 => Step::RaceEvent { limit: 1 + rng.below(20) },
+            10 | 11 => Step::Timer { seconds: 1 + rng.below(40) },
+            12..=14 if self.depth > 0 => self.child(tag),
+            15 if settled && !self.others.is_empty() => {
+                let to = self.others[usize::try_from(rng.below(self.others.len() as u64)).unwrap_or(0)].clone();
+                self.sent.push((to.clone(), tag.clone()));
+                Step::Send { to, payload: tag }
+            }
+            16 => Step::Status { text: tag },
+            17 | 18 => Step::Again,
+            _ => Step::Echo { tag },
+        }
+    }
+
+    fn child(&self, tag: String) -> Step {
+        let own_id = self.rng.chance(0.5);
+        let (others, sent) = (Vec::new(), Vec::new());
+        let mut author = Author { rng: self.rng, name: tag.clone(), others, sent, depth: self.depth - 1 };
+        Step::Child { id: own_id.then_some(tag), program: author.write(3) }
+    }
+}

@@ -1,0 +1,100 @@
+//! The innermost layer of a worker or client: its calls as lines of the trace, its stalls, and the checks after its writes.
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::checks::Checks;
+use super::trace;
+use crate::storage::error::Result;
+use crate::storage::layer::faulty::{Faulty, Moment, Verdict};
+use crate::storage::layer::{Call, Layer, Reply};
+
+/// One process of the simulated world, as far as storage sees it. Clones share everything.
+#[derive(Clone)]
+pub(super) struct Station(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    checks: Arc<Checks>,
+    stalled_until: Mutex<Option<Instant>>,
+    crashed: AtomicBool,
+    crash: Notify,
+}
+
+impl Station {
+    pub(super) fn new(name: String, checks: Arc<Checks>) -> Self {
+        let inner =
+            Inner { name, checks, stalled_until: Mutex::default(), crashed: AtomicBool::new(false), crash: Notify::new() };
+        Self(Arc::new(inner))
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Every call hangs for this long; then those that still wait proceed.
+    pub(super) fn stall(&self, time: Duration) {
+        *self.0.stalled_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + time);
+    }
+
+    /// Lets calls proceed again.
+    pub(super) fn resume(&self) {
+        *self.0.stalled_until.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Dies at its call with this number; from then on nothing of it reaches the store.
+    pub(super) fn crash_at(&self, faulty: &Faulty, number: u64, moment: Moment) {
+        let inner = Arc::clone(&self.0);
+        faulty.on_call(move |call, count, when| {
+            if count == number && when == moment && !inner.crashed.swap(true, SeqCst) {
+                trace::line(&format_args!("{} CRASH {moment:?} {}", inner.name, call.op));
+                trace::mark(&format!("crash at {}", call.op));
+                inner.crash.notify_one();
+            }
+            if inner.crashed.load(SeqCst) { Verdict::Hang } else { Verdict::Proceed }
+        });
+    }
+
+    /// Completes when the process has to be dropped.
+    pub(super) async fn crashed(&self) {
+        self.0.crash.notified().await;
+    }
+
+    async fn gate(&self) {
+        loop {
+            let until = *self.0.stalled_until.lock().unwrap_or_else(PoisonError::into_inner);
+            match until.filter(|until| Instant::now() < *until) {
+                // A short nap, so that a stall can be ended early.
+                Some(until) => tokio::time::sleep_until(until.min(Instant::now() + Duration::from_secs(1))).await,
+                None => return,
+            }
+        }
+    }
+}
+
+impl Layer for Station {
+    async fn run<T, F, Fut>(&self, call: &Call<'_>, attempt: F) -> Result<T>
+    where
+        T: Reply,
+        F: Fn() -> Fut + Send + Sync,
+        Fut: Future<Output = Result<T>> + Send,
+    {
+        trace::call();
+        self.gate().await;
+        let reply = attempt().await;
+        let quiet = reply.as_ref().is_ok_and(Reply::is_empty_receive);
+        if !quiet {
+            let result = reply.as_ref().map_or_else(|e| format!("{:?}", e.kind), |_| "ok".to_owned());
+            trace::line(&format_args!("{} {} {} {result}", self.0.name, call.op, call.target));
+        }
+        if reply.is_ok() && (call.op == "table.transact" || call.op.starts_with("table.")) {
+            self.0.checks.after(call);
+        }
+        self.gate().await;
+        reply
+    }
+}

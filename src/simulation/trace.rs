@@ -1,0 +1,144 @@
+//! What happened in a run: a line for every storage call, log event and act of the world; the first broken rule; counts.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+
+use tokio::time::Instant;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Metadata, Subscriber, span};
+
+/// Lines that a failure shows.
+const LAST_LINES: usize = 50;
+/// No run takes so many; one that does goes in circles.
+const CALLS_MAX: u64 = 200_000;
+
+/// The trace of the run of this thread.
+#[derive(Debug, Default)]
+pub(super) struct Trace {
+    begun: Option<Instant>,
+    count: u64,
+    last: VecDeque<String>,
+    /// Every line, if the whole trace is wanted.
+    all: Option<Vec<String>>,
+    failure: Option<String>,
+    /// How often each log message, and each thing that the checks noticed, occurred.
+    pub(super) marks: BTreeMap<String, u64>,
+}
+
+thread_local! {
+    static TRACE: RefCell<Trace> = RefCell::default();
+}
+
+/// Begins a new trace.
+pub(super) fn begin(whole: bool) {
+    let trace = Trace { begun: Some(Instant::now()), all: whole.then(Vec::new), ..Trace::default() };
+    TRACE.with(|t| *t.borrow_mut() = trace);
+}
+
+/// Ends the trace: its counts, and every line if they were kept.
+pub(super) fn end() -> (BTreeMap<String, u64>, Vec<String>) {
+    let trace = TRACE.with(RefCell::take);
+    (trace.marks, trace.all.unwrap_or_default())
+}
+
+/// Adds a line.
+pub(super) fn line(text: &dyn fmt::Display) {
+    TRACE.with(|t| {
+        let mut trace = t.borrow_mut();
+        let Some(begun) = trace.begun else { return };
+        let line = format!("{:>9.3} {text}", begun.elapsed().as_secs_f64());
+        if let Some(all) = &mut trace.all {
+            all.push(line.clone());
+        }
+        if trace.last.len() == LAST_LINES {
+            trace.last.pop_front();
+        }
+        trace.last.push_back(line);
+    });
+}
+
+/// Counts a call; a run with too many goes in circles.
+pub(super) fn call() {
+    TRACE.with(|t| {
+        let mut trace = t.borrow_mut();
+        trace.count += 1;
+        if trace.count == CALLS_MAX && trace.failure.is_none() {
+            let lines: Vec<_> = trace.last.iter().cloned().collect();
+            trace.failure = Some(format!("{CALLS_MAX} calls and no end\n{}", lines.join("\n")));
+        }
+    });
+}
+
+/// Counts something that a range of seeds must meet.
+pub(super) fn mark(name: &str) {
+    TRACE.with(|t| {
+        let marks = &mut t.borrow_mut().marks;
+        match marks.get_mut(name) {
+            Some(count) => *count += 1,
+            None => drop(marks.insert(name.to_owned(), 1)),
+        }
+    });
+}
+
+/// A rule is broken. The first is kept, with the lines before it.
+pub(super) fn fail(what: &dyn fmt::Display) {
+    line(&format_args!("BROKEN {what}"));
+    TRACE.with(|t| {
+        let mut trace = t.borrow_mut();
+        if trace.failure.is_none() {
+            let lines: Vec<_> = trace.last.iter().cloned().collect();
+            trace.failure = Some(format!("{what}\n{}", lines.join("\n")));
+        }
+    });
+}
+
+/// The first broken rule.
+pub(super) fn failure() -> Option<String> {
+    TRACE.with(|t| t.borrow().failure.clone())
+}
+
+/// Turns the log of the crate into lines and counts.
+pub(super) struct Log;
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && *metadata.level() <= Level::DEBUG && metadata.target().starts_with("taskhub")
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut text = Text::default();
+        event.record(&mut text);
+        // The calls themselves are lines already.
+        if text.message.starts_with("storage call") {
+            return;
+        }
+        mark(&text.message);
+        line(&format_args!("log {} {}", text.message, text.fields));
+    }
+}
+
+#[derive(Default)]
+struct Text {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.message = format!("{value:?}");
+        } else {
+            self.fields.push_str(&format!("{}={value:?} ", field.name()));
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The simulated world: one account in memory, workers and clients as processes that crash, stall and stop, and one clock.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::sync::Notify;
+
+use super::cast::Cast;
+use super::checks::Checks;
+use super::plan::{Class, Plan};
+use super::program;
+use super::station::Station;
+use super::trace;
+use crate::clock::Clock;
+use crate::error::Result;
+use crate::model::Timestamp;
+use crate::rng::Rng;
+use crate::storage::layer::faulty::{Faulty, Moment};
+use crate::storage::memory::Memory;
+use crate::{TaskHub, Worker};
+
+pub(super) const HUB: &str = "Sim";
+
+/// The world. Everything in it runs in one task and one thread.
+pub(super) struct World {
+    pub(super) plan: Plan,
+    pub(super) memory: Memory,
+    pub(super) clock: Clock,
+    pub(super) checks: Arc<Checks>,
+    /// Draws for the world itself.
+    rng: Rng,
+    processes: RefCell<Vec<(Station, Faulty)>>,
+    /// Faults are over: no process begins with any.
+    calm: Cell<bool>,
+    /// Every worker stops for good.
+    over: Cell<bool>,
+    stop: Vec<Rc<Notify>>,
+    /// Workers that stopped in an orderly way when all was calm.
+    left: RefCell<BTreeSet<String>>,
+}
+
+impl World {
+    pub(super) fn new(plan: Plan) -> Self {
+        let clock = Clock::paused(Timestamp::parse("2026-01-01T00:00:00Z").expect("a constant"));
+        let rng = Rng::seeded(plan.seed ^ 0x5eed);
+        let memory = Memory::new(clock.clone(), rng.fork());
+        memory.set_unordered(plan.has(Class::Unordered));
+        if plan.has(Class::ShortPages) {
+            memory.set_page_limit(1 + usize::try_from(rng.below(5)).unwrap_or(0));
+        }
+        let checks = Arc::new(Checks::new(memory.clone(), HUB));
+        let stop = (0..plan.workers).map(|_| Rc::default()).collect();
+        let (processes, left, calm, over) = Default::default();
+        Self { plan, memory, clock, checks, rng, processes, calm, over, stop, left }
+    }
+
+    /// Runs the world to its end. Broken rules are in the trace.
+    pub(super) async fn run(self) {
+        let cast = Cast::of(&self.plan);
+        let rngs: Vec<_> = (0..self.plan.workers).map(|_| self.rng.fork()).collect();
+        let workers = join_all(rngs.into_iter().enumerate().map(|(number, rng)| self.keep_worker(number, rng)));
+        let play = async {
+            cast.play(&self).await;
+            trace::line(&"the play is over");
+            self.over.set(true);
+            self.stop.iter().for_each(|stop| stop.notify_one());
+            // The workers end now, and this future with them.
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            biased;
+            _ = workers => cast.curtain(&self),
+            () = play => {}
+            () = until_broken() => {}
+        }
+    }
+
+    /// A process: its way to the store, with its own clock and faults.
+    pub(super) async fn process(&self, name: String, rng: &Rng) -> Result<(TaskHub, Station, Faulty)> {
+        let faults = self.plan.faults(rng);
+        let faulty = Faulty::new(faults, rng.fork());
+        faulty.set_enabled(!self.calm.get());
+        let station = Station::new(name, Arc::clone(&self.checks));
+        let skew = if self.plan.has(Class::Skew) { rng.below(60_000_000).cast_signed() - 30_000_000 } else { 0 };
+        let storage = self.memory.storage().layered(station.clone()).layered(faulty.clone());
+        let clock = self.clock.skewed(skew);
+        let opening = TaskHub::builder(storage, HUB).partitions(self.plan.partitions).clock(clock).rng(rng.fork()).open();
+        let hub = match opening.await {
+            Ok(hub) => hub,
+            Err(error) => {
+                trace::line(&format_args!("{} cannot open the hub: {error}", station.name()));
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                return Err(error);
+            }
+        };
+        self.processes.borrow_mut().push((station.clone(), faulty.clone()));
+        Ok((hub, station, faulty))
+    }
+
+    /// Keeps one worker running: a process after the other, until the play is over.
+    async fn keep_worker(&self, number: usize, rng: Rng) {
+        for generation in 0.. {
+            if self.over.get() {
+                return;
+            }
+            let name = format!("w{number}-{generation}");
+            let Ok((hub, station, faulty)) = self.process(name.clone(), &rng).await else { continue };
+            if self.plan.has(Class::Crash) && !self.calm.get() {
+                let moment = if rng.chance(0.5) { Moment::Before } else { Moment::After };
+                let most = if rng.chance(0.3) { 1000 } else { 150 };
+                station.crash_at(&faulty, faulty.calls() + 1 + rng.below(most), moment);
+            }
+            let slots = 1 + usize::try_from(rng.below(12)).unwrap_or(0);
+            let worker = program::register(Worker::builder(&hub)).worker_id(name.clone()).max_activities(slots);
+            let worker = worker.max_orchestrations(slots * 2);
+            trace::line(&format_args!("{name} begins"));
+            tokio::select! {
+                biased;
+                () = station.crashed() => {}
+                ran = worker.run(self.stop[number].notified()) => {
+                    trace::line(&format_args!("{name} ended: {ran:?}"));
+                    if self.over.get() {
+                        self.left.borrow_mut().insert(name);
+                    }
+                }
+            }
+            if !self.over.get() {
+                tokio::time::sleep(rng.between(Duration::ZERO, Duration::from_secs(20))).await;
+            }
+        }
+    }
+
+    pub(super) fn has_left(&self, worker: &str) -> bool {
+        self.left.borrow().contains(worker)
+    }
+
+    /// Stalls, outages and orderly stops, until the time of chaos is over.
+    pub(super) async fn torment(&self) {
+        let rng = self.rng.fork();
+        let end = tokio::time::Instant::now() + self.plan.chaos;
+        while tokio::time::Instant::now() < end {
+            tokio::time::sleep(rng.between(Duration::ZERO, Duration::from_secs(15))).await;
+            let victim = usize::try_from(rng.below(u64::from(self.plan.workers))).unwrap_or(0);
+            let time = rng.between(Duration::ZERO, Duration::from_secs(60));
+            match rng.below(3) {
+                0 if self.plan.has(Class::Stall) => self.stall(&rng, time),
+                1 if self.plan.has(Class::Stop) => {
+                    trace::line(&format_args!("w{victim} is told to stop"));
+                    self.stop[victim].notify_one();
+                }
+                2 if self.plan.has(Class::Outage) => {
+                    trace::line(&format_args!("outage for {time:?}"));
+                    self.set_outage(true);
+                    tokio::time::sleep(time / 2).await;
+                    self.set_outage(false);
+                }
+                _ => {}
+            }
+        }
+        trace::line(&"calm");
+        self.calm.set(true);
+        for (station, faulty) in self.processes.borrow().iter() {
+            faulty.set_enabled(false);
+            station.resume();
+        }
+    }
+
+    fn set_outage(&self, outage: bool) {
+        self.processes.borrow().iter().for_each(|(_, faulty)| faulty.set_outage(outage));
+    }
+
+    fn stall(&self, rng: &Rng, time: Duration) {
+        let processes = self.processes.borrow();
+        let recent = usize::try_from(rng.below(u64::from(self.plan.workers) + 1)).unwrap_or(0);
+        if let Some((station, _)) = processes.iter().rev().nth(recent) {
+            trace::line(&format_args!("{} stalls for {time:?}", station.name()));
+            station.stall(time);
+        }
+    }
+}
+
+/// Completes when a rule is broken.
+async fn until_broken() {
+    while trace::failure().is_none() {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
