@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 
 use super::inbox::Partition;
-use super::turn::Record;
+use super::turn::{Outbound, Record};
 use crate::authoring::Registry;
 use crate::error::Result;
 use crate::hub::history::{Append, Appended, History};
@@ -58,6 +58,10 @@ impl Commit<'_> {
             Ok(written) => written?,
             Err(_) => return Ok(Committed::Lost),
         }
+        // Of two writes at one time the older may be the later one. With its inputs the next owner sees that and repairs it.
+        if !self.partition.may_commit() {
+            return Ok(Committed::Lost);
+        }
         delete_inputs(hub, history, record, inputs).await?;
         Ok(Committed::Yes)
     }
@@ -88,10 +92,16 @@ impl Commit<'_> {
     }
 }
 
-/// Step 1. Messages go first, because a .NET worker that takes over heals that order and no other.
+/// Step 1. Messages go first, because a .NET worker that takes over heals that order and no other. Starts go before the rest,
+/// so that no event overtakes the start of the child that it is for.
 async fn send_messages(hub: &Hub, record: &Record) -> Result<()> {
-    let sends: Vec<_> = record.outbound.iter().map(|o| hub.send(o.queue, o.message.clone(), o.delay).boxed()).collect();
-    stream::iter(sends).buffered(PARALLEL_MAX).try_for_each(|_| std::future::ready(Ok(()))).await
+    let is_start = |o: &&Outbound| matches!(o.message.event.kind, EventKind::ExecutionStarted(_));
+    let (starts, others): (Vec<_>, Vec<_>) = record.outbound.iter().partition(is_start);
+    for sends in [starts, others] {
+        let sends: Vec<_> = sends.into_iter().map(|o| hub.send(o.queue, o.message.clone(), o.delay).boxed()).collect();
+        stream::iter(sends).buffered(PARALLEL_MAX).try_for_each(|_| std::future::ready(Ok(()))).await?;
+    }
+    Ok(())
 }
 
 /// Step 2. The fence: `None` if somebody else has committed since the load.

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt, stream};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Shared;
@@ -19,6 +19,8 @@ use crate::storage::queue::RECEIVE_MAX;
 const PLACE_BYTES: usize = 64 * 1024;
 /// How often a poller looks whether a lease that could not be renewed is fresh again.
 const FENCE_PAUSE: Duration = Duration::from_millis(250);
+/// Messages that are handed back at once.
+const HAND_BACK_PARALLEL: usize = 16;
 
 impl Shared {
     /// Receives from a control queue until the partition is given up.
@@ -62,33 +64,49 @@ impl Shared {
     fn accept(self: &Arc<Self>, partition: &Arc<Partition>, waiting: Waiting) {
         let instance_id = waiting.held.message.target.instance_id.clone();
         if partition.push(waiting) {
-            self.tasks.spawn(Arc::clone(self).serve_instance(Arc::clone(partition), instance_id));
+            let (shared, partition) = (Arc::clone(self), Arc::clone(partition));
+            self.tasks.spawn(async move {
+                let serving = AssertUnwindSafe(Arc::clone(&shared).serve_instance(&partition, &instance_id));
+                if serving.catch_unwind().await.is_err() {
+                    // Nobody would work on the instance again: the partition begins anew.
+                    tracing::error!(partition = partition.id, instance = instance_id, "the work on an instance broke off");
+                    partition.lose();
+                }
+            });
         }
     }
 
     /// Works on one instance until it has no messages left.
-    async fn serve_instance(self: Arc<Self>, partition: Arc<Partition>, instance_id: String) {
+    async fn serve_instance(self: Arc<Self>, partition: &Partition, instance_id: &str) {
         loop {
             // A partition that is given up does not wait for its turn: its messages go back at once.
             let turn = tokio::select! {
                 biased;
                 () = partition.stopping.cancelled() => None,
-                turn = Arc::clone(&self.turns).acquire_owned() => turn.ok(),
+                turn = partition.turns.acquire() => turn.ok(),
             };
-            let Some(waiting) = partition.take(&instance_id) else { return };
+            let Some(waiting) = partition.take(instance_id) else { return };
+            let messages: Vec<_> = waiting.iter().map(|w| Arc::clone(&w.held)).collect();
             if partition.stopping.is_cancelled() {
-                let back = waiting.iter().map(|w| (Arc::clone(&w.held), Duration::ZERO)).collect();
-                self.give_back(back).await;
+                self.give_back_now(messages).await;
                 continue;
             }
-            let messages: Vec<_> = waiting.iter().map(|w| Arc::clone(&w.held)).collect();
-            let pass = Pass { hub: &self.hub, registry: &self.registry, instance_id: &instance_id, partition: &partition };
-            let passed = AssertUnwindSafe(pass.run(messages).boxed()).catch_unwind().await;
+            let pass = Pass { hub: &self.hub, registry: &self.registry, instance_id, partition };
+            let passed = tokio::select! {
+                biased;
+                // What the pass has begun is as after a crash here: refused, recognised or repaired.
+                () = partition.lost.cancelled() => None,
+                passed = AssertUnwindSafe(pass.run(messages.clone()).boxed()).catch_unwind() => Some(passed),
+            };
             drop(turn);
             match passed {
-                Ok(Ok(passed)) => self.settle(&partition, &instance_id, passed, waiting).await,
-                Ok(Err(error)) => self.turn_failed(&partition, &instance_id, &Trouble::from(&error), &waiting).await,
-                Err(panic) => self.turn_failed(&partition, &instance_id, &Trouble::of_panic(&*panic), &waiting).await,
+                None => {
+                    tracing::info!(partition = partition.id, instance = instance_id, "a pass over a lost partition was dropped");
+                    self.give_back_now(messages).await;
+                }
+                Some(Ok(Ok(passed))) => self.settle(partition, instance_id, passed, waiting).await,
+                Some(Ok(Err(error))) => self.turn_failed(partition, instance_id, &Trouble::from(&error), &waiting).await,
+                Some(Err(panic)) => self.turn_failed(partition, instance_id, &Trouble::of_panic(&*panic), &waiting).await,
             }
         }
     }
@@ -99,13 +117,20 @@ impl Shared {
         self.give_back(passed.postponed).await;
     }
 
+    async fn give_back_now(&self, messages: Vec<Arc<Held>>) {
+        self.give_back(messages.into_iter().map(|held| (held, Duration::ZERO)).collect()).await;
+    }
+
+    /// Several at once: a hand-over must not wait for hundreds of calls in a row.
     pub(crate) async fn give_back(&self, messages: Vec<(Arc<Held>, Duration)>) {
-        for (held, delay) in messages {
+        let give_back = async |(held, delay): (Arc<Held>, Duration)| {
             if let Err(error) = self.hub.give_back(&held, delay).await {
                 // It surfaces by itself when the hold ends.
                 tracing::warn!(instance = held.message.target.instance_id, %error, "a message could not be handed back");
             }
-        }
+        };
+        let all: Vec<_> = messages.into_iter().map(|message| give_back(message).boxed()).collect();
+        stream::iter(all).for_each_concurrent(HAND_BACK_PARALLEL, |giving_back| giving_back).await;
     }
 }
 

@@ -6,15 +6,20 @@ use uuid::Uuid;
 
 use super::tests::{hub, with_worker, worker};
 use crate::authoring::{Event, Failure, OrchestrationContext, Orchestrator};
+use crate::clock::Clock;
 use crate::hub::QueueId;
 use crate::model::{
     EventKind, ExecutionStarted, HistoryEvent, InstanceRef, Message, ParentInstance, RuntimeStatus, Sender, Timestamp,
 };
+use crate::rng::Rng;
+use crate::storage::Storage;
+use crate::storage::layer::faulty::{Faults, Faulty, Odds};
 use crate::storage::table::{Match, Query, TableOp};
 use crate::{Client, TaskHub};
 
 const COLLECT: Orchestrator<usize, Vec<u32>> = Orchestrator::new("Collect");
 const ROUNDS: Orchestrator<u32, u32> = Orchestrator::new("Rounds");
+const PATIENT: Orchestrator<u32, u32> = Orchestrator::new("Patient");
 const ITEM: Event<u32> = Event::new("item");
 
 /// Takes that many events, then ends with them.
@@ -32,9 +37,20 @@ async fn rounds(ctx: OrchestrationContext, round: u32) -> Result<u32, Failure> {
     ctx.continue_as_new(round + 1)
 }
 
+/// Takes an event a generation, or waits for ten minutes; ends after three.
+async fn patient(ctx: OrchestrationContext, round: u32) -> Result<u32, Failure> {
+    if round == 3 {
+        return Ok(round);
+    }
+    match ctx.wait_for_event(ITEM).within(Duration::from_secs(600)).await {
+        Ok(_) => ctx.continue_as_new(round + 1),
+        Err(_) => Ok(0),
+    }
+}
+
 async fn acting<T>(hub: &TaskHub, client: impl Future<Output = T>) -> T {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let running = worker(hub).orchestrator(COLLECT, collect).orchestrator(ROUNDS, rounds);
+    let running = worker(hub).orchestrator(COLLECT, collect).orchestrator(ROUNDS, rounds).orchestrator(PATIENT, patient);
     let running = running.max_poll_interval(Duration::from_secs(1)).run(async { drop(stopped.await) });
     let acting = async {
         let result = client.await;
@@ -95,6 +111,24 @@ async fn quiet(hub: &TaskHub) {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     panic!("messages are left in the queues");
+}
+
+async fn faulty_hub(faulty: &Faulty) -> TaskHub {
+    let clock = Clock::paused(Timestamp::parse("2026-01-01T00:00:00Z").unwrap());
+    let rng = Rng::seeded(1);
+    let storage = Storage::memory(clock.clone(), rng.fork()).layered(faulty.clone());
+    TaskHub::builder(storage, "Test").clock(clock).rng(rng).open().await.unwrap()
+}
+
+/// Deletes every history and instance row, as a purge by other tools does.
+async fn delete_rows(hub: &TaskHub) {
+    for table in [&hub.0.names.history, &hub.0.names.instances] {
+        for row in hub.0.storage.tables.query(table, &Query::default()).await.unwrap().rows {
+            let (partition_key, row_key) = (row.entity.partition_key, row.entity.row_key);
+            let delete = TableOp::Delete { partition_key, row_key, condition: Match::Any };
+            hub.0.storage.tables.write(table, &delete).await.unwrap();
+        }
+    }
 }
 
 async fn status(client: &Client, id: &str) -> RuntimeStatus {
@@ -338,24 +372,125 @@ async fn a_child_start_that_dotnet_sends_again_under_another_execution_restarts_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_child_that_has_ended_answers_a_start_that_its_parent_sends_again() {
+    let hub = hub().await;
+    let client = Client::new(&hub);
+    let parent = ParentInstance { name: Some("P".into()), instance: InstanceRef::new("p", "p1"), task_id: 0, version: None };
+    acting(&hub, async {
+        // The parent's turn died between its messages and its history: it waits for nothing yet, and the answer is dropped.
+        put(&hub, start_message(&hub, "quick", "x1", "Collect", "0", Some(parent.clone()))).await;
+        quiet(&hub).await;
+        assert_eq!(status(&client, "quick").await, RuntimeStatus::Completed);
+        // Then it runs again, and sends the start again.
+        put(&hub, start_message(&hub, "quick", "x1", "Collect", "0", Some(parent.clone()))).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let queue = hub.0.queue_name(hub.0.control_queue_of("p"));
+        assert_eq!(hub.0.storage.queues.count(&queue).await.unwrap(), 1, "an answer is on its way");
+        // Another parent's start of an execution that was replaced since gets no answer of this one.
+        let other = ParentInstance { instance: InstanceRef::new("q", "q1"), ..parent };
+        quiet(&hub).await;
+        put(&hub, start_message(&hub, "quick", "x1", "Collect", "0", Some(other))).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let queue = hub.0.queue_name(hub.0.control_queue_of("q"));
+        assert_eq!(hub.0.storage.queues.count(&queue).await.unwrap(), 0);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_overtakes_the_start_of_a_child_waits_for_it() {
+    let hub = hub().await;
+    let client = Client::new(&hub);
+    let parent = ParentInstance { name: Some("P".into()), instance: InstanceRef::new("p", "p1"), task_id: 0, version: None };
+    acting(&hub, async {
+        let sender = Sender { instance_id: "p".into(), execution_id: Some("p1".into()) };
+        put(&hub, Message { sender, ..message(&hub, InstanceRef::current("kid"), raised("item", 4)) }).await;
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        put(&hub, start_message(&hub, "kid", "x1", "Collect", "1", Some(parent))).await;
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!(ended(&client, "kid").await.output::<Vec<u32>>().unwrap(), [4]);
+        quiet(&hub).await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timer_of_an_execution_that_was_replaced_is_dropped_and_fires_nothing() {
+    let hub = hub().await;
+    let client = Client::new(&hub);
+    acting(&hub, async {
+        // Each generation waits for an event or ten minutes, so each leaves a timer behind.
+        client.start(PATIENT, 0).instance_id("patient").await.unwrap();
+        for n in 0..3 {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            client.raise("patient", ITEM, &n).await.unwrap();
+        }
+        let ended = ended(&client, "patient").await;
+        assert_eq!(ended.output::<u32>().unwrap(), 3);
+        tokio::time::sleep(Duration::from_secs(700)).await;
+        quiet(&hub).await;
+        let fired = client.history("patient").await.unwrap().iter().filter(|e| e.kind.completes().is_some()).count();
+        assert_eq!(fired, 0);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_messages_that_are_put_twice_each_is_applied_once() {
+    let doubling = Faults { duplicate_put: 1.0, ..Faults::default() };
+    let hub = faulty_hub(&Faulty::new(doubling, Rng::seeded(3))).await;
+    let client = Client::new(&hub);
+    acting(&hub, async {
+        client.start_named("Fan", 5).instance_id("fan").await.unwrap();
+        client.start_named("Nap", 3).instance_id("nap").await.unwrap();
+        for id in ["fan", "nap"] {
+            assert_eq!(ended(&client, id).await.status, RuntimeStatus::Completed);
+            let twice = crate::internals::completed_twice(&client.history(id).await.unwrap());
+            assert!(twice.is_empty(), "{twice:?} of {id} completed twice");
+        }
+        quiet(&hub).await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_instance_that_vanishes_from_the_tables_stalls_nobody() {
     let hub = hub().await;
     let client = Client::new(&hub);
     acting(&hub, async {
         client.start(COLLECT, 1).instance_id("purged").await.unwrap();
         tokio::time::sleep(Duration::from_secs(2)).await;
-        for table in [&hub.0.names.history, &hub.0.names.instances] {
-            for row in hub.0.storage.tables.query(table, &Query::default()).await.unwrap().rows {
-                let (partition_key, row_key) = (row.entity.partition_key, row.entity.row_key);
-                let delete = TableOp::Delete { partition_key, row_key, condition: Match::Any };
-                hub.0.storage.tables.write(table, &delete).await.unwrap();
-            }
-        }
+        delete_rows(&hub).await;
         client.raise("purged", ITEM, &1).await.unwrap();
         quiet(&hub).await;
         assert!(client.status("purged").await.unwrap().is_none());
         client.start(COLLECT, 0).instance_id("purged").await.unwrap();
         assert_eq!(ended(&client, "purged").await.status, RuntimeStatus::Completed);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_vanishes_under_an_open_turn_stalls_nobody() {
+    let faulty = Faulty::new(Faults::default(), Rng::seeded(5));
+    let hub = faulty_hub(&faulty).await;
+    let client = Client::new(&hub);
+    acting(&hub, async {
+        client.start(COLLECT, 2).instance_id("gone").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        // The next commit hangs, and its instance is deleted meanwhile.
+        let (hanging, delayed) = (Odds { delay_before: 1.0, ..Odds::default() }, Duration::from_secs(9));
+        faulty.set_faults(Faults { once: hanging, delay_max: delayed, ..Faults::default() });
+        client.raise("gone", ITEM, &1).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        delete_rows(&hub).await;
+        assert!(faulty.injected().contains_key("delay_before"), "the commit hangs");
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        faulty.set_faults(Faults::default());
+        quiet(&hub).await;
+        assert!(client.status("gone").await.unwrap().is_none());
+        client.start(COLLECT, 0).instance_id("gone").await.unwrap();
+        assert_eq!(ended(&client, "gone").await.status, RuntimeStatus::Completed);
     })
     .await;
 }

@@ -10,10 +10,11 @@ use tokio::time::Instant;
 use crate::authoring::{Activity, ActivityContext, Failure, OrchestrationContext, Orchestrator};
 use crate::clock::Clock;
 use crate::hub::ownership::PartitionRow;
+use crate::hub::partition_of;
 use crate::model::Timestamp;
 use crate::rng::Rng;
 use crate::storage::Storage;
-use crate::storage::layer::faulty::{Faults, Faulty, Moment, Verdict};
+use crate::storage::layer::faulty::{Faults, Faulty, Moment, Odds, Verdict};
 use crate::storage::layer::metered::Metered;
 use crate::{Client, TaskHub, Worker, WorkerBuilder};
 
@@ -204,5 +205,130 @@ async fn nothing_is_received_while_the_lease_cannot_be_renewed() {
     assert_eq!((counts.of("queue.receive"), counts.of("queue.update")), (0, 0), "{counts}");
     out.store(false, Ordering::Relaxed);
     assert!(Client::new(&plain).wait(&id, Duration::from_secs(30)).await.is_ok(), "the worker goes on");
+    a.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_hangs_is_dropped_when_its_partition_is_handed_over() {
+    let account = Account::new();
+    let faulty = Faulty::new(Faults::default(), Rng::seeded(2));
+    let hub = account.hub_on(account.storage.clone().layered(faulty.clone()), 1).await;
+    let other = account.hub(2).await;
+    // Nothing of worker A's history gets through.
+    faulty.on_call(|call, _, moment| {
+        let stuck = moment == Moment::Before && call.op == "table.transact" && call.target.0 == "TestHistory";
+        if stuck { Verdict::Hang } else { Verdict::Proceed }
+    });
+    let a = Running::start(worker(&hub, "a"));
+    let client = Client::new(&other);
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        ids.push(client.start(DO, 0).await.unwrap());
+    }
+    seconds(5).await;
+    let b = Running::start(worker(&other, "b").max_poll_interval(Duration::from_secs(1)));
+    assert!(a.stop().await < Duration::from_secs(20));
+    // Neither a lease nor a hold is waited for.
+    for id in ids {
+        client.wait(&id, Duration::from_secs(5)).await.unwrap();
+    }
+    b.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_leaves_while_it_waits_for_a_partition_leaves_no_request_behind() {
+    let account = Account::new();
+    let (hub, other) = (account.hub(1).await, account.hub(2).await);
+    let a = Running::start(worker(&hub, "a"));
+    seconds(1).await;
+    let b = Running::start(worker(&other, "b"));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(rows(&hub).await.iter().filter(|row| row.next_owner.as_deref() == Some("b")).count(), 2);
+    b.stop().await;
+    assert!(rows(&hub).await.iter().all(|row| row.next_owner.is_none()), "nobody waits for one who has left");
+    seconds(15).await;
+    assert_eq!(owned_by(&hub, "a").await, 4);
+    a.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_whose_poller_breaks_off_begins_anew() {
+    let account = Account::new();
+    let faulty = Faulty::new(Faults::default(), Rng::seeded(2));
+    let hub = account.hub_on(account.storage.clone().layered(faulty.clone()), 1).await;
+    let client = Client::new(&hub);
+    let a = Running::start(worker(&hub, "a"));
+    seconds(5).await;
+    faulty.on_call(|call, _, _| {
+        assert!(!(call.op == "queue.receive" && call.target.0.contains("control")), "a fault of the worker itself");
+        Verdict::Proceed
+    });
+    seconds(60).await;
+    faulty.on_call(|_, _, _| Verdict::Proceed);
+    let id = client.start(DO, 1).await.unwrap();
+    assert!(client.wait(&id, Duration::from_secs(60)).await.is_ok(), "the partition is read again");
+    a.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn instances_that_hang_in_one_partition_stop_no_other() {
+    let account = Account::new();
+    let faulty = Faulty::new(Faults::default(), Rng::seeded(2));
+    let hub = account.hub_on(account.storage.clone().layered(faulty.clone()), 1).await;
+    let plain = account.hub(2).await;
+    let client = Client::new(&plain);
+    let stuck = |id: &str| partition_of(id, 4) == 0;
+    faulty.on_call(move |call, _, moment| {
+        let hangs = moment == Moment::Before && call.target.0 == "TestHistory" && call.target.1.is_some_and(stuck);
+        if hangs { Verdict::Hang } else { Verdict::Proceed }
+    });
+    let ids: Vec<_> = (0..400).map(|n| format!("i{n}")).collect();
+    for id in ids.iter().filter(|id| stuck(id)) {
+        client.start(DO, 0).instance_id(id).await.unwrap();
+    }
+    let a = Running::start(worker(&hub, "a").max_orchestrations(40));
+    seconds(20).await;
+    for id in ids.iter().filter(|id| !stuck(id)) {
+        client.start(DO, 0).instance_id(id).await.unwrap();
+    }
+    for id in ids.iter().filter(|id| !stuck(id)) {
+        client.wait(id, Duration::from_secs(60)).await.unwrap();
+    }
+    a.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_table_that_hangs_keeps_no_message_from_going_back() {
+    let account = Account::new();
+    let faulty = Faulty::new(Faults::default(), Rng::seeded(2));
+    let hub = account.hub_on(account.storage.clone().layered(faulty.clone()), 1).await;
+    let a = Running::start(worker(&hub, "a").grace_period(Duration::from_secs(1)));
+    Client::new(&hub).start(DO, 3600).await.unwrap();
+    seconds(5).await;
+    faulty.on_call(|call, _, moment| {
+        let hangs = moment == Moment::Before && call.target.0 == "TestPartitions";
+        if hangs { Verdict::Hang } else { Verdict::Proceed }
+    });
+    seconds(6).await;
+    a.stop().await;
+    assert_eq!(account.storage.queues.peek("test-workitems", 32).await.unwrap().len(), 1, "the activity is there for others");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_table_that_refuses_is_asked_once_a_second() {
+    let account = Account::new();
+    let (faulty, metered) = (Faulty::new(Faults::default(), Rng::seeded(2)), Metered::default());
+    let storage = account.storage.clone().layered(metered.clone()).layered(faulty.clone());
+    let hub = account.hub_on(storage, 1).await;
+    let a = Running::start(worker(&hub, "a"));
+    seconds(5).await;
+    // Changed by somebody at each look, so that no renewal fits.
+    let before = metered.snapshot();
+    let refused = Odds { refused: 1.0, ..Odds::default() };
+    faulty.set_faults(Faults { once: refused, ..Faults::default() });
+    seconds(120).await;
+    let counts = metered.since(&before);
+    assert!(counts.of("table.query") <= 120, "{counts}");
+    faulty.set_faults(Faults::default());
     a.stop().await;
 }

@@ -57,7 +57,6 @@ pub(crate) struct Shared {
     pub(crate) worker_id: String,
     pub(crate) tasks: Tasks,
     pub(crate) keeper: Keeper,
-    pub(crate) turns: Arc<Semaphore>,
     pub(crate) activities: Arc<Semaphore>,
     /// No new work.
     pub(crate) stopping: CancellationToken,
@@ -180,7 +179,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// Turns of orchestrations that run at once; 100 unless set.
+    /// Turns of orchestrations that run at once when the worker owns every partition; 100 unless set. Each partition has an
+    /// equal share, at least one, so that none waits for the storage of another.
     pub fn max_orchestrations(mut self, count: usize) -> Self {
         self.options.turns = count;
         self
@@ -232,7 +232,6 @@ impl WorkerBuilder {
             worker_id,
             tasks: Tasks::default(),
             keeper: Keeper::default(),
-            turns: Arc::new(Semaphore::new(self.options.turns)),
             activities: Arc::new(Semaphore::new(self.options.activities)),
             stopping: CancellationToken::new(),
             giving_up: CancellationToken::new(),
@@ -293,8 +292,11 @@ impl Shared {
     }
 
     /// Begins to receive from a partition.
-    pub(crate) fn listen(self: &Arc<Self>, partition: &Arc<Partition>) {
-        self.tasks.spawn(Arc::clone(self).poll_partition(Arc::clone(partition)));
+    pub(crate) fn listen(self: &Arc<Self>, id: u32, fence: Instant) -> Arc<Partition> {
+        let turns = self.options.turns.div_ceil(self.hub.partitions as usize);
+        let partition = Arc::new(Partition::new(id, fence, self.options.places, turns));
+        self.tasks.spawn(Arc::clone(self).poll_partition(Arc::clone(&partition)));
+        partition
     }
 
     /// Stops work on a partition, and tells when nothing of it is in memory any more.
@@ -304,8 +306,10 @@ impl Shared {
         let (drained, bell) = (Arc::clone(drained), Arc::clone(bell));
         self.tasks.spawn(async move {
             if tokio::time::timeout(shared.options.drain_timeout, partition.idle()).await.is_err() {
-                tracing::warn!(partition = partition.id, "turns are still open; their commits will be refused");
+                tracing::warn!(partition = partition.id, "turns are still open after the drain; they are dropped");
                 partition.lose();
+                // Their messages go back before the next owner looks for them.
+                drop(tokio::time::timeout(shared.options.drop_timeout, partition.idle()).await);
             }
             drained.store(true, Ordering::Release);
             bell.notify_one();

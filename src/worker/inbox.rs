@@ -1,7 +1,6 @@
 //! One owned partition: its messages by instance, at most one open turn each, and its fence.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -21,13 +20,16 @@ pub(crate) struct Partition {
     pub(crate) stopping: CancellationToken,
     /// Cancelled when the poller has ended: no receive is under way.
     pub(crate) polled: CancellationToken,
+    /// Cancelled when somebody else owns the partition, or may: open turns are dropped where they stand.
+    pub(crate) lost: CancellationToken,
     /// Free places for messages in memory.
     pub(crate) places: Arc<Semaphore>,
+    /// Free places for turns: a share of its own, so that no partition waits for the storage of another.
+    pub(crate) turns: Arc<Semaphore>,
     slots: Mutex<BTreeMap<String, Slot>>,
     idle: Notify,
     /// Until when, by the monotonic clock, nobody else can own the partition.
     fence: Mutex<Instant>,
-    lost: AtomicBool,
 }
 
 /// The messages of one instance that wait for their turn. A slot exists while a task works on it.
@@ -45,16 +47,17 @@ pub(crate) struct Waiting {
 }
 
 impl Partition {
-    pub(crate) fn new(id: u32, fence: Instant, places: usize) -> Self {
+    pub(crate) fn new(id: u32, fence: Instant, places: usize, turns: usize) -> Self {
         Self {
             id,
             stopping: CancellationToken::new(),
             polled: CancellationToken::new(),
+            lost: CancellationToken::new(),
             places: Arc::new(Semaphore::new(places)),
+            turns: Arc::new(Semaphore::new(turns)),
             slots: Mutex::default(),
             idle: Notify::new(),
             fence: Mutex::new(fence),
-            lost: AtomicBool::new(false),
         }
     }
 
@@ -119,13 +122,13 @@ impl Partition {
 
     /// Somebody else owns the partition, or may: nothing more is written for it.
     pub(crate) fn lose(&self) {
-        self.lost.store(true, Ordering::Release);
+        self.lost.cancel();
         self.stopping.cancel();
     }
 
     /// Whether this worker may write for the partition: it never asks the wall clock.
     pub(crate) fn may_commit(&self) -> bool {
-        !self.lost.load(Ordering::Acquire) && Instant::now() < self.fence()
+        !self.lost.is_cancelled() && Instant::now() < self.fence()
     }
 
     /// When writing must end unless the lease is renewed before.

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// How a worker behaves. Times that concern other workers of the hub keep .NET's values.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    /// Orchestrations in a turn at once.
+    /// Orchestrations in a turn at once, shared evenly by the partitions of the hub.
     pub(crate) turns: usize,
     /// Activities at once.
     pub(crate) activities: usize,
@@ -32,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) handover_poll: Duration,
     /// How long a hand-over waits for open turns.
     pub(crate) drain_timeout: Duration,
+    /// How long it waits after that for the messages of dropped turns to go back.
+    pub(crate) drop_timeout: Duration,
     /// How long stopping waits for running activities.
     pub(crate) grace: Duration,
     /// How long stopping waits after that for storage to take everything back; longer than a drain.
@@ -59,6 +61,7 @@ impl Default for Options {
             ownership_poll: Duration::from_secs(2),
             handover_poll: Duration::from_millis(250),
             drain_timeout: Duration::from_secs(10),
+            drop_timeout: Duration::from_secs(2),
             grace: Duration::from_secs(10),
             hand_back_timeout: Duration::from_secs(15),
             poison_after: 8,

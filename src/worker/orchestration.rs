@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::checkpoint::{self, Commit, Committed};
 use super::inbox::Partition;
 use super::reconcile::{Known, Verdict};
-use super::turn::{self, Opened};
+use super::turn::{self, Ended, Opened};
 use crate::authoring::Registry;
 use crate::error::Result;
 use crate::hub::history::History;
 use crate::hub::{Held, Hub};
-use crate::model::{EventKind, ExecutionStarted, HistoryEvent, RuntimeStatus, State, StoredEvent};
+use crate::model::{EventKind, ExecutionStarted, HistoryEvent, RuntimeStatus, Sender, State, StoredEvent};
 
 /// How often a message whose decision is nowhere in history is received before it is given up.
 const EARLY_TRIES: u32 = 5;
@@ -83,6 +83,7 @@ impl Pass<'_> {
                 || accepted.as_ref().is_some_and(|a| a.message.target == held.message.target)
             {
                 self.log_drop(held, "the start is a repeat");
+                self.answer_again(history, state, start, held.message.decision_id.as_deref()).await?;
                 sorted.drop.push(Arc::clone(held));
             } else if let Some(wait) = wait {
                 sorted.postponed.push((Arc::clone(held), wait));
@@ -93,6 +94,38 @@ impl Pass<'_> {
             }
         }
         Ok(accepted)
+    }
+
+    /// A parent that starts a child again may have had its answer before it had decided to ask, and dropped it: a child that
+    /// has ended answers each start.
+    async fn answer_again(
+        &self,
+        history: &History,
+        state: &State,
+        start: &ExecutionStarted,
+        decision_id: Option<&str>,
+    ) -> Result<()> {
+        let begun_by = |start: &ExecutionStarted| start.parent.as_ref().map(|parent| (parent.instance.clone(), parent.task_id));
+        if state.started.as_ref().is_none_or(|known| begun_by(&known.event) != begun_by(start)) {
+            return Ok(());
+        }
+        let execution_id = history.execution_id.as_deref().unwrap_or_default();
+        let end = history.events.iter().rev().find_map(|stored| match &stored.event.kind {
+            EventKind::ExecutionCompleted { status, result, failure } => Some(Ended {
+                execution_id,
+                episode: state.episodes,
+                id: stored.event.event_id,
+                status: *status,
+                result: result.clone(),
+                failure: failure.clone(),
+            }),
+            _ => None,
+        });
+        let sender = Sender { instance_id: self.instance_id.to_owned(), execution_id: history.execution_id.clone() };
+        if let Some(answer) = end.and_then(|end| end.answer(start, decision_id, sender, self.hub.now())) {
+            self.hub.send(self.hub.control_queue_of(&answer.target.instance_id), answer, Duration::ZERO).await?;
+        }
+        Ok(())
     }
 
     /// Whether the instance row wants this start of a client (wire-format 6.6).
@@ -271,7 +304,7 @@ impl Pass<'_> {
                     terminated = Some((reason.clone(), held.message.event.timestamp));
                     sorted.drop.push(Arc::clone(held));
                 }
-                kind if alive || kind.completes().is_some() => sorted.early.push(Arc::clone(held)),
+                kind if alive || kind.completes().is_some() || may_have_overtaken(held) => sorted.early.push(Arc::clone(held)),
                 _ => {
                     self.log_drop(held, "there is no such instance");
                     sorted.drop.push(Arc::clone(held));
@@ -305,6 +338,12 @@ impl Pass<'_> {
             "message dropped: {why}"
         );
     }
+}
+
+/// An orchestration may send to the child that it has started before; a child has no row that would tell of its start, which
+/// may be in the hands of a worker that died.
+fn may_have_overtaken(held: &Held) -> bool {
+    !held.message.sender.instance_id.is_empty() && held.dequeue_count <= EARLY_TRIES
 }
 
 /// A received event as it enters history.

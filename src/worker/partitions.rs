@@ -14,6 +14,11 @@ use crate::error::Result;
 use crate::hub::ownership::{self, Judge, PartitionRow, StoredPartition};
 use crate::storage::table::Etag;
 
+/// Between two passes of which the first failed.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
+/// How long a worker that stops waits for a call to the partition table.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+
 /// A row that this worker owns, as it last wrote it.
 #[derive(Debug)]
 struct Owned {
@@ -34,6 +39,8 @@ pub(crate) struct Ownership {
     /// Rung when a drain has ended: the release is written at once.
     drained: Arc<Notify>,
     renewed: Instant,
+    /// Whether the last pass failed.
+    failed: bool,
     /// Whether somebody's partition is on its way to us.
     expecting: bool,
     /// Whether other workers own some of the partitions.
@@ -51,6 +58,7 @@ impl Ownership {
             owned: BTreeMap::new(),
             drained: Arc::new(Notify::new()),
             renewed,
+            failed: false,
             expecting: false,
             alone: false,
             next_expiry: None,
@@ -60,10 +68,17 @@ impl Ownership {
     /// Owns what it can until it has to end, then hands everything over.
     pub(crate) async fn run(mut self) {
         while !self.until.is_cancelled() {
-            if let Err(error) = self.pass().await {
+            let (drained, until) = (Arc::clone(&self.drained), self.until.clone());
+            let passed = tokio::select! {
+                biased;
+                passed = self.pass() => passed,
+                // A hanging table must not keep the drain from beginning.
+                () = patience(&until) => break,
+            };
+            self.failed = passed.is_err();
+            if let Err(error) = passed {
                 tracing::warn!(hub = self.shared.hub.names_hub(), %error, "a pass over the partition table failed");
             }
-            let (drained, until) = (Arc::clone(&self.drained), self.until.clone());
             tokio::select! {
                 biased;
                 () = until.cancelled() => {}
@@ -82,6 +97,9 @@ impl Ownership {
 
     fn pause(&self) -> Duration {
         let options = &self.shared.options;
+        if self.failed {
+            return PAUSE_AFTER_ERROR;
+        }
         let until_renewal = options.lease_renewal.saturating_sub(self.renewed.elapsed());
         let pause = if self.expecting {
             options.handover_poll
@@ -99,8 +117,9 @@ impl Ownership {
 
     /// Renews what is owned; reads and judges the table unless everything is owned and fresh.
     async fn pass(&mut self) -> Result<()> {
-        self.release_drained().await?;
+        self.revive();
         let renewed = if self.is_due() && !self.owned.is_empty() { self.renew_all().await? } else { !self.owned.is_empty() };
+        self.release_drained().await?;
         let all = self.owned.len() == self.shared.hub.partitions as usize;
         self.alone = all && self.owned.values().all(|o| !o.is_draining);
         if renewed && self.alone {
@@ -109,8 +128,24 @@ impl Ownership {
             return Ok(());
         }
         let rows = self.shared.hub.read_partitions().await?;
-        let rows = self.judge(rows).await?;
+        // The partition count was checked when the hub was opened; of a row beyond it nobody would ever read the queue.
+        let known = rows.into_iter().filter(|s| self.shared.partition_of_queue(&s.row.queue).is_some()).collect();
+        let rows = self.judge(known).await?;
         self.balance(&rows).await
+    }
+
+    /// A partition whose poller has broken off would be owned and renewed for ever, but read by nobody: it begins anew.
+    fn revive(&mut self) {
+        for owned in self.owned.values_mut().filter(|o| !o.is_draining && o.partition.polled.is_cancelled()) {
+            let (id, fence) = (owned.partition.id, owned.partition.fence());
+            tracing::error!(
+                hub = self.shared.hub.names_hub(),
+                partition = id,
+                "the poller of a partition broke off; it begins anew"
+            );
+            owned.partition.lose();
+            owned.partition = self.shared.listen(id, fence);
+        }
     }
 
     /// One transaction renews every row. `false` if one of them has changed: somebody waits for it, or took it.
@@ -127,57 +162,65 @@ impl Ownership {
         Ok(true)
     }
 
-    /// Goes through the rows as they are now. The rows as they are afterwards.
+    /// Goes through the rows as they are now. The rows as they are afterwards. A row that cannot be written does not keep the
+    /// others from being looked at.
     async fn judge(&mut self, rows: Vec<StoredPartition>) -> Result<Vec<StoredPartition>> {
-        let judge_me = self.shared.worker_id.clone();
-        let mut after = Vec::new();
-        let (mut next_expiry, mut all_renewed) = (None::<Duration>, true);
         let due = self.is_due();
         let before = Instant::now();
+        let (mut after, mut failed, mut all_renewed) = (Vec::new(), None, true);
+        self.next_expiry = None;
         for stored in rows {
-            let judge = Judge { me: &judge_me, ..self.shared.judge() };
-            let row = &stored.row;
-            let queue = row.queue.clone();
-            if row.is_owned_by(judge.me) {
-                let (stored, renewed) = self.keep(stored, &judge, before, due).await?;
-                all_renewed &= renewed;
-                after.push(stored);
-                continue;
-            }
-            if let Some(lost) = self.owned.remove(&queue) {
-                tracing::warn!(
-                    hub = self.shared.hub.names_hub(),
-                    partition = lost.partition.id,
-                    owner = row.current_owner,
-                    "partition lost"
-                );
-                lost.partition.lose();
-            }
-            if let Some(claimed) = row.claimed(&judge) {
-                if let Some(etag) = self.shared.hub.write_partition(&claimed, &stored.etag).await? {
-                    let stored = StoredPartition { row: claimed, etag };
-                    self.listen(stored.clone(), before);
+            match self.judge_row(stored.clone(), before, due).await {
+                Ok((stored, renewed)) => {
+                    all_renewed &= renewed;
                     after.push(stored);
-                    continue;
                 }
-            } else if ownership::is_abandoned(row, judge.me) {
-                let wanted = row.wanted(judge.me);
-                if let Some(etag) = self.shared.hub.write_partition(&wanted, &stored.etag).await? {
-                    after.push(StoredPartition { row: wanted, etag });
-                    continue;
-                }
-            } else if let Some(at) = row.expires_at {
-                let left = at.plus(judge.skew).since(judge.now);
-                next_expiry = Some(next_expiry.map_or(left, |n| n.min(left)));
+                Err(error) => failed = Some(error),
             }
-            after.push(stored);
+        }
+        self.expecting = after.iter().any(|s| s.row.next_owner.as_deref() == Some(&*self.shared.worker_id));
+        if let Some(error) = failed {
+            return Err(error);
         }
         if due && all_renewed {
             self.renewed = before;
         }
-        self.next_expiry = next_expiry;
-        self.expecting = after.iter().any(|s| s.row.next_owner.as_deref() == Some(&*judge_me));
         Ok(after)
+    }
+
+    /// One row: kept if it is ours, claimed if it may be, asked for if its owner leaves. `false` if it is ours and was not renewed.
+    async fn judge_row(&mut self, stored: StoredPartition, before: Instant, due: bool) -> Result<(StoredPartition, bool)> {
+        let me = self.shared.worker_id.clone();
+        let judge = Judge { me: &me, ..self.shared.judge() };
+        let row = &stored.row;
+        if row.is_owned_by(judge.me) {
+            return self.keep(stored, &judge, before, due).await;
+        }
+        if let Some(lost) = self.owned.remove(&row.queue) {
+            tracing::warn!(
+                hub = self.shared.hub.names_hub(),
+                partition = lost.partition.id,
+                owner = row.current_owner,
+                "partition lost"
+            );
+            lost.partition.lose();
+        }
+        if let Some(claimed) = row.claimed(&judge) {
+            if let Some(etag) = self.shared.hub.write_partition(&claimed, &stored.etag).await? {
+                let stored = StoredPartition { row: claimed, etag };
+                self.listen(stored.clone(), before);
+                return Ok((stored, true));
+            }
+        } else if ownership::is_abandoned(row, judge.me) {
+            let wanted = row.wanted(judge.me);
+            if let Some(etag) = self.shared.hub.write_partition(&wanted, &stored.etag).await? {
+                return Ok((StoredPartition { row: wanted, etag }, true));
+            }
+        } else if let Some(at) = row.expires_at {
+            let left = at.plus(judge.skew).since(judge.now);
+            self.next_expiry = Some(self.next_expiry.map_or(left, |next| next.min(left)));
+        }
+        Ok((stored, true))
     }
 
     /// A row of ours: adopt it, renew it when that is due, or begin to hand it over. The row afterwards; `false` if it has changed.
@@ -189,8 +232,14 @@ impl Ownership {
         due: bool,
     ) -> Result<(StoredPartition, bool)> {
         let wanted = stored.row.next_owner.is_some();
+        // Before anything is written: nothing is received of a partition that somebody waits for.
+        if wanted {
+            self.hand_over(&stored.row);
+        }
         let next = match self.owned.get(&stored.row.queue) {
-            Some(owned) if !due && owned.stored.etag == stored.etag && owned.is_draining == wanted => return Ok((stored, true)),
+            Some(owned) if !due && owned.stored.etag == stored.etag && stored.row.is_draining == wanted => {
+                return Ok((stored, true));
+            }
             Some(_) if wanted => stored.row.draining(judge),
             Some(_) => stored.row.renewed(judge),
             // Ours from before a restart under the same id: nothing of it is in memory, so who waits need not wait longer.
@@ -203,16 +252,6 @@ impl Ownership {
             Some(owned) => {
                 owned.partition.renewed_until(self.shared.fence_from(before));
                 owned.stored = stored.clone();
-                if wanted && !owned.is_draining {
-                    tracing::info!(
-                        hub = self.shared.hub.names_hub(),
-                        partition = owned.partition.id,
-                        next = stored.row.next_owner,
-                        "handing over a partition"
-                    );
-                    owned.is_draining = true;
-                    self.shared.drain(&owned.partition, &owned.drained, &self.drained);
-                }
             }
             None if !wanted => self.listen(stored.clone(), before),
             None => {}
@@ -220,11 +259,19 @@ impl Ownership {
         Ok((stored, true))
     }
 
+    /// Begins the drain of a partition that somebody waits for.
+    fn hand_over(&mut self, row: &PartitionRow) {
+        let Some(owned) = self.owned.get_mut(&row.queue).filter(|owned| !owned.is_draining) else { return };
+        let (hub, id) = (self.shared.hub.names_hub(), owned.partition.id);
+        tracing::info!(hub, partition = id, next = row.next_owner, "handing over a partition");
+        owned.is_draining = true;
+        self.shared.drain(&owned.partition, &owned.drained, &self.drained);
+    }
+
     fn listen(&mut self, stored: StoredPartition, before: Instant) {
         let Some(id) = self.shared.partition_of_queue(&stored.row.queue) else { return };
-        let partition = Arc::new(Partition::new(id, self.shared.fence_from(before), self.shared.options.places));
         tracing::info!(hub = self.shared.hub.names_hub(), partition = id, "partition owned");
-        self.shared.listen(&partition);
+        let partition = self.shared.listen(id, self.shared.fence_from(before));
         let drained = Arc::default();
         self.owned.insert(stored.row.queue.clone(), Owned { stored, partition, drained, is_draining: false });
     }
@@ -277,30 +324,55 @@ impl Ownership {
             owned.is_draining = true;
             self.shared.drain(&owned.partition, &owned.drained, &self.drained);
         }
-        let deadline = Instant::now() + self.shared.options.drain_timeout;
-        while !self.owned.is_empty() {
+        match tokio::time::timeout(STOP_PATIENCE, self.withdraw()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the partition table could not be read; others wait until leases expire"),
+            Err(_) => tracing::warn!("the partition table does not answer; others wait until leases expire"),
+        }
+        let options = &self.shared.options;
+        // Every drain ends by itself by then.
+        let deadline = Instant::now() + options.drain_timeout + options.drop_timeout + STOP_PATIENCE;
+        while !self.owned.is_empty() && Instant::now() < deadline {
             let drained = Arc::clone(&self.drained);
             tokio::select! {
                 biased;
                 () = drained.notified() => {}
                 () = tokio::time::sleep_until(deadline) => {}
             }
-            let late = Instant::now() >= deadline;
-            if late {
-                for owned in self.owned.values() {
-                    tracing::warn!(partition = owned.partition.id, "a partition is released although turns are open");
-                    owned.partition.lose();
-                    owned.drained.store(true, std::sync::atomic::Ordering::Release);
-                }
-            }
             if let Err(error) = self.release_drained().await {
                 tracing::warn!(%error, "a partition could not be released; its lease will expire");
-                if late {
-                    return;
-                }
                 tokio::time::sleep(Duration::from_millis(200)).await;
                 self.drained.notify_one();
             }
         }
     }
+
+    /// Takes back what the table says of this worker beside the partitions that it drains: nobody may wait for one who has left.
+    async fn withdraw(&self) -> Result<()> {
+        let mut changed = true;
+        while std::mem::take(&mut changed) {
+            for StoredPartition { row, etag } in self.shared.hub.read_partitions().await? {
+                let Some(row) = self.withdrawn(row) else { continue };
+                changed |= self.shared.hub.write_partition(&row, &etag).await?.is_none();
+            }
+        }
+        Ok(())
+    }
+
+    /// The row without a request of ours, and without a claim whose answer never came.
+    fn withdrawn(&self, row: PartitionRow) -> Option<PartitionRow> {
+        let me = Some(self.shared.worker_id.as_str());
+        let is_forgotten = row.current_owner.as_deref() == me && !self.owned.contains_key(&row.queue);
+        if row.next_owner.as_deref() == me {
+            let row = PartitionRow { next_owner: None, ..row };
+            return Some(if is_forgotten { row.released() } else { row });
+        }
+        is_forgotten.then(|| row.released())
+    }
+}
+
+/// Completes a while after `until`: what is under way may end, what hangs may not hold up the rest.
+async fn patience(until: &CancellationToken) {
+    until.cancelled().await;
+    tokio::time::sleep(STOP_PATIENCE).await;
 }

@@ -51,13 +51,11 @@ impl Shared {
         );
         // Whoever owns the partition now may do better.
         let may_park = partition.may_commit();
-        for waiting in waiting {
-            let held = &waiting.held;
-            if may_park && self.is_poison(held, trouble) {
-                self.park_or_postpone(held, trouble, Culprit::Instance(instance_id)).await;
-            } else {
-                self.give_back(vec![(Arc::clone(held), back_off(held.dequeue_count))]).await;
-            }
+        let (poison, others): (Vec<_>, Vec<_>) =
+            waiting.iter().map(|w| Arc::clone(&w.held)).partition(|held| may_park && self.is_poison(held, trouble));
+        self.give_back(others.into_iter().map(|held| (Arc::clone(&held), back_off(held.dequeue_count))).collect()).await;
+        for held in poison {
+            self.park_or_postpone(&held, trouble, Culprit::Instance(instance_id)).await;
         }
     }
 

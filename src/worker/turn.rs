@@ -253,22 +253,11 @@ impl Writer<'_> {
         self.record.status = Some(status);
         let kind = EventKind::ExecutionCompleted { status, result: result.clone(), failure: failure.clone() };
         self.record.events.push(HistoryEvent::decision(id, self.now(), kind).into());
-        let detached = started.event.tags.as_ref().is_some_and(|t| t.contains_key(FIRE_AND_FORGET));
-        let Some(parent) = started.event.parent.as_ref().filter(|_| !detached) else { return };
-        let task_id = parent.task_id;
-        let decision =
-            DecisionId::new(&self.record.execution_id, id, DecisionKind::Complete, &started.event.name, result.as_deref());
-        let answer = if status == RuntimeStatus::Completed {
-            EventKind::SubOrchestrationCompleted { task_id, result }
-        } else {
-            EventKind::SubOrchestrationFailed { task_id, reason: result, details: None, failure }
-        };
-        let queue = self.control_queue(&parent.instance.instance_id);
-        let event = HistoryEvent::arriving(self.now(), answer);
-        let mut message = self.message(decision, event, parent.instance.clone());
-        // The parent knows its own decision, not ours.
-        message.decision_id.clone_from(&started.decision_id);
-        self.send(queue, message, Duration::ZERO);
+        let end = Ended { execution_id: &self.record.execution_id, episode: self.episode, id, status, result, failure };
+        let decision_id = started.decision_id.as_deref();
+        if let Some(message) = end.answer(&started.event, decision_id, self.sender.clone(), self.now()) {
+            self.send(self.control_queue(&message.target.instance_id), message, Duration::ZERO);
+        }
     }
 
     /// The start of the next generation; what this one has applied is remembered beside it.
@@ -365,6 +354,52 @@ impl Writer<'_> {
             _ => 0,
         });
         self.record
+    }
+}
+
+/// How an execution ended.
+pub(crate) struct Ended<'a> {
+    pub(crate) execution_id: &'a str,
+    /// The turn in which it ended.
+    pub(crate) episode: i32,
+    /// The event id of its completion.
+    pub(crate) id: i32,
+    pub(crate) status: RuntimeStatus,
+    pub(crate) result: Option<String>,
+    pub(crate) failure: Option<FailureDetails>,
+}
+
+impl Ended<'_> {
+    /// What the execution that `start` began answers to its parent; `None` if nobody waits for it. The same end gives the same
+    /// message, so that it may be sent again.
+    pub(crate) fn answer(
+        self,
+        start: &ExecutionStarted,
+        decision_id: Option<&str>,
+        sender: Sender,
+        now: Timestamp,
+    ) -> Option<Message> {
+        let detached = start.tags.as_ref().is_some_and(|t| t.contains_key(FIRE_AND_FORGET));
+        let parent = start.parent.as_ref().filter(|_| !detached)?;
+        let (kind, result) = (DecisionKind::Complete, self.result.as_deref());
+        let decision = DecisionId::new(self.execution_id, self.id, kind, &start.name, result);
+        let task_id = parent.task_id;
+        let kind = if self.status == RuntimeStatus::Completed {
+            EventKind::SubOrchestrationCompleted { task_id, result: self.result }
+        } else {
+            EventKind::SubOrchestrationFailed { task_id, reason: self.result, details: None, failure: self.failure }
+        };
+        Some(Message {
+            activity_id: decision.message_id(),
+            event: HistoryEvent::arriving(now, kind),
+            target: parent.instance.clone(),
+            context_tags: None,
+            sequence_number: 0,
+            episode: Some(self.episode),
+            sender,
+            // The parent knows its own decision, not ours.
+            decision_id: decision_id.map(str::to_owned),
+        })
     }
 }
 
