@@ -1,7 +1,7 @@
 //! Workers that come, go and fail, on the memory store under paused time: who owns what, what goes back, and how soon.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -14,8 +14,9 @@ use crate::hub::partition_of;
 use crate::model::Timestamp;
 use crate::rng::Rng;
 use crate::storage::Storage;
-use crate::storage::layer::faulty::{Faults, Faulty, Moment, Odds, Verdict};
+use crate::storage::layer::faulty::{Faults, Faulty, Moment, Verdict};
 use crate::storage::layer::metered::Metered;
+use crate::storage::layer::{Call, Class, Layer, Reply};
 use crate::{Client, TaskHub, Worker, WorkerBuilder};
 
 /// Takes so many seconds.
@@ -302,33 +303,52 @@ async fn a_partition_table_that_hangs_keeps_no_message_from_going_back() {
     let account = Account::new();
     let faulty = Faulty::new(Faults::default(), Rng::seeded(2));
     let hub = account.hub_on(account.storage.clone().layered(faulty.clone()), 1).await;
-    let a = Running::start(worker(&hub, "a").grace_period(Duration::from_secs(1)));
-    Client::new(&hub).start(DO, 3600).await.unwrap();
+    let a = Running::start(worker(&hub, "a").max_poll_interval(Duration::from_secs(1)));
     seconds(5).await;
     faulty.on_call(|call, _, moment| {
-        let hangs = moment == Moment::Before && call.target.0 == "TestPartitions";
+        let hangs = moment == Moment::Before && ["TestPartitions", "TestHistory"].contains(&call.target.0);
         if hangs { Verdict::Hang } else { Verdict::Proceed }
     });
+    Client::new(&account.hub(2).await).start(DO, 0).instance_id("i").await.unwrap();
     seconds(6).await;
-    a.stop().await;
-    assert_eq!(account.storage.queues.peek("test-workitems", 32).await.unwrap().len(), 1, "the activity is there for others");
+    // The drain begins two seconds after the table has stopped to answer, and takes ten.
+    assert!(a.stop().await < Duration::from_secs(15));
+    let queue = format!("test-control-{:02}", partition_of("i", 4));
+    assert_eq!(account.storage.queues.peek(&queue, 32).await.unwrap().len(), 1, "the start is there for others");
+}
+
+/// Refuses to change leases, as a revoked role does, and counts how often it was asked.
+#[derive(Clone, Default)]
+struct Denying {
+    on: Arc<AtomicBool>,
+    asked: Arc<AtomicU64>,
+}
+
+impl Layer for Denying {
+    async fn run<T, F, Fut>(&self, call: &Call<'_>, attempt: F) -> crate::storage::error::Result<T>
+    where
+        T: Reply,
+        F: Fn() -> Fut + Send + Sync,
+        Fut: Future<Output = crate::storage::error::Result<T>> + Send,
+    {
+        if self.on.load(Ordering::Relaxed) && call.target.0 == "TestPartitions" && call.class == Class::Once {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            return Err(crate::storage::Error::new(crate::storage::ErrorKind::Denied, call.op, call.target.to_string()));
+        }
+        attempt().await
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_partition_table_that_refuses_is_asked_once_a_second() {
     let account = Account::new();
-    let (faulty, metered) = (Faulty::new(Faults::default(), Rng::seeded(2)), Metered::default());
-    let storage = account.storage.clone().layered(metered.clone()).layered(faulty.clone());
-    let hub = account.hub_on(storage, 1).await;
+    let denying = Denying::default();
+    let hub = account.hub_on(account.storage.clone().layered(denying.clone()), 1).await;
     let a = Running::start(worker(&hub, "a"));
-    seconds(5).await;
-    // Changed by somebody at each look, so that no renewal fits.
-    let before = metered.snapshot();
-    let refused = Odds { refused: 1.0, ..Odds::default() };
-    faulty.set_faults(Faults { once: refused, ..Faults::default() });
+    seconds(15).await;
+    denying.on.store(true, Ordering::Relaxed);
     seconds(120).await;
-    let counts = metered.since(&before);
-    assert!(counts.of("table.query") <= 120, "{counts}");
-    faulty.set_faults(Faults::default());
+    let asked = denying.asked.load(Ordering::Relaxed);
+    assert!((100..=125).contains(&asked), "asked {asked} times in two minutes");
     a.stop().await;
 }

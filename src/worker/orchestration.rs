@@ -6,11 +6,13 @@ use std::time::Duration;
 use super::checkpoint::{self, Commit, Committed};
 use super::inbox::Partition;
 use super::reconcile::{Known, Verdict};
-use super::turn::{self, Ended, Opened};
+use super::turn::{self, Ended, Opened, keep_last};
 use crate::authoring::Registry;
 use crate::error::Result;
 use crate::hub::history::History;
+use crate::hub::rows::Sentinel;
 use crate::hub::{Held, Hub};
+use crate::limits;
 use crate::model::{EventKind, ExecutionStarted, HistoryEvent, RuntimeStatus, Sender, State, StoredEvent};
 
 /// How often a message whose decision is nowhere in history is received before it is given up.
@@ -53,7 +55,7 @@ impl Pass<'_> {
         let state = State::fold(&history.events);
         let mut sorted = Sorted::default();
         let start = self.accept_start(&history, &state, &messages, &mut sorted).await?;
-        if start.is_none() && state.started.is_none() {
+        if start.is_none() && (state.started.is_none() || self.awaits_restart(&history, &state, &messages).await?) {
             return self.without_history(&history, &messages, sorted).await;
         }
         self.sort(&history, &state, start.as_ref(), messages, &mut sorted);
@@ -64,6 +66,25 @@ impl Pass<'_> {
             return self.settle_without_turn(&history, sorted).await;
         }
         self.turn(history, start, sorted).await
+    }
+
+    /// Whether the instance has ended and was started again, by a start that has not come yet: what has no execution id is for
+    /// the new execution.
+    async fn awaits_restart(&self, history: &History, state: &State, messages: &[Arc<Held>]) -> Result<bool> {
+        let for_any = |held: &Arc<Held>| {
+            let target = &held.message.target;
+            !matches!(held.message.event.kind, EventKind::ExecutionStarted(_))
+                && target.execution_id.as_deref().is_none_or(str::is_empty)
+        };
+        if state.completed.is_none() || !messages.iter().any(for_any) {
+            return Ok(false);
+        }
+        let row = self.hub.read_instance(self.instance_id, false).await?;
+        Ok(row.is_some_and(|stored| {
+            let (row, ours) = (stored.row, history.execution_id.as_deref());
+            let is_ours = row.execution_id.as_deref().zip(ours).is_none_or(|(row, ours)| row.eq_ignore_ascii_case(ours));
+            !is_ours && row.status.is_some_and(|status| !status.is_terminal())
+        }))
     }
 
     /// The start that opens a new execution, if one of the messages is a valid one. Other starts are sorted here.
@@ -173,14 +194,13 @@ impl Pass<'_> {
 
     fn sort(&self, history: &History, state: &State, start: Option<&Arc<Held>>, messages: Vec<Arc<Held>>, sorted: &mut Sorted) {
         let fresh = State::default();
-        let mut superseded = history.sentinel.superseded.clone();
+        let memory = Memory::of(history, start.map(|start| &**start));
         let known = match start {
             None => self.known(history, state),
             Some(start) => {
                 let execution_id = start.message.target.execution_id.as_deref().unwrap_or_default();
-                superseded.extend(history.execution_id.clone().filter(|replaced| replaced != execution_id));
-                let applied = &history.sentinel.applied;
-                Known { state: &fresh, execution_id, applied, superseded: &superseded, now: self.hub.now() }
+                let Memory { applied, superseded } = &memory;
+                Known { state: &fresh, execution_id, applied, superseded, now: self.hub.now() }
             }
         };
         // Events of this pass with one identity: a message that was put twice.
@@ -246,13 +266,9 @@ impl Pass<'_> {
     }
 
     fn open(&self, history: &History, start: Option<&Held>, apply: &[Arc<Held>]) -> Opened {
-        let mut superseded = history.sentinel.superseded.clone();
+        let Memory { applied, superseded } = Memory::of(history, start);
         let (execution_id, past, custom_status) = match start {
-            Some(start) => {
-                let execution_id = start.message.target.execution_id.clone();
-                superseded.extend(history.execution_id.clone().filter(|replaced| Some(replaced) != execution_id.as_ref()));
-                (execution_id, Vec::new(), None)
-            }
+            Some(start) => (start.message.target.execution_id.clone(), Vec::new(), None),
             None => (history.execution_id.clone(), history.events.clone(), history.sentinel.custom_status.clone()),
         };
         Opened {
@@ -261,7 +277,7 @@ impl Pass<'_> {
             past,
             inputs: apply.iter().map(|held| stored(held)).collect(),
             custom_status,
-            applied: history.sentinel.applied.clone(),
+            applied,
             superseded,
         }
     }
@@ -299,7 +315,13 @@ impl Pass<'_> {
         let others = messages.iter().filter(|m| !matches!(m.message.event.kind, EventKind::ExecutionStarted(_)));
         let mut terminated = None;
         for held in others {
+            let for_replaced =
+                held.message.target.execution_id.is_some() && held.message.target.execution_id == history.execution_id;
             match &held.message.event.kind {
+                _ if for_replaced => {
+                    self.log_drop(held, "the execution has ended");
+                    sorted.drop.push(Arc::clone(held));
+                }
                 EventKind::ExecutionTerminated { reason } if alive => {
                     terminated = Some((reason.clone(), held.message.event.timestamp));
                     sorted.drop.push(Arc::clone(held));
@@ -344,6 +366,29 @@ impl Pass<'_> {
 /// may be in the hands of a worker that died.
 fn may_have_overtaken(held: &Held) -> bool {
     !held.message.sender.instance_id.is_empty() && held.dequeue_count <= EARLY_TRIES
+}
+
+/// What an execution remembers of those that it has replaced, so that nothing meant for them is applied to it.
+struct Memory {
+    applied: Vec<uuid::Uuid>,
+    superseded: Vec<String>,
+}
+
+impl Memory {
+    /// `start`: the one that replaces the execution of this history, if there is one.
+    fn of(history: &History, start: Option<&Held>) -> Self {
+        let Sentinel { mut applied, mut superseded, .. } = history.sentinel.clone();
+        let replaced = history.execution_id.clone();
+        if let (Some(replaced), Some(start)) = (replaced, start)
+            && start.message.target.execution_id.as_ref() != Some(&replaced)
+        {
+            superseded.push(replaced);
+            applied.extend(history.events.iter().filter_map(|stored| stored.message_id));
+        }
+        keep_last(&mut superseded, limits::REMEMBERED_EXECUTIONS_MAX);
+        keep_last(&mut applied, limits::REMEMBERED_MESSAGES_MAX);
+        Self { applied, superseded }
+    }
 }
 
 /// A received event as it enters history.

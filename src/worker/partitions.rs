@@ -339,10 +339,17 @@ impl Ownership {
                 () = drained.notified() => {}
                 () = tokio::time::sleep_until(deadline) => {}
             }
-            if let Err(error) = self.release_drained().await {
-                tracing::warn!(%error, "a partition could not be released; its lease will expire");
-                tokio::time::sleep(Duration::from_millis(200)).await;
-                self.drained.notify_one();
+            match tokio::time::timeout(STOP_PATIENCE, self.release_drained()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "a partition could not be released; tried again until the end of its drain");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    self.drained.notify_one();
+                }
+                Err(_) => {
+                    tracing::warn!("the partition table does not answer; the leases will expire");
+                    return;
+                }
             }
         }
     }

@@ -273,11 +273,9 @@ impl Writer<'_> {
             DecisionId::new(&self.record.execution_id, id, DecisionKind::ContinueAsNew, &started.event.name, input.as_deref());
         let replaced = std::mem::replace(&mut self.record.execution_id, decision.execution_id());
         self.record.superseded.push(replaced);
-        let excess = self.record.superseded.len().saturating_sub(limits::REMEMBERED_EXECUTIONS_MAX);
-        self.record.superseded.drain(..excess);
+        keep_last(&mut self.record.superseded, limits::REMEMBERED_EXECUTIONS_MAX);
         self.record.applied.extend(past.iter().chain(&self.record.events).filter_map(|e| e.message_id));
-        let excess = self.record.applied.len().saturating_sub(limits::REMEMBERED_MESSAGES_MAX);
-        self.record.applied.drain(..excess);
+        keep_last(&mut self.record.applied, limits::REMEMBERED_MESSAGES_MAX);
         let mut event = started.event.clone();
         event.instance.execution_id = Some(self.record.execution_id.clone());
         event.input = input;
@@ -355,6 +353,11 @@ impl Writer<'_> {
         });
         self.record
     }
+}
+
+/// The sentinel has room for so many.
+pub(crate) fn keep_last<T>(all: &mut Vec<T>, most: usize) {
+    all.drain(..all.len().saturating_sub(most));
 }
 
 /// How an execution ended.
