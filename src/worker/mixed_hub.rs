@@ -7,7 +7,10 @@ use super::handover::{Account, DO, Running, owned_by, rows, seconds, worker};
 use super::manners;
 use super::scripted::{Move, Scripted, Shape, moves_of, shapes, written};
 use crate::Client;
+use crate::authoring::{Event, OrchestrationContext, Orchestrator};
 use crate::hub::golden::ownership::{Recorded, recorded};
+use crate::hub::instance_row;
+use crate::model::{EventKind, ExecutionStarted, HistoryEvent, InstanceRef, Message, Sender};
 use crate::storage::layer::tapped::{Effect, Tap};
 use crate::storage::table::{Entity, Value};
 
@@ -304,4 +307,53 @@ async fn what_is_held_for_long_is_renewed_in_time_and_never_hidden_for_more_than
         }
     }
     assert!(until.is_none() && renewals > 100, "{renewals} renewals");
+}
+
+#[derive(serde::Deserialize)]
+struct Item {
+    value: u32,
+}
+
+/// Functions 3.x starts without a version and may give GUIDs with hyphens; an entity answers without an execution id in its first
+/// turn; payloads name their .NET type.
+#[tokio::test(start_paused = true)]
+async fn starts_and_events_in_every_form_of_dotnet_are_run() {
+    const TAKE: Orchestrator<Item, u32> = Orchestrator::new("Take");
+    const ITEM: Event<Item> = Event::new("item");
+    let (account, _tap) = Account::tapped();
+    let (hub, plain) = (account.hub(1).await, account.hub(2).await);
+    let take = async |ctx: OrchestrationContext, first: Item| Ok(first.value + ctx.wait_for_event(ITEM).await.value);
+    let ours = Running::start(worker(&hub, "ours").orchestrator(TAKE, take));
+    let payload = |value: u32| Some(format!("{{\"$type\":\"Golden.Item, Golden\",\"value\":{value}}}"));
+    let started = ExecutionStarted {
+        instance: InstanceRef::new("i", "0f3a6c6f-6f6c-4b0f-9c3b-8a1d2e4f5a6b"),
+        name: "Take".to_owned(),
+        version: None,
+        input: payload(3),
+        generation: Some(0),
+        ..ExecutionStarted::default()
+    };
+    let send = async |event: EventKind, target: InstanceRef, sender: Sender| {
+        let message = Message {
+            activity_id: uuid::Uuid::from_u128(7),
+            event: HistoryEvent::arriving(account.now(), event),
+            target,
+            context_tags: None,
+            sequence_number: 0,
+            episode: None,
+            sender,
+            decision_id: None,
+        };
+        let queue = plain.0.control_queue_of("i");
+        plain.0.send(queue, message, Duration::ZERO).await.unwrap();
+    };
+    let row = instance_row::pending("Test", &started, started.input.as_deref(), account.now(), account.now());
+    send(EventKind::ExecutionStarted(Box::new(started.clone())), started.instance.clone(), Sender::client()).await;
+    assert!(plain.0.write_pending(row, None).await.unwrap());
+    let raised = EventKind::EventRaised { name: "item".to_owned(), input: payload(4), trace: None };
+    let entity = Sender { instance_id: "@counter@a".to_owned(), execution_id: None };
+    send(raised, InstanceRef::current("i"), entity).await;
+    let ended = Client::new(&plain).wait("i", Duration::from_secs(60)).await.unwrap();
+    assert_eq!(ended.output.as_deref(), Some("7"));
+    ours.stop().await;
 }
