@@ -208,8 +208,9 @@ impl<'a> Judge<'a> {
         let (owner, next) = (row.text("CurrentOwner"), row.text("NextOwner"));
         let (owned_by, promised) = (column(before, "CurrentOwner"), column(before, "NextOwner"));
         let asks = next != promised.as_deref() && next.is_some();
+        let withdraws = next.is_none() && ours(promised.as_deref()) && owner == owned_by.as_deref();
         ensure(owner != next || owner.is_none(), "an owner waits for itself")?;
-        if owner.is_some() && !asks {
+        if owner.is_some() && !asks && !withdraws {
             ensure(ours(owner), "a row is written for somebody else")?;
             let (renewed, expires) = (row.time("LastRenewal"), row.time("ExpiresAt"));
             ensure(renewed == Some(now), "a renewal at another time than now")?;
@@ -223,6 +224,9 @@ impl<'a> Judge<'a> {
         if asks {
             let same = owner == owned_by.as_deref() && before.bool("IsDraining") == row.bool("IsDraining");
             return ensure(ours(next) && same, "a request that is for another, or changes more than who waits");
+        }
+        if withdraws {
+            return ensure(before.bool("IsDraining") == row.bool("IsDraining"), "a withdrawal that changes more than who waits");
         }
         ensure(ours(owned_by.as_deref()), "a row of somebody else is released")?;
         ensure(next == promised.as_deref() && row.bool("IsDraining") == Some(false), "a release that forgets who waits")

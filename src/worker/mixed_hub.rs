@@ -260,6 +260,20 @@ async fn a_dotnet_worker_that_asks_after_ours_gets_the_partition_and_is_followed
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_of_ours_is_withdrawn_when_it_leaves_and_dotnet_keeps_its_partition() {
+    let (account, tap) = Account::tapped();
+    let (hub, plain) = (account.hub(1).await, account.hub(2).await);
+    let net = dotnet(&account, "golden-a");
+    net.play(&two_workers(), A_STARTS, B_STARTS).await;
+    let ours = Running::start(worker(&hub, "ours"));
+    seconds(1).await;
+    assert_eq!(rows(&plain).await.iter().filter(|row| row.next_owner.as_deref() == Some("ours")).count(), 2);
+    ours.stop().await;
+    assert_eq!(owned_by(&plain, "dotnet").await, 4);
+    manners::check_calls(&tap, "Test", &["ours", "dotnet"], "withdrawn");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_of_dotnet_that_comes_while_ours_leaves_stays() {
     let (account, tap) = Account::tapped();
     let (hub, plain) = (account.hub(1).await, account.hub(2).await);

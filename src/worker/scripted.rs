@@ -26,6 +26,8 @@ pub(super) enum Move {
     Renew,
     Drain,
     Release,
+    /// Of ours alone: who leaves does not wait any more.
+    Withdraw,
 }
 
 /// A move, the columns that it changed, and the columns with their types that the row has after it.
@@ -44,6 +46,7 @@ pub(super) fn shape(before: Option<&Entity>, after: &Entity) -> Shape {
         (None, _) => Move::Create,
         (_, Some(_)) if has("CurrentOwner") => Move::Claim,
         (_, None) if has("CurrentOwner") => Move::Release,
+        _ if has("NextOwner") && after.text("NextOwner").is_none() => Move::Withdraw,
         _ if has("NextOwner") => Move::Want,
         _ if has("IsDraining") => Move::Drain,
         _ => Move::Renew,
