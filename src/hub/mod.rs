@@ -6,7 +6,7 @@ mod codec;
 mod doorbell;
 mod failed_row;
 #[cfg(test)]
-mod golden;
+pub(crate) mod golden;
 mod gzip;
 pub(crate) mod history;
 pub(crate) mod instance_row;

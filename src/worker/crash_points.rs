@@ -1,7 +1,6 @@
 //! Every crash point of a worker: killed after its k-th write, for every k, it leaves a hub that .NET could go on with, and
 //! that the next worker of ours ends with the right output.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,14 +8,15 @@ use std::time::Duration;
 use futures::future::try_join_all;
 use tokio::sync::Notify;
 
+use super::manners;
 use crate::authoring::{Activity, ActivityContext, Event, Failure, OrchestrationContext, Orchestrator};
 use crate::clock::Clock;
-use crate::hub::{keys, rows};
-use crate::model::{HistoryEvent, Message, RuntimeStatus, Timestamp};
+use crate::model::{HistoryEvent, RuntimeStatus, Timestamp};
 use crate::rng::Rng;
 use crate::storage::Storage;
 use crate::storage::layer::Class;
 use crate::storage::layer::faulty::{Faults, Faulty, Moment, Verdict};
+use crate::storage::layer::tapped::{Seen, Tap};
 use crate::storage::memory::Memory;
 use crate::{Client, TaskHub, Worker, WorkerBuilder};
 
@@ -88,6 +88,8 @@ fn worker(hub: &TaskHub) -> WorkerBuilder {
 /// A hub on memory whose worker can be killed at a write.
 struct World {
     memory: Memory,
+    /// Sees all that workers and client write.
+    tap: Tap,
     clock: Clock,
     seed: u64,
 }
@@ -95,7 +97,11 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let clock = Clock::paused(Timestamp::parse("2026-01-01T00:00:00Z").unwrap());
-        Self { memory: Memory::new(clock.clone(), Rng::seeded(seed)), clock, seed }
+        Self { memory: Memory::new(clock.clone(), Rng::seeded(seed)), tap: Tap::new(clock.clone()), clock, seed }
+    }
+
+    fn storage(&self) -> Storage {
+        self.tap.on(self.memory.storage())
     }
 
     async fn open(&self, storage: Storage, seed: u64) -> TaskHub {
@@ -106,7 +112,7 @@ impl World {
     /// Runs a worker until its `k`-th write has taken effect. `false` if it did not write as often before `done`.
     async fn run_until_write(&self, k: u64, done: impl Future<Output = ()>) -> bool {
         let faulty = Faulty::new(Faults::default(), Rng::seeded(self.seed));
-        let hub = self.open(self.memory.storage().layered(faulty.clone()), self.seed + 1).await;
+        let hub = self.open(self.storage().layered(faulty.clone()), self.seed + 1).await;
         let (writes, killed) = (AtomicU64::new(0), Arc::new(Notify::new()));
         let bell = Arc::clone(&killed);
         faulty.on_call(move |call, _, moment| {
@@ -121,7 +127,7 @@ impl World {
         tokio::select! {
             biased;
             () = killed.notified() => true,
-            _ = worker(&hub).run(std::future::pending()) => unreachable!("nobody stops it"),
+            _ = worker(&hub).worker_id("killed").run(std::future::pending()) => unreachable!("nobody stops it"),
             () = done => false,
         }
     }
@@ -139,7 +145,7 @@ struct Run<'a> {
 async fn check(run: Run<'_>, writes: impl IntoIterator<Item = u64>) -> usize {
     for (points, k) in writes.into_iter().enumerate() {
         let world = World::new(k);
-        let client = Client::new(&world.open(world.memory.storage(), 7).await);
+        let client = Client::new(&world.open(world.storage(), 7).await);
         client.start_json(run.name, Some(run.input.to_string())).instance_id("i").await.unwrap();
         for n in 1..=run.events {
             client.raise("i", ITEM, &n).await.unwrap();
@@ -149,9 +155,10 @@ async fn check(run: Run<'_>, writes: impl IntoIterator<Item = u64>) -> usize {
             tokio::time::sleep(Duration::from_secs(5)).await;
         };
         let killed = world.run_until_write(k, done).await;
-        obeys_dotnet(&world.memory, &format!("{} killed after write {k}", run.name));
-        let hub = world.open(world.memory.storage(), 8).await;
-        let finishing = worker(&hub).run(async {
+        let at = format!("{} killed after write {k}", run.name);
+        manners::check_snapshot(&world.memory, &at);
+        let hub = world.open(world.storage(), 8).await;
+        let finishing = worker(&hub).worker_id("next").run(async {
             let ended = client.wait("i", Duration::from_secs(600)).await.unwrap();
             let output = ended.output.as_deref().unwrap_or_default();
             assert_eq!(ended.status, RuntimeStatus::Completed, "{} after write {k}: {output}", run.name);
@@ -160,7 +167,9 @@ async fn check(run: Run<'_>, writes: impl IntoIterator<Item = u64>) -> usize {
             tokio::time::sleep(Duration::from_secs(90)).await;
         });
         finishing.await.unwrap();
-        nothing_left(&world, &client, &format!("{} killed after write {k}", run.name)).await;
+        nothing_left(&world, &client, &at).await;
+        manners::check_calls(&world.tap, "Test", &["killed", "next"], &at);
+        manners::check_snapshot(&world.memory, &at);
         if !killed {
             return points;
         }
@@ -168,35 +177,17 @@ async fn check(run: Run<'_>, writes: impl IntoIterator<Item = u64>) -> usize {
     panic!("the last crash point is within the run");
 }
 
-/// What a .NET worker needs to go on (runtime-behaviour 13): formats, one sentinel, dense rows, partition rows untouched.
-fn obeys_dotnet(memory: &Memory, at: &str) {
-    let dump = memory.dump();
-    let mut histories: BTreeMap<&str, Vec<&crate::storage::table::Entity>> = BTreeMap::new();
-    for row in &dump.tables["TestHistory"] {
-        histories.entry(&row.entity.partition_key).or_default().push(&row.entity);
-    }
-    for (key, rows_of) in histories {
-        let sentinels: Vec<_> = rows_of.iter().filter(|r| r.row_key == rows::SENTINEL).collect();
-        assert_eq!(sentinels.len(), 1, "{at}: sentinels of {}", keys::unescape(key));
-        let sentinel = rows::sentinel_from_entity(sentinels[0]).unwrap();
-        let current =
-            rows_of.iter().filter(|r| r.text("ExecutionId") == Some(&sentinel.execution_id) && r.row_key != rows::SENTINEL);
-        for (ordinal, row) in current.enumerate() {
-            assert_eq!(row.row_key, rows::row_key(ordinal as u64), "{at}: rows are dense");
-            rows::event_from_entity(row).unwrap_or_else(|e| panic!("{at}: {e}"));
-        }
-    }
-    for row in dump.tables.get("TestInstances").into_iter().flatten() {
-        crate::hub::instance_row::from_entity(&row.entity).unwrap_or_else(|e| panic!("{at}: {e}"));
-    }
-    let known = ["CurrentOwner", "NextOwner", "OwnedSince", "LastRenewal", "ExpiresAt", "IsDraining"];
-    for row in &dump.tables["TestPartitions"] {
-        let foreign: Vec<_> = row.entity.properties.keys().filter(|c| !known.contains(&c.as_str())).collect();
-        assert!(foreign.is_empty(), "{at}: foreign columns on a partition row: {foreign:?}");
-    }
-    for message in dump.queues.values().flatten() {
-        Message::from_json(&message.text).unwrap_or_else(|e| panic!("{at}: {e}"));
-    }
+/// All that is written while a chain of two runs.
+pub(super) async fn an_undisturbed_run() -> Vec<Seen> {
+    let world = World::new(1);
+    let client = Client::new(&world.open(world.storage(), 7).await);
+    client.start_json("Chain", Some("2".to_owned())).instance_id("i").await.unwrap();
+    let done = async {
+        client.wait("i", Duration::from_secs(600)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(15)).await;
+    };
+    assert!(!world.run_until_write(u64::MAX, done).await);
+    world.tap.seen()
 }
 
 /// At the end: no message, no parked message, no task completed twice, every instance final.

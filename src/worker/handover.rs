@@ -16,6 +16,7 @@ use crate::rng::Rng;
 use crate::storage::Storage;
 use crate::storage::layer::faulty::{Faults, Faulty, Moment, Verdict};
 use crate::storage::layer::metered::Metered;
+use crate::storage::layer::tapped::Tap;
 use crate::storage::layer::{Call, Class, Layer, Reply};
 use crate::{Client, TaskHub, Worker, WorkerBuilder};
 
@@ -42,6 +43,21 @@ impl Account {
     pub(super) fn new() -> Self {
         let clock = Clock::paused(Timestamp::parse("2026-01-01T00:00:00Z").unwrap());
         Self { storage: Storage::memory(clock.clone(), Rng::seeded(1)), clock }
+    }
+
+    /// With a tap on all that anybody writes.
+    pub(super) fn tapped() -> (Self, Tap) {
+        let Self { storage, clock } = Self::new();
+        let tap = Tap::new(clock.clone());
+        (Self { storage: tap.on(storage), clock }, tap)
+    }
+
+    pub(super) fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     pub(super) async fn hub_on(&self, storage: Storage, seed: u64) -> TaskHub {

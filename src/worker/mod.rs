@@ -30,6 +30,16 @@ mod edges;
 #[cfg(test)]
 mod handover;
 #[cfg(test)]
+mod manners;
+#[cfg(test)]
+mod mixed_apps;
+#[cfg(test)]
+mod mixed_hub;
+#[cfg(test)]
+mod old_owner;
+#[cfg(test)]
 mod poison_tests;
+#[cfg(test)]
+mod scripted;
 #[cfg(test)]
 mod tests;

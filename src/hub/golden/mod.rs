@@ -1,9 +1,11 @@
 //! Tests against recordings of .NET: `azurite-tests/golden`, or the folder of scenarios that `TASKHUB_GOLDEN` names.
 
 mod classes;
+pub(crate) mod grammar;
 mod handover;
 mod instances;
 mod messages;
+pub(crate) mod ownership;
 mod recording;
 mod rows;
 mod tolerance;

@@ -41,6 +41,15 @@ pub(super) struct Write {
     pub(super) null_output: bool,
 }
 
+impl Write {
+    /// Whether the row has the columns of its type alone: a rewind changes the type and keeps all columns.
+    pub(super) fn row_is_of_one_type(&self) -> bool {
+        !self.is_history
+            || self.if_match.is_none()
+            || self.entity.as_ref().is_some_and(|e| e.row_key == crate::hub::rows::SENTINEL)
+    }
+}
+
 /// The project's copies, whatever `TASKHUB_GOLDEN` says.
 pub(super) fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("azurite-tests/golden")
@@ -166,7 +175,7 @@ pub(super) fn text(json: &Json) -> String {
     json.as_str().unwrap().to_owned()
 }
 
-fn lines(path: &Path) -> Vec<Json> {
+pub(super) fn lines(path: &Path) -> Vec<Json> {
     fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 

@@ -8,6 +8,8 @@ pub(crate) mod limited;
 pub(crate) mod metered;
 pub(crate) mod retrying;
 #[cfg(test)]
+pub(crate) mod tapped;
+#[cfg(test)]
 mod tests;
 pub(crate) mod traced;
 
