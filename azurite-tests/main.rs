@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod access;
 #[path = "../examples/catalogue_worker/catalogue.rs"]
 mod catalogue;
 mod contract;
@@ -9,6 +10,7 @@ mod fleet;
 mod harness;
 mod load;
 mod patterns;
+mod shop;
 mod storage;
 mod takeover;
 mod workers;

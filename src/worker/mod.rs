@@ -30,6 +30,8 @@ mod edges;
 #[cfg(test)]
 mod handover;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod manners;
 #[cfg(test)]
 mod mixed_apps;
