@@ -5,11 +5,16 @@
 mod access;
 #[path = "../examples/catalogue_worker/catalogue.rs"]
 mod catalogue;
+// Pausing a process takes the signals of Unix.
+#[cfg(unix)]
+mod chaos;
 mod contract;
 mod fleet;
 mod harness;
 mod load;
 mod patterns;
+#[cfg(unix)]
+mod proxy;
 mod shop;
 mod storage;
 mod takeover;

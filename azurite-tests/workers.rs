@@ -57,6 +57,22 @@ impl WorkerProcess {
         self.child.kill().expect("the worker runs");
     }
 
+    /// Stops the worker in mid-air, as a machine does that hangs: it keeps its connections and believes its leases.
+    pub(crate) fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets a paused worker go on with what it was doing.
+    pub(crate) fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    /// Fails the test if the worker has ended by itself.
+    pub(crate) fn assert_runs(&mut self) {
+        let ended = self.child.try_wait().expect("a child can be asked for its state");
+        assert!(ended.is_none(), "the worker ended by itself: {ended:?}; see {}", self.log.display());
+    }
+
     /// By the system's command: the standard library sends SIGKILL only, and signals are unsafe calls of libc.
     fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
