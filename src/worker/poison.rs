@@ -8,7 +8,7 @@ use super::inbox::{Partition, Waiting};
 use super::orchestration::back_off;
 use crate::error::{Error, Result};
 use crate::hub::{Culprit, Held, Unreadable, blob_names};
-use crate::model::EventKind;
+use crate::model::{EventKind, RuntimeStatus};
 
 /// Longer reasons are cut: they are shown in lists and must fit a column.
 const REASON_CHARS_MAX: usize = 2000;
@@ -124,16 +124,29 @@ impl Shared {
 
     /// Parks a message that cannot be read once it has been received often enough; until then it may be read by another version.
     pub(crate) async fn unreadable(&self, unreadable: Unreadable) {
-        let raw = &unreadable.raw;
-        let poison = unreadable.error.is_lasting() && raw.dequeue_count >= self.options.poison_after;
-        let result = if poison {
-            self.park_unreadable(&unreadable).await
-        } else {
-            self.hub.postpone_unreadable(&unreadable, back_off(raw.dequeue_count)).await
-        };
-        if let Err(error) = result {
+        if let Err(error) = self.settle_unreadable(&unreadable).await {
             tracing::warn!(%error, "a message that cannot be read stays in its queue");
         }
+    }
+
+    async fn settle_unreadable(&self, unreadable: &Unreadable) -> Result<()> {
+        let (raw, lasting) = (&unreadable.raw, unreadable.error.is_lasting());
+        if lasting && self.is_of_no_use(unreadable).await? {
+            self.hub.delete_unreadable(unreadable).await
+        } else if lasting && raw.dequeue_count >= self.options.poison_after {
+            self.park_unreadable(unreadable).await
+        } else {
+            self.hub.postpone_unreadable(unreadable, back_off(raw.dequeue_count)).await
+        }
+    }
+
+    /// Whether the message, whatever it says, is for an instance that has ended. Most often it is a copy that a lost reply has
+    /// made, whose body went with the other copy. A start is never such: its body stays.
+    async fn is_of_no_use(&self, unreadable: &Unreadable) -> Result<bool> {
+        let Some(blob) = unreadable.blob.as_deref().filter(|blob| !blob_names::is_start_message(blob)) else { return Ok(false) };
+        let Some((instance_id, _)) = blob_names::parse_message_blob(blob) else { return Ok(false) };
+        let row = self.hub.read_instance(instance_id, false).await?;
+        Ok(row.is_some_and(|stored| stored.row.status.is_some_and(RuntimeStatus::is_terminal)))
     }
 
     async fn park_unreadable(&self, unreadable: &Unreadable) -> Result<()> {

@@ -234,6 +234,22 @@ async fn a_start_whose_body_is_lost_fails_its_instance_and_another_message_does_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_copy_of_a_large_message_goes_when_its_instance_has_ended() {
+    let world = World::new().await;
+    world.start_waiting("i", "").await;
+    world.client.raise("i", GO, &"x".repeat(LARGE)).await.unwrap();
+    let queues = world.memory.storage().queues;
+    let copy = queues.peek("test-control-00", 1).await.unwrap().remove(0).text;
+    world.with_worker(world.client.wait("i", MINUTE)).await.unwrap();
+    assert_eq!(world.blobs("i/message-"), 0);
+    queues.put("test-control-00", &copy, Duration::ZERO).await.unwrap();
+    world.work(Duration::from_secs(1)).await;
+    assert_eq!(world.memory.all_messages()["test-control-00"], []);
+    world.work(MINUTE).await;
+    assert_eq!(world.client.poison().await.unwrap(), []);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_panic_of_the_engine_parks_a_large_message_with_its_body() {
     let world = World::new().await;
     world.start_waiting("i", "").await;
