@@ -1,5 +1,7 @@
 //! Chaos: workers are killed and paused beyond their leases, and storage fails around them, while a mixed load runs.
 
+#![allow(clippy::print_stdout, reason = "what a run did can be read with --nocapture, or when it fails")]
+
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
