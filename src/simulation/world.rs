@@ -85,6 +85,8 @@ impl World {
         let faulty = Faulty::new(faults, rng.fork());
         faulty.set_enabled(!self.calm.get());
         let station = Station::new(name, Arc::clone(&self.checks));
+        // Before it opens the hub: the calm may come meanwhile.
+        self.processes.borrow_mut().push((station.clone(), faulty.clone()));
         let skew = if self.plan.has(Class::Skew) { rng.below(60_000_000).cast_signed() - 30_000_000 } else { 0 };
         let storage = self.memory.storage().layered(station.clone()).layered(faulty.clone());
         let clock = self.clock.skewed(skew);
@@ -97,7 +99,6 @@ impl World {
                 return Err(error);
             }
         };
-        self.processes.borrow_mut().push((station.clone(), faulty.clone()));
         Ok((hub, station, faulty))
     }
 
