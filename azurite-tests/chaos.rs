@@ -2,7 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "what a run did can be read with --nocapture, or when it fails")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -32,6 +32,7 @@ const PAUSE: Duration = Duration::from_secs(40);
 #[derive(Debug)]
 struct Plan {
     kills: BTreeSet<usize>,
+    /// When an owner of partitions is paused.
     pause: usize,
     outage: Range<usize>,
     /// Draws who is meant.
@@ -56,8 +57,9 @@ impl Plan {
 /// The worker processes of a run.
 struct Crew {
     place: Place,
-    working: Vec<WorkerProcess>,
-    paused: Option<(Instant, WorkerProcess)>,
+    client: Client,
+    working: BTreeMap<String, WorkerProcess>,
+    paused: Option<(Instant, String, WorkerProcess)>,
     started: usize,
 }
 
@@ -65,27 +67,35 @@ impl Crew {
     /// Starts what is missing, each worker under a name of its own.
     fn complete(&mut self) {
         while self.working.len() + usize::from(self.paused.is_some()) < WORKERS {
-            self.working.push(self.place.start(&format!("w{}", self.started)));
+            let id = format!("w{}", self.started);
+            self.working.insert(id.clone(), self.place.start(&id));
             self.started += 1;
         }
     }
 
-    fn draw(&mut self, rng: &mut fastrand::Rng) -> WorkerProcess {
-        let mut drawn = self.working.swap_remove(rng.usize(..self.working.len()));
+    /// One that works, and owns partitions if there is such.
+    async fn draw(&mut self, rng: &mut fastrand::Rng) -> (String, WorkerProcess) {
+        let partitions = self.client.hub_status().await.expect("partitions can be read").partitions;
+        let owners: BTreeSet<_> = partitions.into_iter().filter_map(|partition| partition.owner).collect();
+        let (owning, idle): (Vec<_>, Vec<_>) = self.working.keys().cloned().partition(|id| owners.contains(id));
+        let among = if owning.is_empty() { idle } else { owning };
+        let id = among[rng.usize(..among.len())].clone();
+        let mut drawn = self.working.remove(&id).expect("it works");
         drawn.assert_runs();
-        drawn
+        println!("  {id} was drawn, the owners are {owners:?}");
+        (id, drawn)
     }
 
-    fn pause(&mut self, rng: &mut fastrand::Rng) {
-        let drawn = self.draw(rng);
+    async fn pause(&mut self, rng: &mut fastrand::Rng) {
+        let (id, drawn) = self.draw(rng).await;
         drawn.pause();
-        self.paused = Some((Instant::now() + PAUSE, drawn));
+        self.paused = Some((Instant::now() + PAUSE, id, drawn));
     }
 
     fn resume_if_due(&mut self) {
-        if let Some((_, paused)) = self.paused.take_if(|(until, _)| *until <= Instant::now()) {
+        if let Some((_, id, paused)) = self.paused.take_if(|(until, ..)| *until <= Instant::now()) {
             paused.resume();
-            self.working.push(paused);
+            self.working.insert(id, paused);
         }
     }
 }
@@ -97,10 +107,10 @@ async fn storm(plan: &mut Plan, crew: &mut Crew, proxy: &Proxy, load: &mut Load<
         proxy.set(plan.weather(tick));
         crew.resume_if_due();
         if tick == plan.pause {
-            crew.pause(&mut plan.rng);
+            crew.pause(&mut plan.rng).await;
         }
         if plan.kills.contains(&tick) {
-            crew.draw(&mut plan.rng).kill();
+            crew.draw(&mut plan.rng).await.1.kill();
         }
         // A worker that finds no storage when it starts ends with an error, as it should.
         if !plan.outage.contains(&tick) {
@@ -140,7 +150,7 @@ async fn run(seed: u64) {
     let client = Client::new(&hub);
     let mut load = Load::new(&client);
     let place = Place { connection_string: connection_string_at(&proxy.endpoints), hub: name };
-    let mut crew = Crew { place, working: Vec::new(), paused: None, started: 0 };
+    let mut crew = Crew { place, client: client.clone(), working: BTreeMap::new(), paused: None, started: 0 };
     storm(&mut plan, &mut crew, &proxy, &mut load).await;
     println!("  storm: {:?}, {} had ended, {:?}", begun.elapsed(), load.ended().await, proxy.fates());
     load.finish(Duration::from_secs(120)).await;
@@ -148,7 +158,7 @@ async fn run(seed: u64) {
     settle(&hub, Duration::from_secs(90)).await;
     load.check_hub().await;
     assert_eq!(client.poison().await.expect("poison can be listed").len(), 0, "good messages were parked");
-    for mut worker in crew.working {
+    for mut worker in crew.working.into_values() {
         worker.assert_runs();
         worker.stop(Duration::from_secs(20)).await;
     }

@@ -179,8 +179,8 @@ impl Cast {
     /// A worker that has stopped in an orderly way, without faults, owns nothing but what an outage kept it from releasing before.
     pub(super) fn curtain(&self, world: &World) {
         for row in world.memory.all_rows().get(&format!("{HUB}Partitions")).into_iter().flatten() {
-            let is_valid = row.entity.time("ExpiresAt").is_some_and(|at| at > world.clock.now());
-            if is_valid && row.entity.text("CurrentOwner").is_some_and(|owner| world.has_left(owner)) {
+            let is_fresh = row.entity.time("LastRenewal").is_some_and(|at| world.was_calm_at(at));
+            if is_fresh && row.entity.text("CurrentOwner").is_some_and(|owner| world.has_left(owner)) {
                 trace::fail(&format_args!("a partition still has an owner: {:?}", row.entity));
             }
         }
