@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use taskhub::internals::leftovers;
@@ -25,8 +26,8 @@ const TICK: Duration = Duration::from_millis(450);
 const TICKS: usize = 100;
 const STARTS_PER_TICK: usize = 5;
 const WORKERS: usize = 3;
-/// A lease of 30 seconds, its margin of five, and a few more for somebody else to work on what was stolen.
-const PAUSE: Duration = Duration::from_secs(40);
+/// A lease of 30 seconds, its margin of five, and ten for somebody else to work on what was stolen.
+const PAUSE: Duration = Duration::from_secs(45);
 
 /// What happens when, all of it drawn from the seed.
 #[derive(Debug)]
@@ -60,6 +61,8 @@ struct Crew {
     client: Client,
     working: BTreeMap<String, WorkerProcess>,
     paused: Option<(Instant, String, WorkerProcess)>,
+    /// The log of the paused worker.
+    pause_log: PathBuf,
     started: usize,
 }
 
@@ -89,6 +92,7 @@ impl Crew {
     async fn pause(&mut self, rng: &mut fastrand::Rng) {
         let (id, drawn) = self.draw(rng).await;
         drawn.pause();
+        self.pause_log = drawn.log().to_owned();
         self.paused = Some((Instant::now() + PAUSE, id, drawn));
     }
 
@@ -150,7 +154,8 @@ async fn run(seed: u64) {
     let client = Client::new(&hub);
     let mut load = Load::new(&client);
     let place = Place { connection_string: connection_string_at(&proxy.endpoints), hub: name };
-    let mut crew = Crew { place, client: client.clone(), working: BTreeMap::new(), paused: None, started: 0 };
+    let mut crew =
+        Crew { place, client: client.clone(), working: BTreeMap::new(), paused: None, pause_log: PathBuf::new(), started: 0 };
     storm(&mut plan, &mut crew, &proxy, &mut load).await;
     println!("  storm: {:?}, {} had ended, {:?}", begun.elapsed(), load.ended().await, proxy.fates());
     load.finish(Duration::from_secs(120)).await;
@@ -162,6 +167,8 @@ async fn run(seed: u64) {
         worker.assert_runs();
         worker.stop(Duration::from_secs(20)).await;
     }
+    let said = std::fs::read_to_string(&crew.pause_log).expect("the worker has a log");
+    assert!(said.contains("partition lost"), "nothing was taken from the paused worker: {said}");
     let fates = proxy.fates();
     for fate in [Fate::Refused, Fate::Slow, Fate::CutBefore, Fate::CutAfter, Fate::Hung] {
         assert!(fates.get(&fate).is_some_and(|count| *count > 0), "no request was {fate:?}: {fates:?}");
