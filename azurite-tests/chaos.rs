@@ -43,8 +43,8 @@ struct Plan {
 impl Plan {
     fn of(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let kills = [6..30, 35..60, 65..95].into_iter().map(|ticks| rng.usize(ticks)).collect();
-        let pause = rng.usize(10..30);
+        let kills = [15..35, 45..65, 75..95].into_iter().map(|ticks| rng.usize(ticks)).collect();
+        let pause = rng.usize(2..12);
         let outage = rng.usize(40..60);
         let outage = outage..outage + rng.usize(15..27);
         Self { kills, pause, outage, rng }
@@ -76,10 +76,23 @@ impl Crew {
         }
     }
 
+    async fn owners(&self) -> BTreeSet<String> {
+        let partitions = self.client.hub_status().await.expect("partitions can be read").partitions;
+        partitions.into_iter().filter_map(|partition| partition.owner).collect()
+    }
+
+    /// Waits until the first workers have shared the partitions, so that whoever is struck has something to lose.
+    async fn share(&self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.owners().await.len() < WORKERS {
+            assert!(Instant::now() < deadline, "the partitions are owned by {:?}", self.owners().await);
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
     /// One that works, and owns partitions if there is such.
     async fn draw(&mut self, rng: &mut fastrand::Rng) -> (String, WorkerProcess) {
-        let partitions = self.client.hub_status().await.expect("partitions can be read").partitions;
-        let owners: BTreeSet<_> = partitions.into_iter().filter_map(|partition| partition.owner).collect();
+        let owners = self.owners().await;
         let (owning, idle): (Vec<_>, Vec<_>) = self.working.keys().cloned().partition(|id| owners.contains(id));
         let among = if owning.is_empty() { idle } else { owning };
         let id = among[rng.usize(..among.len())].clone();
@@ -106,6 +119,9 @@ impl Crew {
 
 /// Runs the load through the plan. It is clear when this returns, and nobody is paused.
 async fn storm(plan: &mut Plan, crew: &mut Crew, proxy: &Proxy, load: &mut Load<'_>) {
+    proxy.set(Weather::Stormy);
+    crew.complete();
+    crew.share().await;
     let begun = Instant::now();
     for tick in 0..TICKS {
         proxy.set(plan.weather(tick));
