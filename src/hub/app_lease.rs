@@ -68,7 +68,7 @@ impl Hub {
 
     /// What the blob says; nothing if it is missing or no JSON: the lease itself decides who holds it.
     pub(crate) async fn app_lease_info(&self) -> Result<(AppLeaseInfo, Option<Etag>)> {
-        let blob = self.storage.blobs.get(&self.names.app_lease, &self.names.app_lease_info, INFO_BYTES_MAX).await.or_none()?;
+        let blob = self.leases.blobs.get(&self.names.app_lease, &self.names.app_lease_info, INFO_BYTES_MAX).await.or_none()?;
         let Some(blob) = blob else { return Ok((AppLeaseInfo::default(), None)) };
         let info = serde_json::from_slice(&blob.bytes).unwrap_or_else(|error| {
             tracing::warn!(hub = self.names_hub(), %error, "the info blob of the app lease cannot be read and is replaced");
@@ -81,7 +81,7 @@ impl Hub {
     async fn put_app_lease_info(&self, info: &AppLeaseInfo, etag: Option<Etag>) -> Result<bool> {
         let condition = etag.map_or(PutCondition::Absent, PutCondition::Etag);
         let json = serde_json::to_vec(info).expect("two optional strings are JSON");
-        let put = self.storage.blobs.put(&self.names.app_lease, &self.names.app_lease_info, Bytes::from(json), condition);
+        let put = self.leases.blobs.put(&self.names.app_lease, &self.names.app_lease_info, Bytes::from(json), condition);
         match put.await {
             Ok(_) => Ok(true),
             Err(e) if matches!(e.kind, storage::ErrorKind::Precondition | storage::ErrorKind::AlreadyExists) => Ok(false),
@@ -91,7 +91,7 @@ impl Hub {
 
     /// `false` if the lease is another's.
     async fn act(&self, lease: &Lease) -> Result<bool> {
-        match self.storage.blobs.lease(&self.names.app_lease, lease).await {
+        match self.leases.blobs.lease(&self.names.app_lease, lease).await {
             Ok(()) => Ok(true),
             Err(e) if e.kind == storage::ErrorKind::Lease => Ok(false),
             Err(e) => Err(e.into()),

@@ -12,6 +12,7 @@ pub(crate) mod history;
 pub(crate) mod instance_row;
 mod instances;
 pub(crate) mod keys;
+mod lanes;
 mod names;
 #[cfg(test)]
 mod opening;

@@ -135,7 +135,7 @@ impl Hub {
         let mut query = Query::default();
         let mut partitions = Vec::new();
         loop {
-            let page = self.storage.tables.query(&self.names.partitions, &query).await?;
+            let page = self.leases.tables.query(&self.names.partitions, &query).await?;
             partitions.extend(page.rows.into_iter().map(|row| StoredPartition { row: from_entity(&row.entity), etag: row.etag }));
             if page.continuation.is_none() {
                 return Ok(partitions);
@@ -147,7 +147,7 @@ impl Hub {
     /// Replaces one version of a row. `None` if it has changed meanwhile.
     pub(crate) async fn write_partition(&self, row: &PartitionRow, etag: &Etag) -> Result<Option<Etag>> {
         let op = TableOp::Replace(to_entity(row), Match::Etag(etag.clone()));
-        match self.storage.tables.write(&self.names.partitions, &op).await {
+        match self.leases.tables.write(&self.names.partitions, &op).await {
             Ok(etag) => Ok(etag),
             Err(e) if is_changed(&e) => Ok(None),
             Err(e) => Err(e.into()),
@@ -157,7 +157,7 @@ impl Hub {
     /// Replaces several rows in one transaction. `None` if one of them has changed: none is written then.
     pub(crate) async fn write_partitions(&self, rows: &[(PartitionRow, Etag)]) -> Result<Option<Vec<Etag>>> {
         let ops: Vec<_> = rows.iter().map(|(row, etag)| TableOp::Replace(to_entity(row), Match::Etag(etag.clone()))).collect();
-        match self.storage.tables.transact(&self.names.partitions, &ops).await {
+        match self.leases.tables.transact(&self.names.partitions, &ops).await {
             Ok(etags) => Ok(etags.into_iter().collect()),
             Err(e) if is_changed(&e) => Ok(None),
             Err(e) => Err(e.into()),

@@ -196,7 +196,7 @@ impl Hub {
         let Some(current) = receipt.take() else { return Ok(()) };
         let delay = delay.min(VISIBILITY_MAX);
         let queue = self.queue_name(held.queue);
-        lost_is_fine(self.storage.queues.update(&queue, &held.id, &current.text, delay, None).await.map(drop))?;
+        lost_is_fine(self.holds.queues.update(&queue, &held.id, &current.text, delay, None).await.map(drop))?;
         self.bell(held.queue).ring(delay);
         Ok(())
     }
@@ -207,7 +207,7 @@ impl Hub {
         let Some(current) = receipt.as_mut() else { return Ok(false) };
         let expires = Instant::now() + visibility;
         let queue = self.queue_name(held.queue);
-        match self.storage.queues.update(&queue, &held.id, &current.text, visibility, None).await {
+        match self.holds.queues.update(&queue, &held.id, &current.text, visibility, None).await {
             Ok(text) => {
                 *current = Receipt { text, expires };
                 Ok(true)
@@ -228,7 +228,7 @@ impl Hub {
 
     pub(crate) async fn postpone_unreadable(&self, unreadable: &Unreadable, delay: Duration) -> Result<()> {
         let (raw, queue) = (&unreadable.raw, self.queue_name(unreadable.queue));
-        lost_is_fine(self.storage.queues.update(&queue, &raw.id, &raw.pop_receipt, delay, None).await.map(drop))
+        lost_is_fine(self.holds.queues.update(&queue, &raw.id, &raw.pop_receipt, delay, None).await.map(drop))
     }
 }
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::codec::Encoding;
 use super::doorbell::Doorbell;
+use super::lanes::Lanes;
 use super::names::{HUB_INFO_BLOB, Names};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
@@ -15,9 +16,6 @@ use crate::limits;
 use crate::rng::Rng;
 use crate::storage::blob::PutCondition;
 use crate::storage::error::OrNone;
-use crate::storage::layer::limited::Limited;
-use crate::storage::layer::retrying::{RetryPolicy, Retrying};
-use crate::storage::layer::traced::Traced;
 use crate::storage::table::{Entity, Query, TableOp, Value};
 use crate::storage::{self, Storage};
 
@@ -43,6 +41,9 @@ pub struct TaskHubBuilder {
 #[derive(Debug)]
 pub(crate) struct Hub {
     pub(crate) storage: Storage,
+    /// The same account for calls that must not wait for others: see [`Lanes`].
+    pub(super) leases: Storage,
+    pub(super) holds: Storage,
     pub(crate) names: Names,
     pub(crate) partitions: u32,
     pub(crate) clock: Clock,
@@ -151,10 +152,7 @@ impl TaskHubBuilder {
             let message = format!("a partition count of {count} is outside 1 to {}", limits::PARTITIONS_MAX);
             return Err(Error::new(ErrorKind::Invalid, message));
         }
-        let retrying = Retrying::new(RetryPolicy::default(), self.rng.fork());
-        // Outermost, so that waiting for a place is not taken for a slow answer.
-        let limited = Limited::new(calls_at_once(), &names.partitions);
-        let storage = self.storage.layered(Traced).layered(retrying).layered(limited);
+        let Lanes { data: storage, leases, holds } = Lanes::to(&self.storage, &self.rng);
         let stored = stored_partitions(&storage, &names).await?;
         if stored.is_none() && self.must_exist {
             let message = format!(
@@ -179,6 +177,8 @@ impl TaskHubBuilder {
         }
         let hub = Hub {
             storage,
+            leases,
+            holds,
             names,
             partitions,
             clock: self.clock,
@@ -199,11 +199,6 @@ impl TaskHubBuilder {
         }
         Ok(TaskHub(Arc::new(hub)))
     }
-}
-
-/// As many storage calls as .NET's default, but no fewer than two cores would have.
-fn calls_at_once() -> usize {
-    25 * std::thread::available_parallelism().map_or(2, usize::from).max(2)
 }
 
 /// The count that the hub was created with: its partition rows, or the info blob of the blob lease manager.

@@ -11,6 +11,7 @@ pub(crate) mod retrying;
 pub(crate) mod tapped;
 #[cfg(test)]
 mod tests;
+pub(crate) mod timed;
 pub(crate) mod traced;
 
 use std::fmt;

@@ -31,8 +31,6 @@ pub(crate) struct RetryPolicy {
     pub(crate) attempts: u32,
     /// No attempt begins later than this after the first.
     pub(crate) total: Duration,
-    /// How long one attempt may take.
-    pub(crate) attempt: Duration,
     /// The shortest wait between attempts.
     pub(crate) least_wait: Duration,
     /// The longest wait, unless the service asks for more.
@@ -44,8 +42,6 @@ impl Default for RetryPolicy {
         Self {
             attempts: 6,
             total: Duration::from_secs(60),
-            // Less than the margin of a lease and a hold together: a call that hangs must not cost either.
-            attempt: Duration::from_secs(10),
             least_wait: Duration::from_millis(100),
             most_wait: Duration::from_secs(5),
         }
@@ -70,15 +66,6 @@ impl Retrying {
         let wait = self.rng.between(self.policy.least_wait, high);
         wait.max(error.retry_after.unwrap_or_default())
     }
-
-    async fn attempt<T>(&self, call: &Call<'_>, attempt: impl Future<Output = Result<T>>) -> Result<T> {
-        let Ok(reply) = tokio::time::timeout(self.policy.attempt, attempt).await else {
-            let kind = if call.class == Class::Read { ErrorKind::Transient } else { ErrorKind::Unknown };
-            let message = format!("no answer within {:?}", self.policy.attempt);
-            return Err(Error::new(kind, call.op, call.target.to_string()).with_message(message));
-        };
-        reply
-    }
 }
 
 impl Layer for Retrying {
@@ -94,7 +81,7 @@ impl Layer for Retrying {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let error = match self.attempt(call, attempt()).await {
+            let error = match attempt().await {
                 Ok(reply) => return Ok(reply),
                 Err(error) if unknown && call.settled_by == Some(error.kind) => return T::done().ok_or(error),
                 Err(error) => error,

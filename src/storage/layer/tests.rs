@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::faulty::{Faults, Faulty, Moment, Odds, Verdict};
 use super::metered::Metered;
 use super::retrying::{RetryPolicy, Retrying};
+use super::timed::Timed;
 use super::traced::Traced;
 use crate::clock::Clock;
 use crate::model::Timestamp;
@@ -19,6 +20,8 @@ use crate::storage::table::{Entity, Match, TableOp, Value};
 const LOST: Odds = Odds { delay_before: 0.0, delay_after: 0.0, refused: 0.0, lost_reply: 1.0 };
 const REFUSED: Odds = Odds { delay_before: 0.0, delay_after: 0.0, refused: 1.0, lost_reply: 0.0 };
 
+const ATTEMPT: Duration = Duration::from_secs(7);
+
 /// Retries around faults around counts around memory, with a table, a queue and a container.
 async fn stack(odds: Odds, policy: RetryPolicy) -> (Storage, Faulty, Metered) {
     let memory = Storage::memory(Clock::paused(Timestamp::UNIX_EPOCH), Rng::seeded(1));
@@ -28,7 +31,8 @@ async fn stack(odds: Odds, policy: RetryPolicy) -> (Storage, Faulty, Metered) {
     let metered = Metered::default();
     let faulty = Faulty::new(Faults::everywhere(odds, Duration::from_secs(1)), Rng::seeded(2));
     let retrying = Retrying::new(policy, Rng::seeded(3));
-    (memory.layered(metered.clone()).layered(faulty.clone()).layered(Traced).layered(retrying), faulty, metered)
+    let storage = memory.layered(metered.clone()).layered(faulty.clone()).layered(Traced).layered(Timed::new(ATTEMPT));
+    (storage.layered(retrying), faulty, metered)
 }
 
 /// Loses the answer of the first call only.
@@ -127,7 +131,7 @@ async fn giving_up_tells_that_an_earlier_attempt_may_have_taken_effect() {
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_without_answer_ends_and_other_failures_are_not_retried() {
-    let hanging = RetryPolicy { attempt: Duration::from_secs(7), attempts: 2, ..RetryPolicy::default() };
+    let hanging = RetryPolicy { attempts: 2, ..RetryPolicy::default() };
     let (storage, faulty, metered) = stack(Odds::default(), hanging).await;
     storage.tables.write("table", &TableOp::Merge(Entity::new("p", "r"), Match::Any)).await.unwrap_err();
     assert_eq!(metered.snapshot().to_string(), "table.merge 1");

@@ -1,0 +1,146 @@
+//! The ways to storage: calls about leases, calls about messages that are held, and all others do not wait for each other.
+
+use std::time::Duration;
+
+use crate::rng::Rng;
+use crate::storage::Storage;
+use crate::storage::layer::limited::Limited;
+use crate::storage::layer::retrying::{RetryPolicy, Retrying};
+use crate::storage::layer::timed::Timed;
+use crate::storage::layer::traced::Traced;
+
+/// How long an attempt may take: less than the margin of a lease and a hold together, so that one that hangs costs neither.
+const ATTEMPT: Duration = Duration::from_secs(10);
+/// The same for leases, as in .NET.
+const LEASE_ATTEMPT: Duration = Duration::from_secs(2);
+/// Renewals and hand-backs that are under way at once.
+const HOLDS_AT_ONCE: usize = 32;
+
+/// One account, reached in three ways.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    /// Partition rows and the app lease. An answer that comes late is worth less than the next try; all tries end before the
+    /// next renewal is due.
+    pub(crate) leases: Storage,
+    /// Renewing and giving back what is held.
+    pub(crate) holds: Storage,
+    /// Everything else.
+    pub(crate) data: Storage,
+}
+
+impl Lanes {
+    pub(crate) fn to(storage: &Storage, rng: &Rng) -> Self {
+        let timed = |attempt| storage.clone().layered(Traced).layered(Timed::new(attempt));
+        let patient = || Retrying::new(RetryPolicy::default(), rng.fork());
+        let impatient = RetryPolicy {
+            attempts: 3,
+            total: 3 * LEASE_ATTEMPT,
+            most_wait: Duration::from_millis(500),
+            ..RetryPolicy::default()
+        };
+        // A call that waits for its next attempt has no place and keeps nobody waiting.
+        Self {
+            data: timed(ATTEMPT).layered(Limited::new(calls_at_once())).layered(patient()),
+            holds: timed(ATTEMPT).layered(Limited::new(HOLDS_AT_ONCE)).layered(patient()),
+            leases: timed(LEASE_ATTEMPT).layered(Retrying::new(impatient, rng.fork())),
+        }
+    }
+}
+
+/// As many storage calls as .NET's default, but no fewer than two cores would have.
+fn calls_at_once() -> usize {
+    25 * std::thread::available_parallelism().map_or(2, usize::from).max(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::join_all;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::model::Timestamp;
+    use crate::storage::layer::faulty::{Faults, Faulty, Moment, Verdict};
+    use crate::storage::table::Query;
+
+    /// An account with a table and two queues, and the faults before it.
+    async fn account() -> (Storage, Faulty) {
+        let memory = Storage::memory(Clock::paused(Timestamp::UNIX_EPOCH), Rng::seeded(1));
+        memory.tables.create_table("Table").await.unwrap();
+        for queue in ["throttled", "healthy"] {
+            memory.queues.create_queue(queue).await.unwrap();
+        }
+        let faulty = Faulty::new(Faults::default(), Rng::seeded(2));
+        (memory.layered(faulty.clone()), faulty)
+    }
+
+    fn hang(faulty: &Faulty, target: &'static str) {
+        faulty.on_call(
+            move |call, _, moment| {
+                if moment == Moment::Before && call.target.0 == target { Verdict::Hang } else { Verdict::Proceed }
+            },
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_wait_for_their_next_attempt_keep_nobody_waiting() {
+        let (storage, faulty) = account().await;
+        hang(&faulty, "throttled");
+        let lanes = Lanes::to(&storage, &Rng::seeded(3));
+        let stuck = join_all((0..2 * calls_at_once()).map(|_| lanes.data.queues.count("throttled")));
+        let healthy = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let begun = Instant::now();
+            lanes.data.queues.count("healthy").await.unwrap();
+            begun.elapsed()
+        };
+        // Two rounds of places at ten seconds each, and not six attempts of each call.
+        let waited = tokio::select! { biased; waited = healthy => waited, _ = stuck => unreachable!("they hang for longer") };
+        assert!(waited < 3 * ATTEMPT, "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn leases_and_holds_do_not_wait_behind_data() {
+        let (storage, faulty) = account().await;
+        hang(&faulty, "throttled");
+        let lanes = Lanes::to(&storage, &Rng::seeded(3));
+        let put = lanes.data.queues.put("healthy", "m", Duration::ZERO).await.unwrap();
+        let stuck = join_all((0..2 * calls_at_once()).map(|_| lanes.data.queues.count("throttled")));
+        let quick = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let begun = Instant::now();
+            lanes.leases.tables.query("Table", &Query::default()).await.unwrap();
+            lanes.holds.queues.update("healthy", &put.id, &put.pop_receipt, Duration::from_secs(30), None).await.unwrap();
+            begun.elapsed()
+        };
+        let waited = tokio::select! { biased; waited = quick => waited, _ = stuck => unreachable!("they hang for longer") };
+        assert_eq!(waited, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_about_leases_ends_before_the_next_renewal() {
+        let (storage, faulty) = account().await;
+        hang(&faulty, "Table");
+        let lanes = Lanes::to(&storage, &Rng::seeded(3));
+        let begun = Instant::now();
+        lanes.leases.tables.query("Table", &Query::default()).await.unwrap_err();
+        assert!((4..10).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_payload_may_take_longer_than_another_call() {
+        let (storage, faulty) = account().await;
+        let lanes = Lanes::to(&storage, &Rng::seeded(3));
+        lanes.data.blobs.create_container("large").await.unwrap();
+        let slow = crate::storage::layer::faulty::Odds { delay_before: 1.0, ..Default::default() };
+        faulty.set_faults(Faults::everywhere(slow, Duration::from_secs(60)));
+        let put = |n: u8| {
+            let condition = crate::storage::blob::PutCondition::Always;
+            let lanes = &lanes;
+            async move { lanes.data.blobs.put("large", &n.to_string(), vec![n].into(), condition).await }
+        };
+        let begun = Instant::now();
+        let all = join_all((0..20).map(put)).await;
+        assert!(all.iter().all(Result::is_ok) && begun.elapsed() > 3 * ATTEMPT, "{:?}", begun.elapsed());
+    }
+}
