@@ -88,7 +88,7 @@ impl Client {
             }
         });
         let partitions = partitions.collect();
-        let parked = hub.list_poison().await?.len();
+        let parked = hub.count_poison().await?;
         Ok(HubStatus { name: hub.names_hub().to_owned(), read_at, partitions, work_items, parked })
     }
 }

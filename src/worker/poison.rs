@@ -27,6 +27,10 @@ impl Trouble {
         let reason = shortened(&format!("the worker panicked: {}", words.unwrap_or("without words")));
         Self { reason, lasting: true }
     }
+
+    pub(crate) fn no_work_item() -> Self {
+        Self { reason: "the queue of work items is for activities, and this is none".to_owned(), lasting: true }
+    }
 }
 
 impl From<&Error> for Trouble {
@@ -55,7 +59,9 @@ impl Shared {
             waiting.iter().map(|w| Arc::clone(&w.held)).partition(|held| may_park && self.is_poison(held, trouble));
         self.give_back(others.into_iter().map(|held| (Arc::clone(&held), back_off(held.dequeue_count))).collect()).await;
         for held in poison {
-            self.park_or_postpone(&held, trouble, Culprit::Instance(instance_id)).await;
+            let is_start = matches!(held.message.event.kind, EventKind::ExecutionStarted(_));
+            let culprit = if is_start { Culprit::Any(instance_id) } else { Culprit::Begun(instance_id) };
+            self.park_or_postpone(&held, trouble, culprit).await;
         }
     }
 
@@ -72,7 +78,7 @@ impl Shared {
             let instance_id = target.instance_id.as_str();
             let culprit = match target.execution_id.as_deref() {
                 Some(execution_id) => Culprit::Execution(instance_id, execution_id),
-                None => Culprit::Instance(instance_id),
+                None => Culprit::Begun(instance_id),
             };
             self.park_or_postpone(held, trouble, culprit).await;
         } else {
@@ -145,12 +151,14 @@ impl Shared {
             reason,
             "a message that cannot be read is parked"
         );
-        // Without its start an instance would be shown as pending for ever.
+        // The blob that is missing or damaged tells by its name whose message it was.
         if let Some(blob) = unreadable.blob.as_deref()
-            && let Some((instance_id, _)) = blob_names::parse_message_blob(blob).filter(|_| blob_names::is_start_message(blob))
+            && let Some((instance_id, event)) = blob_names::parse_message_blob(blob)
         {
-            let output = parked_output("the start message", raw.dequeue_count, &shortened(&reason), &raw.id);
-            self.show_as_failed(Culprit::StartIn(instance_id, blob), &output).await?;
+            let is_start = blob_names::is_start_message(blob);
+            let culprit = if is_start { Culprit::StartIn(instance_id, blob) } else { Culprit::Begun(instance_id) };
+            let output = parked_output(&format!("message {event}"), raw.dequeue_count, &shortened(&reason), &raw.id);
+            self.show_as_failed(culprit, &output).await?;
         }
         self.hub.park_unreadable(unreadable).await
     }

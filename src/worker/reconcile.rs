@@ -70,7 +70,16 @@ impl Known<'_> {
             | EventKind::ExecutionSuspended { .. }
             | EventKind::ExecutionResumed { .. }
             | EventKind::Generic { .. } => Verdict::Apply,
-            _ => Verdict::Drop("such an event is not for an orchestration"),
+            _ => {
+                // Nobody sends such a message: who watches the worker should know.
+                tracing::warn!(
+                    instance = message.target.instance_id,
+                    event = message.event.kind.type_name(),
+                    message = %message.activity_id,
+                    "a message that is not for an orchestration is dropped"
+                );
+                Verdict::Drop("such an event is not for an orchestration")
+            }
         }
     }
 
