@@ -131,6 +131,17 @@ async fn wrong_usage_is_told_with_its_remedy() {
     run(&storage, &["list", "--hub", "x", "--status", "Done"]).await.failed(2, "known are Running");
     run(&storage, &["start", "Greet", "--input", "Ada"]).await.failed(2, "it is not JSON");
     run(&storage, &["frobnicate"]).await.failed(2, "unrecognized subcommand");
+    for (arguments, kind, words) in [
+        (&["frobnicate"][..], "usage", "unrecognized subcommand"),
+        (&["list"], "usage", "pass --hub NAME"),
+        (&["list", "--hub", &world.hub], "failed", "there is no task hub"),
+    ] {
+        let ran = run(&storage, &[arguments, &["--json"]].concat()).await;
+        let error: Value = serde_json::from_str(&ran.error).expect("one JSON document");
+        assert_eq!((ran.code, ran.out.as_str()), (if kind == "usage" { 2 } else { 1 }, ""));
+        assert_eq!(error["error"]["kind"], kind);
+        assert!(error["error"]["message"].as_str().expect("a message").contains(words), "{error}");
+    }
     // Looking never creates.
     for command in [&["list"][..], &["hub", "status"], &["poison", "list"], &["show", "x"], &["list"]] {
         let words = format!("there is no task hub \"{}\" in this storage account; check the name", world.hub);
@@ -238,6 +249,7 @@ async fn the_hub_and_its_parked_messages_are_seen() {
             assert_eq!((&status["name"], &status["parked"]), (&Value::from(world.hub.as_str()), &Value::from(0)));
             let text = world.run(&["hub", "status"]).await.ok();
             assert!(text.contains("worker-1") && text.contains("ends in ") && text.contains("Parked      none"), "{text}");
+            assert!(text.contains("App lease   last taken by apps without a name"), "{text}");
             assert_eq!(world.run(&["poison", "list"]).await.ok(), "No parked messages.\n");
 
             let garbage = r#"{"queue": "control-00", "text": "no message", "visible_in_s": 0}"#;
