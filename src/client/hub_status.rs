@@ -160,7 +160,10 @@ mod tests {
         assert_eq!(waiting_since().await, Some(due));
 
         const NAP: Orchestrator<(), ()> = Orchestrator::new("Nap");
-        let worker = Worker::builder(&hub).orchestrator(NAP, async |ctx, ()| Ok(ctx.timer(Duration::from_secs(48 * 3600)).await));
+        let worker = Worker::builder(&hub).orchestrator(NAP, async |ctx, ()| {
+            ctx.timer(Duration::from_secs(48 * 3600)).await;
+            Ok(())
+        });
         client.start(NAP, ()).await.unwrap();
         let fires = clock.now().plus(hours(48));
         assert!(tokio::time::timeout(Duration::from_secs(20), worker.run(std::future::pending())).await.is_err());
