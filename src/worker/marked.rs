@@ -271,3 +271,26 @@ async fn a_message_that_is_no_work_item_is_parked() {
     assert_eq!(parked.reason, "the queue of work items is for activities, and this is none");
     assert_eq!(world.memory.all_messages()["test-workitems"], []);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_marked_child_that_is_terminated_answers_its_parent() {
+    let world = World::new().await;
+    let parent: Orchestrator<(), String> = Orchestrator::new("Parent");
+    let worker = world.worker().orchestrator(parent, async |ctx: OrchestrationContext, ()| {
+        let answer = ctx.call(WAIT, "").instance_id("child").await;
+        Ok(answer.map_or_else(|failed| failed.details().error_message.clone(), |length| length.to_string()))
+    });
+    let ended = World::beside(worker, async {
+        world.client.start(parent, ()).instance_id("parent").await.unwrap();
+        tokio::time::sleep(MINUTE).await;
+        world.raise_and_lose("child").await;
+        tokio::time::sleep(MINUTE).await;
+        world.assert_marked("child").await;
+        assert_eq!(world.status("parent").await.status, RuntimeStatus::Running);
+        world.client.terminate("child", "given up").await.unwrap();
+        world.client.wait("parent", MINUTE).await.unwrap()
+    })
+    .await;
+    assert!(ended.output::<String>().unwrap().contains("given up"), "{ended:?}");
+    world.assert_unmarked("child");
+}
