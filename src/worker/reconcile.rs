@@ -209,6 +209,11 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_message_for_an_orchestration_is_dropped() {
+        assert!(matches!(check(&[scheduled(None)], &message(scheduled(None).event.kind)), Verdict::Drop(_)));
+    }
+
+    #[test]
     fn messages_of_a_replaced_execution_are_dropped_and_those_of_an_unknown_one_wait() {
         let of = |execution: &str| Message { target: InstanceRef::new("i", execution), ..completed() };
         assert!(matches!(check(&[scheduled(None)], &of("old")), Verdict::Drop(_)));
