@@ -12,7 +12,7 @@ use crate::load::{Load, latencies};
 use crate::workers::Place;
 
 /// Scenarios that measure have the machine to themselves; those that wait for leases may share it.
-static STAGE: RwLock<()> = RwLock::const_new(());
+pub(crate) static STAGE: RwLock<()> = RwLock::const_new(());
 
 /// A crash costs a lease of 30 seconds and its margin of five, and what has piled up meanwhile.
 const CRASH_STALL_MAX: f64 = 45.0;

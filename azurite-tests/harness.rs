@@ -37,15 +37,20 @@ pub(crate) fn unique_hub_name(prefix: &str) -> String {
 pub(crate) struct Azurite {
     /// Kept for its standard input: when that closes, Azurite ends.
     _child: Child,
-    endpoints: [String; 3],
+    /// Blob, queue and table service, without the account.
+    pub(crate) endpoints: [String; 3],
+}
+
+/// The connection string of Azurite's account behind these endpoints: its own, or those of somebody in between.
+pub(crate) fn connection_string_at([blob, queue, table]: &[String; 3]) -> String {
+    format!(
+        "AccountName={ACCOUNT};AccountKey={KEY};BlobEndpoint={blob}/{ACCOUNT};QueueEndpoint={queue}/{ACCOUNT};TableEndpoint={table}/{ACCOUNT}"
+    )
 }
 
 impl Azurite {
     pub(crate) fn connection_string(&self) -> String {
-        let [blob, queue, table] = &self.endpoints;
-        format!(
-            "AccountName={ACCOUNT};AccountKey={KEY};BlobEndpoint={blob}/{ACCOUNT};QueueEndpoint={queue}/{ACCOUNT};TableEndpoint={table}/{ACCOUNT}"
-        )
+        connection_string_at(&self.endpoints)
     }
 
     /// A new client. Each test takes its own, because pooled connections belong to the runtime of the test that opened them.

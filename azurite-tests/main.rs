@@ -2,13 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod access;
 #[path = "../examples/catalogue_worker/catalogue.rs"]
 mod catalogue;
+// Pausing a process takes the signals of Unix.
+#[cfg(unix)]
+mod chaos;
 mod contract;
 mod fleet;
 mod harness;
 mod load;
 mod patterns;
+#[cfg(unix)]
+mod proxy;
+mod shop;
 mod storage;
 mod takeover;
 mod workers;

@@ -105,7 +105,7 @@ async fn settle(storage: &Storage, hub: &TaskHub, snapshot: &Snapshot, patience:
 }
 
 /// Decisions precede their completions, and the history ends with its completion.
-fn in_order(history: &[HistoryEvent]) -> Result<(), String> {
+pub(crate) fn in_order(history: &[HistoryEvent]) -> Result<(), String> {
     let mut decided = std::collections::BTreeSet::new();
     for event in history {
         decided.extend(Some(event.event_id).filter(|id| *id >= 0));

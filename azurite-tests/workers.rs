@@ -29,7 +29,7 @@ impl Place {
     /// Starts a worker that hosts the catalogue.
     pub(crate) fn start(&self, id: &str) -> WorkerProcess {
         let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("worker-{}-{id}.log", self.hub));
-        let child = Command::new(program())
+        let child = Command::new(example("catalogue_worker"))
             .args(["--storage", &self.connection_string, "--hub", &self.hub, "--worker-id", id])
             .args(["--poll-seconds", "1", "--run-seconds", RUN_SECONDS_MAX])
             .env("RUST_LOG", "info")
@@ -55,6 +55,27 @@ impl WorkerProcess {
     /// Ends the worker where it stands.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("the worker runs");
+    }
+
+    /// Stops the worker in mid-air, as a machine does that hangs: it keeps its connections and believes its leases.
+    pub(crate) fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets a paused worker go on with what it was doing.
+    pub(crate) fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    /// Where its log is.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Fails the test if the worker has ended by itself.
+    pub(crate) fn assert_runs(&mut self) {
+        let ended = self.child.try_wait().expect("a child can be asked for its state");
+        assert!(ended.is_none(), "the worker ended by itself: {ended:?}; see {}", self.log.display());
     }
 
     /// By the system's command: the standard library sends SIGKILL only, and signals are unsafe calls of libc.
@@ -87,11 +108,11 @@ impl Drop for WorkerProcess {
     }
 }
 
-/// The example that cargo builds beside the tests.
-fn program() -> PathBuf {
+/// An example, which cargo builds beside the tests.
+pub(crate) fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a running program has a path");
     let profile = test.ancestors().nth(2).expect("a test lies in target/<profile>/deps");
-    let program = profile.join("examples").join(format!("catalogue_worker{}", std::env::consts::EXE_SUFFIX));
-    assert!(program.is_file(), "{} is missing: run `cargo build --example catalogue_worker`", program.display());
+    let program = profile.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    assert!(program.is_file(), "{} is missing: run `cargo build --examples`", program.display());
     program
 }

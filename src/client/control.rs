@@ -19,10 +19,16 @@ impl Client {
     /// `Invalid` if the payload cannot be written as JSON, or the id is none that an instance can have (see
     /// [`Start::instance_id`](super::Start::instance_id)); `Storage` if storage fails.
     pub async fn raise<T: Serialize>(&self, instance_id: &str, event: Event<T>, payload: &T) -> Result<()> {
+        self.put(self.event(instance_id, event, payload)?).await
+    }
+
+    /// An event as a message. Whoever does not know whether it was sent may send it again as it is: it is received once.
+    pub(crate) fn event<T: Serialize>(&self, instance_id: &str, event: Event<T>, payload: &T) -> Result<Message> {
+        let name = event.name().to_owned();
         let json = serde_json::to_string(payload).map_err(|e| {
-            Error::new(ErrorKind::Invalid, format!("the payload of event \"{}\" cannot be written as JSON: {e}", event.name()))
+            Error::new(ErrorKind::Invalid, format!("the payload of event \"{name}\" cannot be written as JSON: {e}"))
         })?;
-        self.raise_json(instance_id, event.name(), Some(json).filter(|j| j != "null")).await
+        self.message(instance_id, EventKind::EventRaised { name, input: Some(json).filter(|j| j != "null"), trace: None })
     }
 
     /// Raises an event whose payload is JSON text already; `None` is null.
@@ -58,19 +64,27 @@ impl Client {
     }
 
     async fn send(&self, instance_id: &str, kind: EventKind) -> Result<()> {
+        self.put(self.message(instance_id, kind)?).await
+    }
+
+    fn message(&self, instance_id: &str, kind: EventKind) -> Result<Message> {
         check_id(instance_id)?;
-        let hub = &self.hub;
-        let message = Message {
-            activity_id: hub.rng.uuid(),
-            event: HistoryEvent::arriving(hub.now(), kind),
+        Ok(Message {
+            activity_id: self.hub.rng.uuid(),
+            event: HistoryEvent::arriving(self.hub.now(), kind),
             target: InstanceRef::current(instance_id),
             context_tags: None,
             sequence_number: 0,
             episode: None,
             sender: Sender::client(),
             decision_id: None,
-        };
-        hub.send(hub.control_queue_of(instance_id), message, Duration::ZERO).await?;
+        })
+    }
+
+    /// Puts a message into the queue of its instance.
+    pub(crate) async fn put(&self, message: Message) -> Result<()> {
+        let queue = self.hub.control_queue_of(&message.target.instance_id);
+        self.hub.send(queue, message, Duration::ZERO).await?;
         Ok(())
     }
 

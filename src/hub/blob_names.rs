@@ -48,10 +48,19 @@ pub(crate) fn to_url(container_url: &str, blob_name: &str) -> String {
 }
 
 /// The blob that an Input or Output column refers to, `None` if the column is a plain text.
-/// Lenient: older .NET providers escaped less or not at all.
+///
+/// Lenient: older .NET providers escaped less or not at all, and the writer may reach the account under another host than we do,
+/// as processes inside and outside of a container or a private network do.
 pub(crate) fn from_url(container_url: &str, column: &str) -> Option<String> {
-    let path = column.strip_prefix(container_url.trim_end_matches('/'))?.strip_prefix('/')?;
+    let path = path_of(column)?.strip_prefix(path_of(container_url)?.trim_end_matches('/'))?.strip_prefix('/')?;
     if path.is_empty() { None } else { Some(percent_decoded(path)) }
+}
+
+/// The path of an absolute URL, from its first slash.
+fn path_of(url: &str) -> Option<&str> {
+    let (scheme, rest) = url.split_once("://")?;
+    let is_scheme = matches!(scheme, "http" | "https");
+    rest.find('/').filter(|_| is_scheme).map(|slash| &rest[slash..])
 }
 
 fn percent_decoded(text: &str) -> String {
@@ -120,6 +129,17 @@ mod tests {
         }
         // Unescaped, as written by providers before 2.2.
         assert_eq!(from_url(CONTAINER, &format!("{CONTAINER}/a b/100%/%4")).as_deref(), Some("a b/100%/%4"));
+    }
+
+    #[test]
+    fn the_writer_may_reach_the_account_under_another_host() {
+        let check = |text, blob| assert_eq!(from_url(CONTAINER, text).as_deref(), blob, "{text}");
+        check("http://azurite:10000/devstoreaccount1/h-largemessages/i/a.json.gz", Some("i/a.json.gz"));
+        check("https://[::1]/devstoreaccount1/h-largemessages/i", Some("i"));
+        check("http://azurite:10000/other/h-largemessages/i", None);
+        check("http://azurite/x/devstoreaccount1/h-largemessages/i", None);
+        check("ftp://azurite/devstoreaccount1/h-largemessages/i", None);
+        check("\"http://azurite/devstoreaccount1/h-largemessages/i\"", None);
     }
 
     proptest! {

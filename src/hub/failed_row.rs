@@ -104,6 +104,16 @@ impl Hub {
         .await
     }
 
+    /// Whether the instance has ended by itself: one that is marked has not.
+    pub(crate) async fn has_ended(&self, instance_id: &str) -> Result<bool> {
+        let columns = ["RuntimeStatus", "CompletedTime", MARKED_AT];
+        let row = self.storage.tables.get(&self.names.instances, &keys::escape(instance_id), "", &columns).await.or_none()?;
+        Ok(row.is_some_and(|row| {
+            let status = row.entity.text("RuntimeStatus").and_then(|name| name.parse::<RuntimeStatus>().ok());
+            status.is_some_and(RuntimeStatus::is_terminal) && !bears_mark(&row.entity)
+        }))
+    }
+
     /// Takes the mark away: the row shows again what the instance is.
     pub(super) async fn show_as_it_is(&self, instance_id: &str) -> Result<()> {
         let now = self.now();

@@ -13,6 +13,8 @@ pub(crate) mod instance_row;
 mod instances;
 pub(crate) mod keys;
 mod names;
+#[cfg(test)]
+mod opening;
 pub(crate) mod ownership;
 mod partition;
 mod payloads;

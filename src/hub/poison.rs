@@ -90,6 +90,12 @@ impl Hub {
         Ok(())
     }
 
+    /// Whether the blob of a message that cannot be read is there.
+    pub(crate) async fn has_payload(&self, blob: &str) -> Result<bool> {
+        let page = self.storage.blobs.list(&self.names.large_messages, blob, None).await.or_none()?;
+        Ok(page.is_some_and(|page| page.names.iter().any(|name| name == blob)))
+    }
+
     /// All parked messages.
     pub(crate) async fn list_poison(&self) -> Result<Vec<PoisonMessage>> {
         Ok(self.poison_rows(None, &WITHOUT_BODY).await?.iter().map(from_row).collect())

@@ -9,7 +9,7 @@ use super::codec::{self, Incoming};
 use super::waiting::waits_since;
 use super::{Doorbell, Hub, blob_names, partition};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Message, Timestamp};
+use crate::model::{EventKind, Message, Timestamp};
 use crate::storage;
 use crate::storage::error::OrNone;
 use crate::storage::queue::{QueueMessage, RECEIVE_MAX, VISIBILITY_MAX};
@@ -102,8 +102,7 @@ impl Hub {
         message.sequence_number = self.next_sequence_number();
         let json = message.to_json();
         let text = if codec::is_large(&json) {
-            let event_type = message.event.kind.type_name();
-            let name = blob_names::message_blob(&message.target.instance_id, message.activity_id, event_type);
+            let name = self.body_blob(&message);
             self.put_payload(&name, &json).await?;
             codec::encode(&codec::wrapper_json(&name), self.encoding)
         } else {
@@ -113,6 +112,14 @@ impl Hub {
         let put = self.storage.queues.put(&self.queue_name(queue), &text, delay).await?;
         self.bell(queue).ring(delay);
         Ok(put)
+    }
+
+    /// A blob for each send, and not for each message: a turn that is repeated sends a message again under its identity, and
+    /// whoever ends one copy deletes its body. That of a start stays, and is found by the identity.
+    fn body_blob(&self, message: &Message) -> String {
+        let is_start = matches!(message.event.kind, EventKind::ExecutionStarted(_));
+        let id = if is_start { message.activity_id } else { self.rng.uuid() };
+        blob_names::message_blob(&message.target.instance_id, id, message.event.kind.type_name())
     }
 
     /// Whether the body of a message goes to a blob.
@@ -248,7 +255,7 @@ impl Held {
 
     /// The blob of a start message stays: the instance row refers to it until the first checkpoint, and for ever if that is .NET's.
     fn blob_is_garbage(&self) -> bool {
-        !matches!(self.message.event.kind, crate::model::EventKind::ExecutionStarted(_))
+        !matches!(self.message.event.kind, EventKind::ExecutionStarted(_))
     }
 }
 
@@ -261,5 +268,38 @@ fn lost_is_fine(result: storage::error::Result<()>) -> Result<()> {
     match result {
         Err(e) if is_lost(&e) => Ok(()),
         other => Ok(other.or_none().map(drop)?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::TaskHub;
+    use crate::model::{HistoryEvent, InstanceRef, Sender};
+    use crate::storage::Storage;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_message_that_is_sent_again_has_a_body_of_its_own() {
+        let hub = TaskHub::open(Storage::in_memory(), "Test").await.unwrap().0;
+        let result = Some("x".repeat(100_000));
+        let message = Message {
+            activity_id: hub.rng.uuid(),
+            event: HistoryEvent::arriving(hub.now(), EventKind::TaskCompleted { task_id: 0, result }),
+            target: InstanceRef::new("i", "x"),
+            context_tags: None,
+            sequence_number: 0,
+            episode: None,
+            sender: Sender::client(),
+            decision_id: None,
+        };
+        for _ in 0..2 {
+            hub.send(QueueId::Control(0), message.clone(), Duration::ZERO).await.unwrap();
+        }
+        for _ in 0..2 {
+            let received = hub.receive(QueueId::Control(0), 1, Duration::from_secs(30)).await.unwrap();
+            assert_eq!((received.held.len(), received.unreadable.len()), (1, 0));
+            hub.delete_message(&received.held[0]).await.unwrap();
+        }
+        assert_eq!(hub.look_at(QueueId::Control(0)).await.unwrap(), (0, None));
     }
 }

@@ -55,6 +55,8 @@ pub(crate) struct Hub {
 
 /// Partitions of a hub that is created without a word about it, as in .NET.
 const PARTITIONS_DEFAULT: u32 = 4;
+/// How often something is created whose replies are lost.
+const CREATE_TRIES: u32 = 5;
 
 impl TaskHub {
     /// Prepares to open the hub `name` on a storage account.
@@ -149,7 +151,11 @@ impl TaskHubBuilder {
             let message = format!("a partition count of {count} is outside 1 to {}", limits::PARTITIONS_MAX);
             return Err(Error::new(ErrorKind::Invalid, message));
         }
-        let stored = stored_partitions(&self.storage, &names).await?;
+        let retrying = Retrying::new(RetryPolicy::default(), self.rng.fork());
+        // Outermost, so that waiting for a place is not taken for a slow answer.
+        let limited = Limited::new(calls_at_once(), &names.partitions);
+        let storage = self.storage.layered(Traced).layered(retrying).layered(limited);
+        let stored = stored_partitions(&storage, &names).await?;
         if stored.is_none() && self.must_exist {
             let message = format!(
                 "there is no task hub \"{}\" in this storage account; check the name and the account, or start a worker of the \
@@ -171,11 +177,8 @@ impl TaskHubBuilder {
                 ),
             ));
         }
-        let retrying = Retrying::new(RetryPolicy::default(), self.rng.fork());
-        // Outermost, so that waiting for a place is not taken for a slow answer.
-        let limited = Limited::new(calls_at_once(), &names.partitions);
         let hub = Hub {
-            storage: self.storage.layered(Traced).layered(retrying).layered(limited),
+            storage,
             names,
             partitions,
             clock: self.clock,
@@ -245,8 +248,8 @@ impl Hub {
     pub(crate) async fn ensure(&self) -> Result<()> {
         let (names, storage) = (&self.names, &self.storage);
         exists_is_fine(storage.blobs.create_container(&names.app_lease).await)?;
-        let info = storage.blobs.put(&names.app_lease, &names.app_lease_info, Bytes::from_static(b"{}"), PutCondition::Absent);
-        exists_is_fine(info.await)?;
+        let (container, info) = (&names.app_lease, &names.app_lease_info);
+        create(|| storage.blobs.put(container, info, Bytes::from_static(b"{}"), PutCondition::Absent)).await?;
         exists_is_fine(storage.tables.create_table(&names.partitions).await)?;
         exists_is_fine(storage.tables.create_table(&names.history).await)?;
         exists_is_fine(storage.tables.create_table(&names.instances).await)?;
@@ -258,7 +261,7 @@ impl Hub {
             storage.queues.create_queue(&queue).await?;
             rows.push(TableOp::Insert(Entity::new("", queue).with("IsDraining", Value::Bool(false))));
         }
-        exists_is_fine(storage.tables.transact(&names.partitions, &rows).await)
+        create(|| storage.tables.transact(&names.partitions, &rows)).await
     }
 
     async fn delete(&self) -> Result<()> {
@@ -282,6 +285,17 @@ impl Hub {
     }
 }
 
+/// Creates what is not repeated after a lost reply by itself: here it may be, because what the lost one left is fine.
+async fn create<T, F: Future<Output = storage::error::Result<T>>>(attempt: impl Fn() -> F) -> Result<()> {
+    for _ in 1..CREATE_TRIES {
+        match attempt().await {
+            Err(error) if error.outcome_unknown() => {}
+            result => return exists_is_fine(result),
+        }
+    }
+    exists_is_fine(attempt().await)
+}
+
 fn exists_is_fine<T>(result: storage::error::Result<T>) -> Result<()> {
     match result {
         Err(e) if e.kind != storage::ErrorKind::AlreadyExists => Err(e.into()),
@@ -292,7 +306,22 @@ fn exists_is_fine<T>(result: storage::error::Result<T>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::layer::faulty::{Faults, Faulty, Odds};
     use crate::storage::memory::Memory;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hub_is_opened_and_created_although_calls_fail() {
+        let odds = Odds { refused: 0.1, lost_reply: 0.1, ..Odds::default() };
+        for seed in 0..50 {
+            let memory = Memory::new(Clock::paused(crate::model::Timestamp::UNIX_EPOCH), Rng::seeded(seed));
+            let faulty = Faulty::new(Faults::everywhere(odds, std::time::Duration::ZERO), Rng::seeded(seed));
+            for _ in 0..2 {
+                let storage = memory.storage().layered(faulty.clone());
+                let hub = TaskHub::builder(storage, "Test").rng(Rng::seeded(seed)).open().await.unwrap();
+                hub.0.ensure().await.unwrap();
+            }
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn partitions_are_counted_over_short_pages() {

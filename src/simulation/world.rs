@@ -34,8 +34,8 @@ pub(super) struct World {
     /// Draws for the world itself.
     rng: Rng,
     processes: RefCell<Vec<(Station, Faulty)>>,
-    /// Faults are over: no process begins with any.
-    calm: Cell<bool>,
+    /// Since when faults are over: no process begins with any.
+    calm: Cell<Option<Timestamp>>,
     /// Every worker stops for good.
     over: Cell<bool>,
     stop: Vec<Rc<Notify>>,
@@ -83,8 +83,10 @@ impl World {
     pub(super) async fn process(&self, name: String, rng: &Rng) -> Result<(TaskHub, Station, Faulty)> {
         let faults = self.plan.faults(rng);
         let faulty = Faulty::new(faults, rng.fork());
-        faulty.set_enabled(!self.calm.get());
+        faulty.set_enabled(self.calm.get().is_none());
         let station = Station::new(name, Arc::clone(&self.checks));
+        // Before it opens the hub: the calm may come meanwhile.
+        self.processes.borrow_mut().push((station.clone(), faulty.clone()));
         let skew = if self.plan.has(Class::Skew) { rng.below(60_000_000).cast_signed() - 30_000_000 } else { 0 };
         let storage = self.memory.storage().layered(station.clone()).layered(faulty.clone());
         let clock = self.clock.skewed(skew);
@@ -97,7 +99,6 @@ impl World {
                 return Err(error);
             }
         };
-        self.processes.borrow_mut().push((station.clone(), faulty.clone()));
         Ok((hub, station, faulty))
     }
 
@@ -109,7 +110,7 @@ impl World {
             }
             let name = format!("w{number}-{generation}");
             let Ok((hub, station, faulty)) = self.process(name.clone(), &rng).await else { continue };
-            if self.plan.has(Class::Crash) && !self.calm.get() {
+            if self.plan.has(Class::Crash) && self.calm.get().is_none() {
                 let moment = if rng.chance(0.5) { Moment::Before } else { Moment::After };
                 let most = if rng.chance(0.3) { 1000 } else { 150 };
                 station.crash_at(&faulty, faulty.calls() + 1 + rng.below(most), moment);
@@ -162,11 +163,16 @@ impl World {
             }
         }
         trace::line(&"calm");
-        self.calm.set(true);
+        self.calm.set(Some(self.clock.now()));
         for (station, faulty) in self.processes.borrow().iter() {
             faulty.set_enabled(false);
             station.resume();
         }
+    }
+
+    /// Whether what a worker did at this time, by its own clock, was without faults.
+    pub(super) fn was_calm_at(&self, at: Timestamp) -> bool {
+        self.calm.get().is_some_and(|since| at > since.plus(Duration::from_secs(5)))
     }
 
     fn set_outage(&self, outage: bool) {

@@ -57,20 +57,23 @@ impl World {
         rows.into_iter().map(|row| row.entity).find(|row| row.partition_key == id).unwrap()
     }
 
-    /// Raises a large event whose body is lost before a worker sees it.
-    async fn raise_and_lose(&self, id: &str) -> Vec<(String, bytes::Bytes)> {
+    /// Raises a large event whose body is damaged before a worker sees it. The body as it was.
+    async fn raise_and_damage(&self, id: &str) -> Vec<(String, bytes::Bytes)> {
         self.client.raise(id, GO, &"y".repeat(LARGE)).await.unwrap();
-        self.lose_blobs(&format!("{id}/message-")).await
+        let sound = self.lose_blobs(&format!("{id}/message-")).await;
+        let damaged = |(name, _): &(String, bytes::Bytes)| (name.clone(), bytes::Bytes::from_static(b"no gzip"));
+        self.restore_blobs(sound.iter().map(damaged).collect());
+        sound
     }
 
     /// A running instance whose event was parked.
     async fn mark(&self, id: &str, name: &str, input: Option<&str>) -> Vec<(String, bytes::Bytes)> {
         self.client.start_json(name, input.map(str::to_owned)).instance_id(id).await.unwrap();
         self.run_for(MINUTE).await;
-        let lost = self.raise_and_lose(id).await;
+        let sound = self.raise_and_damage(id).await;
         self.run_for(MINUTE).await;
         self.assert_marked(id).await;
-        lost
+        sound
     }
 
     async fn assert_marked(&self, id: &str) {
@@ -117,6 +120,16 @@ async fn a_fan_out_with_a_parked_activity_stays_failed_while_the_others_complete
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_fails_the_instance_that_the_name_of_its_blob_tells() {
+    let world = World::new().await;
+    let sound = world.mark("i", "Wait", Some("\"\"")).await;
+    let output = world.status("i").await.output.unwrap();
+    assert!(output.starts_with("PoisonMessage: message EventRaised was received 3 times"), "{output}");
+    world.restore_blobs(sound);
+    assert_eq!(world.retry("i").await.output.as_deref(), Some("100000"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_instance_that_ends_by_itself_takes_the_mark_away() {
     let world = World::new().await;
     world.mark("i", "Quiet", None).await;
@@ -134,11 +147,11 @@ async fn an_instance_that_ends_by_itself_takes_the_mark_away() {
 #[tokio::test(start_paused = true)]
 async fn what_happens_behind_the_mark_is_shown_when_the_message_is_put_back() {
     let world = World::new().await;
-    let lost = world.mark("i", "Wait", Some("\"\"")).await;
+    let sound = world.mark("i", "Wait", Some("\"\"")).await;
     world.client.suspend("i", "lunch").await.unwrap();
     world.run_for(MINUTE).await;
     world.assert_marked("i").await;
-    world.restore_blobs(lost);
+    world.restore_blobs(sound);
     world.client.retry_poison(&world.only_poison().await.id).await.unwrap();
     assert_eq!(world.status("i").await.status, RuntimeStatus::Suspended);
     world.assert_unmarked("i");
@@ -165,10 +178,10 @@ async fn the_mark_outlasts_continue_as_new_and_goes_with_the_end() {
 #[tokio::test(start_paused = true)]
 async fn the_mark_stays_until_the_last_parked_message_is_put_back() {
     let world = World::new().await;
-    let mut lost = world.mark("i", "Wait", Some("\"\"")).await;
-    lost.extend(world.raise_and_lose("i").await);
+    let mut sound = world.mark("i", "Wait", Some("\"\"")).await;
+    sound.extend(world.raise_and_damage("i").await);
     world.run_for(MINUTE).await;
-    world.restore_blobs(lost);
+    world.restore_blobs(sound);
     let parked = world.client.poison().await.unwrap();
     assert_eq!(parked.len(), 2);
     world.client.retry_poison(&parked[0].id).await.unwrap();
@@ -182,7 +195,7 @@ async fn the_mark_stays_until_the_last_parked_message_is_put_back() {
 async fn two_messages_put_back_at_one_time_leave_no_mark() {
     let world = World::new().await;
     world.mark("i", "Wait", Some("\"\"")).await;
-    world.raise_and_lose("i").await;
+    world.raise_and_damage("i").await;
     world.run_for(MINUTE).await;
     let parked = world.client.poison().await.unwrap();
     let (a, b) = tokio::join!(world.client.retry_poison(&parked[0].id), world.client.retry_poison(&parked[1].id));
@@ -225,14 +238,14 @@ async fn a_turn_that_is_under_way_when_a_message_is_parked_cannot_commit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_event_does_not_cost_a_pending_instance_its_start() {
+async fn a_damaged_event_does_not_cost_a_pending_instance_its_start() {
     let world = World::new().await;
     let at = world.hub.0.now().plus(60 * MINUTE);
     world.client.start(WAIT, "").instance_id("i").at(at).await.unwrap();
-    let lost = world.raise_and_lose("i").await;
+    let sound = world.raise_and_damage("i").await;
     world.run_for(MINUTE).await;
     assert_eq!(world.status("i").await.status, RuntimeStatus::Pending);
-    world.restore_blobs(lost);
+    world.restore_blobs(sound);
     world.client.retry_poison(&world.only_poison().await.id).await.unwrap();
     let ended = world.run(world.client.wait("i", 120 * MINUTE)).await.unwrap();
     assert_eq!(ended.output.as_deref(), Some("100000"));
@@ -283,7 +296,7 @@ async fn a_marked_child_that_is_terminated_answers_its_parent() {
     let ended = World::beside(worker, async {
         world.client.start(parent, ()).instance_id("parent").await.unwrap();
         tokio::time::sleep(MINUTE).await;
-        world.raise_and_lose("child").await;
+        world.raise_and_damage("child").await;
         tokio::time::sleep(MINUTE).await;
         world.assert_marked("child").await;
         assert_eq!(world.status("parent").await.status, RuntimeStatus::Running);

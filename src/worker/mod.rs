@@ -32,6 +32,8 @@ mod failures;
 #[cfg(test)]
 mod handover;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod manners;
 #[cfg(test)]
 mod marked;

@@ -130,16 +130,28 @@ impl Shared {
 
     /// Parks a message that cannot be read once it has been received often enough; until then it may be read by another version.
     pub(crate) async fn unreadable(&self, unreadable: Unreadable) {
-        let raw = &unreadable.raw;
-        let poison = unreadable.error.is_lasting() && raw.dequeue_count >= self.options.poison_after;
-        let result = if poison {
-            self.park_unreadable(&unreadable).await
-        } else {
-            self.hub.postpone_unreadable(&unreadable, back_off(raw.dequeue_count)).await
-        };
-        if let Err(error) = result {
+        if let Err(error) = self.settle_unreadable(&unreadable).await {
             tracing::warn!(%error, "a message that cannot be read stays in its queue");
         }
+    }
+
+    async fn settle_unreadable(&self, unreadable: &Unreadable) -> Result<()> {
+        let (raw, lasting) = (&unreadable.raw, unreadable.error.is_lasting());
+        if lasting && self.is_of_no_use(unreadable).await? {
+            self.hub.delete_unreadable(unreadable).await
+        } else if lasting && raw.dequeue_count >= self.options.poison_after {
+            self.park_unreadable(unreadable).await
+        } else {
+            self.hub.postpone_unreadable(unreadable, back_off(raw.dequeue_count)).await
+        }
+    }
+
+    /// Whether the message, whatever it says, is for an instance that has ended. Most often it is a copy that a lost reply has
+    /// made, whose body went with the other copy. A start is never such: its body stays.
+    async fn is_of_no_use(&self, unreadable: &Unreadable) -> Result<bool> {
+        let Some(blob) = unreadable.blob.as_deref().filter(|blob| !blob_names::is_start_message(blob)) else { return Ok(false) };
+        let Some((instance_id, _)) = blob_names::parse_message_blob(blob) else { return Ok(false) };
+        self.hub.has_ended(instance_id).await
     }
 
     async fn park_unreadable(&self, unreadable: &Unreadable) -> Result<()> {
@@ -151,9 +163,11 @@ impl Shared {
             reason,
             "a message that cannot be read is parked"
         );
-        // The blob that is missing or damaged tells by its name whose message it was.
+        // The blob tells by its name whose message it was. If it is missing, this may be a copy whose body went with the other one,
+        // and nothing is wrong; but the body of a start stays.
         if let Some(blob) = unreadable.blob.as_deref()
             && let Some((instance_id, event)) = blob_names::parse_message_blob(blob)
+            && (blob_names::is_start_message(blob) || self.hub.has_payload(blob).await?)
         {
             let is_start = blob_names::is_start_message(blob);
             let culprit = if is_start { Culprit::StartIn(instance_id, blob) } else { Culprit::Begun(instance_id) };

@@ -1,0 +1,107 @@
+//! How much a worker does at once: never more than it was told, and as much as that.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use futures::future::try_join_all;
+
+use super::tests::worker;
+use crate::authoring::{Activity, ActivityContext, Orchestrator};
+use crate::clock::Clock;
+use crate::model::{RuntimeStatus, Timestamp};
+use crate::rng::Rng;
+use crate::storage::Storage;
+use crate::storage::error::Result;
+use crate::storage::layer::{Call, Layer, Reply};
+use crate::{Client, TaskHub};
+
+const WORK: Activity<(), ()> = Activity::new("Work");
+const MANY: Orchestrator<usize, ()> = Orchestrator::new("Many");
+
+/// Something of which several may be under way.
+#[derive(Clone, Default)]
+struct Gauge {
+    now: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+}
+
+impl Gauge {
+    async fn during<T>(&self, work: impl Future<Output = T>) -> T {
+        let now = self.now.fetch_add(1, SeqCst) + 1;
+        self.most.fetch_max(now, SeqCst);
+        let result = work.await;
+        self.now.fetch_sub(1, SeqCst);
+        result
+    }
+
+    fn most(&self) -> usize {
+        self.most.load(SeqCst)
+    }
+}
+
+/// Commits of histories take a second each.
+#[derive(Clone, Default)]
+struct SlowCommits(Gauge);
+
+impl Layer for SlowCommits {
+    async fn run<T, F, Fut>(&self, call: &Call<'_>, attempt: F) -> Result<T>
+    where
+        T: Reply,
+        F: Fn() -> Fut + Send + Sync,
+        Fut: Future<Output = Result<T>> + Send,
+    {
+        if call.op != "table.transact" || call.target.0 != "TestHistory" {
+            return attempt().await;
+        }
+        let slow = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            attempt().await
+        };
+        self.0.during(slow).await
+    }
+}
+
+async fn hub(commits: &SlowCommits) -> TaskHub {
+    let clock = Clock::paused(Timestamp::UNIX_EPOCH);
+    let storage = Storage::memory(clock.clone(), Rng::seeded(1)).layered(commits.clone());
+    TaskHub::builder(storage, "Test").partitions(2).clock(clock).rng(Rng::seeded(2)).open().await.unwrap()
+}
+
+/// Runs as many orchestrations, of as many activities each, under limits; the most turns and activities at once.
+async fn most(turns: usize, activities: usize) -> (usize, usize) {
+    let (commits, working) = (SlowCommits::default(), Gauge::default());
+    let hub = hub(&commits).await;
+    let client = Client::new(&hub);
+    let gauge = working.clone();
+    let work = move |_: ActivityContext, (): ()| {
+        let gauge = gauge.clone();
+        async move {
+            gauge.during(tokio::time::sleep(Duration::from_secs(5))).await;
+            Ok(())
+        }
+    };
+    let many = async |ctx: crate::OrchestrationContext, width: usize| {
+        try_join_all((0..width).map(|_| ctx.call(WORK, ()))).await?;
+        Ok(())
+    };
+    let worker = worker(&hub).activity(WORK, work).orchestrator(MANY, many);
+    let worker = worker.max_orchestrations(turns).max_activities(activities).max_poll_interval(Duration::from_secs(1));
+    let all = async {
+        for n in 0..24 {
+            client.start(MANY, 4).instance_id(format!("i{n}")).await.unwrap();
+        }
+        for n in 0..24 {
+            let ended = client.wait(&format!("i{n}"), Duration::from_secs(600)).await.unwrap();
+            assert_eq!(ended.status, RuntimeStatus::Completed);
+        }
+    };
+    worker.run(all).await.unwrap();
+    (commits.0.most(), working.most())
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_turns_and_activities_run_at_once_than_allowed_and_no_fewer() {
+    assert_eq!(most(8, 3).await, (8, 3));
+    assert_eq!(most(2, 20).await, (2, 20));
+}
