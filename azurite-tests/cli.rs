@@ -4,7 +4,7 @@ mod harness;
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use taskhub::internals::Snapshot;
 use taskhub::{Activity, ActivityContext, Event, Failure, OrchestrationContext, Orchestrator, TaskHub, Worker};
 use tokio::process::Command;
@@ -108,6 +108,16 @@ impl World {
         result
     }
 
+    /// Puts a text into a control queue, and again.
+    async fn put_twice(&self, text: &str, blobs: &Value) {
+        let message = json!({ "queue": "control-00", "text": text, "visible_in_s": 0 });
+        let snapshot = json!({
+            "hub": "x", "partitions": 2, "instance": "", "orchestrator": "", "tables": {}, "messages": [message, message], "blobs": blobs
+        });
+        let snapshot = Snapshot::parse(&snapshot.to_string()).expect("a snapshot");
+        snapshot.load(&azurite().storage(), &self.hub).await.expect("messages are put");
+    }
+
     /// Repeats a command until its JSON is as it should be.
     async fn until(&self, arguments: &[&str], fits: impl Fn(&Value) -> bool) -> Value {
         for _ in 0..100 {
@@ -131,6 +141,17 @@ async fn wrong_usage_is_told_with_its_remedy() {
     run(&storage, &["list", "--hub", "x", "--status", "Done"]).await.failed(2, "known are Running");
     run(&storage, &["start", "Greet", "--input", "Ada"]).await.failed(2, "it is not JSON");
     run(&storage, &["frobnicate"]).await.failed(2, "unrecognized subcommand");
+    for (arguments, kind, words) in [
+        (&["frobnicate"][..], "usage", "unrecognized subcommand"),
+        (&["list"], "usage", "pass --hub NAME"),
+        (&["list", "--hub", &world.hub], "failed", "there is no task hub"),
+    ] {
+        let ran = run(&storage, &[arguments, &["--json"]].concat()).await;
+        let error: Value = serde_json::from_str(&ran.error).expect("one JSON document");
+        assert_eq!((ran.code, ran.out.as_str()), (if kind == "usage" { 2 } else { 1 }, ""));
+        assert_eq!(error["error"]["kind"], kind);
+        assert!(error["error"]["message"].as_str().expect("a message").contains(words), "{error}");
+    }
     // Looking never creates.
     for command in [&["list"][..], &["hub", "status"], &["poison", "list"], &["show", "x"], &["list"]] {
         let words = format!("there is no task hub \"{}\" in this storage account; check the name", world.hub);
@@ -238,12 +259,10 @@ async fn the_hub_and_its_parked_messages_are_seen() {
             assert_eq!((&status["name"], &status["parked"]), (&Value::from(world.hub.as_str()), &Value::from(0)));
             let text = world.run(&["hub", "status"]).await.ok();
             assert!(text.contains("worker-1") && text.contains("ends in ") && text.contains("Parked      none"), "{text}");
+            assert!(text.contains("App lease   last taken by apps without a name"), "{text}");
             assert_eq!(world.run(&["poison", "list"]).await.ok(), "No parked messages.\n");
 
-            let garbage = r#"{"queue": "control-00", "text": "no message", "visible_in_s": 0}"#;
-            let snapshot = format!(r#"{{"hub": "x", "partitions": 2, "instance": "", "orchestrator": "", "tables": {{}}, "messages": [{garbage}, {garbage}]}}"#);
-            let snapshot = Snapshot::parse(&snapshot).expect("a snapshot");
-            snapshot.load(&azurite().storage(), &world.hub).await.expect("messages are put");
+            world.put_twice("no message", &json!([])).await;
             let two = |list: &Value| list["messages"].as_array().is_some_and(|m| m.len() == 2);
             let parked = world.until(&["poison", "list"], two).await;
             let id = |n: usize| parked["messages"][n]["id"].as_str().expect("an id").to_owned();
@@ -260,4 +279,48 @@ async fn the_hub_and_its_parked_messages_are_seen() {
         })
         .await;
     assert!(world.run(&["hub", "status"]).await.ok().contains("No worker is running"));
+}
+
+#[tokio::test]
+async fn an_instance_is_failed_until_the_last_of_its_parked_messages_is_back() {
+    let world = World::new();
+    let list = world
+        .with_worker(async {
+            world.run(&["start", "Approval", "--id", "a/1"]).await.ok();
+            world.until(&["show", "a/1"], |i| i["runtimeStatus"] == "Running").await;
+            // Two events whose body is damaged.
+            let blob = "a/1/message-03d109048a304bc596593c2c46b9435c-EventRaised.json.gz";
+            let wrapper = json!({
+                "$type": "DurableTask.AzureStorage.MessageData", "ActivityId": "00000000-0000-0000-0000-000000000000",
+                "TaskMessage": null, "CompressedBlobName": blob, "SequenceNumber": 0, "Sender": null
+            });
+            world.put_twice(&wrapper.to_string(), &json!([{ "name": blob, "base64": "bm8gZ3ppcA==" }])).await;
+            world.until(&["poison", "list"], |list| list["messages"].as_array().is_some_and(|m| m.len() == 2)).await
+        })
+        .await;
+    let id = |n: usize| list["messages"][n]["id"].as_str().expect("an id").to_owned();
+    assert_eq!((&list["messages"][0]["instanceId"], &list["messages"][1]["eventType"]), (&json!("a/1"), &json!("EventRaised")));
+    let shown = async || world.json(&["show", "a/1"]).await;
+    let failed = shown().await;
+    assert_eq!(failed["runtimeStatus"], "Failed");
+    let output = failed["output"].as_str().expect("a reason");
+    assert!(output.starts_with("PoisonMessage: message EventRaised was received 1 time, failed, and is parked"), "{output}");
+    world.run(&["poison", "retry", &id(0)]).await.ok();
+    assert_eq!(shown().await["runtimeStatus"], "Failed");
+    world.run(&["poison", "drop", &id(1)]).await.ok();
+    let running = shown().await;
+    assert_eq!(
+        (&running["runtimeStatus"], &running["output"], &running["completedTime"]),
+        (&json!("Running"), &json!(null), &json!(null))
+    );
+
+    // The first is as bad as before. What is marked can be ended.
+    world
+        .with_worker(async {
+            world.until(&["show", "a/1"], |i| i["runtimeStatus"] == "Failed").await;
+            assert_eq!(world.json(&["terminate", "a/1", "--reason", "enough"]).await["sent"], "ExecutionTerminated");
+            let ended = world.until(&["show", "a/1"], |i| i["runtimeStatus"] == "Terminated").await;
+            assert_eq!(ended["output"], "enough");
+        })
+        .await;
 }

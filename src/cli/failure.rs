@@ -3,6 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
+use serde_json::json;
 use taskhub::{Error, ErrorKind, StorageErrorKind};
 
 /// How a command ended.
@@ -20,16 +21,27 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// Says why, and gives the exit code.
+    /// Says why, as text or as one JSON document, and gives the exit code.
     #[allow(clippy::print_stderr, reason = "this is where the command speaks")]
-    pub(crate) fn report(self) -> ExitCode {
-        let (words, code) = match self {
-            Self::Usage(words) => (words, 2),
-            Self::Failed(words) => (words, 1),
+    pub(crate) fn report(self, as_json: bool) -> ExitCode {
+        let (words, kind, code) = match self {
+            Self::Usage(words) => (words, "usage", 2),
+            Self::Failed(words) => (words, "failed", 1),
             Self::Unread => return ExitCode::SUCCESS,
         };
-        eprintln!("error: {words}");
+        if as_json {
+            eprintln!("{:#}", json!({ "error": { "kind": kind, "message": words } }));
+        } else {
+            eprintln!("error: {words}");
+        }
         ExitCode::from(code)
+    }
+}
+
+impl From<clap::Error> for Failure {
+    fn from(refused: clap::Error) -> Self {
+        let words = refused.render().to_string();
+        Self::Usage(words.strip_prefix("error: ").unwrap_or(&words).trim_end().to_owned())
     }
 }
 

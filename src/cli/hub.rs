@@ -43,6 +43,7 @@ fn as_text(status: &HubStatus) -> String {
         format!("Task hub    {}", status.name),
         format!("Work items  {}{waiting}", text::count(items.messages, "message")),
         format!("Parked      {parked}"),
+        format!("App lease   {}", app_lease(status)),
         String::new(),
         table(&header, &rows),
     ];
@@ -55,6 +56,18 @@ fn as_text(status: &HubStatus) -> String {
     }
     lines.join("\n")
 }
+
+/// The lease may have ended since: the blob tells who took it last.
+fn app_lease(status: &HubStatus) -> String {
+    match status.app_lease_owner.as_deref() {
+        None => "never taken".to_owned(),
+        Some(NO_APP_NAME) => format!("last taken by apps without a name ({NO_APP_NAME})"),
+        Some(id) => format!("last taken by the app whose name has the hash {}", text::line(id)),
+    }
+}
+
+/// The hash of an empty name.
+const NO_APP_NAME: &str = "811c9dc5-0000-0000-0000-000000000000";
 
 fn partition_row(partition: &PartitionStatus, now: Timestamp) -> Vec<String> {
     let queue = &partition.queue;
@@ -96,6 +109,7 @@ fn as_json(status: &HubStatus) -> Value {
         "partitions": status.partitions.iter().map(partition).collect::<Vec<_>>(),
         "workItems": queue(&status.work_items),
         "parked": status.parked,
+        "appLeaseOwner": status.app_lease_owner,
     })
 }
 
@@ -116,7 +130,9 @@ mod tests {
         status.read_at = now;
         let text = as_text(&status);
         assert!(text.ends_with("No worker is running: nothing moves until one starts."), "{text}");
+        assert!(text.contains("\nApp lease   never taken\n"), "{text}");
 
+        status.app_lease_owner = Some("1312a8a6-0000-0000-0000-000000000000".into());
         status.parked = 1;
         status.work_items.messages = 12;
         status.work_items.oldest_visible = before(5);
@@ -135,6 +151,7 @@ mod tests {
 Task hub    MyHub
 Work items  12 messages, the oldest waits for 5 s
 Parked      1 message; see `taskhub poison list`
+App lease   last taken by the app whose name has the hash 1312a8a6-0000-0000-0000-000000000000
 
 PARTITION  MESSAGES  OLDEST WAITING  OWNER      NEXT OWNER  LEASE
 00         7         10 min          worker-1   -           ends in 25 s

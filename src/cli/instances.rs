@@ -191,10 +191,15 @@ pub(crate) fn payload(text: Option<&str>) -> Value {
 /// The instance, or why it cannot be steered.
 pub(crate) async fn running(client: &Client, id: &str) -> Result<InstanceStatus, Failure> {
     let status = client.status(id).await?.ok_or_else(|| no_instance(id))?;
-    if status.status.is_terminal() {
+    if status.status.is_terminal() && !is_marked(&status) {
         return Err(Failure::Failed(format!("instance \"{id}\" is {} already; nothing was sent", status.status)));
     }
     Ok(status)
+}
+
+/// Whether it is shown as Failed because a message of it is parked: it has not ended.
+fn is_marked(status: &InstanceStatus) -> bool {
+    status.status == RuntimeStatus::Failed && status.output.as_deref().is_some_and(|output| output.starts_with("PoisonMessage: "))
 }
 
 #[cfg(test)]

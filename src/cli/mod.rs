@@ -25,7 +25,7 @@ use output::Output;
 struct Cli {
     #[command(flatten)]
     target: Target,
-    /// One JSON document on standard output instead of text
+    /// One JSON document on standard output instead of text, and one on standard error for an error
     #[arg(long, global = true, display_order = 100)]
     json: bool,
     #[command(subcommand)]
@@ -82,16 +82,23 @@ pub(crate) async fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         // Also the way of `--help` and `--version`, whose code is 0. If nobody reads, there is nothing to tell.
+        Err(refused) if refused.use_stderr() && asks_for_json() => return Failure::from(refused).report(true),
         Err(refused) => {
             let _ = refused.print();
             return ExitCode::from(u8::try_from(refused.exit_code()).unwrap_or(2));
         }
     };
-    log_to_stderr();
+    let as_json = cli.json;
+    log_to_stderr(as_json);
     match cli.run().await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => failure.report(as_json),
     }
+}
+
+/// Whether JSON is asked for by arguments that make no sense otherwise.
+fn asks_for_json() -> bool {
+    std::env::args_os().any(|argument| argument == "--json")
 }
 
 impl Cli {
@@ -141,8 +148,10 @@ fn given(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.trim().is_empty())
 }
 
-fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "error".into());
+/// Unless it is asked for, nothing may stand beside an error that is JSON.
+fn log_to_stderr(as_json: bool) {
+    let usual = if as_json { "off" } else { "error" };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| usual.into());
     let ansi = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
 }

@@ -16,7 +16,8 @@ impl Client {
     /// has ended never sees it.
     ///
     /// # Errors
-    /// `Invalid` if the payload cannot be written as JSON; `Storage` if storage fails.
+    /// `Invalid` if the payload cannot be written as JSON, or the id is none that an instance can have (see
+    /// [`Start::instance_id`](super::Start::instance_id)); `Storage` if storage fails.
     pub async fn raise<T: Serialize>(&self, instance_id: &str, event: Event<T>, payload: &T) -> Result<()> {
         self.put(self.event(instance_id, event, payload)?).await
     }
@@ -33,7 +34,7 @@ impl Client {
     /// Raises an event whose payload is JSON text already; `None` is null.
     ///
     /// # Errors
-    /// `Storage` if storage fails.
+    /// `Invalid` if the id is none that an instance can have; `Storage` if storage fails.
     pub async fn raise_json(&self, instance_id: &str, name: &str, payload: Option<String>) -> Result<()> {
         self.send(instance_id, EventKind::EventRaised { name: name.to_owned(), input: payload, trace: None }).await
     }
@@ -41,7 +42,7 @@ impl Client {
     /// Ends an instance. Its activities finish, its sub-orchestrations go on; one that is pending never starts.
     ///
     /// # Errors
-    /// `Storage` if storage fails.
+    /// `Invalid` if the id is none that an instance can have; `Storage` if storage fails.
     pub async fn terminate(&self, instance_id: &str, reason: &str) -> Result<()> {
         self.send(instance_id, EventKind::ExecutionTerminated { reason: Some(reason.to_owned()) }).await
     }
@@ -49,7 +50,7 @@ impl Client {
     /// Pauses an instance: what arrives is kept until it is resumed.
     ///
     /// # Errors
-    /// `Storage` if storage fails.
+    /// `Invalid` if the id is none that an instance can have; `Storage` if storage fails.
     pub async fn suspend(&self, instance_id: &str, reason: &str) -> Result<()> {
         self.send(instance_id, EventKind::ExecutionSuspended { reason: Some(reason.to_owned()) }).await
     }
@@ -57,7 +58,7 @@ impl Client {
     /// Lets a suspended instance go on.
     ///
     /// # Errors
-    /// `Storage` if storage fails.
+    /// `Invalid` if the id is none that an instance can have; `Storage` if storage fails.
     pub async fn resume(&self, instance_id: &str, reason: &str) -> Result<()> {
         self.send(instance_id, EventKind::ExecutionResumed { reason: Some(reason.to_owned()) }).await
     }
@@ -88,7 +89,8 @@ impl Client {
     }
 
     /// The messages that workers have parked because they cannot be read or keep failing, and the reasons. An instance whose
-    /// message was parked is shown as Failed; its history stays as it is.
+    /// message is parked is shown as Failed until it ends by itself; its history stays as it is, and it goes on with what else
+    /// arrives.
     ///
     /// # Errors
     /// `Storage` if storage fails.
@@ -97,7 +99,7 @@ impl Client {
     }
 
     /// Puts a parked message back into its queue, to be called when its cause is repaired. An instance that is shown as Failed
-    /// because of it is shown again as it was before.
+    /// because of it is shown again as it is, unless another message of it is parked.
     ///
     /// # Errors
     /// `NotFound` if no message with this id is parked; `Storage` if storage fails.
@@ -105,7 +107,8 @@ impl Client {
         self.hub.retry_poison(id).await
     }
 
-    /// Drops a parked message for good.
+    /// Drops a parked message for good. If it is an event, a termination, a suspension or a resumption, its instance is shown
+    /// again as it is. An instance that waits for just this message, such as the result of an activity, stays Failed.
     ///
     /// # Errors
     /// `NotFound` if no message with this id is parked; `Storage` if storage fails.

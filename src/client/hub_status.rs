@@ -21,6 +21,8 @@ pub struct HubStatus {
     pub work_items: QueueStatus,
     /// How many messages are parked as poison.
     pub parked: usize,
+    /// The app that took the app lease last, by the id under which its workers hold it: a hash of its name. `None` if none did.
+    pub app_lease_owner: Option<String>,
 }
 
 /// One partition: its control queue, and its row in the partition table.
@@ -51,7 +53,8 @@ pub struct QueueStatus {
     pub name: String,
     /// About how many messages it has, those included that are in work or not yet due.
     pub messages: u64,
-    /// When the oldest message that waits to be received was put; `None` if none waits.
+    /// Since when the oldest message waits to be received: when it was put, or a timer was due, or a start was scheduled for.
+    /// `None` if none waits.
     pub oldest_visible: Option<Timestamp>,
 }
 
@@ -88,8 +91,9 @@ impl Client {
             }
         });
         let partitions = partitions.collect();
-        let parked = hub.list_poison().await?.len();
-        Ok(HubStatus { name: hub.names_hub().to_owned(), read_at, partitions, work_items, parked })
+        let parked = hub.count_poison().await?;
+        let app_lease_owner = hub.app_lease_info().await?.0.owner_id;
+        Ok(HubStatus { name: hub.names_hub().to_owned(), read_at, partitions, work_items, parked, app_lease_owner })
     }
 }
 
@@ -106,7 +110,7 @@ mod tests {
     use crate::model::Timestamp;
     use crate::rng::Rng;
     use crate::storage::Storage;
-    use crate::{Client, ErrorKind, TaskHub, Worker};
+    use crate::{Client, ErrorKind, Orchestrator, TaskHub, Worker};
 
     #[tokio::test(start_paused = true)]
     async fn a_hub_is_seen_as_it_is_and_never_made_by_looking() {
@@ -135,5 +139,36 @@ mod tests {
         assert!(after.partitions.iter().all(|p| p.owner.as_deref() == Some("w") && p.is_owned(after.read_at)));
         assert_eq!((after.work_items.name.as_str(), after.work_items.messages, after.parked), ("test-workitems", 0, 0));
         assert!(after.partitions.iter().all(|p| p.queue.oldest_visible.is_none()));
+        assert_eq!(
+            (before.app_lease_owner, after.app_lease_owner.as_deref()),
+            (None, Some("811c9dc5-0000-0000-0000-000000000000"))
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_put_for_later_waits_since_it_is_due() {
+        let clock = Clock::paused(Timestamp::parse("2026-01-01T00:00:00Z").unwrap());
+        let storage = Storage::memory(clock.clone(), Rng::seeded(1));
+        let hub = TaskHub::builder(storage, "Test").partitions(1).clock(clock.clone()).open().await.unwrap();
+        let client = Client::new(&hub);
+        let hours = |hours: u64| Duration::from_secs(3600 * hours);
+        let due = clock.now().plus(hours(48));
+        client.start_json("Later", None).at(due).await.unwrap();
+        let waiting_since = async || client.hub_status().await.unwrap().partitions[0].queue.oldest_visible;
+        assert_eq!(waiting_since().await, None);
+        tokio::time::sleep(hours(49)).await;
+        assert_eq!(waiting_since().await, Some(due));
+
+        const NAP: Orchestrator<(), ()> = Orchestrator::new("Nap");
+        let worker = Worker::builder(&hub).orchestrator(NAP, async |ctx, ()| {
+            ctx.timer(Duration::from_secs(48 * 3600)).await;
+            Ok(())
+        });
+        client.start(NAP, ()).await.unwrap();
+        let fires = clock.now().plus(hours(48));
+        assert!(tokio::time::timeout(Duration::from_secs(20), worker.run(std::future::pending())).await.is_err());
+        tokio::time::sleep(hours(50)).await;
+        let since = waiting_since().await.unwrap();
+        assert!(since >= fires && since < fires.plus(hours(1)), "{since}");
     }
 }

@@ -6,6 +6,9 @@ mod query;
 mod start;
 mod status;
 
+#[cfg(test)]
+mod tests;
+
 pub use hub_status::{HubStatus, PartitionStatus, QueueStatus};
 pub use query::{InstancePage, InstanceQuery};
 pub use start::Start;

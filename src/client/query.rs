@@ -18,7 +18,7 @@ pub struct InstanceQuery {
     pub created_from: Option<Timestamp>,
     /// Only instances created at or before this time.
     pub created_to: Option<Timestamp>,
-    /// Leave out entities.
+    /// Leave out entities, whose ids begin with `@`.
     pub exclude_entities: bool,
     /// Whether to fetch inputs and outputs, also from their blobs.
     pub with_payloads: bool,
@@ -70,10 +70,10 @@ const WITHOUT_PAYLOADS: [&str; 14] = [
 ];
 
 impl Client {
-    /// One page of instances.
+    /// One page of instances. One that is damaged is listed with what can be read of it, and a warning is logged.
     ///
     /// # Errors
-    /// `Corrupt` if a row cannot be read; `Storage` if storage fails.
+    /// `Storage` if storage fails.
     pub async fn list(&self, query: &InstanceQuery) -> Result<InstancePage> {
         let select = if query.with_payloads { Vec::new() } else { WITHOUT_PAYLOADS.map(str::to_owned).to_vec() };
         let table_query = Query {
@@ -84,8 +84,8 @@ impl Client {
         };
         let (rows, page) = self.hub.query_instances(&table_query).await?;
         let mut instances = Vec::new();
-        for stored in rows {
-            instances.push(resolved(&self.hub, stored.row).await?);
+        for row in rows {
+            instances.push(resolved(&self.hub, row).await?);
         }
         Ok(InstancePage { instances, continuation: page.continuation.as_ref().map(to_token) })
     }
@@ -108,7 +108,8 @@ fn filter(query: &InstanceQuery) -> Option<Filter> {
         if let Some(end) = keys::prefix_end(&prefix) {
             all.push(Filter::compare("PartitionKey", Cmp::Lt, Value::string(end)));
         }
-    } else if query.exclude_entities {
+    }
+    if query.exclude_entities {
         let key = |cmp, text: &str| Filter::compare("PartitionKey", cmp, Value::string(text));
         all.push(Filter::Or(vec![key(Cmp::Lt, "@"), key(Cmp::Ge, "A")]));
     }

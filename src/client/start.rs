@@ -15,6 +15,12 @@ use crate::model::{EventKind, ExecutionStarted, HistoryEvent, InstanceRef, Messa
 use crate::storage::queue::VISIBILITY_MAX;
 
 /// A start that is being prepared; awaiting it starts the instance and gives its id.
+///
+/// # Errors
+/// Awaiting it fails with `AlreadyExists` if an instance with this id exists in a status that is not to be
+/// [replaced](Self::replacing); `Invalid` if the [id](Self::instance_id) cannot be one, the [time](Self::at) is too far ahead,
+/// or the input cannot be written as JSON; `Storage` if storage fails. After an error the instance may have been started all the
+/// same if the reply of the storage service was lost; with an id of its own it can be looked up.
 #[derive(Debug)]
 #[must_use = "nothing starts until it is awaited"]
 pub struct Start<'a> {
@@ -76,6 +82,9 @@ impl Client {
 
 impl<'a> Start<'a> {
     /// The instance id; a generated one (32 hexadecimal digits) unless set.
+    ///
+    /// Not empty, not beginning with `@`, which is reserved for entities, and at most 512 UTF-16 units long, where `/`, `\`, `#`,
+    /// `?`, `^` and control characters count twice: it becomes the key of table rows.
     pub fn instance_id(mut self, id: impl Into<String>) -> Self {
         self.instance_id = Some(id.into());
         self

@@ -21,7 +21,8 @@ pub struct InstanceStatus {
     pub status: RuntimeStatus,
     /// JSON text; `None` is null, or was not asked for. If the blob that holds it is lost or damaged: the blob's URL.
     pub input: Option<String>,
-    /// JSON text of the result; the message of a failure, the reason of a termination, suspension or resumption.
+    /// JSON text of the result; the message of a failure, the reason of a termination, suspension or resumption. If the blob
+    /// that holds it is lost or damaged: the blob's URL.
     pub output: Option<String>,
     /// JSON text; `None` if it was never set.
     pub custom_status: Option<String>,
@@ -75,12 +76,14 @@ impl Client {
             {
                 return Ok(status);
             }
-            if tokio::time::Instant::now() + pause > deadline {
+            // The last look is at the very end.
+            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            if left.is_zero() {
                 let status = stored.row.status.unwrap_or(RuntimeStatus::Running);
                 let message = format!("instance \"{instance_id}\" is still {status} after {limit:?}");
                 return Err(Error::new(ErrorKind::Timeout, message));
             }
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(pause.min(left)).await;
             pause = (pause * 3 / 2).min(WAIT_MAX);
         }
     }
@@ -108,17 +111,9 @@ impl InstanceStatus {
 
 /// The status with its large payloads fetched.
 pub(super) async fn resolved(hub: &Hub, row: InstanceRow) -> Result<InstanceStatus> {
-    let input = match hub.resolve_payload(row.input.clone()).await {
-        // The instance that lacks it has to be seen all the same, and it is not what callers come for.
-        Err(error) if error.is_lasting() => {
-            tracing::warn!(instance = row.instance_id, %error, "the input cannot be shown");
-            row.input
-        }
-        input => input?,
-    };
     Ok(InstanceStatus {
-        input,
-        output: hub.resolve_payload(row.output).await?,
+        input: payload(hub, &row.instance_id, row.input).await?,
+        output: payload(hub, &row.instance_id, row.output).await?,
         instance_id: row.instance_id,
         execution_id: row.execution_id,
         name: row.name.unwrap_or_default(),
@@ -132,4 +127,15 @@ pub(super) async fn resolved(hub: &Hub, row: InstanceRow) -> Result<InstanceStat
         scheduled_start: row.scheduled_start,
         generation: row.generation.unwrap_or(0),
     })
+}
+
+/// A payload, or the URL of the blob that should hold it: the instance that lacks it has to be seen all the same.
+async fn payload(hub: &Hub, instance_id: &str, column: Option<String>) -> Result<Option<String>> {
+    match hub.resolve_payload(column.clone()).await {
+        Err(error) if error.is_lasting() => {
+            tracing::warn!(instance = instance_id, %error, "a payload cannot be shown");
+            Ok(column)
+        }
+        payload => payload,
+    }
 }

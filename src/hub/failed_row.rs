@@ -1,5 +1,5 @@
-//! Instances whose messages were parked: their row shows Failed with the reason, and shows again what it did when a message is
-//! put back. The history stays as it is.
+//! Instances whose messages were parked: as long as they do not end by themselves their row is marked, and shows Failed with the
+//! reason, until the message is put back. The history stays as it is.
 
 use super::{Hub, StoredRow, blob_names, keys};
 use crate::error::Result;
@@ -7,15 +7,19 @@ use crate::model::RuntimeStatus;
 use crate::storage::error::OrNone;
 use crate::storage::table::{Entity, Value};
 
-/// Ours, beside the columns of .NET: what the row showed before, and the time under which it was marked.
-const STATUS_BEFORE: &str = "ParkedStatus";
+/// Ours, beside the columns of .NET: what the row would show, and the time of the mark, which is its time of completion too.
+const STATUS_BEHIND: &str = "ParkedStatus";
 const MARKED_AT: &str = "ParkedAt";
+/// What the mark sets and a merge cannot remove.
+const COLUMNS: [&str; 4] = ["Output", "CompletedTime", STATUS_BEHIND, MARKED_AT];
 
 /// Which instance is meant.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Culprit<'a> {
-    /// Whatever execution the row shows: its turns fail.
-    Instance(&'a str),
+    /// Whatever the row shows.
+    Any(&'a str),
+    /// Whatever execution has begun. One that is pending is left alone: workers would drop its start.
+    Begun(&'a str),
     /// Only this execution.
     Execution(&'a str, &'a str),
     /// Only a pending one whose start message lies in this blob.
@@ -25,62 +29,125 @@ pub(crate) enum Culprit<'a> {
 impl Culprit<'_> {
     fn instance_id(&self) -> &str {
         match self {
-            Self::Instance(id) | Self::Execution(id, _) | Self::StartIn(id, _) => id,
+            Self::Any(id) | Self::Begun(id) | Self::Execution(id, _) | Self::StartIn(id, _) => id,
         }
     }
 }
 
 impl Hub {
-    /// Shows an instance as Failed if its row exists and is not final. Whoever changes the row meanwhile wins.
+    /// Marks an instance as failed if its row exists and is not final.
+    ///
+    /// A turn that had committed before the sentinel was changed may still write its row over the mark; what it leaves of the
+    /// mark is enough for the next turn to set it again.
     pub(crate) async fn show_as_failed(&self, culprit: Culprit<'_>, output: &str) -> Result<()> {
-        let Some(stored) = self.read_instance(culprit.instance_id(), true).await? else { return Ok(()) };
-        let status = stored.row.status.unwrap_or(RuntimeStatus::Running);
-        if status.is_terminal() || !self.is_meant(culprit, &stored) {
-            return Ok(());
-        }
-        let now = Value::DateTime(self.now());
-        let changes = Entity::new(keys::escape(culprit.instance_id()), "")
-            .with("RuntimeStatus", Value::string(RuntimeStatus::Failed.name()))
-            .with("Output", Value::string(output))
-            .with("LastUpdatedTime", now.clone())
-            .with("CompletedTime", now.clone())
-            .with(STATUS_BEFORE, Value::string(status.name()))
-            .with(MARKED_AT, now);
-        self.merge_instance_version(changes, &stored.etag).await?;
-        Ok(())
-    }
-
-    fn is_meant(&self, culprit: Culprit<'_>, stored: &StoredRow) -> bool {
-        let row = &stored.row;
-        match culprit {
-            Culprit::Instance(_) => true,
-            Culprit::Execution(_, execution_id) => row.execution_id.as_deref().is_none_or(|id| id == execution_id),
-            Culprit::StartIn(_, blob) => {
-                let container = self.storage.blobs.container_url(&self.names.large_messages);
-                let input = row.input.as_deref().and_then(|url| blob_names::from_url(&container, url));
-                row.status == Some(RuntimeStatus::Pending) && input.as_deref() == Some(blob)
-            }
-        }
-    }
-
-    /// Takes the mark back, unless the instance has failed, or was started again, by itself since.
-    pub(super) async fn show_as_before_failure(&self, instance_id: &str) -> Result<()> {
-        let (table, key) = (&self.names.instances, keys::escape(instance_id));
+        let instance_id = culprit.instance_id();
+        let mut is_noted = false;
         loop {
-            let Some(stored) = self.storage.tables.get(table, &key, "", &[]).await.or_none()? else { return Ok(()) };
-            let mut row = stored.entity;
-            let still_marked = row.text("RuntimeStatus") == Some(RuntimeStatus::Failed.name())
-                && row.time(MARKED_AT).is_some_and(|at| row.time("CompletedTime") == Some(at));
-            let Some(before) = row.text(STATUS_BEFORE).filter(|_| still_marked).map(str::to_owned) else { return Ok(()) };
-            // A merge cannot remove a column.
-            for column in ["Output", "CompletedTime", STATUS_BEFORE, MARKED_AT] {
-                row.properties.remove(column);
+            let Some(stored) = self.read_instance(instance_id, true).await? else { return Ok(()) };
+            let status = stored.row.status.unwrap_or(RuntimeStatus::Running);
+            if status.is_terminal() || !self.is_meant(culprit, &stored) {
+                return Ok(());
             }
-            row.set("RuntimeStatus", Value::String(before));
-            row.set("LastUpdatedTime", Value::DateTime(self.now()));
-            if self.replace_instance_version(row, &stored.etag).await? {
+            if !is_noted {
+                self.note_parked(instance_id).await?;
+                is_noted = true;
+            }
+            let now = Value::DateTime(self.now());
+            let changes = Entity::new(keys::escape(instance_id), "")
+                .with("RuntimeStatus", Value::string(RuntimeStatus::Failed.name()))
+                .with("Output", Value::string(output))
+                .with("LastUpdatedTime", now.clone())
+                .with("CompletedTime", now.clone())
+                .with(STATUS_BEHIND, Value::string(status.name()))
+                .with(MARKED_AT, now);
+            if self.merge_instance_version(changes, &stored.etag).await? {
                 return Ok(());
             }
         }
     }
+
+    fn is_meant(&self, culprit: Culprit<'_>, stored: &StoredRow) -> bool {
+        let row = &stored.row;
+        let is_pending = row.status == Some(RuntimeStatus::Pending);
+        match culprit {
+            Culprit::Any(_) => true,
+            Culprit::Begun(_) => !is_pending,
+            Culprit::Execution(_, execution_id) => row.execution_id.as_deref().is_none_or(|id| id == execution_id),
+            Culprit::StartIn(_, blob) => {
+                let container = self.storage.blobs.container_url(&self.names.large_messages);
+                let input = row.input.as_deref().and_then(|url| blob_names::from_url(&container, url));
+                is_pending && input.as_deref() == Some(blob)
+            }
+        }
+    }
+
+    /// Writes the columns of a turn into a row that bears the mark: what ends the instance takes the mark away, all else stays
+    /// behind it. `false` if there is no mark.
+    pub(crate) async fn merge_beside_mark(&self, changes: &Entity) -> Result<bool> {
+        let mut changes = changes.clone();
+        for column in ["Input", "Output"] {
+            self.offload_row_column(&mut changes, column).await?;
+        }
+        let status = changes.text("RuntimeStatus").and_then(|name| name.parse::<RuntimeStatus>().ok());
+        let ends = status.is_some_and(RuntimeStatus::is_terminal);
+        if let Some(status) = status.filter(|status| !status.is_terminal()) {
+            changes.properties.remove("Output");
+            changes.set("RuntimeStatus", Value::string(RuntimeStatus::Failed.name()));
+            changes.set(STATUS_BEHIND, Value::string(status.name()));
+        }
+        self.change_marked(&changes.partition_key, |row| {
+            if ends {
+                COLUMNS.into_iter().for_each(|column| drop(row.properties.remove(column)));
+            }
+            row.properties.extend(changes.properties.clone());
+        })
+        .await
+    }
+
+    /// Whether the instance has ended by itself: one that is marked has not.
+    pub(crate) async fn has_ended(&self, instance_id: &str) -> Result<bool> {
+        let columns = ["RuntimeStatus", "CompletedTime", MARKED_AT];
+        let row = self.storage.tables.get(&self.names.instances, &keys::escape(instance_id), "", &columns).await.or_none()?;
+        Ok(row.is_some_and(|row| {
+            let status = row.entity.text("RuntimeStatus").and_then(|name| name.parse::<RuntimeStatus>().ok());
+            status.is_some_and(RuntimeStatus::is_terminal) && !bears_mark(&row.entity)
+        }))
+    }
+
+    /// Takes the mark away: the row shows again what the instance is.
+    pub(super) async fn show_as_it_is(&self, instance_id: &str) -> Result<()> {
+        let now = self.now();
+        let unmark = |row: &mut Entity| {
+            let behind = row.text(STATUS_BEHIND).unwrap_or(RuntimeStatus::Running.name()).to_owned();
+            COLUMNS.into_iter().for_each(|column| drop(row.properties.remove(column)));
+            row.set("RuntimeStatus", Value::String(behind));
+            row.set("LastUpdatedTime", Value::DateTime(now));
+        };
+        self.change_marked(&keys::escape(instance_id), unmark).await.map(drop)
+    }
+
+    /// Whether the row bears the mark over a start that has not been taken: workers drop what comes for such an instance.
+    pub(super) async fn is_marked_before_its_start(&self, instance_id: &str) -> Result<bool> {
+        let row = self.storage.tables.get(&self.names.instances, &keys::escape(instance_id), "", &[]).await.or_none()?;
+        Ok(row
+            .is_some_and(|row| bears_mark(&row.entity) && row.entity.text(STATUS_BEHIND) == Some(RuntimeStatus::Pending.name())))
+    }
+
+    async fn change_marked(&self, key: &str, change: impl Fn(&mut Entity)) -> Result<bool> {
+        loop {
+            let stored = self.storage.tables.get(&self.names.instances, key, "", &[]).await.or_none()?;
+            let Some(stored) = stored.filter(|stored| bears_mark(&stored.entity)) else { return Ok(false) };
+            let mut row = stored.entity;
+            change(&mut row);
+            if self.replace_instance_version(row, &stored.etag).await? {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+/// An instance that ended by itself has another time of completion, and one that was started anew has none. The status does not
+/// tell: .NET sets it in every turn.
+fn bears_mark(row: &Entity) -> bool {
+    row.time(MARKED_AT).is_some_and(|at| row.time("CompletedTime") == Some(at))
 }

@@ -121,6 +121,7 @@ impl Hub {
                 superseded: append.superseded.clone(),
                 custom_status: append.custom_status.clone(),
                 commit: Some(commit_id(commit, number)),
+                has_parked: false,
             };
             ops.push(sentinel_op(append.instance_id, &sentinel, etag.as_ref()));
             match self.transact_fenced(append.instance_id, &ops, etag.as_ref(), &sentinel).await? {
@@ -201,6 +202,14 @@ impl Hub {
         let Some(row) = row else { return Ok(None) };
         let sentinel = rows::sentinel_from_entity(&row.entity).map_err(|e| corrupt(instance_id, rows::SENTINEL, &e))?;
         Ok(Some((sentinel, row.etag)))
+    }
+
+    /// Notes on the sentinel that a message of the instance is parked: later turns heed the mark on the instance row, and one
+    /// that is under way has loaded an older version and cannot commit.
+    pub(super) async fn note_parked(&self, instance_id: &str) -> Result<()> {
+        let op = TableOp::Merge(rows::sentinel_parked(&keys::escape(instance_id)), Match::Any);
+        self.storage.tables.write(&self.names.history, &op).await.or_none()?;
+        Ok(())
     }
 
     /// Gives the sentinel a new version, so that whoever loaded the old one can no longer commit.

@@ -36,6 +36,18 @@ pub(crate) fn from_entity(entity: &Entity) -> Result<InstanceRow, DecodeError> {
     read(entity, &instance_id).map_err(|e| e.within(&format!("instance \"{instance_id}\"")))
 }
 
+/// What can be read of a row that is damaged: the columns without which the rest can be read.
+pub(crate) fn readable_part(entity: &Entity) -> InstanceRow {
+    let mut sound = Entity::new(entity.partition_key.clone(), entity.row_key.clone());
+    for (name, value) in &entity.properties {
+        sound.set(name, value.clone());
+        if from_entity(&sound).is_err() {
+            sound.properties.remove(name);
+        }
+    }
+    from_entity(&sound).unwrap_or_default()
+}
+
 fn read(entity: &Entity, instance_id: &str) -> Result<InstanceRow, DecodeError> {
     let row = RowReader(entity);
     Ok(InstanceRow {
@@ -284,6 +296,9 @@ mod tests {
         let row = Entity::new("a^0b", "").with("CreatedTime", Value::string("yesterday"));
         let error = from_entity(&row).unwrap_err().to_string();
         assert!(error.starts_with("instance \"a/b\".CreatedTime: an Edm.String"), "{error}");
+        let damaged = row.with("Name", Value::string("n")).with("Tags", Value::string("{"));
+        let part = readable_part(&damaged);
+        assert_eq!((part.instance_id.as_str(), part.name.as_deref(), part.created, part.tags), ("a/b", Some("n"), None, None));
         let row = Entity::new("i", "").with("RuntimeStatus", Value::string("Dreaming"));
         assert_eq!(from_entity(&row).unwrap().status, None);
     }

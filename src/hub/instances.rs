@@ -103,10 +103,17 @@ impl Hub {
         if written { Ok(true) } else { Err(lost.into()) }
     }
 
-    /// One page of rows.
-    pub(crate) async fn query_instances(&self, query: &Query) -> Result<(Vec<StoredRow>, Page)> {
+    /// One page of rows. One damaged row must not hide the others: of it is read what can be.
+    pub(crate) async fn query_instances(&self, query: &Query) -> Result<(Vec<InstanceRow>, Page)> {
         let mut page = self.storage.tables.query(&self.names.instances, query).await?;
-        let rows = std::mem::take(&mut page.rows).iter().map(|row| self.instance_from(row)).collect::<Result<_>>()?;
+        let read = |row: &storage::table::Row| match self.instance_from(row) {
+            Ok(stored) => stored.row,
+            Err(error) => {
+                tracing::warn!(hub = self.names_hub(), %error, "a damaged instance row is listed without what cannot be read");
+                instance_row::readable_part(&row.entity)
+            }
+        };
+        let rows = std::mem::take(&mut page.rows).iter().map(read).collect();
         Ok((rows, page))
     }
 

@@ -23,6 +23,7 @@ mod poison;
 mod queues;
 pub(crate) mod rows;
 mod task_hub;
+mod waiting;
 
 pub(crate) use doorbell::Doorbell;
 pub(crate) use failed_row::Culprit;

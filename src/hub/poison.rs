@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Message, Timestamp};
 use crate::storage;
 use crate::storage::error::OrNone;
-use crate::storage::table::{Entity, Match, Query, Row, TableOp, Value};
+use crate::storage::table::{Cmp, Entity, Filter, Match, Query, Row, TableOp, Value};
 
 /// A parked message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,11 @@ pub struct PoisonMessage {
 
 /// All parked messages lie in one partition of the table: there should be few.
 const PARTITION: &str = "poison";
+/// The columns of a list: bodies may be large.
+const WITHOUT_BODY: [&str; 9] =
+    ["PartitionKey", "RowKey", "Timestamp", "Queue", "Reason", "DequeueCount", "ParkedAt", "InstanceId", "EventType"];
+/// Events that no task of an instance waits for: it goes on without one, and another can be sent.
+const EXTERNAL: [&str; 5] = ["EventRaised", "ExecutionTerminated", "ExecutionSuspended", "ExecutionResumed", "GenericEvent"];
 
 impl Hub {
     /// Parks a message that cannot be read, and deletes it from its queue.
@@ -85,12 +90,28 @@ impl Hub {
         Ok(())
     }
 
+    /// Whether the blob of a message that cannot be read is there.
+    pub(crate) async fn has_payload(&self, blob: &str) -> Result<bool> {
+        let page = self.storage.blobs.list(&self.names.large_messages, blob, None).await.or_none()?;
+        Ok(page.is_some_and(|page| page.names.iter().any(|name| name == blob)))
+    }
+
     /// All parked messages.
     pub(crate) async fn list_poison(&self) -> Result<Vec<PoisonMessage>> {
-        let (mut query, mut all) = (Query::default(), Vec::new());
+        Ok(self.poison_rows(None, &WITHOUT_BODY).await?.iter().map(from_row).collect())
+    }
+
+    /// How many messages are parked.
+    pub(crate) async fn count_poison(&self) -> Result<usize> {
+        Ok(self.poison_rows(None, &["RowKey"]).await?.len())
+    }
+
+    async fn poison_rows(&self, filter: Option<Filter>, select: &[&str]) -> Result<Vec<Row>> {
+        let select = select.iter().map(|column| (*column).to_owned()).collect();
+        let (mut query, mut all) = (Query { filter, select, ..Query::default() }, Vec::new());
         loop {
             let Some(page) = self.storage.tables.query(&self.names.poison, &query).await.or_none()? else { return Ok(all) };
-            all.extend(page.rows.iter().map(from_row));
+            all.extend(page.rows);
             if page.continuation.is_none() {
                 return Ok(all);
             }
@@ -98,8 +119,8 @@ impl Hub {
         }
     }
 
-    /// Puts a parked message back into its queue. If its instance is shown as Failed because of it, the instance row shows
-    /// again what it showed before: workers ignore messages to an instance that has ended.
+    /// Puts a parked message back into its queue. An instance that is shown as Failed is shown again as it is, unless another
+    /// message of it is parked.
     pub(crate) async fn retry_poison(&self, id: &str) -> Result<()> {
         let row = self.read_poison(id).await?;
         let entity = &row.entity;
@@ -114,20 +135,50 @@ impl Hub {
             Some(true) => Some(Message::from_json(&body).map_err(|e| corrupt(&e.to_string()))?),
             _ => None,
         };
+        // Before the message is seen: workers ignore the start of an instance that has ended.
         if let Some(instance_id) = entity.text("InstanceId") {
-            self.show_as_before_failure(instance_id).await?;
+            if self.is_marked_before_its_start(instance_id).await? {
+                self.show_as_it_is(instance_id).await?;
+            }
+            self.show_unless_parked(instance_id, Some(&entity.row_key)).await?;
         }
         match message {
             Some(message) => self.send(queue, message, Duration::ZERO).await?,
             // What could not be read goes back letter by letter; it came from a queue, so it fits one.
             None => self.storage.queues.put(name, &body, Duration::ZERO).await?,
         };
-        self.drop_poison(id).await
+        self.delete_poison(&row).await?;
+        // Two that are put back at the same time have seen each other.
+        match entity.text("InstanceId") {
+            Some(instance_id) => self.show_unless_parked(instance_id, None).await,
+            None => Ok(()),
+        }
     }
 
-    /// Drops a parked message for good.
+    /// Drops a parked message for good. An instance that can go on without it is shown again as it is; one that waits for just
+    /// this message is not.
     pub(crate) async fn drop_poison(&self, id: &str) -> Result<()> {
         let row = self.read_poison(id).await?;
+        self.delete_poison(&row).await?;
+        let is_external = row.entity.text("EventType").is_some_and(|event| EXTERNAL.contains(&event));
+        match row.entity.text("InstanceId") {
+            Some(instance_id) if is_external => self.show_unless_parked(instance_id, None).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Shows an instance as it is, unless a message of it is parked, other than the one with this key.
+    async fn show_unless_parked(&self, instance_id: &str, except: Option<&str>) -> Result<()> {
+        let of_instance = Filter::eq("InstanceId", instance_id);
+        let filter = match except {
+            Some(key) => Filter::And(vec![of_instance, Filter::compare("RowKey", Cmp::Ne, Value::string(key))]),
+            None => of_instance,
+        };
+        let parked = self.poison_rows(Some(filter), &["RowKey"]).await?;
+        if parked.is_empty() { self.show_as_it_is(instance_id).await } else { Ok(()) }
+    }
+
+    async fn delete_poison(&self, row: &Row) -> Result<()> {
         let (partition_key, row_key) = (PARTITION.to_owned(), row.entity.row_key.clone());
         let op = TableOp::Delete { partition_key, row_key, condition: Match::Any };
         self.storage.tables.write(&self.names.poison, &op).await.or_none()?;

@@ -6,6 +6,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::codec::{self, Incoming};
+use super::waiting::waits_since;
 use super::{Doorbell, Hub, blob_names, partition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{EventKind, Message, Timestamp};
@@ -170,12 +171,12 @@ impl Hub {
         }
     }
 
-    /// About how many messages a queue has, hidden ones included, and when the oldest visible one was put.
+    /// About how many messages a queue has, hidden ones included, and since when the oldest visible one waits.
     pub(crate) async fn look_at(&self, queue: QueueId) -> Result<(u64, Option<Timestamp>)> {
         let name = self.queue_name(queue);
         let count = self.storage.queues.count(&name).await?;
         let visible = self.storage.queues.peek(&name, RECEIVE_MAX).await?;
-        Ok((count, visible.iter().map(|message| message.inserted_on).min()))
+        Ok((count, visible.iter().map(waits_since).min()))
     }
 
     /// Deletes a held message, and the blob that carried its body.

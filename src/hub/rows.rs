@@ -21,6 +21,8 @@ const MESSAGE_ID: &str = "MessageId";
 const DECISION_ID: &str = "DecisionId";
 /// Ours, on the sentinel: what a hub's workers remember of an instance, as JSON.
 const BOOKKEEPING: &str = "Taskhub";
+/// Ours, on the sentinel: a message of the instance was parked. A column of its own, which no checkpoint writes: merges keep it.
+const HAS_PARKED: &str = "TaskhubParked";
 
 /// The row key of the event with this ordinal.
 pub(crate) fn row_key(ordinal: u64) -> String {
@@ -72,6 +74,8 @@ pub(crate) struct Sentinel {
     pub(crate) custom_status: Option<String>,
     /// Tells our own transaction from a rival's when a reply is lost.
     pub(crate) commit: Option<String>,
+    /// Whether the instance row may be marked as failed because a message was parked. Read only: see [`sentinel_parked`].
+    pub(crate) has_parked: bool,
 }
 
 /// The JSON of the column `Taskhub`. Unknown members are for later versions.
@@ -107,6 +111,11 @@ pub(crate) fn sentinel_to_entity(key: &str, sentinel: &Sentinel) -> Entity {
     entity
 }
 
+/// What a sentinel is merged with when a message of its instance is parked.
+pub(crate) fn sentinel_parked(key: &str) -> Entity {
+    Entity::new(key, SENTINEL).with(HAS_PARKED, Value::Bool(true))
+}
+
 /// Reads a sentinel, also one that .NET wrote.
 pub(crate) fn sentinel_from_entity(entity: &Entity) -> Result<Sentinel, DecodeError> {
     let row = RowReader(entity);
@@ -126,6 +135,7 @@ pub(crate) fn sentinel_from_entity(entity: &Entity) -> Result<Sentinel, DecodeEr
         superseded: bookkeeping.superseded,
         custom_status: bookkeeping.custom_status,
         commit: bookkeeping.commit,
+        has_parked: row.flag(HAS_PARKED)?,
     })
 }
 

@@ -72,12 +72,7 @@ impl Shared {
             return;
         }
         let Some(task) = task_of(&held.message) else {
-            tracing::error!(
-                instance = held.message.target.instance_id,
-                "a message that is no work item was deleted from its queue"
-            );
-            self.delete_work_item(&held).await;
-            return;
+            return self.work_item_failed(&held, &Trouble::no_work_item()).await;
         };
         let ran = tokio::select! {
             biased;

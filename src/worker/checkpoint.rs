@@ -9,7 +9,7 @@ use super::turn::{Outbound, Record};
 use crate::authoring::Registry;
 use crate::error::Result;
 use crate::hub::history::{Append, Appended, History};
-use crate::hub::instance_row::{self, BlobUrls};
+use crate::hub::instance_row::{self, BlobUrls, RowChange};
 use crate::hub::{Held, Hub};
 use crate::model::{EventKind, State, StoredEvent};
 use crate::replay::Turn;
@@ -84,12 +84,16 @@ impl Commit<'_> {
         if let (Some(started), Some(status)) = (&state.started, state.status()) {
             instance_row::set_base_if_absent(&mut change.entity, &started.event, started.timestamp, status);
         }
-        let clear = change.clears_output && may_have_output(history, record);
-        if clear && hub.clear_output(&change.entity).await? {
-            return Ok(());
-        }
-        hub.merge_instance(change.entity).await
+        change.clears_output &= may_have_output(history, record);
+        put_row(hub, history, change).await
     }
+}
+
+/// Merges the columns into the instance row. While a message of the instance is parked, its row keeps showing that.
+async fn put_row(hub: &Hub, history: &History, change: RowChange) -> Result<()> {
+    let is_written = history.sentinel.has_parked && hub.merge_beside_mark(&change.entity).await?
+        || change.clears_output && hub.clear_output(&change.entity).await?;
+    if is_written { Ok(()) } else { hub.merge_instance(change.entity).await }
 }
 
 /// Step 1. Messages go first, because a .NET worker that takes over heals that order and no other. Starts go before the rest,
@@ -173,7 +177,8 @@ pub(crate) async fn repair_row(
         Some(_) if history.sentinel.superseded.iter().any(|s| s == row_execution) => true,
         Some(_) => return Ok(()),
     };
-    if !is_new && row.is_some_and(|r| r.row.status == Some(status)) {
+    // What a row with the mark shows is not its own.
+    if !is_new && !history.sentinel.has_parked && row.is_some_and(|r| r.row.status == Some(status)) {
         return Ok(());
     }
     tracing::info!(instance = instance_id, execution = execution_id, "the instance row lags behind its history and is repaired");
@@ -184,8 +189,5 @@ pub(crate) async fn repair_row(
     let shown = registry.run_turn(&Turn { past: &events[..end], new: &[], custom_status }).custom_status;
     let (hub_name, urls) = (hub.names_hub(), BlobUrls::new());
     let change = instance_row::repair(hub_name, instance_id, execution_id, shown.as_deref(), &events, &urls, is_new);
-    if change.clears_output && hub.clear_output(&change.entity).await? {
-        return Ok(());
-    }
-    hub.merge_instance(change.entity).await
+    put_row(hub, history, change).await
 }

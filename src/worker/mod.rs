@@ -28,11 +28,15 @@ mod crash_points;
 #[cfg(test)]
 mod edges;
 #[cfg(test)]
+mod failures;
+#[cfg(test)]
 mod handover;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod manners;
+#[cfg(test)]
+mod marked;
 #[cfg(test)]
 mod mixed_apps;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::inbox::{Partition, Waiting};
 use super::orchestration::back_off;
 use crate::error::{Error, Result};
 use crate::hub::{Culprit, Held, Unreadable, blob_names};
-use crate::model::{EventKind, RuntimeStatus};
+use crate::model::EventKind;
 
 /// Longer reasons are cut: they are shown in lists and must fit a column.
 const REASON_CHARS_MAX: usize = 2000;
@@ -26,6 +26,10 @@ impl Trouble {
         let words = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         let reason = shortened(&format!("the worker panicked: {}", words.unwrap_or("without words")));
         Self { reason, lasting: true }
+    }
+
+    pub(crate) fn no_work_item() -> Self {
+        Self { reason: "the queue of work items is for activities, and this is none".to_owned(), lasting: true }
     }
 }
 
@@ -55,7 +59,9 @@ impl Shared {
             waiting.iter().map(|w| Arc::clone(&w.held)).partition(|held| may_park && self.is_poison(held, trouble));
         self.give_back(others.into_iter().map(|held| (Arc::clone(&held), back_off(held.dequeue_count))).collect()).await;
         for held in poison {
-            self.park_or_postpone(&held, trouble, Culprit::Instance(instance_id)).await;
+            let is_start = matches!(held.message.event.kind, EventKind::ExecutionStarted(_));
+            let culprit = if is_start { Culprit::Any(instance_id) } else { Culprit::Begun(instance_id) };
+            self.park_or_postpone(&held, trouble, culprit).await;
         }
     }
 
@@ -72,7 +78,7 @@ impl Shared {
             let instance_id = target.instance_id.as_str();
             let culprit = match target.execution_id.as_deref() {
                 Some(execution_id) => Culprit::Execution(instance_id, execution_id),
-                None => Culprit::Instance(instance_id),
+                None => Culprit::Begun(instance_id),
             };
             self.park_or_postpone(held, trouble, culprit).await;
         } else {
@@ -145,8 +151,7 @@ impl Shared {
     async fn is_of_no_use(&self, unreadable: &Unreadable) -> Result<bool> {
         let Some(blob) = unreadable.blob.as_deref().filter(|blob| !blob_names::is_start_message(blob)) else { return Ok(false) };
         let Some((instance_id, _)) = blob_names::parse_message_blob(blob) else { return Ok(false) };
-        let row = self.hub.read_instance(instance_id, false).await?;
-        Ok(row.is_some_and(|stored| stored.row.status.is_some_and(RuntimeStatus::is_terminal)))
+        self.hub.has_ended(instance_id).await
     }
 
     async fn park_unreadable(&self, unreadable: &Unreadable) -> Result<()> {
@@ -158,12 +163,16 @@ impl Shared {
             reason,
             "a message that cannot be read is parked"
         );
-        // Without its start an instance would be shown as pending for ever.
+        // The blob tells by its name whose message it was. If it is missing, this may be a copy whose body went with the other one,
+        // and nothing is wrong; but the body of a start stays.
         if let Some(blob) = unreadable.blob.as_deref()
-            && let Some((instance_id, _)) = blob_names::parse_message_blob(blob).filter(|_| blob_names::is_start_message(blob))
+            && let Some((instance_id, event)) = blob_names::parse_message_blob(blob)
+            && (blob_names::is_start_message(blob) || self.hub.has_payload(blob).await?)
         {
-            let output = parked_output("the start message", raw.dequeue_count, &shortened(&reason), &raw.id);
-            self.show_as_failed(Culprit::StartIn(instance_id, blob), &output).await?;
+            let is_start = blob_names::is_start_message(blob);
+            let culprit = if is_start { Culprit::StartIn(instance_id, blob) } else { Culprit::Begun(instance_id) };
+            let output = parked_output(&format!("message {event}"), raw.dequeue_count, &shortened(&reason), &raw.id);
+            self.show_as_failed(culprit, &output).await?;
         }
         self.hub.park_unreadable(unreadable).await
     }

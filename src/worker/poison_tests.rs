@@ -11,13 +11,13 @@ use crate::storage::error::{Error, ErrorKind, Result};
 use crate::storage::layer::{Call, Layer, Reply};
 use crate::storage::memory::Memory;
 use crate::storage::table::{Entity, Value};
-use crate::{Client, InstanceStatus, PoisonMessage, TaskHub, Worker};
+use crate::{Client, InstanceStatus, PoisonMessage, TaskHub, Worker, WorkerBuilder};
 
-const WAIT: Orchestrator<String, usize> = Orchestrator::new("Wait");
+pub(super) const WAIT: Orchestrator<String, usize> = Orchestrator::new("Wait");
 const GREET: Orchestrator<(), String> = Orchestrator::new("Greet");
 const HELLO: Activity<String, String> = Activity::new("Hello");
-const GO: Event<String> = Event::new("go");
-const LARGE: usize = 100_000;
+pub(super) const GO: Event<String> = Event::new("go");
+pub(super) const LARGE: usize = 100_000;
 
 /// Waits for an event; gives the sizes of input and event.
 async fn wait(ctx: OrchestrationContext, input: String) -> std::result::Result<usize, Failure> {
@@ -29,24 +29,24 @@ async fn greet(ctx: OrchestrationContext, (): ()) -> std::result::Result<String,
 }
 
 #[derive(Clone, Copy)]
-enum How {
+pub(super) enum How {
     Refuse(ErrorKind),
     Panic,
 }
 
 /// Makes every call of one operation on one target fail, as long as it is told to.
 #[derive(Clone, Default)]
-struct Sabotage(Arc<Mutex<Option<Rule>>>);
+pub(super) struct Sabotage(Arc<Mutex<Option<Rule>>>);
 
 /// Operation, beginning of the target, and what happens.
 type Rule = (&'static str, &'static str, How);
 
 impl Sabotage {
-    fn set(&self, op: &'static str, target: &'static str, how: How) {
+    pub(super) fn set(&self, op: &'static str, target: &'static str, how: How) {
         *self.0.lock().unwrap() = Some((op, target, how));
     }
 
-    fn end(&self) {
+    pub(super) fn end(&self) {
         *self.0.lock().unwrap() = None;
     }
 }
@@ -67,15 +67,15 @@ impl Layer for Sabotage {
     }
 }
 
-struct World {
-    memory: Memory,
-    sabotage: Sabotage,
-    hub: TaskHub,
-    client: Client,
+pub(super) struct World {
+    pub(super) memory: Memory,
+    pub(super) sabotage: Sabotage,
+    pub(super) hub: TaskHub,
+    pub(super) client: Client,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let clock = Clock::paused(Timestamp::parse("2026-01-01T00:00:00Z").unwrap());
         let rng = Rng::seeded(1);
         let memory = Memory::new(clock.clone(), rng.fork());
@@ -86,14 +86,22 @@ impl World {
         Self { memory, sabotage, hub, client }
     }
 
-    /// Runs a worker that parks after three receives, beside what a client does.
-    async fn with_worker<T>(&self, client: impl Future<Output = T>) -> T {
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let worker = Worker::builder(&self.hub)
+    /// A worker that parks after three receives.
+    pub(super) fn worker(&self) -> WorkerBuilder {
+        Worker::builder(&self.hub)
             .poison_after(3)
             .orchestrator(WAIT, wait)
             .orchestrator(GREET, greet)
-            .activity(HELLO, async |_: ActivityContext, name: String| Ok(format!("Hello, {name}!")));
+            .activity(HELLO, async |_: ActivityContext, name: String| Ok(format!("Hello, {name}!")))
+    }
+
+    /// Runs a worker beside what a client does.
+    pub(super) async fn with_worker<T>(&self, client: impl Future<Output = T>) -> T {
+        Self::beside(self.worker(), client).await
+    }
+
+    pub(super) async fn beside<T>(worker: WorkerBuilder, client: impl Future<Output = T>) -> T {
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let running = worker.run(async { drop(stopped.await) });
         let acting = async {
             let result = client.await;
@@ -105,28 +113,28 @@ impl World {
         result
     }
 
-    async fn work(&self, time: Duration) {
+    pub(super) async fn work(&self, time: Duration) {
         self.with_worker(tokio::time::sleep(time)).await;
     }
 
-    async fn start_waiting(&self, id: &str, input: &str) {
+    pub(super) async fn start_waiting(&self, id: &str, input: &str) {
         self.client.start(WAIT, input).instance_id(id).await.unwrap();
         self.work(MINUTE).await;
         assert_eq!(self.status(id).await.status, RuntimeStatus::Running);
     }
 
-    async fn status(&self, id: &str) -> InstanceStatus {
+    pub(super) async fn status(&self, id: &str) -> InstanceStatus {
         self.client.status(id).await.unwrap().unwrap()
     }
 
-    async fn only_poison(&self) -> PoisonMessage {
+    pub(super) async fn only_poison(&self) -> PoisonMessage {
         let all = self.client.poison().await.unwrap();
         assert_eq!(all.len(), 1, "{all:?}");
         all.into_iter().next().unwrap()
     }
 
     /// Puts the only parked message back and lets the instance end.
-    async fn retry(&self, id: &str) -> InstanceStatus {
+    pub(super) async fn retry(&self, id: &str) -> InstanceStatus {
         let parked = self.only_poison().await;
         self.client.retry_poison(&parked.id).await.unwrap();
         let status = self.with_worker(self.client.wait(id, MINUTE)).await.unwrap();
@@ -150,7 +158,7 @@ impl World {
     }
 
     /// Deletes every blob of a folder. What they held.
-    async fn lose_blobs(&self, folder: &str) -> Vec<(String, bytes::Bytes)> {
+    pub(super) async fn lose_blobs(&self, folder: &str) -> Vec<(String, bytes::Bytes)> {
         let blobs = self.memory.all_blobs().remove("test-largemessages").unwrap_or_default();
         let lost: Vec<_> = blobs.into_iter().filter(|(name, _)| name.starts_with(folder)).collect();
         assert!(!lost.is_empty(), "there is no blob in {folder}");
@@ -160,12 +168,12 @@ impl World {
         lost
     }
 
-    fn restore_blobs(&self, blobs: Vec<(String, bytes::Bytes)>) {
+    pub(super) fn restore_blobs(&self, blobs: Vec<(String, bytes::Bytes)>) {
         blobs.into_iter().for_each(|(name, bytes)| self.memory.insert_blob("test-largemessages", &name, bytes));
     }
 }
 
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test(start_paused = true)]
 async fn messages_of_an_unreadable_history_are_parked_and_work_again_after_its_repair() {
@@ -186,7 +194,8 @@ async fn messages_of_an_unreadable_history_are_parked_and_work_again_after_its_r
     assert!(output.starts_with("PoisonMessage: message EventRaised was received 3 times"), "{output}");
     assert!(output.ends_with(&format!("run `taskhub poison retry {}`.", parked.id)), "{output}");
     assert!(status.completed.is_some());
-    assert_eq!(world.history(), before);
+    let events = |rows: Vec<Entity>| rows.into_iter().filter(|row| row.row_key != "sentinel").collect::<Vec<_>>();
+    assert_eq!(events(world.history()), events(before));
 
     world.memory.insert_row("TestHistory", good);
     let status = world.retry("i").await;
@@ -207,7 +216,7 @@ async fn a_missing_blob_of_history_is_lasting_and_its_return_is_a_repair() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_whose_body_is_lost_fails_its_instance_and_another_message_does_not() {
+async fn a_start_whose_body_is_lost_fails_its_instance_and_another_message_may_be_a_copy() {
     let world = World::new().await;
     world.client.start(WAIT, "x".repeat(LARGE)).instance_id("i").await.unwrap();
     let lost = world.lose_blobs("i/message-").await;
@@ -217,7 +226,7 @@ async fn a_start_whose_body_is_lost_fails_its_instance_and_another_message_does_
     let status = world.status("i").await;
     assert_eq!(status.status, RuntimeStatus::Failed);
     assert!(status.input.unwrap().ends_with("ExecutionStarted.json.gz"));
-    assert!(status.output.unwrap().contains("the start message was received 3 times"));
+    assert!(status.output.unwrap().contains("message ExecutionStarted was received 3 times"));
     world.restore_blobs(lost);
     world.client.retry_poison(&parked.id).await.unwrap();
     assert_eq!(world.status("i").await.status, RuntimeStatus::Pending);
@@ -265,7 +274,7 @@ async fn a_panic_of_the_engine_parks_a_large_message_with_its_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dropped_message_leaves_nothing_and_its_instance_stays_failed() {
+async fn a_dropped_event_leaves_nothing_and_its_instance_goes_on() {
     let world = World::new().await;
     world.start_waiting("i", "").await;
     world.client.raise("i", GO, &"x".repeat(LARGE)).await.unwrap();
@@ -276,7 +285,7 @@ async fn a_dropped_message_leaves_nothing_and_its_instance_stays_failed() {
     assert_eq!(world.client.poison().await.unwrap(), []);
     assert_eq!(world.blobs("poison/") + world.blobs("i/message-"), 0);
     assert_eq!(world.memory.all_messages()["test-control-00"], []);
-    assert_eq!(world.status("i").await.status, RuntimeStatus::Failed);
+    assert_eq!(world.status("i").await.status, RuntimeStatus::Running);
     for gone in [world.client.drop_poison(&parked.id).await, world.client.retry_poison(&parked.id).await] {
         assert_eq!(gone.unwrap_err().kind(), crate::ErrorKind::NotFound);
     }

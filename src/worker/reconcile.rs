@@ -70,7 +70,16 @@ impl Known<'_> {
             | EventKind::ExecutionSuspended { .. }
             | EventKind::ExecutionResumed { .. }
             | EventKind::Generic { .. } => Verdict::Apply,
-            _ => Verdict::Drop("such an event is not for an orchestration"),
+            _ => {
+                // Nobody sends such a message: who watches the worker should know.
+                tracing::warn!(
+                    instance = message.target.instance_id,
+                    event = message.event.kind.type_name(),
+                    message = %message.activity_id,
+                    "a message that is not for an orchestration is dropped"
+                );
+                Verdict::Drop("such an event is not for an orchestration")
+            }
         }
     }
 
@@ -197,6 +206,11 @@ mod tests {
         assert_eq!(check(&[], &raised), Verdict::Apply);
         let row = StoredEvent { message_id: Some(raised.activity_id), ..raised.event.clone().into() };
         assert!(matches!(check(&[row], &raised), Verdict::Drop(_)));
+    }
+
+    #[test]
+    fn what_is_no_message_for_an_orchestration_is_dropped() {
+        assert!(matches!(check(&[scheduled(None)], &message(scheduled(None).event.kind)), Verdict::Drop(_)));
     }
 
     #[test]

@@ -82,15 +82,21 @@ fn a_sentinel_survives_with_all_that_it_keeps() {
         superseded: vec!["old \"one\"".to_owned()],
         commit: Some("c-0".to_owned()),
         custom_status: Some("{\"at\":1}".to_owned()),
+        has_parked: false,
     };
-    let entity = sentinel_to_entity("i", &sentinel);
-    assert_eq!(sentinel_from_entity(&entity), Ok(sentinel));
+    let mut entity = sentinel_to_entity("i", &sentinel);
+    assert_eq!(sentinel_from_entity(&entity), Ok(sentinel.clone()));
     assert_eq!(
         entity.text("Taskhub"),
         Some(
             r#"{"applied":["00000000000000000000000000000001","00000000000000000000000000000002"],"superseded":["old \"one\""],"custom_status":"{\"at\":1}","commit":"c-0"}"#
         )
     );
+    // What is merged when a message is parked is in none of these columns.
+    let parked = sentinel_parked("i");
+    assert!(parked.properties.keys().all(|column| !entity.properties.contains_key(column)));
+    entity.properties.extend(parked.properties);
+    assert_eq!(sentinel_from_entity(&entity), Ok(Sentinel { has_parked: true, ..sentinel }));
 }
 
 proptest! {

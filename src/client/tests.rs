@@ -1,0 +1,187 @@
+//! The client on the memory store: listing by filters and pages, waiting, and what it refuses.
+
+use std::time::Duration;
+
+use super::{Client, InstanceQuery};
+use crate::clock::Clock;
+use crate::model::{RuntimeStatus, Timestamp};
+use crate::rng::Rng;
+use crate::storage::memory::Memory;
+use crate::storage::table::{Entity, Value};
+use crate::{ErrorKind, TaskHub};
+
+struct World {
+    memory: Memory,
+    client: Client,
+    begun: Timestamp,
+}
+
+/// Seconds between two starts.
+const STEP: Duration = Duration::from_secs(10);
+
+impl World {
+    async fn new() -> Self {
+        let begun = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
+        let clock = Clock::paused(begun);
+        let memory = Memory::new(clock.clone(), Rng::seeded(1));
+        let hub = TaskHub::builder(memory.storage(), "Test").clock(clock).rng(Rng::seeded(2)).open().await.unwrap();
+        Self { memory, client: Client::new(&hub), begun }
+    }
+
+    /// Starts instances one after the other; those after the first are in the statuses given.
+    async fn with(ids: &[(&str, RuntimeStatus)]) -> Self {
+        let world = Self::new().await;
+        for (id, status) in ids {
+            // No client can start an entity.
+            if id.starts_with('@') {
+                world.put(id, &[]);
+            } else {
+                world.client.start_json("Test", Some(format!("\"of {id}\""))).instance_id(*id).await.unwrap();
+            }
+            world.put(id, &[("RuntimeStatus", Value::string(status.name())), ("Output", Value::string("\"out\""))]);
+            tokio::time::sleep(STEP).await;
+        }
+        world
+    }
+
+    /// Changes columns of a row, or makes one.
+    fn put(&self, id: &str, columns: &[(&str, Value)]) {
+        let key = crate::hub::keys::escape(id);
+        let rows = self.memory.all_rows().remove("TestInstances").unwrap_or_default();
+        let found = rows.into_iter().map(|row| row.entity).find(|row| row.partition_key == key);
+        let row = found.unwrap_or_else(|| Entity::new(key, "").with("Name", Value::string("@counter")));
+        let row = columns.iter().fold(row, |row, (name, value)| row.with(name, value.clone()));
+        self.memory.insert_row("TestInstances", row);
+    }
+
+    async fn ids(&self, query: InstanceQuery) -> Vec<String> {
+        let page = self.client.list(&query).await.unwrap();
+        assert_eq!(page.continuation, None);
+        page.instances.into_iter().map(|instance| instance.instance_id).collect()
+    }
+
+    fn after(&self, steps: u32) -> Option<Timestamp> {
+        Some(self.begun.plus(STEP * steps))
+    }
+}
+
+use RuntimeStatus::{Completed, Failed, Pending, Running};
+
+#[tokio::test(start_paused = true)]
+async fn a_list_is_filtered_by_status_time_and_prefix() {
+    let world = World::with(&[("a/1", Running), ("a/2", Failed), ("b/1", Completed), ("b/2", Running)]).await;
+    let all = InstanceQuery::default;
+    assert_eq!(world.ids(all()).await, ["a/1", "a/2", "b/1", "b/2"]);
+    assert_eq!(world.ids(InstanceQuery { statuses: vec![Running], ..all() }).await, ["a/1", "b/2"]);
+    assert_eq!(world.ids(InstanceQuery { statuses: vec![Failed, Completed], ..all() }).await, ["a/2", "b/1"]);
+    assert_eq!(world.ids(InstanceQuery { statuses: vec![Pending], ..all() }).await, [""; 0]);
+    assert_eq!(world.ids(InstanceQuery { id_prefix: Some("a/".into()), ..all() }).await, ["a/1", "a/2"]);
+    // Both ends are included.
+    assert_eq!(world.ids(InstanceQuery { created_from: world.after(1), ..all() }).await, ["a/2", "b/1", "b/2"]);
+    assert_eq!(world.ids(InstanceQuery { created_to: world.after(1), ..all() }).await, ["a/1", "a/2"]);
+    let both = InstanceQuery { created_from: world.after(1), created_to: world.after(2), ..all() };
+    assert_eq!(world.ids(both.clone()).await, ["a/2", "b/1"]);
+    assert_eq!(world.ids(InstanceQuery { statuses: vec![Running, Failed], id_prefix: Some("a".into()), ..both }).await, ["a/2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn entities_can_be_left_out_also_beside_a_prefix() {
+    let world = World::with(&[("@counter@x", Running), ("Abc", Running), ("1", Running)]).await;
+    let all = InstanceQuery::default;
+    assert_eq!(world.ids(all()).await, ["1", "@counter@x", "Abc"]);
+    assert_eq!(world.ids(InstanceQuery { exclude_entities: true, ..all() }).await, ["1", "Abc"]);
+    for (prefix, exclude_entities, expected) in [("@", false, vec!["@counter@x"]), ("@", true, vec![]), ("A", true, vec!["Abc"])]
+    {
+        let query = InstanceQuery { id_prefix: Some(prefix.into()), exclude_entities, ..all() };
+        assert_eq!(world.ids(query).await, expected, "{prefix} {exclude_entities}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_follow_one_another_without_gap_or_repeat() {
+    let ids: Vec<_> = (0..7).map(|n| format!("i/{n}")).collect();
+    let all: Vec<_> = ids.iter().map(|id| (id.as_str(), Running)).collect();
+    let world = World::with(&all).await;
+    for page_size in [1, 2, 3, 7, 8, 5000] {
+        let mut query = InstanceQuery { page_size, ..InstanceQuery::default() };
+        let mut found = Vec::new();
+        loop {
+            let page = world.client.list(&query).await.unwrap();
+            assert!(page.instances.len() <= page_size);
+            found.extend(page.instances.into_iter().map(|instance| instance.instance_id));
+            query.continuation = page.continuation;
+            if query.continuation.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, ids, "{page_size}");
+    }
+    // None is as good as one: a page of nothing would never end.
+    let page = world.client.list(&InstanceQuery { page_size: 0, ..InstanceQuery::default() }).await.unwrap();
+    assert_eq!(page.instances.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_brings_payloads_only_when_it_shall() {
+    let world = World::with(&[("i", Completed)]).await;
+    for with_payloads in [true, false] {
+        let page = world.client.list(&InstanceQuery { with_payloads, ..InstanceQuery::default() }).await.unwrap();
+        let (input, output) = (page.instances[0].input.as_deref(), page.instances[0].output.as_deref());
+        let expected = with_payloads.then_some(("\"of i\"", "\"out\"")).unzip();
+        assert_eq!((input, output), expected);
+        assert_eq!((page.instances[0].name.as_str(), page.instances[0].status), ("Test", Completed));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_instance_hides_neither_the_others_nor_itself() {
+    let world = World::with(&[("a", Completed), ("b", Completed), ("c", Completed)]).await;
+    let blob = "b/history--Output-00000001-Output.json.gz";
+    let url = world.client.hub.payload_url(blob);
+    world.put("b", &[("Output", Value::string(url.clone()))]);
+    world.put("c", &[("CreatedTime", Value::string("yesterday"))]);
+    let seen = async || world.client.list(&InstanceQuery::default()).await.unwrap().instances;
+    assert_eq!(seen().await[1].output.as_deref(), Some(url.as_str()));
+    world.memory.insert_blob("test-largemessages", blob, "no gzip".into());
+    let seen = seen().await;
+    assert_eq!(seen.len(), 3);
+    assert_eq!((seen[0].output.as_deref(), seen[1].output.as_deref()), (Some("\"out\""), Some(url.as_str())));
+    assert_eq!((seen[2].instance_id.as_str(), seen[2].status, seen[2].created), ("c", Completed, None));
+    assert_eq!(world.client.status("b").await.unwrap().unwrap(), seen[1]);
+    // What is no result is not taken for one.
+    assert_eq!(seen[1].output::<u32>().unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(world.client.status("c").await.unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_lasts_as_long_as_its_limit_and_looks_a_last_time() {
+    let world = World::with(&[("i", Running)]).await;
+    let begun = tokio::time::Instant::now();
+    let limit = Duration::from_secs(31);
+    assert_eq!(world.client.wait("i", limit).await.unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(begun.elapsed(), limit);
+    let ends = async {
+        tokio::time::sleep(limit - Duration::from_millis(5)).await;
+        world.put("i", &[("RuntimeStatus", Value::string("Completed"))]);
+    };
+    let (ended, ()) = tokio::join!(world.client.wait("i", limit), ends);
+    assert_eq!(ended.unwrap().status, Completed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ids_that_no_instance_can_have_are_refused() {
+    let world = World::new().await;
+    let client = &world.client;
+    let longest = format!("{}#", "x".repeat(510));
+    client.start_json("Test", None).instance_id(&longest).await.unwrap();
+    for id in ["", "@counter@x", &format!("{longest}x")] {
+        let results = [
+            client.start_json("Test", None).instance_id(id).await.map(drop),
+            client.raise_json(id, "e", None).await,
+            client.terminate(id, "").await,
+            client.suspend(id, "").await,
+            client.resume(id, "").await,
+        ];
+        assert!(results.iter().all(|result| result.as_ref().is_err_and(|e| e.kind() == ErrorKind::Invalid)), "{id}: {results:?}");
+    }
+}
