@@ -67,11 +67,6 @@ impl WorkerProcess {
         self.signal("CONT");
     }
 
-    /// Where its log is.
-    pub(crate) fn log(&self) -> &Path {
-        &self.log
-    }
-
     /// Fails the test if the worker has ended by itself.
     pub(crate) fn assert_runs(&mut self) {
         let ended = self.child.try_wait().expect("a child can be asked for its state");
