@@ -151,12 +151,11 @@ impl<'a> Load<'a> {
             if ended >= count {
                 return;
             }
-            assert!(
-                Instant::now() < deadline,
-                "{ended} of {} have ended within {limit:?}: {:?}",
-                self.expected.len(),
-                self.open().await
-            );
+            if Instant::now() >= deadline {
+                let (all, open) = (self.expected.len(), self.open().await);
+                let hub = self.client.hub_status().await;
+                panic!("{ended} of {all} have ended within {limit:?}: {open:#?}\n{hub:#?}");
+            }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
@@ -189,10 +188,16 @@ impl<'a> Load<'a> {
         assert_eq!(in_order(&history), Ok(()), "{id}: {history:?}");
     }
 
+    /// Some of what has not ended, with their histories.
     async fn open(&self) -> Vec<String> {
         let all = self.statuses(false).await;
-        let open = all.values().filter(|status| !status.status.is_terminal());
-        open.take(20).map(|status| format!("{} {} {}", status.instance_id, status.name, status.status)).collect()
+        let mut open = Vec::new();
+        for (id, status) in all.iter().filter(|(_, status)| !status.status.is_terminal()).take(10) {
+            let history = self.client.history(id).await;
+            let events = history.map(|events| events.into_iter().map(|event| event.kind.type_name()).collect::<Vec<_>>());
+            open.push(format!("{id} {} {}: {events:?}", status.name, status.status));
+        }
+        open
     }
 
     /// The instances of the load, without their children.

@@ -32,7 +32,7 @@ impl Place {
         let child = Command::new(example("catalogue_worker"))
             .args(["--storage", &self.connection_string, "--hub", &self.hub, "--worker-id", id])
             .args(["--poll-seconds", "1", "--run-seconds", RUN_SECONDS_MAX])
-            .env("RUST_LOG", "info")
+            .env("RUST_LOG", "info,taskhub::worker::orchestration=debug")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log).expect("the target directory is writable"))
@@ -65,11 +65,6 @@ impl WorkerProcess {
     /// Lets a paused worker go on with what it was doing.
     pub(crate) fn resume(&self) {
         self.signal("CONT");
-    }
-
-    /// Where its log is.
-    pub(crate) fn log(&self) -> &Path {
-        &self.log
     }
 
     /// Fails the test if the worker has ended by itself.
