@@ -109,6 +109,7 @@ impl Hub {
             codec::encode(&json, self.encoding)
         };
         let delay = delay.min(VISIBILITY_MAX);
+        tracing::trace!(id = %message.activity_id, event = message.event.kind.type_name(), "message sent");
         let put = self.storage.queues.put(&self.queue_name(queue), &text, delay).await?;
         self.bell(queue).ring(delay);
         Ok(put)

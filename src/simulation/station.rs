@@ -1,4 +1,4 @@
-//! The innermost layer of a worker or client: its calls as lines of the trace, its stalls, and the checks after its writes.
+//! The innermost layer of a worker or client: its calls as lines of the trace, its stalls and conflicts, the checks after its writes.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::checks::Checks;
 use super::trace;
+use crate::rng::Rng;
 use crate::storage::error::Result;
 use crate::storage::layer::faulty::{Faulty, Moment, Verdict};
 use crate::storage::layer::{Call, Layer, Reply};
@@ -23,13 +24,21 @@ struct Inner {
     stalled_until: Mutex<Option<Instant>>,
     crashed: AtomicBool,
     crash: Notify,
+    rng: Rng,
+    conflicts: f64,
+    calm: AtomicBool,
 }
 
 impl Station {
-    pub(super) fn new(name: String, checks: Arc<Checks>) -> Self {
-        let inner =
-            Inner { name, checks, stalled_until: Mutex::default(), crashed: AtomicBool::new(false), crash: Notify::new() };
-        Self(Arc::new(inner))
+    /// `conflicts`: how often the row of a conditional write changes right before it.
+    pub(super) fn new(name: String, checks: Arc<Checks>, rng: Rng, conflicts: f64) -> Self {
+        let (stalled_until, crashed, crash, calm) = Default::default();
+        Self(Arc::new(Inner { name, checks, stalled_until, crashed, crash, rng, conflicts, calm }))
+    }
+
+    /// Ends conflicts, or lets them begin.
+    pub(super) fn set_calm(&self, calm: bool) {
+        self.0.calm.store(calm, SeqCst);
     }
 
     pub(super) fn name(&self) -> &str {
@@ -85,6 +94,14 @@ impl Layer for Station {
     {
         trace::call();
         self.gate().await;
+        if matches!(call.op, "table.transact" | "table.merge" | "table.replace")
+            && self.0.rng.chance(self.0.conflicts)
+            && !self.0.calm.load(SeqCst)
+        {
+            trace::mark("fault conflict");
+            trace::line(&format_args!("{} conflict {}", self.0.name, call.target));
+            self.0.checks.touch(call);
+        }
         let reply = attempt().await;
         let quiet = reply.as_ref().is_ok_and(Reply::is_empty_receive);
         if !quiet {

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::hub::history::History;
 use crate::hub::{Held, Hub};
 use crate::model::{EventKind, ExecutionStarted, HistoryEvent, RuntimeStatus, State, StoredEvent};
+use crate::sabotage::{self, Sabotage};
 
 /// How often a message whose decision is nowhere in history is received before it is given up.
 const EARLY_TRIES: u32 = 5;
@@ -163,12 +164,14 @@ impl Pass<'_> {
                         Some(task_id) => !answered.insert(task_id),
                         None => !held.message.activity_id.is_nil() && !seen.insert(held.message.activity_id),
                     };
+                    let repeat = repeat && !sabotage::is(Sabotage::AnswersOfOnePassDoubled);
                     if repeat { sorted.drop.push(held) } else { sorted.apply.push(held) }
                 }
                 Verdict::Drop(why) => {
                     self.log_drop(&held, why);
                     sorted.drop.push(held);
                 }
+                Verdict::Early if sabotage::is(Sabotage::EarlyDropped) => sorted.drop.push(held),
                 Verdict::Early => sorted.early.push(held),
                 Verdict::NotBefore(wait) => sorted.postponed.push((held, wait)),
             }
@@ -239,14 +242,15 @@ impl Pass<'_> {
         for held in std::mem::take(&mut sorted.early) {
             if held.dequeue_count <= EARLY_TRIES {
                 let delay = back_off(held.dequeue_count);
+                tracing::debug!(instance = self.instance_id, ?delay, "a message is early and waits for its decision");
                 postponed.push((held, delay));
                 continue;
             }
             // A slow owner may still be committing the decision under the version it loaded. After the bump it cannot, so
             // nothing can make this message matter: whoever decides it again sends it again.
             let fenced = match &history.etag {
-                Some(etag) => self.hub.bump_fence(self.instance_id, etag).await?,
-                None => true,
+                Some(etag) if !sabotage::is(Sabotage::FenceNotMoved) => self.hub.bump_fence(self.instance_id, etag).await?,
+                _ => true,
             };
             if fenced {
                 self.log_drop(&held, "its decision was never committed");

@@ -155,6 +155,9 @@ impl Ownership {
             }
             if let Some(claimed) = row.claimed(&judge) {
                 if let Some(etag) = self.shared.hub.write_partition(&claimed, &stored.etag).await? {
+                    if let Some(owner) = &row.current_owner {
+                        tracing::info!(hub = self.shared.hub.names_hub(), owner, "the lease of another worker had expired");
+                    }
                     let stored = StoredPartition { row: claimed, etag };
                     self.listen(stored.clone(), before);
                     after.push(stored);
@@ -267,6 +270,7 @@ impl Ownership {
                 None => break,
             }
         }
+        tracing::info!(hub = self.shared.hub.names_hub(), queue, "partition released");
         self.owned.remove(queue);
         Ok(())
     }
