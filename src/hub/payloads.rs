@@ -31,15 +31,15 @@ impl Hub {
 
     /// Reads a text back.
     pub(crate) async fn get_payload(&self, name: &str) -> Result<String> {
-        let blob = self
-            .storage
-            .blobs
-            .get(&self.names.large_messages, name, limits::BLOB_BYTES_MAX)
-            .await
-            .or_none()?
-            .ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("blob \"{name}\" of a large payload is missing")))?;
-        gzip::decompress(&blob.bytes, limits::PAYLOAD_BYTES_MAX)
-            .map_err(|e| Error::new(ErrorKind::Corrupt, format!("blob \"{name}\": {e}")))
+        let missing = || Error::new(ErrorKind::Corrupt, format!("blob \"{name}\" of a large payload is missing"));
+        self.find_payload(name).await?.ok_or_else(missing)
+    }
+
+    /// Reads a text back that may be gone.
+    pub(crate) async fn find_payload(&self, name: &str) -> Result<Option<String>> {
+        let blob = self.storage.blobs.get(&self.names.large_messages, name, limits::BLOB_BYTES_MAX).await.or_none()?;
+        let text = blob.map(|blob| gzip::decompress(&blob.bytes, limits::PAYLOAD_BYTES_MAX)).transpose();
+        text.map_err(|e| Error::new(ErrorKind::Corrupt, format!("blob \"{name}\": {e}")))
     }
 
     /// Deletes a blob; one that is gone is fine.

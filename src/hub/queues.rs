@@ -66,6 +66,23 @@ struct Body {
 pub(crate) struct Received {
     pub(crate) held: Vec<Held>,
     pub(crate) unreadable: Vec<Unreadable>,
+    /// Messages whose body is gone.
+    pub(crate) bodiless: Vec<Bodiless>,
+}
+
+/// A message whose body was deleted with its twin, which somebody has handled: a body is put before its message, and deleted
+/// after it or with its whole instance. Starts are never that, because their bodies stay.
+#[derive(Debug)]
+pub(crate) struct Bodiless {
+    queue: QueueId,
+    raw: QueueMessage,
+    pub(crate) blob: String,
+}
+
+/// Why there is no message to work on.
+enum Unread {
+    Bad(Error, Option<String>),
+    Bodiless(String),
 }
 
 impl Hub {
@@ -138,29 +155,32 @@ impl Hub {
                     receipt: Mutex::new(Some(Receipt { text: raw.pop_receipt, expires })),
                     id: raw.id,
                 }),
-                Err((error, blob)) => received.unreadable.push(Unreadable { queue, raw, blob, error }),
+                Err(Unread::Bad(error, blob)) => received.unreadable.push(Unreadable { queue, raw, blob, error }),
+                Err(Unread::Bodiless(blob)) => received.bodiless.push(Bodiless { queue, raw, blob }),
             }
         }
         received.held.sort_by_key(|h| (h.inserted_on, h.message.sequence_number));
         Ok(received)
     }
 
-    /// A message; of one that cannot be read, why, and the blob that its body is in.
-    async fn read_message(&self, text: &str) -> std::result::Result<Body, (Error, Option<String>)> {
-        let corrupt = |why: String| Error::new(ErrorKind::Corrupt, why);
-        match codec::decode(text) {
-            Ok(Incoming::Message(message)) => Ok(Body { message: *message, bytes: text.len(), blob: None }),
-            Ok(Incoming::InBlob(name)) => {
-                let json = match self.get_payload(&name).await {
-                    Ok(json) => json,
-                    Err(error) => return Err((error, Some(name))),
-                };
-                match Message::from_json(&json) {
-                    Ok(message) => Ok(Body { message, bytes: json.len(), blob: Some(name) }),
-                    Err(bad) => Err((corrupt(format!("blob \"{name}\": {bad}")), Some(name))),
-                }
+    async fn read_message(&self, text: &str) -> std::result::Result<Body, Unread> {
+        let corrupt = |why: String, blob| Unread::Bad(Error::new(ErrorKind::Corrupt, why), blob);
+        let name = match codec::decode(text) {
+            Ok(Incoming::Message(message)) => return Ok(Body { message: *message, bytes: text.len(), blob: None }),
+            Ok(Incoming::InBlob(name)) => name,
+            Err(bad) => return Err(corrupt(bad.to_string(), None)),
+        };
+        let json = match self.find_payload(&name).await {
+            Ok(Some(json)) => json,
+            Ok(None) if blob_names::is_start_message(&name) => {
+                return Err(corrupt(format!("blob \"{name}\" of a large payload is missing"), Some(name)));
             }
-            Err(bad) => Err((corrupt(bad.to_string()), None)),
+            Ok(None) => return Err(Unread::Bodiless(name)),
+            Err(error) => return Err(Unread::Bad(error, Some(name))),
+        };
+        match Message::from_json(&json) {
+            Ok(message) => Ok(Body { message, bytes: json.len(), blob: Some(name) }),
+            Err(bad) => Err(corrupt(format!("blob \"{name}\": {bad}"), Some(name))),
         }
     }
 
@@ -214,6 +234,12 @@ impl Hub {
         }
     }
 
+    /// Deletes a message whose body is gone.
+    pub(crate) async fn delete_bodiless(&self, bodiless: &Bodiless) -> Result<()> {
+        let raw = &bodiless.raw;
+        lost_is_fine(self.storage.queues.delete(&self.queue_name(bodiless.queue), &raw.id, &raw.pop_receipt).await)
+    }
+
     /// Deletes or postpones a message that could not be read.
     pub(crate) async fn delete_unreadable(&self, unreadable: &Unreadable) -> Result<()> {
         let raw = &unreadable.raw;
@@ -223,6 +249,12 @@ impl Hub {
     pub(crate) async fn postpone_unreadable(&self, unreadable: &Unreadable, delay: Duration) -> Result<()> {
         let (raw, queue) = (&unreadable.raw, self.queue_name(unreadable.queue));
         lost_is_fine(self.storage.queues.update(&queue, &raw.id, &raw.pop_receipt, delay, None).await.map(drop))
+    }
+}
+
+impl Received {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.held.is_empty() && self.unreadable.is_empty() && self.bodiless.is_empty()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The instances of a run and the clients that start them, talk to them and judge their ends.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -9,8 +10,9 @@ use tokio::time::Instant;
 use super::ends::{self, End};
 use super::plan::{Class, Plan};
 use super::program::{self, Author, Done, NEWS, PROGRAM, Program};
+use super::reference::{self, Sent};
 use super::world::World;
-use super::{peer, reference, trace};
+use super::{peer, trace};
 use crate::model::RuntimeStatus;
 use crate::rng::Rng;
 use crate::{Client, ErrorKind};
@@ -21,6 +23,8 @@ const BOUND: Duration = Duration::from_secs(3600);
 /// All instances of a run.
 pub(super) struct Cast {
     parts: Vec<Part>,
+    /// What was raised again after a failure: nobody knows whether it had been raised before.
+    doubtful: RefCell<BTreeSet<String>>,
     rng: Rng,
 }
 
@@ -66,7 +70,7 @@ impl Cast {
         for part in &mut parts {
             reference::add_wait(&mut part.program, part.events.len());
         }
-        Self { parts, rng: rng.fork() }
+        Self { parts, doubtful: RefCell::default(), rng: rng.fork() }
     }
 
     /// Starts everything, disturbs it, and waits for its end without faults.
@@ -99,7 +103,9 @@ impl Cast {
     async fn direct(&self, part: &Part, client: &Client, rng: Rng) {
         for payload in &part.raised {
             tokio::time::sleep(rng.between(Duration::ZERO, Duration::from_secs(20))).await;
-            until_done("raise", || client.raise(&part.id, NEWS, payload)).await;
+            if !until_done("raise", || client.raise(&part.id, NEWS, payload)).await {
+                self.doubtful.borrow_mut().insert(payload.clone());
+            }
         }
         if part.is_paused {
             tokio::time::sleep(rng.between(Duration::ZERO, Duration::from_secs(10))).await;
@@ -170,7 +176,8 @@ impl Cast {
         let done: Done = status.output().map_err(|e| e.to_string())?;
         // Its sender may have been terminated before it sent.
         let exact = !self.parts.iter().any(|part| part.is_terminated);
-        reference::judge(&part.program, &done, &part.events, exact)?;
+        let sent = Sent { events: &part.events, doubtful: &self.doubtful.borrow(), exact };
+        reference::judge(&part.program, &done, &sent)?;
         if custom_status.as_deref() != reference::last_status(&part.program) {
             return Err(format!("its custom status is {custom_status:?}: {:?}", part.program));
         }
@@ -204,12 +211,16 @@ async fn start(client: &Client, part: &Part) {
     }
 }
 
-async fn until_done<F>(what: &str, act: impl Fn() -> F)
+/// Acts until it succeeds. Whether it did at once.
+async fn until_done<F>(what: &str, act: impl Fn() -> F) -> bool
 where
     F: Future<Output = crate::Result<()>>,
 {
+    let mut at_once = true;
     while let Err(error) = act().await {
+        at_once = false;
         trace::line(&format_args!("{what} failed: {error}"));
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+    at_once
 }

@@ -30,10 +30,8 @@ impl Shared {
                     Received::default()
                 }
             };
-            let empty = received.held.is_empty() && received.unreadable.is_empty();
-            for unreadable in received.unreadable {
-                self.unreadable(unreadable).await;
-            }
+            let empty = received.is_empty();
+            self.unreadable(received.unreadable, received.bodiless).await;
             for held in received.held {
                 let Some(slot) = slots.split(1) else { break };
                 let held = self.keeper.keep(held);

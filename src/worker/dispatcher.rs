@@ -37,10 +37,8 @@ impl Shared {
                     Received::default()
                 }
             };
-            let empty = received.held.is_empty() && received.unreadable.is_empty();
-            for unreadable in received.unreadable {
-                self.unreadable(unreadable).await;
-            }
+            let empty = received.is_empty();
+            self.unreadable(received.unreadable, received.bodiless).await;
             for held in received.held {
                 let Some(place) = places.split(1) else { break };
                 let place = for_large_body(&partition, place, held.bytes);

@@ -7,7 +7,7 @@ use super::Shared;
 use super::inbox::{Partition, Waiting};
 use super::orchestration::back_off;
 use crate::error::{Error, Result};
-use crate::hub::{Culprit, Held, Unreadable, blob_names};
+use crate::hub::{Bodiless, Culprit, Held, Unreadable, blob_names};
 use crate::model::EventKind;
 
 /// Longer reasons are cut: they are shown in lists and must fit a column.
@@ -100,7 +100,7 @@ impl Shared {
             hub = self.hub.names_hub(),
             instance = held.message.target.instance_id,
             event = event.type_name(),
-            message = held.id,
+            id = held.id,
             "a message that keeps failing is parked"
         );
         let what = match event {
@@ -124,8 +124,21 @@ impl Shared {
         }
     }
 
+    /// Deals with messages that cannot be worked on.
+    pub(crate) async fn unreadable(&self, unreadable: Vec<Unreadable>, bodiless: Vec<Bodiless>) {
+        for unreadable in unreadable {
+            self.park_or_postpone_unreadable(unreadable).await;
+        }
+        for bodiless in bodiless {
+            tracing::warn!(blob = bodiless.blob, "the body of a message is gone: its twin was handled, or its instance purged");
+            if let Err(error) = self.hub.delete_bodiless(&bodiless).await {
+                tracing::warn!(%error, "a message without its body stays in its queue");
+            }
+        }
+    }
+
     /// Parks a message that cannot be read once it has been received often enough; until then it may be read by another version.
-    pub(crate) async fn unreadable(&self, unreadable: Unreadable) {
+    async fn park_or_postpone_unreadable(&self, unreadable: Unreadable) {
         let raw = &unreadable.raw;
         let poison = unreadable.error.is_lasting() && raw.dequeue_count >= self.options.poison_after;
         let result = if poison {
@@ -143,7 +156,7 @@ impl Shared {
         tracing::error!(
             hub = self.hub.names_hub(),
             queue = self.hub.queue_name(unreadable.queue),
-            message = raw.id,
+            id = raw.id,
             reason,
             "a message that cannot be read is parked"
         );
