@@ -13,7 +13,6 @@ pub(crate) enum Sabotage {
     FenceIgnored,
     SentinelUnchecked,
     AnyCommitTakenForOurs,
-    FenceNotMoved,
     TornRowsKept,
     RowNotRepaired,
     DecisionIgnored,
@@ -43,14 +42,13 @@ mod chosen {
 
     use super::Sabotage::{self, *};
 
-    pub(crate) const ALL: [Sabotage; 20] = [
+    pub(crate) const ALL: [Sabotage; 19] = [
         HistoryBeforeMessages,
         InputsBeforeHistory,
         InputsBeforeRow,
         FenceIgnored,
         SentinelUnchecked,
         AnyCommitTakenForOurs,
-        FenceNotMoved,
         TornRowsKept,
         RowNotRepaired,
         DecisionIgnored,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Log messages of the engine, and marks of the simulation.
-const MUST_BE_HIT: [&str; 52] = [
+const MUST_BE_HIT: [&str; 54] = [
     // The checkpoint and its crash points.
     "a message was sent again",
     "torn checkpoint",
@@ -31,6 +31,7 @@ const MUST_BE_HIT: [&str; 52] = [
     "a turn failed",
     "an activity could not be run or answered",
     "a work item could not be deleted and will run again",
+    "the body of a message is gone: its twin was handled, or its instance purged",
     // Ownership.
     "partition owned",
     "partition lost",
@@ -52,6 +53,7 @@ const MUST_BE_HIT: [&str; 52] = [
     "fault conflict",
     "fault expiry",
     "fault stall",
+    "fault stall in a commit",
     "fault stop",
     "fault upgrade",
     "crash at a random moment",

@@ -77,7 +77,7 @@ impl Plan {
             partitions: small(4),
             instances: small(4),
             steps: 3 + rng.below(6),
-            chaos: Duration::from_secs(30 + rng.below(120)),
+            chaos: Duration::from_secs(20 + rng.below(100)),
             // One run in ten is without faults, some have only one class, most have about half of them.
             classes: match rng.below(10) {
                 0 => Vec::new(),

@@ -64,6 +64,16 @@ pub(super) enum Step {
     RaceEvent {
         limit: u64,
     },
+    /// What is decided next, and how much, depends on what comes first: an event or the time.
+    Fork {
+        tag: String,
+        limit: u64,
+        width: usize,
+    },
+    /// Events to nobody: rows, but no answers.
+    Shout {
+        count: usize,
+    },
     Timer {
         seconds: u64,
     },
@@ -175,12 +185,20 @@ async fn perform(ctx: &OrchestrationContext, step: Step, events: &mut Vec<String
             format!("{} {}", all.trim_end_matches('x'), all.len() - tag.len())
         }
         Step::Ballast { .. } => "loaded".to_owned(),
-        Step::Fan { tag, width } => {
-            let calls = (0..width).map(|n| {
-                let tag = format!("{tag}.{n}");
-                if n % 5 == 4 { ctx.call(FAIL, tag) } else { ctx.call(ECHO, build.input(&tag)) }
-            });
-            join_all(calls).await.into_iter().map(told).collect::<Vec<_>>().join(",")
+        Step::Fan { tag, width } => fan(ctx, &tag, width, build).await,
+        Step::Fork { tag, limit, width } => match ctx.wait_for_event(NEWS).within(secs(limit)).await {
+            Ok(news) => {
+                events.push(news);
+                fan(ctx, &tag, width, build).await
+            }
+            Err(_) => {
+                ctx.timer(secs(60)).await;
+                "timer".to_owned()
+            }
+        },
+        Step::Shout { count } => {
+            (0..count).for_each(|_| ctx.send_event("nobody", NEWS, String::new()));
+            "sent".to_owned()
         }
         Step::RaceTimer { tag, slow, limit } => match select(ctx.call(SLOW, (tag, slow)), ctx.timer(secs(limit))).await {
             Either::Left((result, _)) => told(result),
@@ -224,6 +242,14 @@ async fn perform(ctx: &OrchestrationContext, step: Step, events: &mut Vec<String
     })
 }
 
+async fn fan(ctx: &OrchestrationContext, tag: &str, width: usize, build: Build) -> String {
+    let calls = (0..width).map(|n| {
+        let tag = format!("{tag}.{n}");
+        if n % 5 == 4 { ctx.call(FAIL, tag) } else { ctx.call(ECHO, build.input(&tag)) }
+    });
+    join_all(calls).await.into_iter().map(told).collect::<Vec<_>>().join(",")
+}
+
 fn told(result: Result<String, TaskFailed>) -> String {
     result.unwrap_or_else(|failure| failed(&failure.details().error_message))
 }
@@ -261,7 +287,8 @@ impl Author<'_> {
         for number in 0..count {
             let tag = format!("{}.{number}", self.name);
             let step = self.step(tag, settled);
-            settled &= !matches!(step, Step::RaceTimer { .. } | Step::RaceEvent { .. } | Step::Child { .. });
+            let races = matches!(step, Step::RaceTimer { .. } | Step::RaceEvent { .. } | Step::Fork { .. } | Step::Child { .. });
+            settled &= !races;
             steps.push(step);
         }
         Program { steps, ..Program::default() }
@@ -269,16 +296,19 @@ impl Author<'_> {
 
     fn step(&mut self, tag: String, settled: bool) -> Step {
         let rng = self.rng;
+        let upto = |bound| usize::try_from(rng.below(bound)).unwrap_or(0);
         match rng.below(20) {
             0 => Step::Fail { tag, attempts: 1 + u32::try_from(rng.below(3)).unwrap_or(0) },
             1 => Step::Flaky { tag },
             2 => Step::Slow { tag, seconds: rng.below(45) },
             3 if rng.chance(0.15) => Step::Large { tag, bytes: size(rng), is_input: rng.chance(0.5) },
             3 if rng.chance(0.1) => Step::Ballast { bytes: size(rng) },
-            4 | 5 => Step::Fan { tag, width: usize::try_from(2 + rng.below(6)).unwrap_or(2) },
+            4 | 5 => Step::Fan { tag, width: 2 + upto(6) },
             // About as many rows as one transaction takes.
-            6 if rng.chance(0.06) => Step::Fan { tag, width: usize::try_from(90 + rng.below(14)).unwrap_or(90) },
+            6 if rng.chance(0.03) => Step::Fan { tag, width: 90 + upto(14) },
+            6 if rng.chance(0.25) => Step::Shout { count: 90 + upto(14) },
             7 | 8 => Step::RaceTimer { tag, slow: rng.below(12), limit: 1 + rng.below(12) },
+            9 if rng.chance(0.5) => Step::Fork { tag, limit: 1 + rng.below(20), width: 1 + upto(5) },
             9 => Step::RaceEvent { limit: 1 + rng.below(20) },
             10 | 11 => Step::Timer { seconds: 1 + rng.below(40) },
             12..=14 if self.depth > 0 => self.child(tag),

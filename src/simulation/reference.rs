@@ -58,13 +58,9 @@ fn is_allowed(step: &Step, result: &str) -> Result<bool, String> {
         Step::Flaky { tag } => result == echo(tag) || result == failed(tag),
         Step::Large { tag, bytes, .. } => result == format!("{tag} {bytes}"),
         Step::Ballast { .. } => result == "loaded",
-        Step::Fan { tag, width } => {
-            let one = |n: usize| {
-                let tag = format!("{tag}.{n}");
-                if n % 5 == 4 { failed(&tag) } else { echo(&tag) }
-            };
-            result == (0..*width).map(one).collect::<Vec<_>>().join(",")
-        }
+        Step::Fan { tag, width } => result == fan(tag, *width),
+        Step::Fork { tag, width, .. } => result == "timer" || result == fan(tag, *width),
+        Step::Shout { .. } => result == "sent",
         Step::RaceTimer { tag, .. } => result == "timer" || result == echo(tag),
         Step::RaceEvent { .. } => result == "timer" || result == "event",
         Step::Timer { .. } => result == "in time",
@@ -80,6 +76,14 @@ fn is_allowed(step: &Step, result: &str) -> Result<bool, String> {
     })
 }
 
+fn fan(tag: &str, width: usize) -> String {
+    let one = |n: usize| {
+        let tag = format!("{tag}.{n}");
+        if n % 5 == 4 { failed(&tag) } else { echo(&tag) }
+    };
+    (0..width).map(one).collect::<Vec<_>>().join(",")
+}
+
 /// Compares a run with the run of the same programs where nothing goes wrong.
 pub(super) fn compare(plan: &Plan, ends: &Ends, ideal: &Ends) -> Result<(), String> {
     Cast::of(plan).compare(&ends.instances, &ideal.instances)
@@ -89,7 +93,7 @@ pub(super) fn compare(plan: &Plan, ends: &Ends, ideal: &Ends) -> Result<(), Stri
 pub(super) fn agree(program: &Program, done: &Done, ideal: &Done) -> Result<(), String> {
     for ((step, result), ideal) in program.steps.iter().zip(&done.results).zip(&ideal.results) {
         let agrees = match step {
-            Step::Flaky { .. } | Step::RaceTimer { .. } | Step::RaceEvent { .. } => true,
+            Step::Flaky { .. } | Step::RaceTimer { .. } | Step::RaceEvent { .. } | Step::Fork { .. } => true,
             Step::Child { program, .. } => {
                 let done = |json: &str| serde_json::from_str::<Done>(json).map_err(|e| e.to_string());
                 agree(program, &done(result)?, &done(ideal)?)?;

@@ -148,14 +148,20 @@ impl World {
         }
     }
 
-    /// Chooses how the process dies, if it does: at one of its calls, or at any time.
+    /// Chooses how the process stalls or dies, if it does: at one of its calls, at a commit, or at any time.
     fn doom(&self, rng: &Rng, station: &Station, faulty: &Faulty) -> impl Future<Output = ()> + use<> {
         let moment = if rng.chance(0.5) { Moment::Before } else { Moment::After };
-        let number = faulty.calls() + 1 + rng.below(if rng.chance(0.3) { 1000 } else { 150 });
+        let (call, commit) = (1 + rng.below(if rng.chance(0.3) { 1000 } else { 150 }), 1 + rng.below(12));
         let time = rng.between(Duration::ZERO, self.plan.chaos);
-        let (at_call, doomed) = (rng.chance(0.6), self.plan.has(Class::Crash) && !self.calm.get());
-        if doomed && at_call {
-            station.crash_at(faulty, number, moment);
+        let (at_call, at_commit, doomed) = (rng.chance(0.7), rng.chance(0.5), self.plan.has(Class::Crash) && !self.calm.get());
+        if doomed && at_call && at_commit {
+            station.crash_at(faulty, commit, moment, |call| call.op == "table.transact" && call.target.0.ends_with("History"));
+        } else if doomed && at_call {
+            station.crash_at(faulty, call, moment, |_| true);
+        }
+        let (write, pause) = (1 + rng.below(20), rng.between(Duration::from_secs(10), Duration::from_secs(70)));
+        if rng.chance(0.7) && self.plan.has(Class::Stall) {
+            station.stall_at_write(write, pause);
         }
         async move {
             if !doomed || at_call {
