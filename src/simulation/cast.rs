@@ -59,7 +59,7 @@ impl Cast {
                 }
             }
             let padding = |own: &Rng| if own.chance(0.05) { "x".repeat(program::size(own)) } else { String::new() };
-            let raised: Vec<_> = (0..own.below(4)).map(|n| format!("{id}.event{n}{}", padding(&own))).collect();
+            let raised: Vec<_> = (0..own.below(6)).map(|n| format!("{id}.event{n}{}", padding(&own))).collect();
             let events = raised.iter().cloned().collect();
             let control = plan.has(Class::Control);
             let (is_paused, is_terminated) = (own.chance(0.4) && control, own.chance(0.15) && control);
@@ -96,6 +96,10 @@ impl Cast {
         futures::join!(setting, world.torment(), peer::haunt(world, peer));
         world.calm_down();
         self.all_end(world).await;
+        if world.plan.has(Class::Delay) {
+            // Answers may still be on their way, and time out.
+            tokio::time::sleep(Duration::from_secs(30)).await;
+        }
         self.judge(world).await;
     }
 

@@ -192,8 +192,9 @@ async fn perform(ctx: &OrchestrationContext, step: Step, events: &mut Vec<String
                 fan(ctx, &tag, width, build).await
             }
             Err(_) => {
+                let late = told(ctx.call(ECHO, build.input(&format!("{tag}.late"))).await);
                 ctx.timer(secs(60)).await;
-                "timer".to_owned()
+                format!("timer {late}")
             }
         },
         Step::Shout { count } => {
@@ -306,7 +307,7 @@ impl Author<'_> {
             4 | 5 => Step::Fan { tag, width: 2 + upto(6) },
             // About as many rows as one transaction takes.
             6 if rng.chance(0.03) => Step::Fan { tag, width: 90 + upto(14) },
-            6 if rng.chance(0.25) => Step::Shout { count: 90 + upto(14) },
+            6 if rng.chance(0.5) => Step::Shout { count: 90 + upto(14) },
             7 | 8 => Step::RaceTimer { tag, slow: rng.below(12), limit: 1 + rng.below(12) },
             9 if rng.chance(0.5) => Step::Fork { tag, limit: 1 + rng.below(20), width: 1 + upto(5) },
             9 => Step::RaceEvent { limit: 1 + rng.below(20) },
@@ -321,7 +322,7 @@ impl Author<'_> {
                 Step::Status { text: format!("{tag:s<width$}", width = limits::CUSTOM_STATUS_UNITS_MAX - 2) }
             }
             16 => Step::Status { text: tag },
-            17 | 18 => Step::Again,
+            17..=19 => Step::Again,
             _ => Step::Echo { tag },
         }
     }

@@ -59,7 +59,9 @@ fn is_allowed(step: &Step, result: &str) -> Result<bool, String> {
         Step::Large { tag, bytes, .. } => result == format!("{tag} {bytes}"),
         Step::Ballast { .. } => result == "loaded",
         Step::Fan { tag, width } => result == fan(tag, *width),
-        Step::Fork { tag, width, .. } => result == "timer" || result == fan(tag, *width),
+        Step::Fork { tag, width, .. } => {
+            result == format!("timer {}", echo(&format!("{tag}.late"))) || result == fan(tag, *width)
+        }
         Step::Shout { .. } => result == "sent",
         Step::RaceTimer { tag, .. } => result == "timer" || result == echo(tag),
         Step::RaceEvent { .. } => result == "timer" || result == "event",

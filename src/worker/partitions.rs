@@ -110,7 +110,7 @@ impl Ownership {
         }
         let rows = self.shared.hub.read_partitions().await?;
         let rows = self.judge(rows).await?;
-        self.balance(&rows).await
+        if self.until.is_cancelled() { Ok(()) } else { self.balance(&rows).await }
     }
 
     /// One transaction renews every row. `false` if one of them has changed: somebody waits for it, or took it.
@@ -152,6 +152,11 @@ impl Ownership {
                     "partition lost"
                 );
                 lost.partition.lose();
+            }
+            if self.until.is_cancelled() {
+                // Whoever leaves neither takes nor asks.
+                after.push(stored);
+                continue;
             }
             if let Some(claimed) = row.claimed(&judge) {
                 if let Some(etag) = self.shared.hub.write_partition(&claimed, &stored.etag).await? {
