@@ -10,6 +10,7 @@ mod limits;
 mod model;
 mod replay;
 mod rng;
+mod sabotage;
 #[cfg(test)]
 mod simulation;
 mod storage;

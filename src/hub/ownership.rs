@@ -150,6 +150,14 @@ impl Hub {
         match self.leases.tables.write(&self.names.partitions, &op).await {
             Ok(etag) => Ok(etag),
             Err(e) if is_changed(&e) => Ok(None),
+            // A claim that nobody knows of would keep others away until it expires.
+            Err(e) if e.outcome_unknown() => {
+                match self.read_partitions().await?.into_iter().find(|stored| stored.row.queue == row.queue) {
+                    Some(stored) if stored.row == *row => Ok(Some(stored.etag)),
+                    Some(stored) if stored.etag != *etag => Ok(None),
+                    _ => Err(e.into()),
+                }
+            }
             Err(e) => Err(e.into()),
         }
     }
@@ -196,6 +204,11 @@ fn to_entity(row: &PartitionRow) -> Entity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TaskHub;
+    use crate::clock::Clock;
+    use crate::rng::Rng;
+    use crate::storage::Storage;
+    use crate::storage::layer::faulty::{Faults, Faulty, Odds};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -224,6 +237,22 @@ mod tests {
         let claimed = row(Some("you"), Some("third")).claimed(&late).unwrap();
         assert!(claimed.is_listening("me"));
         assert_eq!(claimed.expires_at, Some(late.now.plus(Duration::from_secs(30))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_whose_answer_is_lost_is_known() {
+        let faults = Faults { once: Odds { lost_reply: 1.0, ..Odds::default() }, ..Faults::default() };
+        let (faulty, clock) = (Faulty::new(faults, Rng::seeded(1)), Clock::paused(NOW));
+        faulty.set_enabled(false);
+        let storage = Storage::memory(clock.clone(), Rng::seeded(2)).layered(faulty.clone());
+        let hub = TaskHub::builder(storage, "Test").partitions(1).clock(clock).rng(Rng::seeded(3)).open().await.unwrap().0;
+        let free = hub.read_partitions().await.unwrap().remove(0);
+        faulty.set_enabled(true);
+        let claimed = free.row.claimed(&judge(NOW)).unwrap();
+        let etag = hub.write_partition(&claimed, &free.etag).await.unwrap();
+        assert_eq!(Some(hub.read_partitions().await.unwrap().remove(0).etag), etag);
+        // A rival's write is no answer.
+        assert_eq!(hub.write_partition(&free.row.wanted("you"), &free.etag).await.unwrap(), None);
     }
 
     #[test]

@@ -110,6 +110,7 @@ impl Hub {
         };
         let delay = delay.min(VISIBILITY_MAX);
         let put = self.storage.queues.put(&self.queue_name(queue), &text, delay).await?;
+        tracing::trace!(id = %message.activity_id, event = message.event.kind.type_name(), "message sent");
         self.bell(queue).ring(delay);
         Ok(put)
     }

@@ -9,6 +9,7 @@ use super::label::{Label, Mismatch};
 use super::mailbox::Mailbox;
 use super::turn::{Action, ActionKind};
 use crate::model::{FailureDetails, Timestamp};
+use crate::sabotage::{self, Sabotage};
 
 /// A timer of .NET's engine, made to split a commit: no code asked for it.
 const ENGINE_TIMER: i32 = -100;
@@ -153,7 +154,10 @@ impl State {
     /// The result of a slot, once; until then its waker is kept. Answers the waker it replaced, for the caller to drop.
     pub(super) fn poll(&mut self, key: u64, waker: &Waker) -> (Poll<TaskEnd>, Option<Waker>) {
         let Some(slot) = self.slots.get_mut(&key) else { return (Poll::Pending, None) };
-        let Some(result) = slot.result.take() else { return (Poll::Pending, slot.waker.replace(waker.clone())) };
+        let Some(result) = slot.result.take() else {
+            let kept = Some(waker.clone()).filter(|_| !sabotage::is(Sabotage::WakerForgotten));
+            return (Poll::Pending, std::mem::replace(&mut slot.waker, kept));
+        };
         let (name, is_sub_orchestration) = (slot.label.name().to_owned(), slot.label.is_sub_orchestration());
         let end = TaskEnd { name, id: slot.id, is_sub_orchestration, result };
         (Poll::Ready(end), self.slots.remove(&key).and_then(|slot| slot.waker))

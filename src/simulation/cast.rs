@@ -1,16 +1,17 @@
 //! The instances of a run and the clients that start them, talk to them and judge their ends.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::future::join_all;
 use tokio::time::Instant;
 
+use super::ends::{self, End};
 use super::plan::{Class, Plan};
-use super::program::{Author, Done, NEWS, PROGRAM, Program};
-use super::reference;
-use super::trace;
-use super::world::{HUB, World};
+use super::program::{self, Author, Done, NEWS, PROGRAM, Program};
+use super::reference::{self, Sent};
+use super::world::World;
+use super::{peer, trace};
 use crate::model::RuntimeStatus;
 use crate::rng::Rng;
 use crate::{Client, ErrorKind};
@@ -54,10 +55,11 @@ impl Cast {
                     part.events.insert(payload.clone());
                 }
             }
-            let raised: Vec<_> = (0..own.below(4)).map(|n| format!("{id}.event{n}")).collect();
+            let padding = |own: &Rng| if own.chance(0.05) { "x".repeat(program::size(own)) } else { String::new() };
+            let raised: Vec<_> = (0..own.below(6)).map(|n| format!("{id}.event{n}{}", padding(&own))).collect();
             let events = raised.iter().cloned().collect();
             let control = plan.has(Class::Control);
-            let (is_paused, is_terminated) = (control && own.chance(0.4), control && own.chance(0.15));
+            let (is_paused, is_terminated) = (own.chance(0.4) && control, own.chance(0.15) && control);
             // Somebody waits for what it sends, and would wait for ever.
             let is_terminated = is_terminated && !sends;
             parts.push(Part { id, program, raised, events, is_paused, is_terminated });
@@ -70,7 +72,7 @@ impl Cast {
 
     /// Starts everything, disturbs it, and waits for its end without faults.
     pub(super) async fn play(&self, world: &World) {
-        let rng = self.rng.fork();
+        let (rng, peer) = (self.rng.fork(), self.rng.fork());
         let setting = async {
             let client = loop {
                 let opened = world.process("client".to_owned(), &rng).await;
@@ -88,8 +90,13 @@ impl Cast {
             ready.await;
             join_all(all).await;
         };
-        futures::join!(setting, world.torment());
+        futures::join!(setting, world.torment(), peer::haunt(world, peer));
+        world.calm_down();
         self.all_end(world).await;
+        if world.plan.has(Class::Delay) {
+            // Answers may still be on their way, and time out.
+            tokio::time::sleep(Duration::from_secs(30)).await;
+        }
         self.judge(world).await;
     }
 
@@ -120,7 +127,7 @@ impl Cast {
         let mut open = vec!["not looked yet".to_owned()];
         while !open.is_empty() {
             if begun.elapsed() > BOUND {
-                show_histories(world);
+                ends::show_histories(world);
                 self.parts.iter().for_each(|part| trace::line(&format_args!("{}: {:?}", part.id, part.program)));
                 return trace::fail(&format_args!("these do not end: {open:?}"));
             }
@@ -130,7 +137,7 @@ impl Cast {
                 self.resume_all(world).await;
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
-            open = open_ends(world);
+            open = ends::open_ends(world);
         }
     }
 
@@ -150,69 +157,48 @@ impl Cast {
         };
         let client = Client::new(&hub);
         for part in &self.parts {
-            if let Err(broken) = self.judge_part(part, &client).await {
-                trace::fail(&format_args!("instance {}: {broken}", part.id));
+            match self.judge_part(part, &client).await {
+                Ok(end) => drop(world.ends.borrow_mut().insert(part.id.clone(), end)),
+                Err(broken) => trace::fail(&format_args!("instance {}: {broken}", part.id)),
             }
         }
         match client.poison().await {
-            Ok(parked) if parked.is_empty() => {}
+            // A put whose answer was lost is done again, and the copy may find its body gone with the first.
+            Ok(parked) if parked.iter().all(|message| message.reason.contains("is missing")) => {}
             other => trace::fail(&format_args!("parked messages: {other:?}")),
         }
     }
 
-    async fn judge_part(&self, part: &Part, client: &Client) -> Result<(), String> {
+    async fn judge_part(&self, part: &Part, client: &Client) -> Result<End, String> {
         let status = client.status(&part.id).await.map_err(|e| e.to_string())?.ok_or("it is lost")?;
+        let custom_status = status.custom_status.as_deref().map(|json| json.trim_matches('"').to_owned());
         if part.is_terminated && status.status == RuntimeStatus::Terminated {
-            return Ok(());
+            return Ok(End { done: None, custom_status });
         }
         let done: Done = status.output().map_err(|e| e.to_string())?;
         // Its sender may have been terminated before it sent.
         let exact = !self.parts.iter().any(|part| part.is_terminated);
-        reference::judge(&part.program, &done, &part.events, exact)?;
-        let shown = status.custom_status.as_deref().map(|json| json.trim_matches('"'));
-        if shown != reference::last_status(&part.program) {
-            return Err(format!("its custom status is {shown:?}: {:?}", part.program));
+        let sent = Sent { events: &part.events, exact };
+        reference::judge(&part.program, &done, &sent)?;
+        if custom_status.as_deref() != reference::last_status(&part.program) {
+            return Err(format!("its custom status is {custom_status:?}: {:?}", part.program));
         }
-        Ok(())
+        Ok(End { done: Some(done), custom_status })
     }
 
-    /// A worker that has stopped in an orderly way, without faults, owns nothing but what an outage kept it from releasing before.
-    pub(super) fn curtain(&self, world: &World) {
-        for row in world.memory.all_rows().get(&format!("{HUB}Partitions")).into_iter().flatten() {
-            let is_fresh = row.entity.time("LastRenewal").is_some_and(|at| world.was_calm_at(at));
-            if is_fresh && row.entity.text("CurrentOwner").is_some_and(|owner| world.has_left(owner)) {
-                trace::fail(&format_args!("a partition still has an owner: {:?}", row.entity));
+    /// Compares the ends of these instances with those that they have where nothing goes wrong.
+    pub(super) fn compare(&self, ends: &BTreeMap<String, End>, ideal: &BTreeMap<String, End>) -> Result<(), String> {
+        for part in &self.parts {
+            let (Some(end), Some(ideal)) = (ends.get(&part.id), ideal.get(&part.id)) else {
+                return Err(format!("instance {}: there are not two ends to compare", part.id));
+            };
+            let (Some(done), Some(ideal_done)) = (&end.done, &ideal.done) else { continue };
+            reference::agree(&part.program, done, ideal_done).map_err(|broken| format!("instance {}: {broken}", part.id))?;
+            if end.custom_status != ideal.custom_status {
+                return Err(format!("instance {}: custom status {:?} and {:?}", part.id, end.custom_status, ideal.custom_status));
             }
         }
-    }
-}
-
-/// Instances that have not ended, queues that are not empty.
-fn open_ends(world: &World) -> Vec<String> {
-    let mut open = Vec::new();
-    for row in world.memory.table_rows(&format!("{HUB}Instances")) {
-        let status = row.entity.text("RuntimeStatus").and_then(|s| s.parse::<RuntimeStatus>().ok());
-        if !status.is_some_and(RuntimeStatus::is_terminal) {
-            open.push(format!("{} is {status:?}", row.entity.partition_key));
-        }
-    }
-    for (queue, messages) in world.memory.all_messages() {
-        open.extend(messages.iter().map(|message| format!("{queue} has {}", message.text)));
-    }
-    open
-}
-
-fn show_histories(world: &World) {
-    for row in world.memory.table_rows(&format!("{HUB}History")) {
-        let text = |name: &str| row.entity.text(name).unwrap_or_default().to_owned();
-        let id = row.entity.int("TaskScheduledId").or(row.entity.int("TimerId")).or(row.entity.int("EventId"));
-        let (key, execution) = (&row.entity.row_key, text("ExecutionId"));
-        trace::line(&format_args!(
-            "{} {key} {execution} {} {id:?} {}",
-            row.entity.partition_key,
-            text("EventType"),
-            text("Name")
-        ));
+        Ok(())
     }
 }
 
@@ -227,6 +213,7 @@ async fn start(client: &Client, part: &Part) {
     }
 }
 
+/// Acts until it succeeds. Whether it did at once.
 async fn until_done<F>(what: &str, act: impl Fn() -> F)
 where
     F: Future<Output = crate::Result<()>>,

@@ -8,7 +8,7 @@ use crate::hub::rows;
 use crate::model::{EventKind, RuntimeStatus, StoredEvent};
 use crate::storage::layer::Call;
 use crate::storage::memory::Memory;
-use crate::storage::table::{Entity, Row};
+use crate::storage::table::{Entity, Etag, Row};
 
 /// The checks of one run.
 pub(super) struct Checks {
@@ -27,8 +27,12 @@ struct Seen {
     whole: Vec<Entity>,
     /// Every message that was applied, and by which execution.
     applied: BTreeMap<uuid::Uuid, String>,
+    /// The version of the sentinel.
+    version: Option<Etag>,
     /// The status of the row, by execution.
     status: BTreeMap<String, RuntimeStatus>,
+    /// The execution that the row names.
+    row_execution: Option<String>,
 }
 
 impl Checks {
@@ -55,6 +59,17 @@ impl Checks {
         }
     }
 
+    /// Gives the rows that a write is meant for a new version: of a history its sentinel.
+    pub(super) fn touch(&self, call: &Call<'_>) {
+        let Some(key) = call.target.1 else { return };
+        let row_key = if call.target.0 == self.history { Some(rows::SENTINEL) } else { call.target.2 };
+        for row in self.memory.partition_rows(call.target.0, key) {
+            if row_key.is_none_or(|row_key| row.entity.row_key == row_key) {
+                self.memory.insert_row(call.target.0, row.entity);
+            }
+        }
+    }
+
     fn history(&self, key: &str) -> Result<(), String> {
         let all = self.memory.partition_rows(&self.history, key);
         let (sentinels, events): (Vec<Row>, Vec<Row>) = all.into_iter().partition(|r| r.entity.row_key == rows::SENTINEL);
@@ -70,6 +85,9 @@ impl Checks {
         }
         let mut guard = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = guard.entry(key.to_owned()).or_default();
+        if seen.version.replace(sentinel.etag.clone()).as_ref() == Some(&sentinel.etag) {
+            return Err(format!("history of {execution} was written, but the version of its sentinel is that of before"));
+        }
         if seen.executions.last() != Some(&execution) {
             if seen.executions.contains(&execution) {
                 return Err(format!("the execution {execution} came back"));
@@ -100,6 +118,16 @@ impl Checks {
         };
         let mut guard = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = guard.entry(key.to_owned()).or_default();
+        if seen.row_execution.as_deref() != Some(execution) {
+            if seen.status.contains_key(execution) {
+                return Err(format!("the row went back to the execution {execution}"));
+            }
+            seen.row_execution = Some(execution.to_owned());
+        }
+        let is_current = seen.executions.last().is_some_and(|current| current == execution);
+        if status.is_terminal() && is_current && !is_ended(&seen.whole) {
+            return Err(format!("the row of {execution} is {status}, but its history goes on"));
+        }
         let before = seen.status.insert(execution.to_owned(), status);
         if before.is_some_and(|before| before.is_terminal() && before != status) {
             return Err(format!("the row of {execution} went from {before:?} to {status}"));
@@ -118,7 +146,7 @@ fn is_ended(rows: &[Entity]) -> bool {
 /// At most one completion per task, each behind its decision and of its kind; decisions dense; messages applied once.
 fn check_events(seen: &mut Seen, execution: &str) -> Result<(), String> {
     let mut decisions: BTreeMap<i32, &'static str> = BTreeMap::new();
-    let mut answered = BTreeSet::new();
+    let (mut answered, mut due) = (BTreeSet::new(), BTreeMap::new());
     for row in &seen.whole {
         // Texts in blobs do not matter here.
         let stored = rows::event_from_entity(row).map_err(|e| format!("row {}: {e}", row.row_key))?;
@@ -126,10 +154,18 @@ fn check_events(seen: &mut Seen, execution: &str) -> Result<(), String> {
         if stored.event.event_id >= 0 && decisions.insert(stored.event.event_id, kind).is_some() {
             return Err(format!("two decisions {}", stored.event.event_id));
         }
+        if let EventKind::TimerCreated { fire_at } = stored.event.kind {
+            due.insert(stored.event.event_id, fire_at);
+        }
         if let Some(task) = stored.event.kind.completes() {
             let decided = decisions.get(&task).copied();
             if decided != Some(decision_of(&stored)) {
                 return Err(format!("{kind} of task {task}, which is {decided:?}"));
+            }
+            if let EventKind::TimerFired { fire_at, .. } = &stored.event.kind
+                && due.get(&task) != Some(fire_at)
+            {
+                return Err(format!("timer {task} was due at {:?} and fired for {fire_at:?}", due.get(&task)));
             }
             if !answered.insert(task) {
                 return Err(format!("a second {kind} of task {task}"));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::rng::Rng;
+use crate::sabotage::Sabotage;
 use crate::storage::layer::faulty::{Faults, Odds};
 
 /// A class of faults that can be switched off.
@@ -12,6 +13,10 @@ pub(super) enum Class {
     Refusal,
     LostReply,
     DuplicatePut,
+    /// A row gets a new version right before a write that was meant for the old one.
+    Conflict,
+    /// Held messages surface while their holders work on them.
+    Expiry,
     Unordered,
     ShortPages,
     Skew,
@@ -20,15 +25,21 @@ pub(super) enum Class {
     Outage,
     /// Workers that stop in an orderly way, and come back.
     Stop,
+    /// Workers that come back with other code.
+    Upgrade,
+    /// Somebody takes partitions, asks for them, or holds their messages.
+    Theft,
     /// Clients that suspend, resume and terminate.
     Control,
 }
 
-pub(super) const CLASSES: [Class; 12] = [
+pub(super) const CLASSES: [Class; 16] = [
     Class::Delay,
     Class::Refusal,
     Class::LostReply,
     Class::DuplicatePut,
+    Class::Conflict,
+    Class::Expiry,
     Class::Unordered,
     Class::ShortPages,
     Class::Skew,
@@ -36,6 +47,8 @@ pub(super) const CLASSES: [Class; 12] = [
     Class::Stall,
     Class::Outage,
     Class::Stop,
+    Class::Upgrade,
+    Class::Theft,
     Class::Control,
 ];
 
@@ -50,6 +63,8 @@ pub(super) struct Plan {
     /// How long faults strike; then they end, and everything must come to its end.
     pub(super) chaos: Duration,
     pub(super) classes: Vec<Class>,
+    /// The rule that the engine breaks.
+    pub(super) sabotage: Option<Sabotage>,
 }
 
 impl Plan {
@@ -62,18 +77,49 @@ impl Plan {
             partitions: small(4),
             instances: small(4),
             steps: 3 + rng.below(6),
-            chaos: Duration::from_secs(30 + rng.below(120)),
+            chaos: Duration::from_secs(20 + rng.below(100)),
             // One run in ten is without faults, some have only one class, most have about half of them.
             classes: match rng.below(10) {
                 0 => Vec::new(),
                 1 | 2 => vec![CLASSES[usize::try_from(rng.below(CLASSES.len() as u64)).unwrap_or(0)]],
                 _ => CLASSES.into_iter().filter(|_| rng.chance(0.5)).collect(),
             },
+            sabotage: None,
         }
+    }
+
+    /// The same programs where nothing goes wrong: one worker, one partition, no fault.
+    pub(super) fn ideal(&self) -> Self {
+        let (classes, chaos) = (Vec::new(), Duration::ZERO);
+        Self { workers: 1, partitions: 1, chaos, classes, sabotage: None, ..self.clone() }
+    }
+
+    /// Plans that are smaller by one thing, those that explain most first.
+    pub(super) fn smaller(&self) -> Vec<Self> {
+        let without = |class: &Class| {
+            let classes = self.classes.iter().filter(|other| *other != class).copied().collect();
+            Self { classes, ..self.clone() }
+        };
+        let mut plans: Vec<_> = self.classes.iter().map(without).collect();
+        let fewer = |count: u32| count.saturating_sub(1).max(1);
+        plans.push(Self { instances: fewer(self.instances), ..self.clone() });
+        plans.push(Self { workers: fewer(self.workers), ..self.clone() });
+        plans.push(Self { partitions: fewer(self.partitions), ..self.clone() });
+        plans.push(Self { steps: (self.steps / 2).max(1), ..self.clone() });
+        plans.push(Self { steps: (self.steps - 1).max(1), ..self.clone() });
+        plans.push(Self { chaos: self.chaos / 2, ..self.clone() });
+        plans.retain(|plan| plan != self);
+        plans
     }
 
     pub(super) fn has(&self, class: Class) -> bool {
         self.classes.contains(&class)
+    }
+
+    /// Whether every commit runs to its end the first time: nothing is left by one that was cut off.
+    pub(super) fn is_smooth(&self) -> bool {
+        let harmless = [Class::Unordered, Class::ShortPages, Class::Control, Class::Upgrade];
+        self.classes.iter().all(|class| harmless.contains(class))
     }
 
     /// The faults around the calls of one process.
@@ -91,5 +137,11 @@ impl Plan {
             outage_max: Duration::from_secs(40),
             ..Faults::everywhere(all, Duration::from_millis(delay_max))
         }
+    }
+
+    /// How often a row changes right before a conditional write.
+    pub(super) fn conflicts(&self, rng: &Rng) -> f64 {
+        let odds = rng.between(Duration::ZERO, Duration::from_millis(200)).as_secs_f64();
+        if self.has(Class::Conflict) { odds } else { 0.0 }
     }
 }

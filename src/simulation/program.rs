@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::future::{Either, join_all, select};
 use serde::{Deserialize, Serialize};
 
+use crate::limits;
 use crate::rng::Rng;
 use crate::{
     Activity, ActivityContext, Event, Failure, OrchestrationContext, Orchestrator, RetryPolicy, TaskFailed, WorkerBuilder,
@@ -16,10 +17,8 @@ const ECHO: Activity<String, String> = Activity::new("Echo");
 const FAIL: Activity<String, String> = Activity::new("Fail");
 const FLAKY: Activity<String, String> = Activity::new("Flaky");
 const SLOW: Activity<(String, u64), String> = Activity::new("Slow");
-const LARGE: Activity<String, String> = Activity::new("Large");
-
-/// More than a message or a column holds.
-pub(super) const LARGE_BYTES: usize = 50_000;
+const LARGE: Activity<(String, usize), String> = Activity::new("Large");
+const MEASURE: Activity<(String, String), String> = Activity::new("Measure");
 
 /// One step of an orchestrator. Tags are unique, so that a result given to the wrong task shows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,8 +40,15 @@ pub(super) enum Step {
         tag: String,
         seconds: u64,
     },
+    /// A payload about as large as a message or a column may be: into the activity, or out of it.
     Large {
         tag: String,
+        bytes: usize,
+        is_input: bool,
+    },
+    /// The orchestrator carries so much from here on, into its next generation and into its output.
+    Ballast {
+        bytes: usize,
     },
     /// Activities at once; every fifth fails.
     Fan {
@@ -57,6 +63,16 @@ pub(super) enum Step {
     /// The next event, if it comes in time.
     RaceEvent {
         limit: u64,
+    },
+    /// What is decided next, and how much, depends on what comes first: an event or the time.
+    Fork {
+        tag: String,
+        limit: u64,
+        width: usize,
+    },
+    /// Events to nobody: rows, but no answers.
+    Shout {
+        count: usize,
     },
     Timer {
         seconds: u64,
@@ -92,12 +108,32 @@ pub(super) struct Program {
 pub(super) struct Done {
     pub(super) results: Vec<String>,
     pub(super) events: Vec<String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) ballast: String,
+}
+
+/// Which build of the code a worker runs: another one gives activities other inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Build {
+    First,
+    Second,
+}
+
+impl Build {
+    fn input(self, tag: &str) -> String {
+        if self == Self::Second { format!("{tag}+") } else { tag.to_owned() }
+    }
+}
+
+/// A result without the marks of the build that asked for it.
+pub(super) fn plain(result: &str) -> String {
+    result.replace('+', "")
 }
 
 /// Registers the interpreter and the activities.
-pub(super) fn register(worker: WorkerBuilder) -> WorkerBuilder {
+pub(super) fn register(worker: WorkerBuilder, build: Build) -> WorkerBuilder {
     worker
-        .orchestrator(PROGRAM, run)
+        .orchestrator(PROGRAM, move |ctx, program| run(ctx, program, build))
         .activity(ECHO, async |_: ActivityContext, tag: String| Ok(echo(&tag)))
         .activity(FAIL, async |_: ActivityContext, tag: String| Err(Failure::new("ByDesign", tag)))
         .activity(FLAKY, async |ctx: ActivityContext, tag: String| {
@@ -108,7 +144,8 @@ pub(super) fn register(worker: WorkerBuilder) -> WorkerBuilder {
             tokio::time::sleep(Duration::from_secs(seconds)).await;
             Ok(echo(&tag))
         })
-        .activity(LARGE, async |_: ActivityContext, tag: String| Ok(format!("{tag}{}", "x".repeat(LARGE_BYTES))))
+        .activity(LARGE, async |_: ActivityContext, (tag, bytes): (String, usize)| Ok(format!("{tag}{}", "x".repeat(bytes))))
+        .activity(MEASURE, async |_: ActivityContext, (tag, text): (String, String)| Ok(format!("{tag} {}", text.len())))
 }
 
 pub(super) fn echo(tag: &str) -> String {
@@ -119,36 +156,50 @@ pub(super) fn failed(tag: &str) -> String {
     format!("failed {tag}")
 }
 
-async fn run(ctx: OrchestrationContext, mut program: Program) -> Result<Done, Failure> {
+async fn run(ctx: OrchestrationContext, mut program: Program, build: Build) -> Result<Done, Failure> {
     while let Some(step) = program.steps.get(program.at).cloned() {
         program.at += 1;
         if step == Step::Again {
             program.done.results.push("again".to_owned());
             return ctx.continue_as_new(program);
         }
-        let result = perform(&ctx, step, &mut program.done.events).await?;
+        if let Step::Ballast { bytes } = step {
+            program.done.ballast = "x".repeat(bytes);
+        }
+        let result = perform(&ctx, step, &mut program.done.events, build).await?;
         program.done.results.push(result);
     }
     Ok(program.done)
 }
 
-async fn perform(ctx: &OrchestrationContext, step: Step, events: &mut Vec<String>) -> Result<String, Failure> {
+async fn perform(ctx: &OrchestrationContext, step: Step, events: &mut Vec<String>, build: Build) -> Result<String, Failure> {
     let secs = Duration::from_secs;
     Ok(match step {
-        Step::Echo { tag } => told(ctx.call(ECHO, &tag).await),
+        Step::Echo { tag } => told(ctx.call(ECHO, build.input(&tag)).await),
         Step::Fail { tag, attempts } => told(ctx.call(FAIL, &tag).retry(RetryPolicy::fixed(attempts, secs(1))).await),
         Step::Flaky { tag } => told(ctx.call(FLAKY, &tag).retry(RetryPolicy::exponential(4, secs(1))).await),
         Step::Slow { tag, seconds } => told(ctx.call(SLOW, (tag, seconds)).await),
-        Step::Large { tag } => {
-            let all = told(ctx.call(LARGE, &tag).await);
+        Step::Large { tag, bytes, is_input: true } => told(ctx.call(MEASURE, (tag, "x".repeat(bytes))).await),
+        Step::Large { tag, bytes, .. } => {
+            let all = told(ctx.call(LARGE, (tag.clone(), bytes)).await);
             format!("{} {}", all.trim_end_matches('x'), all.len() - tag.len())
         }
-        Step::Fan { tag, width } => {
-            let calls = (0..width).map(|n| {
-                let tag = format!("{tag}.{n}");
-                if n % 5 == 4 { ctx.call(FAIL, tag) } else { ctx.call(ECHO, tag) }
-            });
-            join_all(calls).await.into_iter().map(told).collect::<Vec<_>>().join(",")
+        Step::Ballast { .. } => "loaded".to_owned(),
+        Step::Fan { tag, width } => fan(ctx, &tag, width, build).await,
+        Step::Fork { tag, limit, width } => match ctx.wait_for_event(NEWS).within(secs(limit)).await {
+            Ok(news) => {
+                events.push(news);
+                fan(ctx, &tag, width, build).await
+            }
+            Err(_) => {
+                let late = told(ctx.call(ECHO, build.input(&format!("{tag}.late"))).await);
+                ctx.timer(secs(60)).await;
+                format!("timer {late}")
+            }
+        },
+        Step::Shout { count } => {
+            (0..count).for_each(|_| ctx.send_event("nobody", NEWS, String::new()));
+            "sent".to_owned()
         }
         Step::RaceTimer { tag, slow, limit } => match select(ctx.call(SLOW, (tag, slow)), ctx.timer(secs(limit))).await {
             Either::Left((result, _)) => told(result),
@@ -192,8 +243,26 @@ async fn perform(ctx: &OrchestrationContext, step: Step, events: &mut Vec<String
     })
 }
 
+async fn fan(ctx: &OrchestrationContext, tag: &str, width: usize, build: Build) -> String {
+    let calls = (0..width).map(|n| {
+        let tag = format!("{tag}.{n}");
+        if n % 5 == 4 { ctx.call(FAIL, tag) } else { ctx.call(ECHO, build.input(&tag)) }
+    });
+    join_all(calls).await.into_iter().map(told).collect::<Vec<_>>().join(",")
+}
+
 fn told(result: Result<String, TaskFailed>) -> String {
     result.unwrap_or_else(|failure| failed(&failure.details().error_message))
+}
+
+/// A length about which something changes: a text with its quotes fits a column, a message with all around it a queue.
+pub(super) fn size(rng: &Rng) -> usize {
+    let (least, choices) = match rng.below(3) {
+        0 => (limits::COLUMN_UNITS_MAX - 5, 6),
+        1 => (limits::MESSAGE_BYTES_MAX - 1200, 1200),
+        _ => (limits::MESSAGE_BYTES_MAX, 30_000),
+    };
+    least + usize::try_from(rng.below(choices)).unwrap_or(0)
 }
 
 /// What a program may contain.
@@ -219,7 +288,8 @@ impl Author<'_> {
         for number in 0..count {
             let tag = format!("{}.{number}", self.name);
             let step = self.step(tag, settled);
-            settled &= !matches!(step, Step::RaceTimer { .. } | Step::RaceEvent { .. } | Step::Child { .. });
+            let races = matches!(step, Step::RaceTimer { .. } | Step::RaceEvent { .. } | Step::Fork { .. } | Step::Child { .. });
+            settled &= !races;
             steps.push(step);
         }
         Program { steps, ..Program::default() }
@@ -227,15 +297,19 @@ impl Author<'_> {
 
     fn step(&mut self, tag: String, settled: bool) -> Step {
         let rng = self.rng;
+        let upto = |bound| usize::try_from(rng.below(bound)).unwrap_or(0);
         match rng.below(20) {
             0 => Step::Fail { tag, attempts: 1 + u32::try_from(rng.below(3)).unwrap_or(0) },
             1 => Step::Flaky { tag },
             2 => Step::Slow { tag, seconds: rng.below(45) },
-            3 if rng.chance(0.3) => Step::Large { tag },
-            4 | 5 => Step::Fan { tag, width: usize::try_from(2 + rng.below(6)).unwrap_or(2) },
-            // Wide enough for a checkpoint of two transactions.
-            6 if rng.chance(0.2) => Step::Fan { tag, width: usize::try_from(60 + rng.below(80)).unwrap_or(60) },
+            3 if rng.chance(0.15) => Step::Large { tag, bytes: size(rng), is_input: rng.chance(0.5) },
+            3 if rng.chance(0.1) => Step::Ballast { bytes: size(rng) },
+            4 | 5 => Step::Fan { tag, width: 2 + upto(6) },
+            // About as many rows as one transaction takes.
+            6 if rng.chance(0.03) => Step::Fan { tag, width: 90 + upto(14) },
+            6 if rng.chance(0.5) => Step::Shout { count: 90 + upto(14) },
             7 | 8 => Step::RaceTimer { tag, slow: rng.below(12), limit: 1 + rng.below(12) },
+            9 if rng.chance(0.5) => Step::Fork { tag, limit: 1 + rng.below(20), width: 1 + upto(5) },
             9 => Step::RaceEvent { limit: 1 + rng.below(20) },
             10 | 11 => Step::Timer { seconds: 1 + rng.below(40) },
             12..=14 if self.depth > 0 => self.child(tag),
@@ -244,8 +318,11 @@ impl Author<'_> {
                 self.sent.push((to.clone(), tag.clone()));
                 Step::Send { to, payload: tag }
             }
+            16 if rng.chance(0.1) => {
+                Step::Status { text: format!("{tag:s<width$}", width = limits::CUSTOM_STATUS_UNITS_MAX - 2) }
+            }
             16 => Step::Status { text: tag },
-            17 | 18 => Step::Again,
+            17..=19 => Step::Again,
             _ => Step::Echo { tag },
         }
     }

@@ -1,6 +1,6 @@
-//! The innermost layer of a worker or client: its calls as lines of the trace, its stalls, and the checks after its writes.
+//! The innermost layer of a worker or client: its calls as lines of the trace, its stalls and conflicts, the checks after its writes.
 
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::checks::Checks;
 use super::trace;
+use crate::rng::Rng;
 use crate::storage::error::Result;
 use crate::storage::layer::faulty::{Faulty, Moment, Verdict};
 use crate::storage::layer::{Call, Layer, Reply};
@@ -21,15 +22,25 @@ struct Inner {
     name: String,
     checks: Arc<Checks>,
     stalled_until: Mutex<Option<Instant>>,
+    /// Writes of commits until the process stalls, and for how long.
+    ambush: Mutex<Option<(u64, Duration)>>,
     crashed: AtomicBool,
     crash: Notify,
+    rng: Rng,
+    conflicts: f64,
+    calm: AtomicBool,
 }
 
 impl Station {
-    pub(super) fn new(name: String, checks: Arc<Checks>) -> Self {
-        let inner =
-            Inner { name, checks, stalled_until: Mutex::default(), crashed: AtomicBool::new(false), crash: Notify::new() };
-        Self(Arc::new(inner))
+    /// `conflicts`: how often the row of a conditional write changes right before it.
+    pub(super) fn new(name: String, checks: Arc<Checks>, rng: Rng, conflicts: f64) -> Self {
+        let (stalled_until, ambush, crashed, crash, calm) = Default::default();
+        Self(Arc::new(Inner { name, checks, stalled_until, ambush, crashed, crash, rng, conflicts, calm }))
+    }
+
+    /// Ends conflicts, or lets them begin.
+    pub(super) fn set_calm(&self, calm: bool) {
+        self.0.calm.store(calm, SeqCst);
     }
 
     pub(super) fn name(&self) -> &str {
@@ -41,16 +52,40 @@ impl Station {
         *self.0.stalled_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + time);
     }
 
+    /// Stalls in the middle of a commit: right before this write of all that its commits make.
+    pub(super) fn stall_at_write(&self, number: u64, time: Duration) {
+        *self.0.ambush.lock().unwrap_or_else(PoisonError::into_inner) = Some((number, time));
+    }
+
+    fn spring_ambush(&self, call: &Call<'_>) {
+        let is_history = call.op == "table.transact" && call.target.0.ends_with("History");
+        let is_row = call.op == "table.upsert_merge" && call.target.0.ends_with("Instances");
+        if self.0.calm.load(SeqCst) || !(is_history || is_row || call.op == "queue.put") {
+            return;
+        }
+        let mut ambush = self.0.ambush.lock().unwrap_or_else(PoisonError::into_inner);
+        *ambush = match *ambush {
+            Some((1, time)) => {
+                trace::line(&format_args!("{} stalls for {time:?} before {}", self.0.name, call.op));
+                trace::mark("fault stall in a commit");
+                self.stall(time);
+                None
+            }
+            other => other.map(|(left, time)| (left.saturating_sub(1), time)),
+        };
+    }
+
     /// Lets calls proceed again.
     pub(super) fn resume(&self) {
         *self.0.stalled_until.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Dies at its call with this number; from then on nothing of it reaches the store.
-    pub(super) fn crash_at(&self, faulty: &Faulty, number: u64, moment: Moment) {
-        let inner = Arc::clone(&self.0);
-        faulty.on_call(move |call, count, when| {
-            if count == number && when == moment && !inner.crashed.swap(true, SeqCst) {
+    /// Dies at the call with this number among those that count; from then on nothing of it reaches the store.
+    pub(super) fn crash_at(&self, faulty: &Faulty, number: u64, moment: Moment, counts: fn(&Call<'_>) -> bool) {
+        let (inner, calls) = (Arc::clone(&self.0), AtomicU64::new(0));
+        faulty.on_call(move |call, _, when| {
+            let is_it = when == moment && counts(call) && calls.fetch_add(1, SeqCst) + 1 == number;
+            if is_it && !inner.crashed.swap(true, SeqCst) {
                 trace::line(&format_args!("{} CRASH {moment:?} {}", inner.name, call.op));
                 trace::mark(&format!("crash at {}", call.op));
                 inner.crash.notify_one();
@@ -84,7 +119,16 @@ impl Layer for Station {
         Fut: Future<Output = Result<T>> + Send,
     {
         trace::call();
+        self.spring_ambush(call);
         self.gate().await;
+        if matches!(call.op, "table.transact" | "table.merge" | "table.replace")
+            && self.0.rng.chance(self.0.conflicts)
+            && !self.0.calm.load(SeqCst)
+        {
+            trace::mark("fault conflict");
+            trace::line(&format_args!("{} conflict {}", self.0.name, call.target));
+            self.0.checks.touch(call);
+        }
         let reply = attempt().await;
         let quiet = reply.as_ref().is_ok_and(Reply::is_empty_receive);
         if !quiet {

@@ -1,7 +1,7 @@
 //! What happened in a run: a line for every storage call, log event and act of the world; the first broken rule; counts.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use tokio::time::Instant;
@@ -24,6 +24,8 @@ pub(super) struct Trace {
     failure: Option<String>,
     /// How often each log message, and each thing that the checks noticed, occurred.
     pub(super) marks: BTreeMap<String, u64>,
+    /// Identities of messages, to see which are sent again.
+    sent: BTreeSet<String>,
 }
 
 thread_local! {
@@ -32,14 +34,19 @@ thread_local! {
 
 /// Begins a new trace.
 pub(super) fn begin(whole: bool) {
-    let trace = Trace { begun: Some(Instant::now()), all: whole.then(Vec::new), ..Trace::default() };
+    let trace = Trace { all: whole.then(Vec::new), ..Trace::default() };
     TRACE.with(|t| *t.borrow_mut() = trace);
 }
 
-/// Ends the trace: its counts, and every line if they were kept.
-pub(super) fn end() -> (BTreeMap<String, u64>, Vec<String>) {
+/// From now on there is time, which lines show.
+pub(super) fn start_clock() {
+    TRACE.with(|t| t.borrow_mut().begun = Some(Instant::now()));
+}
+
+/// Ends the trace: the first broken rule, the counts, and every line if they were kept.
+pub(super) fn end() -> (Option<String>, BTreeMap<String, u64>, Vec<String>) {
     let trace = TRACE.with(RefCell::take);
-    (trace.marks, trace.all.unwrap_or_default())
+    (trace.failure, trace.marks, trace.all.unwrap_or_default())
 }
 
 /// Adds a line.
@@ -72,13 +79,25 @@ pub(super) fn call() {
 
 /// Counts something that a range of seeds must meet.
 pub(super) fn mark(name: &str) {
+    marks(name, 1);
+}
+
+/// The same, met so many times.
+pub(super) fn marks(name: &str, times: u64) {
     TRACE.with(|t| {
         let marks = &mut t.borrow_mut().marks;
         match marks.get_mut(name) {
-            Some(count) => *count += 1,
-            None => drop(marks.insert(name.to_owned(), 1)),
+            Some(count) => *count += times,
+            None => drop(marks.insert(name.to_owned(), times)),
         }
     });
+}
+
+fn sent(id: String) {
+    let is_repeat = TRACE.with(|t| !t.borrow_mut().sent.insert(id));
+    if is_repeat {
+        mark("a message was sent again");
+    }
 }
 
 /// A rule is broken. The first is kept, with the lines before it.
@@ -93,9 +112,9 @@ pub(super) fn fail(what: &dyn fmt::Display) {
     });
 }
 
-/// The first broken rule.
-pub(super) fn failure() -> Option<String> {
-    TRACE.with(|t| t.borrow().failure.clone())
+/// Whether a rule is broken.
+pub(super) fn has_failed() -> bool {
+    TRACE.with(|t| t.borrow().failure.is_some())
 }
 
 /// Turns the log of the crate into lines and counts.
@@ -103,7 +122,8 @@ pub(super) struct Log;
 
 impl Subscriber for Log {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && *metadata.level() <= Level::DEBUG && metadata.target().starts_with("taskhub")
+        let is_sending = *metadata.level() == Level::TRACE && metadata.target() == "taskhub::hub::queues";
+        metadata.is_event() && (*metadata.level() <= Level::DEBUG || is_sending) && metadata.target().starts_with("taskhub")
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
@@ -118,6 +138,9 @@ impl Subscriber for Log {
     fn event(&self, event: &Event<'_>) {
         let mut text = Text::default();
         event.record(&mut text);
+        if *event.metadata().level() == Level::TRACE {
+            return sent(text.fields);
+        }
         // The calls themselves are lines already.
         if text.message.starts_with("storage call") {
             return;

@@ -1,7 +1,7 @@
 //! The simulated world: one account in memory, workers and clients as processes that crash, stall and stop, and one clock.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +11,9 @@ use tokio::sync::Notify;
 
 use super::cast::Cast;
 use super::checks::Checks;
+use super::ends::{self, End, Ends};
 use super::plan::{Class, Plan};
-use super::program;
+use super::program::{self, Build};
 use super::station::Station;
 use super::trace;
 use crate::clock::Clock;
@@ -24,6 +25,9 @@ use crate::storage::memory::Memory;
 use crate::{TaskHub, Worker};
 
 pub(super) const HUB: &str = "Sim";
+
+/// How far the clock of a process may be off: two of them less than the five seconds by which leases are judged.
+const SKEW_TICKS_MAX: i64 = 24_000_000;
 
 /// The world. Everything in it runs in one task and one thread.
 pub(super) struct World {
@@ -41,6 +45,8 @@ pub(super) struct World {
     stop: Vec<Rc<Notify>>,
     /// Workers that stopped in an orderly way when all was calm.
     left: RefCell<BTreeSet<String>>,
+    /// How the instances ended.
+    pub(super) ends: RefCell<BTreeMap<String, End>>,
 }
 
 impl World {
@@ -54,12 +60,12 @@ impl World {
         }
         let checks = Arc::new(Checks::new(memory.clone(), HUB));
         let stop = (0..plan.workers).map(|_| Rc::default()).collect();
-        let (processes, left, calm, over) = Default::default();
-        Self { plan, memory, clock, checks, rng, processes, calm, over, stop, left }
+        let (processes, left, ends, calm, over) = Default::default();
+        Self { plan, memory, clock, checks, rng, processes, calm, over, stop, left, ends }
     }
 
     /// Runs the world to its end. Broken rules are in the trace.
-    pub(super) async fn run(self) {
+    pub(super) async fn run(self) -> Ends {
         let cast = Cast::of(&self.plan);
         let rngs: Vec<_> = (0..self.plan.workers).map(|_| self.rng.fork()).collect();
         let workers = join_all(rngs.into_iter().enumerate().map(|(number, rng)| self.keep_worker(number, rng)));
@@ -73,10 +79,11 @@ impl World {
         };
         tokio::select! {
             biased;
-            _ = workers => cast.curtain(&self),
+            _ = workers => ends::curtain(&self),
             () = play => {}
             () = until_broken() => {}
         }
+        Ends { instances: self.ends.take(), next: self.rng.next(), now: self.clock.now() }
     }
 
     /// A process: its way to the store, with its own clock and faults.
@@ -84,10 +91,12 @@ impl World {
         let faults = self.plan.faults(rng);
         let faulty = Faulty::new(faults, rng.fork());
         faulty.set_enabled(self.calm.get().is_none());
-        let station = Station::new(name, Arc::clone(&self.checks));
+        let station = Station::new(name, Arc::clone(&self.checks), rng.fork(), self.plan.conflicts(rng));
+        station.set_calm(self.calm.get().is_some());
         // Before it opens the hub: the calm may come meanwhile.
         self.processes.borrow_mut().push((station.clone(), faulty.clone()));
-        let skew = if self.plan.has(Class::Skew) { rng.below(60_000_000).cast_signed() - 30_000_000 } else { 0 };
+        let skew = SKEW_TICKS_MAX - rng.below(2 * SKEW_TICKS_MAX.cast_unsigned()).cast_signed();
+        let skew = if self.plan.has(Class::Skew) { skew } else { 0 };
         let storage = self.memory.storage().layered(station.clone()).layered(faulty.clone());
         let clock = self.clock.skewed(skew);
         let opening = TaskHub::builder(storage, HUB).partitions(self.plan.partitions).clock(clock).rng(rng.fork()).open();
@@ -110,18 +119,23 @@ impl World {
             }
             let name = format!("w{number}-{generation}");
             let Ok((hub, station, faulty)) = self.process(name.clone(), &rng).await else { continue };
-            if self.plan.has(Class::Crash) && self.calm.get().is_none() {
-                let moment = if rng.chance(0.5) { Moment::Before } else { Moment::After };
-                let most = if rng.chance(0.3) { 1000 } else { 150 };
-                station.crash_at(&faulty, faulty.calls() + 1 + rng.below(most), moment);
-            }
+            let death = self.doom(&rng, &station, &faulty);
             let slots = 1 + usize::try_from(rng.below(12)).unwrap_or(0);
-            let worker = program::register(Worker::builder(&hub)).worker_id(name.clone()).max_activities(slots);
+            let second = rng.chance(0.5) && self.plan.has(Class::Upgrade);
+            let build = if second { Build::Second } else { Build::First };
+            if second && generation > 0 {
+                trace::mark("fault upgrade");
+            }
+            let worker = program::register(Worker::builder(&hub), build).worker_id(name.clone()).max_activities(slots);
             let worker = worker.max_orchestrations(slots * 2);
             trace::line(&format_args!("{name} begins"));
             tokio::select! {
                 biased;
                 () = station.crashed() => {}
+                () = death => {
+                    trace::line(&format_args!("{name} DIES"));
+                    trace::mark("crash at a random moment");
+                }
                 ran = worker.run(self.stop[number].notified()) => {
                     trace::line(&format_args!("{name} ended: {ran:?}"));
                     if self.over.get() {
@@ -132,6 +146,30 @@ impl World {
             if !self.over.get() {
                 tokio::time::sleep(rng.between(Duration::ZERO, Duration::from_secs(20))).await;
             }
+        }
+    }
+
+    /// Chooses how the process stalls or dies, if it does: at one of its calls, at a commit, or at any time.
+    fn doom(&self, rng: &Rng, station: &Station, faulty: &Faulty) -> impl Future<Output = ()> + use<> {
+        let moment = if rng.chance(0.5) { Moment::Before } else { Moment::After };
+        let (call, commit) = (1 + rng.below(if rng.chance(0.3) { 1000 } else { 150 }), 1 + rng.below(12));
+        let time = rng.between(Duration::ZERO, self.plan.chaos);
+        let (at_call, at_commit, doomed) =
+            (rng.chance(0.7), rng.chance(0.5), self.plan.has(Class::Crash) && self.calm.get().is_none());
+        if doomed && at_call && at_commit {
+            station.crash_at(faulty, commit, moment, |call| call.op == "table.transact" && call.target.0.ends_with("History"));
+        } else if doomed && at_call {
+            station.crash_at(faulty, call, moment, |_| true);
+        }
+        let (write, pause) = (1 + rng.below(20), rng.between(Duration::from_secs(10), Duration::from_secs(70)));
+        if rng.chance(0.7) && self.plan.has(Class::Stall) {
+            station.stall_at_write(write, pause);
+        }
+        async move {
+            if !doomed || at_call {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(time).await;
         }
     }
 
@@ -147,10 +185,12 @@ impl World {
             tokio::time::sleep(rng.between(Duration::ZERO, Duration::from_secs(15))).await;
             let victim = usize::try_from(rng.below(u64::from(self.plan.workers))).unwrap_or(0);
             let time = rng.between(Duration::ZERO, Duration::from_secs(60));
-            match rng.below(3) {
-                0 if self.plan.has(Class::Stall) => self.stall(&rng, time),
+            let recent = usize::try_from(rng.below(u64::from(self.plan.workers) + 1)).unwrap_or(0);
+            match rng.below(4) {
+                0 if self.plan.has(Class::Stall) => self.stall(recent, time),
                 1 if self.plan.has(Class::Stop) => {
                     trace::line(&format_args!("w{victim} is told to stop"));
+                    trace::mark("fault stop");
                     self.stop[victim].notify_one();
                 }
                 2 if self.plan.has(Class::Outage) => {
@@ -159,13 +199,26 @@ impl World {
                     tokio::time::sleep(time / 2).await;
                     self.set_outage(false);
                 }
+                3 if self.plan.has(Class::Expiry) => {
+                    trace::line(&"every held message surfaces");
+                    trace::mark("fault expiry");
+                    self.memory.surface_held();
+                }
                 _ => {}
             }
         }
+    }
+
+    /// No more faults: from here on everything must come to its end.
+    pub(super) fn calm_down(&self) {
         trace::line(&"calm");
         self.calm.set(Some(self.clock.now()));
         for (station, faulty) in self.processes.borrow().iter() {
+            for (fault, count) in faulty.injected() {
+                trace::marks(&format!("fault {fault}"), count);
+            }
             faulty.set_enabled(false);
+            station.set_calm(true);
             station.resume();
         }
     }
@@ -179,11 +232,10 @@ impl World {
         self.processes.borrow().iter().for_each(|(_, faulty)| faulty.set_outage(outage));
     }
 
-    fn stall(&self, rng: &Rng, time: Duration) {
-        let processes = self.processes.borrow();
-        let recent = usize::try_from(rng.below(u64::from(self.plan.workers) + 1)).unwrap_or(0);
-        if let Some((station, _)) = processes.iter().rev().nth(recent) {
+    fn stall(&self, recent: usize, time: Duration) {
+        if let Some((station, _)) = self.processes.borrow().iter().rev().nth(recent) {
             trace::line(&format_args!("{} stalls for {time:?}", station.name()));
+            trace::mark("fault stall");
             station.stall(time);
         }
     }
@@ -191,7 +243,7 @@ impl World {
 
 /// Completes when a rule is broken.
 async fn until_broken() {
-    while trace::failure().is_none() {
+    while !trace::has_failed() {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }

@@ -1,5 +1,8 @@
 //! The commit of a turn, in the one order that every crash point survives: messages, history, instance row, inputs.
 
+#[cfg(test)]
+mod sabotaged;
+
 use std::sync::Arc;
 
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -13,6 +16,7 @@ use crate::hub::instance_row::{self, BlobUrls, RowChange};
 use crate::hub::{Held, Hub};
 use crate::model::{EventKind, State, StoredEvent};
 use crate::replay::Turn;
+use crate::sabotage::{self, Sabotage};
 
 /// Storage calls of one step that are under way at once.
 const PARALLEL_MAX: usize = 16;
@@ -46,11 +50,16 @@ impl Commit<'_> {
     /// | history | inputs reappear | completions are known by task id, external events by message id: deleted, not applied twice; the loader repairs the instance row |
     /// | instance row | inputs reappear | as above |
     pub(crate) async fn run(&self, record: &Record, inputs: &[Arc<Held>]) -> Result<Committed> {
+        #[cfg(test)]
+        if let Some(committed) = self.run_sabotaged(record, inputs).await {
+            return committed;
+        }
         let (hub, instance_id, history) = (self.hub, self.instance_id, self.history);
         send_messages(hub, record).await?;
         let Some(urls) = append(hub, instance_id, history, record).await? else { return Ok(Committed::Lost) };
         // Rows are not fenced by history: one written late would hide what the next owner has written.
         if !self.partition.may_commit() {
+            tracing::info!(instance = instance_id, "the lease ran out during the checkpoint; its row is left to the next owner");
             return Ok(Committed::Lost);
         }
         let write = self.write_row(record, &urls);
@@ -167,6 +176,9 @@ pub(crate) async fn repair_row(
     state: &State,
 ) -> Result<()> {
     let (Some(status), Some(started)) = (state.status(), &state.started) else { return Ok(()) };
+    if sabotage::is(Sabotage::RowNotRepaired) {
+        return Ok(());
+    }
     let row = hub.read_instance(instance_id, false).await?;
     let execution_id = history.execution_id.as_deref().unwrap_or_default();
     let row_execution = row.as_ref().and_then(|r| r.row.execution_id.as_deref()).unwrap_or_default();

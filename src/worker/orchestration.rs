@@ -14,6 +14,7 @@ use crate::hub::rows::Sentinel;
 use crate::hub::{Held, Hub};
 use crate::limits;
 use crate::model::{EventKind, ExecutionStarted, HistoryEvent, RuntimeStatus, Sender, State, StoredEvent};
+use crate::sabotage::{self, Sabotage};
 
 /// How often a message whose decision is nowhere in history is received before it is given up.
 const EARLY_TRIES: u32 = 5;
@@ -216,12 +217,14 @@ impl Pass<'_> {
                         Some(task_id) => !answered.insert(task_id),
                         None => !held.message.activity_id.is_nil() && !seen.insert(held.message.activity_id),
                     };
+                    let repeat = repeat && !sabotage::is(Sabotage::AnswersOfOnePassDoubled);
                     if repeat { sorted.drop.push(held) } else { sorted.apply.push(held) }
                 }
                 Verdict::Drop(why) => {
                     self.log_drop(&held, why);
                     sorted.drop.push(held);
                 }
+                Verdict::Early if sabotage::is(Sabotage::EarlyDropped) => sorted.drop.push(held),
                 Verdict::Early => sorted.early.push(held),
                 Verdict::NotBefore(wait) => sorted.postponed.push((held, wait)),
             }
@@ -288,6 +291,7 @@ impl Pass<'_> {
         for held in std::mem::take(&mut sorted.early) {
             if held.dequeue_count <= EARLY_TRIES {
                 let delay = back_off(held.dequeue_count);
+                tracing::debug!(instance = self.instance_id, ?delay, "a message is early and waits for its decision");
                 postponed.push((held, delay));
                 continue;
             }

@@ -131,7 +131,7 @@ impl Ownership {
         // The partition count was checked when the hub was opened; of a row beyond it nobody would ever read the queue.
         let known = rows.into_iter().filter(|s| self.shared.partition_of_queue(&s.row.queue).is_some()).collect();
         let rows = self.judge(known).await?;
-        self.balance(&rows).await
+        if self.until.is_cancelled() { Ok(()) } else { self.balance(&rows).await }
     }
 
     /// A partition whose poller has broken off would be owned and renewed for ever, but read by nobody: it begins anew.
@@ -205,8 +205,15 @@ impl Ownership {
             );
             lost.partition.lose();
         }
+        if self.until.is_cancelled() {
+            // Whoever leaves neither takes nor asks.
+            return Ok((stored, true));
+        }
         if let Some(claimed) = row.claimed(&judge) {
             if let Some(etag) = self.shared.hub.write_partition(&claimed, &stored.etag).await? {
+                if let Some(owner) = &row.current_owner {
+                    tracing::info!(hub = self.shared.hub.names_hub(), owner, "the lease of another worker had expired");
+                }
                 let stored = StoredPartition { row: claimed, etag };
                 self.listen(stored.clone(), before);
                 return Ok((stored, true));
@@ -314,6 +321,7 @@ impl Ownership {
                 None => break,
             }
         }
+        tracing::info!(hub = self.shared.hub.names_hub(), queue, "partition released");
         self.owned.remove(queue);
         Ok(())
     }

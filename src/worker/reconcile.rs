@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::model::{EventKind, ExecutionStarted, Message, OpenTask, State, TaskKind, Timestamp};
+use crate::sabotage::{self, Sabotage};
 
 /// What to do with one held message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +43,9 @@ impl Known<'_> {
             return Verdict::Drop("the instance has ended");
         }
         match &message.event.kind {
-            EventKind::TimerFired { fire_at, .. } if *fire_at > self.now => Verdict::NotBefore(fire_at.since(self.now)),
+            EventKind::TimerFired { fire_at, .. } if *fire_at > self.now && !sabotage::is(Sabotage::TimerBeforeItsTime) => {
+                Verdict::NotBefore(fire_at.since(self.now))
+            }
             kind => match kind.completes() {
                 Some(task_id) => self.completion(message, task_id),
                 None => self.external(message),
@@ -61,7 +64,8 @@ impl Known<'_> {
     fn external(&self, message: &Message) -> Verdict {
         let id = &message.activity_id;
         // .NET writes no id into the wrapper of old messages; an empty one identifies nothing.
-        if !id.is_nil() && (self.state.has_applied(id) || self.applied.contains(id)) {
+        let is_applied = self.state.has_applied(id) || self.applied.contains(id);
+        if !id.is_nil() && is_applied && !sabotage::is(Sabotage::IdentityIgnored) {
             return Verdict::Drop("it was applied already");
         }
         match message.event.kind {
@@ -86,6 +90,9 @@ impl Known<'_> {
     /// Whether a start of a sub-orchestration is one that this instance has seen. .NET draws a new execution id each time it
     /// sends a start again, so the parent's task tells; ours carries the decision, which a retry that decided otherwise changes.
     pub(crate) fn is_repeated_start(&self, start: &ExecutionStarted, decision_id: Option<&str>) -> bool {
+        if sabotage::is(Sabotage::RepeatedStartTaken) {
+            return false;
+        }
         let id = start.instance.execution_id.as_deref();
         if id.is_some_and(|id| self.superseded.iter().any(|s| s == id)) {
             return true;
@@ -110,7 +117,7 @@ impl Known<'_> {
 /// is taken by task id, child id and due time.
 fn answers(message: &Message, task: &OpenTask) -> bool {
     let same_decision = match (&message.decision_id, &task.decision_id) {
-        (Some(sent), Some(made)) => sent == made,
+        (Some(sent), Some(made)) => sent == made || sabotage::is(Sabotage::DecisionIgnored),
         _ => true,
     };
     let same_kind = match (&message.event.kind, &task.kind) {

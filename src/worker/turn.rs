@@ -14,6 +14,7 @@ use crate::model::{
     State, StoredEvent, Tags, Timestamp,
 };
 use crate::replay::{Action, ActionKind, Completion, Outcome, Turn};
+use crate::sabotage::{self, Sabotage};
 
 /// The tag of a child that nobody waits for: it sends no completion (semantics 3.2).
 const FIRE_AND_FORGET: &str = "FireAndForget";
@@ -272,9 +273,13 @@ impl Writer<'_> {
         let decision =
             DecisionId::new(&self.record.execution_id, id, DecisionKind::ContinueAsNew, &started.event.name, input.as_deref());
         let replaced = std::mem::replace(&mut self.record.execution_id, decision.execution_id());
-        self.record.superseded.push(replaced);
+        if !sabotage::is(Sabotage::SupersededForgotten) {
+            self.record.superseded.push(replaced);
+        }
         keep_last(&mut self.record.superseded, limits::REMEMBERED_EXECUTIONS_MAX);
-        self.record.applied.extend(past.iter().chain(&self.record.events).filter_map(|e| e.message_id));
+        if !sabotage::is(Sabotage::AppliedForgotten) {
+            self.record.applied.extend(past.iter().chain(&self.record.events).filter_map(|e| e.message_id));
+        }
         keep_last(&mut self.record.applied, limits::REMEMBERED_MESSAGES_MAX);
         let mut event = started.event.clone();
         event.instance.execution_id = Some(self.record.execution_id.clone());
@@ -293,6 +298,9 @@ impl Writer<'_> {
         self.record.kept_rows = 0;
         self.record.events = vec![HistoryEvent::arriving(now, EventKind::OrchestratorStarted).into(), start];
         for (number, event) in carry.into_iter().enumerate() {
+            if sabotage::is(Sabotage::CarriedEventsLost) {
+                continue;
+            }
             if number < limits::CARRIED_ROWS_MAX {
                 self.record.events.push(event.into());
             } else {

@@ -87,6 +87,11 @@ impl Memory {
         self.blobs.insert_raw(container, name, bytes);
     }
 
+    /// Ends every hold: messages that somebody has received are visible to everybody again.
+    pub(crate) fn surface_held(&self) {
+        self.queues.surface_held();
+    }
+
     /// Makes receives take visible messages in any order (drawn from the account's random source), as the real service
     /// may: queues promise no order.
     pub(crate) fn set_unordered(&self, unordered: bool) {

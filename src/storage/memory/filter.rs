@@ -15,7 +15,8 @@ pub(super) fn matches(filter: &Filter, row: &Row) -> bool {
 
 /// Texts are ordered by their UTF-16 code units, as .NET's ordinal comparison does.
 pub(super) fn ordinal(a: &str, b: &str) -> Ordering {
-    a.encode_utf16().cmp(b.encode_utf16())
+    // The order of bytes is the same for ASCII, which most texts are.
+    if a.is_ascii() && b.is_ascii() { a.cmp(b) } else { a.encode_utf16().cmp(b.encode_utf16()) }
 }
 
 /// The lowest and highest partition key that can match, where the filter says so: a query of one partition must not

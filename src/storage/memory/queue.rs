@@ -76,6 +76,18 @@ impl MemoryQueues {
         state.queues.iter().map(|(name, queue)| (name.clone(), messages(queue))).collect()
     }
 
+    #[cfg(test)]
+    pub(super) fn surface_held(&self) {
+        let now = self.clock.now();
+        for queue in lock(&self.state).queues.values_mut() {
+            let hidden = queue.messages.split_off(&(now, u64::MAX));
+            for (place, message) in hidden {
+                let place = if message.dequeue_count > 0 { (now, place.1) } else { place };
+                queue.insert(place, message);
+            }
+        }
+    }
+
     fn chosen(&self, visible: impl Iterator<Item = Place>, max: usize) -> Vec<Place> {
         if !self.unordered.load(Relaxed) {
             return visible.take(max).collect();

@@ -47,7 +47,7 @@ pub(super) fn check_transaction(ops: &[TableOp]) -> Result<(), IndexedRefusal> {
 
 pub(super) fn check_keys(partition_key: &str, row_key: &str) -> Result<(), Refusal> {
     for key in [partition_key, row_key] {
-        if key.encode_utf16().count() > KEY_UNITS_MAX {
+        if exceeds(key, KEY_UNITS_MAX) {
             return Err(Refusal(ErrorKind::Invalid, 400, "KeyValueTooLarge"));
         }
         if key.chars().any(|c| matches!(c, '/' | '\\' | '#' | '?' | '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}')) {
@@ -63,7 +63,7 @@ pub(super) fn check_sent(entity: &Entity) -> Result<(), Refusal> {
     for (name, value) in &entity.properties {
         check_name(name)?;
         match value {
-            Value::String(text) if text.encode_utf16().count() > TEXT_UNITS_MAX => {
+            Value::String(text) if exceeds(text, TEXT_UNITS_MAX) => {
                 return Err(Refusal(ErrorKind::Invalid, 400, "PropertyValueTooLarge"));
             }
             Value::DateTime(time) if Timestamp::parse(EARLIEST).is_some_and(|earliest| *time < earliest) => {
@@ -87,7 +87,7 @@ pub(super) fn check_stored(entity: &Entity) -> Result<(), Refusal> {
 }
 
 fn check_name(name: &str) -> Result<(), Refusal> {
-    if name.encode_utf16().count() > PROPERTY_NAME_MAX {
+    if exceeds(name, PROPERTY_NAME_MAX) {
         return Err(Refusal(ErrorKind::Invalid, 400, "PropertyNameTooLong"));
     }
     let begins = name.starts_with(|c: char| c.is_alphabetic() || c == '_');
@@ -98,9 +98,14 @@ fn check_name(name: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Whether a text has more UTF-16 units. A byte of UTF-8 is at most one, so most texts need no counting.
+fn exceeds(text: &str, units: usize) -> bool {
+    text.len() > units && text.encode_utf16().count() > units
+}
+
 /// The size by which the service judges a row: its documented formula.
 fn entity_bytes(entity: &Entity) -> usize {
-    let units = |text: &str| 2 * text.encode_utf16().count();
+    let units = |text: &str| 2 * if text.is_ascii() { text.len() } else { text.encode_utf16().count() };
     let properties = entity.properties.iter().map(|(name, value)| {
         let value = match value {
             Value::Null => 0,

@@ -1,0 +1,98 @@
+//! How a run ended: the ends of its instances, what is still open, and what nobody refers to any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::program::Done;
+use super::trace;
+use super::world::{HUB, World};
+use crate::hub::{blob_names, instance_row};
+use crate::model::{RuntimeStatus, Timestamp};
+
+/// What is the same whenever a plan is run.
+#[derive(Debug, PartialEq)]
+pub(super) struct Ends {
+    pub(super) instances: BTreeMap<String, End>,
+    /// The next number of the random source, and the time.
+    pub(super) next: u64,
+    pub(super) now: Timestamp,
+}
+
+impl Default for Ends {
+    fn default() -> Self {
+        Self { instances: BTreeMap::new(), next: 0, now: Timestamp::UNIX_EPOCH }
+    }
+}
+
+/// How one instance ended.
+#[derive(Debug, PartialEq)]
+pub(super) struct End {
+    /// `None` if it was terminated.
+    pub(super) done: Option<Done>,
+    pub(super) custom_status: Option<String>,
+}
+
+/// Instances that have not ended, queues that are not empty.
+pub(super) fn open_ends(world: &World) -> Vec<String> {
+    let mut open = Vec::new();
+    for row in world.memory.table_rows(&format!("{HUB}Instances")) {
+        let status = row.entity.text("RuntimeStatus").and_then(|s| s.parse::<RuntimeStatus>().ok());
+        if !status.is_some_and(RuntimeStatus::is_terminal) {
+            open.push(format!("{} is {status:?}", row.entity.partition_key));
+        }
+    }
+    for (queue, messages) in world.memory.all_messages() {
+        open.extend(messages.iter().map(|message| format!("{queue} has {}", shortened(&message.text))));
+    }
+    open
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(1000).collect()
+}
+
+/// What the histories say, as lines of the trace.
+pub(super) fn show_histories(world: &World) {
+    for row in world.memory.table_rows(&format!("{HUB}History")) {
+        let text = |name: &str| row.entity.text(name).unwrap_or_default().to_owned();
+        let id = row.entity.int("TaskScheduledId").or(row.entity.int("TimerId")).or(row.entity.int("EventId"));
+        let (key, execution) = (&row.entity.row_key, text("ExecutionId"));
+        let (event, name) = (text("EventType"), text("Name"));
+        trace::line(&format_args!("{} {key} {execution} {event} {id:?} {name}", row.entity.partition_key));
+    }
+}
+
+/// After every worker has stopped in an orderly way, without faults: no partition has an owner, and no blob is left over.
+pub(super) fn curtain(world: &World) {
+    for row in world.memory.table_rows(&format!("{HUB}Partitions")) {
+        // An outage may have kept an earlier one of the name from releasing.
+        let is_fresh = row.entity.time("LastRenewal").is_some_and(|at| world.was_calm_at(at));
+        if is_fresh && row.entity.text("CurrentOwner").is_some_and(|owner| world.has_left(owner)) {
+            trace::fail(&format_args!("a partition still has an owner: {:?}", row.entity));
+        }
+    }
+    // What a commit that was cut off had put is overwritten or left, as .NET leaves it, until the instance is purged.
+    if world.plan.is_smooth() {
+        let left_over = left_over_blobs(world);
+        if !left_over.is_empty() {
+            trace::fail(&format_args!("nothing refers to these blobs: {left_over:?}"));
+        }
+    }
+}
+
+fn left_over_blobs(world: &World) -> BTreeSet<String> {
+    let mut referred = BTreeSet::new();
+    for row in world.memory.table_rows(&format!("{HUB}History")) {
+        let names = row.entity.properties.keys().filter(|name| name.ends_with("BlobName"));
+        referred.extend(names.filter_map(|name| row.entity.text(name)).map(str::to_owned));
+    }
+    let container = format!("{}-largemessages", HUB.to_lowercase());
+    let url = world.memory.storage().blobs.container_url(&container);
+    for row in world.memory.table_rows(&format!("{HUB}Instances")) {
+        let Ok(row) = instance_row::from_entity(&row.entity) else { continue };
+        let columns = [row.input, row.output].into_iter().flatten();
+        referred.extend(columns.filter_map(|column| blob_names::from_url(&url, &column)));
+    }
+    let blobs = world.memory.all_blobs().remove(&container).unwrap_or_default();
+    // Start messages stay as long as their instance: its row may refer to them.
+    blobs.into_keys().filter(|name| !referred.contains(name) && !blob_names::is_start_message(name)).collect()
+}

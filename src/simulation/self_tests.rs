@@ -1,0 +1,49 @@
+//! The simulation itself: one seed gives one run, every rule that is broken on purpose is found, and failures get smaller.
+
+use super::plan::Plan;
+use super::runner;
+use crate::sabotage::{self, Sabotage};
+
+/// Seeds within which a broken rule is found.
+const SEEDS: u64 = 1000;
+
+#[test]
+fn one_seed_gives_one_run() {
+    for seed in 0..25 {
+        let plan = Plan::of(seed);
+        let (first, second) = (runner::run(&plan, true), runner::run(&plan, true));
+        let differs = first.lines.iter().zip(&second.lines).find(|(first, second)| first != second);
+        assert_eq!(differs, None, "seed {seed}");
+        assert!(first == second, "seed {seed}: {:?} and {:?}", first.ends, second.ends);
+    }
+}
+
+#[test]
+fn every_broken_rule_is_found() {
+    let chosen = std::env::var("TASKHUB_SABOTAGE").ok();
+    let mut missed = Vec::new();
+    for sabotage in sabotage::ALL {
+        if chosen.as_ref().is_some_and(|chosen| *chosen != format!("{sabotage:?}")) {
+            continue;
+        }
+        let plan = |seed| Plan { sabotage: Some(sabotage), ..Plan::of(seed) };
+        let report = runner::run_all(0..SEEDS, 1, plan);
+        let found = report.failures.first();
+        let (seed, rule) = found.map(|(plan, failure)| (plan.seed, failure.lines().next().unwrap_or_default())).unzip();
+        let rule = rule.map(|rule| rule.chars().take(160).collect::<String>());
+        println!("{sabotage:?}: seed {seed:?} of {} runs in {:.1} s, {rule:?}", report.runs, report.seconds);
+        if found.is_none() {
+            missed.push(sabotage);
+        }
+    }
+    assert!(missed.is_empty(), "nothing noticed {missed:?}");
+}
+
+#[test]
+fn a_failure_is_made_smaller() {
+    let plan = Plan { sabotage: Some(Sabotage::WakerForgotten), ..Plan::of(3) };
+    let (smallest, failure) = runner::shrink(&plan, 100);
+    println!("{plan:?}\n{smallest:?}\n{failure}");
+    assert!(plan.classes.len() > 3 && plan.workers > 1, "{plan:?}");
+    assert_eq!((smallest.classes.len(), smallest.workers, smallest.instances), (0, 1, 1), "{smallest:?}");
+}
