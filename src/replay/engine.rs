@@ -13,6 +13,7 @@ use tracing::Dispatch;
 
 use super::execution::Execution;
 use super::label::Label;
+use super::retry::Verdict;
 use super::turn::{Completion, Outcome, Turn};
 use super::waker::TurnWaker;
 use crate::model::{EventKind, FailureDetails, HistoryEvent};
@@ -271,8 +272,9 @@ fn deliver(execution: &Execution, kind: &EventKind, event: &HistoryEvent) -> Vec
             let failure = failure.clone().unwrap_or_else(|| legacy_failure(reason.as_deref(), details.as_deref()));
             let retry = execution.state.borrow_mut().retry_of(*task_id);
             // The policy's predicate is code of the user, so nothing is borrowed here.
-            let pause = retry.and_then(|(policy, failed, since_call)| policy.pause(&failure, failed, since_call));
-            execution.state.borrow_mut().fail(*task_id, failure, pause)
+            let verdict =
+                retry.map_or(Verdict::Final, |(policy, failed, since_call)| policy.verdict(&failure, failed, since_call));
+            execution.state.borrow_mut().fail(*task_id, failure, verdict)
         }
         EventKind::TimerFired { timer_id, .. } => execution.state.borrow_mut().fire(*timer_id),
         _ => None,

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use super::RetryPolicy;
 use super::label::{Label, Mismatch};
 use super::mailbox::Mailbox;
+use super::retry::{RetryPolicy, Verdict};
 use super::turn::{Action, ActionKind};
 use crate::model::{FailureDetails, Timestamp};
 
@@ -72,6 +72,8 @@ struct Retry {
     failed: u32,
     /// What to ask for again; known once history has the first attempt.
     again: Option<ActionKind>,
+    /// The last attempt and its failure, while the timer that .NET lets fire after it is under way.
+    exhausted: Option<(i32, FailureDetails)>,
 }
 
 impl State {
@@ -132,7 +134,7 @@ impl State {
     /// Sets the retry policy of a slot.
     pub(super) fn set_retry(&mut self, key: u64, policy: RetryPolicy) {
         if let Some(slot) = self.slots.get_mut(&key) {
-            slot.retry = Some(Retry { policy, failed: 0, again: None });
+            slot.retry = Some(Retry { policy, failed: 0, again: None, exhausted: None });
         }
     }
 
@@ -212,16 +214,24 @@ impl State {
 
     pub(super) fn fire(&mut self, id: i32) -> Option<Waker> {
         let key = self.take_open(id, true)?;
-        match self.slots.get_mut(&key)?.retry.as_ref().and_then(|retry| retry.again.clone()) {
-            // The pause before another attempt is over.
-            Some(kind) => {
-                let id = self.decide(kind);
-                self.slots.get_mut(&key)?.id = id;
-                self.open.insert(id, Open { slot: key, is_timer: false });
-                None
-            }
-            None => self.settle(key, Ok(None)),
+        let slot = self.slots.get_mut(&key)?;
+        let Some(retry) = &mut slot.retry else { return self.settle(key, Ok(None)) };
+        if let Some((last, failure)) = retry.exhausted.take() {
+            slot.id = last;
+            return self.settle(key, Err(failure));
         }
+        // The pause before another attempt is over.
+        let kind = retry.again.clone()?;
+        self.go_on(key, kind)
+    }
+
+    /// What waits goes on to wait, for another decision.
+    fn go_on(&mut self, key: u64, kind: ActionKind) -> Option<Waker> {
+        let is_timer = matches!(kind, ActionKind::Timer { .. });
+        let id = self.decide(kind);
+        self.slots.get_mut(&key)?.id = id;
+        self.open.insert(id, Open { slot: key, is_timer });
+        None
     }
 
     /// What decides whether a failed task is tried again: its policy, the attempts before, the time since the call.
@@ -232,19 +242,22 @@ impl State {
         Some((retry.policy.clone(), retry.failed, now.since(slot.called)))
     }
 
-    pub(super) fn fail(&mut self, id: i32, details: FailureDetails, pause: Option<Duration>) -> Option<Waker> {
+    pub(super) fn fail(&mut self, id: i32, details: FailureDetails, verdict: Verdict) -> Option<Waker> {
         let key = self.take_open(id, false)?;
-        let Some(pause) = pause else {
-            return self.settle(key, Err(details));
+        let retry = self.slots.get_mut(&key)?.retry.as_mut();
+        let pause = match (verdict, retry) {
+            (Verdict::Again(pause), Some(retry)) => {
+                retry.failed += 1;
+                pause
+            }
+            (Verdict::Exhausted, Some(retry)) => {
+                retry.exhausted = Some((id, details));
+                Duration::ZERO
+            }
+            (Verdict::Final, _) | (_, None) => return self.settle(key, Err(details)),
         };
-        let id = self.decide(ActionKind::Timer { fire_at: self.now().plus(pause) });
-        let slot = self.slots.get_mut(&key)?;
-        slot.id = id;
-        if let Some(retry) = &mut slot.retry {
-            retry.failed += 1;
-        }
-        self.open.insert(id, Open { slot: key, is_timer: true });
-        None
+        let fire_at = self.now().plus(pause);
+        self.go_on(key, ActionKind::Timer { fire_at })
     }
 
     fn settle(&mut self, key: u64, result: TaskResult) -> Option<Waker> {

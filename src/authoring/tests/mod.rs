@@ -7,3 +7,4 @@ mod faults;
 mod lifecycle;
 mod patterns;
 mod play;
+mod takeover;
