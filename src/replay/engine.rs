@@ -13,6 +13,7 @@ use tracing::Dispatch;
 
 use super::execution::Execution;
 use super::label::Label;
+use super::long_timer::Decided;
 use super::retry::Verdict;
 use super::turn::{Completion, Outcome, Turn};
 use super::waker::TurnWaker;
@@ -46,7 +47,8 @@ where
     if let Some(reason) = terminated_at_birth(turn.new) {
         return Outcome { completion: Some(Completion::Terminated { reason }), ..nothing };
     }
-    let execution = Execution::new((**started).clone(), turn.custom_status.clone());
+    let decided = Decided::of(turn.past.iter().chain(turn.new));
+    let execution = Execution::new((**started).clone(), turn.custom_status.clone(), decided);
     let runner = Runner {
         execution,
         start: Some(start),

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use uuid::Uuid;
 
+use super::long_timer::Decided;
 use super::state::State;
 use super::turn::ActionKind;
 use super::waits::{EventWait, TaskWait, TimerWait};
@@ -21,8 +22,8 @@ pub(crate) struct Execution {
 }
 
 impl Execution {
-    pub(super) fn new(started: ExecutionStarted, custom_status: Option<String>) -> Rc<Self> {
-        Rc::new(Self { started, state: RefCell::new(State::new(custom_status)) })
+    pub(super) fn new(started: ExecutionStarted, custom_status: Option<String>, decided: Decided) -> Rc<Self> {
+        Rc::new(Self { started, state: RefCell::new(State::new(custom_status, decided)) })
     }
 
     /// How the execution was started.

@@ -5,6 +5,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use super::label::{Label, Mismatch};
+use super::long_timer::{Decided, LongTimer};
 use super::mailbox::Mailbox;
 use super::retry::{RetryPolicy, Verdict};
 use super::turn::{Action, ActionKind};
@@ -39,6 +40,7 @@ pub(super) struct State {
     /// A failure that code cannot catch.
     pub(super) fault: Option<FailureDetails>,
     pub(super) mailbox: Mailbox,
+    decided: Decided,
     next_id: i32,
     pending: BTreeMap<i32, ActionKind>,
     confirmed: BTreeMap<i32, Label>,
@@ -64,6 +66,7 @@ struct Slot {
     result: Option<TaskResult>,
     waker: Option<Waker>,
     retry: Option<Retry>,
+    long: Option<LongTimer>,
 }
 
 #[derive(Debug)]
@@ -77,8 +80,8 @@ struct Retry {
 }
 
 impl State {
-    pub(super) fn new(custom_status: Option<String>) -> Self {
-        Self { custom_status, ..Self::default() }
+    pub(super) fn new(custom_status: Option<String>, decided: Decided) -> Self {
+        Self { custom_status, decided, ..Self::default() }
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -98,11 +101,13 @@ impl State {
     /// Takes the next id for a decision that is answered, and opens the slot that waits for the answer.
     pub(super) fn call(&mut self, kind: ActionKind) -> u64 {
         let label = Label::of_action(&kind);
-        let is_timer = matches!(kind, ActionKind::Timer { .. });
+        let until = if let ActionKind::Timer { fire_at } = kind { Some(fire_at) } else { None };
         let id = self.decide(kind);
-        let key = self.add_slot(Slot { id, label, called: self.now(), result: None, waker: None, retry: None });
+        let called = self.now();
+        let long = until.and_then(|until| LongTimer::new(until, called));
+        let key = self.add_slot(Slot { id, label, called, result: None, waker: None, retry: None, long });
         if !self.closed {
-            self.open.insert(id, Open { slot: key, is_timer });
+            self.open.insert(id, Open { slot: key, is_timer: until.is_some() });
         }
         key
     }
@@ -111,7 +116,8 @@ impl State {
     pub(super) fn refused(&mut self, name: &str, details: FailureDetails) -> u64 {
         let kind = ActionKind::Activity { name: name.to_owned(), version: None, input: None, tags: None };
         let label = Label::of_action(&kind);
-        self.add_slot(Slot { id: REFUSED, label, called: self.now(), result: Some(Err(details)), waker: None, retry: None })
+        let (called, result) = (self.now(), Some(Err(details)));
+        self.add_slot(Slot { id: REFUSED, label, called, result, waker: None, retry: None, long: None })
     }
 
     fn add_slot(&mut self, slot: Slot) -> u64 {
@@ -214,7 +220,11 @@ impl State {
 
     pub(super) fn fire(&mut self, id: i32) -> Option<Waker> {
         let key = self.take_open(id, true)?;
+        let now = self.now();
         let slot = self.slots.get_mut(&key)?;
+        if let Some(fire_at) = slot.long.as_mut().and_then(|long| long.goes_on(id, self.next_id, &self.decided, now)) {
+            return self.go_on(key, ActionKind::Timer { fire_at });
+        }
         let Some(retry) = &mut slot.retry else { return self.settle(key, Ok(None)) };
         if let Some((last, failure)) = retry.exhausted.take() {
             slot.id = last;
