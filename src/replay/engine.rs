@@ -17,6 +17,7 @@ use super::long_timer::Decided;
 use super::retry::Verdict;
 use super::turn::{Completion, Outcome, Turn};
 use super::waker::TurnWaker;
+use crate::limits;
 use crate::model::{EventKind, FailureDetails, HistoryEvent};
 
 /// Polls that follow one event. Combinators wake themselves a few times; code that never stops would hang the worker.
@@ -125,6 +126,7 @@ where
             }
         }
         self.check_that_it_waits();
+        self.check_custom_status();
         self.finish()
     }
 
@@ -219,6 +221,20 @@ where
         }
     }
 
+    /// The instance row holds the custom status inline, so it has a limit. An execution that is terminated or broken off stays so.
+    fn check_custom_status(&mut self) {
+        let oversized = self.execution.state.borrow().oversized_status;
+        let Some(units) = oversized.filter(|_| self.keeps_actions) else { return };
+        let error_message = format!(
+            "The orchestrator \"{}\" set a custom status of {units} UTF-16 units of JSON; at most {} fit. Keep it short, and put large \
+             data into the output.",
+            self.execution.started().name,
+            limits::CUSTOM_STATUS_UNITS_MAX
+        );
+        let error_type = "CustomStatusTooLarge".to_owned();
+        self.break_off(FailureDetails { error_type, error_message, is_non_retriable: true, ..FailureDetails::default() });
+    }
+
     fn not_durable(&self, what: &str) -> FailureDetails {
         let error_message = format!(
             "The orchestrator \"{}\" {what}. It can await only what its context gives it, and combinations of that. Likely cause: \
@@ -252,10 +268,11 @@ where
         let holds = !self.keeps_actions || (self.suspended.is_some() && self.completion.is_none());
         let mut completion = self.completion;
         if let Some(Completion::ContinuedAsNew { carry, .. }) = &mut completion {
+            // The suspension first: what does not fit the first rows of the next generation comes later, as messages.
+            carry.extend(self.suspended.cloned());
             carry.extend(std::mem::take(&mut state.mailbox).into_unconsumed());
             let held = self.held.into_iter().map(|(_, event)| event);
             carry.extend(held.filter(|event| matches!(event.kind, EventKind::EventRaised { .. })).cloned());
-            carry.extend(self.suspended.cloned());
         }
         let actions = if holds { Vec::new() } else { actions };
         Outcome { actions, completion, custom_status: state.custom_status.take(), next_id }

@@ -9,6 +9,7 @@ use super::long_timer::Decided;
 use super::state::State;
 use super::turn::ActionKind;
 use super::waits::{EventWait, TaskWait, TimerWait};
+use crate::limits;
 use crate::model::{ExecutionStarted, FailureDetails, Timestamp};
 
 /// The namespace of .NET's `NewGuid`.
@@ -48,9 +49,15 @@ impl Execution {
         Uuid::new_v5(&GUIDS, name.as_bytes())
     }
 
+    /// Sets the custom status. One that is too long leaves the earlier one and fails the execution, unless another follows in this turn.
     pub(crate) fn set_custom_status(&self, json: Option<String>) {
         let mut state = self.state.borrow_mut();
-        if !state.closed {
+        if state.closed {
+            return;
+        }
+        let units = json.as_ref().map_or(0, |status| status.encode_utf16().count());
+        state.oversized_status = Some(units).filter(|units| *units > limits::CUSTOM_STATUS_UNITS_MAX);
+        if state.oversized_status.is_none() {
             state.custom_status = json;
         }
     }

@@ -37,6 +37,8 @@ pub(super) struct State {
     pub(super) closed: bool,
     pub(super) uuids: u64,
     pub(super) custom_status: Option<String>,
+    /// The length of the custom status that code set last, if it was too long to be set.
+    pub(super) oversized_status: Option<usize>,
     /// A failure that code cannot catch.
     pub(super) fault: Option<FailureDetails>,
     pub(super) mailbox: Mailbox,
