@@ -124,7 +124,7 @@ impl Detached {
     pub fn instance_id(self, id: impl Into<String>) -> Self {
         let id = id.into();
         match refusal(&self.execution, &id) {
-            Some(refusal) => self.execution.fault(refusal),
+            Some(refusal) => self.execution.withdraw(self.id, refusal),
             None => self.execution.revise(self.id, |kind| set_instance_id(kind, id)),
         }
         self

@@ -91,6 +91,13 @@ impl Execution {
         }
     }
 
+    /// Takes a decision back that nobody waits for and that must not be made: the execution fails instead.
+    pub(crate) fn withdraw(&self, id: i32, failure: FailureDetails) {
+        if self.state.borrow_mut().take_back(id) {
+            self.fault(failure);
+        }
+    }
+
     /// Starts a timer.
     pub(crate) fn timer(self: &Rc<Self>, fire_at: Timestamp) -> TimerWait {
         TimerWait(self.call(ActionKind::Timer { fire_at }))

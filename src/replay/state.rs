@@ -146,18 +146,23 @@ impl State {
         }
     }
 
-    /// Takes a decision back that must not be made; its id is given back if it was the last one.
+    /// Takes a decision back that must not be made, unless history has it; its id is given back if it was the last one.
+    pub(super) fn take_back(&mut self, id: i32) -> bool {
+        let is_made = self.pending.remove(&id).is_none();
+        if !is_made && id == self.next_id - 1 {
+            self.next_id = id;
+        }
+        !is_made
+    }
+
+    /// Takes the decision of a slot back, which fails instead.
     pub(super) fn withdraw(&mut self, key: u64, details: FailureDetails) {
-        let Some(slot) = self.slots.get_mut(&key) else { return };
-        if self.pending.remove(&slot.id).is_none() {
-            return;
+        let Some(id) = self.slots.get(&key).map(|slot| slot.id).filter(|id| self.take_back(*id)) else { return };
+        self.open.remove(&id);
+        if let Some(slot) = self.slots.get_mut(&key) {
+            slot.id = REFUSED;
+            slot.result = Some(Err(details));
         }
-        self.open.remove(&slot.id);
-        if slot.id == self.next_id - 1 {
-            self.next_id -= 1;
-        }
-        slot.id = REFUSED;
-        slot.result = Some(Err(details));
     }
 
     /// The result of a slot, once; until then its waker is kept. Answers the waker it replaced, for the caller to drop.
