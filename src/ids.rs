@@ -1,8 +1,9 @@
-//! Identities that are derived and never drawn, so that a decision made again is recognised: decision ids and what follows from them.
+//! Identities: those that are derived and never drawn, so that a decision made again is recognised, and what an instance id may be.
 
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::limits;
 use crate::model::Timestamp;
 
 /// Namespace of every derived id; persisted, never change it.
@@ -78,6 +79,26 @@ impl DecisionId {
     }
 }
 
+/// Why no instance can have this id, as the end of a sentence: it is a table key once it is escaped.
+#[must_use]
+pub(crate) fn why_no_key(instance_id: &str) -> Option<String> {
+    if instance_id.is_empty() {
+        return Some("is empty; leave it out to have one generated".to_owned());
+    }
+    // Each character that a key cannot have becomes two; all of them are one UTF-16 unit long.
+    let is_escaped = |c: char| matches!(c, '^' | '/' | '\\' | '#' | '?') || c.is_control();
+    let units: usize = instance_id.chars().map(|c| c.len_utf16() + usize::from(is_escaped(c))).sum();
+    let most = limits::KEY_UNITS_MAX;
+    (units > most).then(|| format!("is too long: it has {units} UTF-16 units once it is escaped, and a table key holds {most}"))
+}
+
+/// Why no orchestration can have this id, as the end of a sentence.
+#[must_use]
+pub(crate) fn why_no_orchestration(instance_id: &str) -> Option<String> {
+    let is_entity = instance_id.starts_with('@');
+    why_no_key(instance_id).or_else(|| is_entity.then(|| "begins with \"@\", which is reserved for entities".to_owned()))
+}
+
 /// One text for every JSON text of the same meaning; text that is not JSON is itself.
 fn canonical(input: &str) -> String {
     let Ok(mut value) = serde_json::from_str::<Value>(input) else { return input.to_owned() };
@@ -106,7 +127,10 @@ fn normalise(value: &mut Value) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::hub::keys;
 
     #[test]
     fn ids_are_pinned_because_they_are_persisted() {
@@ -136,5 +160,24 @@ mod tests {
             assert_ne!(base, other);
         }
         assert_eq!(base, DecisionId::new("x", 0, DecisionKind::Activity, "a", Some("1")));
+    }
+
+    #[test]
+    fn an_id_must_fit_a_key() {
+        assert!(why_no_key("").unwrap().contains("empty"));
+        assert_eq!(why_no_key(&"x".repeat(512)), None);
+        assert!(why_no_key(&"x".repeat(513)).unwrap().contains("513 UTF-16 units"));
+        assert!(why_no_key(&"/".repeat(257)).unwrap().contains("514"));
+        assert!(why_no_key(&"😀".repeat(257)).unwrap().contains("holds 512"));
+        assert_eq!(why_no_orchestration("a@b"), None);
+        assert!(why_no_orchestration("@a@b").unwrap().contains("entities"));
+    }
+
+    proptest! {
+        #[test]
+        fn the_length_is_that_of_the_escaped_key(id in "[\\x00-\\xff^/#?😀]{200,600}") {
+            let units = keys::escape(&id).encode_utf16().count();
+            prop_assert_eq!(why_no_key(&id).is_some(), units > limits::KEY_UNITS_MAX);
+        }
     }
 }

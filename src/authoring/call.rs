@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use super::failure::TaskFailed;
 use super::handle::{Activity, Callable, Orchestrator};
 use super::payload;
+use crate::ids;
 use crate::model::FailureDetails;
 use crate::replay::{ActionKind, Execution, RetryPolicy, TaskEnd, TaskWait};
 
@@ -63,8 +64,9 @@ impl<C: Callable> Call<C> {
 }
 
 impl<I, O> Call<Orchestrator<I, O>> {
-    /// The instance id of the sub-orchestration; without it, one is derived. The parent's own id, and ids that begin with
-    /// `@`, which are those of entities, are refused: the call fails.
+    /// The instance id of the sub-orchestration; without it, one is derived. The call fails at once with the parent's own id, with
+    /// one that begins with `@`, which are those of entities, and with one that is empty or longer than a table key: 512 UTF-16
+    /// units, where each `/`, `\`, `#`, `?`, `^` and control character counts twice.
     pub fn instance_id(mut self, id: impl Into<String>) -> Self {
         let id = id.into();
         match refusal(self.wait.execution(), &id) {
@@ -122,7 +124,7 @@ impl Detached {
     pub fn instance_id(self, id: impl Into<String>) -> Self {
         let id = id.into();
         match refusal(&self.execution, &id) {
-            Some(refusal) => self.execution.fault(refusal),
+            Some(refusal) => self.execution.withdraw(self.id, refusal),
             None => self.execution.revise(self.id, |kind| set_instance_id(kind, id)),
         }
         self
@@ -165,13 +167,16 @@ pub(super) fn add_tag(kind: &mut ActionKind, key: String, value: String) {
 
 /// Why a child cannot have this instance id.
 fn refusal(execution: &Execution, id: &str) -> Option<FailureDetails> {
-    let error_message = if id.starts_with('@') {
-        format!("The instance id \"{id}\" begins with \"@\", which is for entities.")
-    } else if id == execution.started().instance.instance_id {
-        format!("The instance id \"{id}\" is that of the calling orchestration itself.")
-    } else {
-        return None;
-    };
-    let error_type = "InvalidInstanceId".to_owned();
-    Some(FailureDetails { error_type, error_message, is_non_retriable: true, ..FailureDetails::default() })
+    let is_own = id == execution.started().instance.instance_id;
+    let own = || is_own.then(|| "is that of the calling orchestration itself".to_owned());
+    ids::why_no_orchestration(id).or_else(own).map(|why| invalid_id(id, &why))
+}
+
+/// The failure of a decision that names an instance which cannot be.
+pub(super) fn invalid_id(id: &str, why: &str) -> FailureDetails {
+    // An id that is too long is not repeated in whole.
+    let shown: String = id.chars().take(100).collect();
+    let more = if shown.len() < id.len() { "..." } else { "" };
+    let (error_type, error_message) = ("InvalidInstanceId".to_owned(), format!("The instance id \"{shown}{more}\" {why}."));
+    FailureDetails { error_type, error_message, is_non_retriable: true, ..FailureDetails::default() }
 }

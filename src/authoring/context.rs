@@ -7,11 +7,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::call::{Call, Detached, NamedActivity, NamedOrchestrator, add_tag};
+use super::call::{Call, Detached, NamedActivity, NamedOrchestrator, add_tag, invalid_id};
 use super::failure::Failure;
 use super::handle::{AsInput, Callable, Event, Orchestrator};
 use super::payload;
 use super::wait::{Timer, WaitForEvent};
+use crate::ids;
 use crate::model::{ParentInstance, Tags, Timestamp};
 use crate::replay::{ActionKind, Execution, TaskWait};
 
@@ -109,10 +110,14 @@ impl OrchestrationContext {
         WaitForEvent::new(self.execution.wait_for_event(event.name()), event.name())
     }
 
-    /// Sends an event to another orchestration. Nothing tells whether there is one that wants it.
+    /// Sends an event to another orchestration. Nothing tells whether there is one that wants it; an id that no instance can have,
+    /// empty or longer than a table key, fails the orchestrator.
     #[allow(clippy::needless_pass_by_value, reason = "a value and a reference both serve as input")]
     pub fn send_event<T: Serialize>(&self, instance_id: impl Into<String>, event: Event<T>, payload: impl AsInput<T>) {
         let (instance_id, name) = (instance_id.into(), event.name().to_owned());
+        if let Some(why) = ids::why_no_key(&instance_id) {
+            return self.execution.fault(invalid_id(&instance_id, &why));
+        }
         match payload.with(payload::encode) {
             Ok(input) => {
                 self.execution.decide(ActionKind::SendEvent { instance_id, name, input });
@@ -149,7 +154,10 @@ impl OrchestrationContext {
         self.execution.is_replaying()
     }
 
-    /// Shows a value beside the status of the instance; null removes it. A value that has no JSON fails the orchestrator.
+    /// Shows a value beside the status of the instance; null removes it.
+    ///
+    /// It is a row's column, so its JSON may have 8,192 UTF-16 units (16 KiB, as in Durable Functions). If a turn ends with a
+    /// longer one, the instance fails, and shows the status before it. A value that has no JSON fails the orchestrator too.
     pub fn set_custom_status(&self, status: &(impl Serialize + ?Sized)) {
         match payload::encode(status) {
             Ok(json) => self.execution.set_custom_status(json),

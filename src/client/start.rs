@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::Client;
 use crate::authoring::Orchestrator;
 use crate::error::{Error, ErrorKind, Result};
-use crate::hub::{Held, Hub, StoredRow, blob_names, instance_row, keys};
-use crate::limits;
+use crate::hub::{Held, Hub, StoredRow, blob_names, instance_row};
+use crate::ids;
 use crate::model::{EventKind, ExecutionStarted, HistoryEvent, InstanceRef, Message, RuntimeStatus, Sender, Tags, Timestamp};
 use crate::storage::queue::VISIBILITY_MAX;
 
@@ -199,17 +199,8 @@ fn already_exists(instance_id: &str, status: RuntimeStatus) -> Error {
 
 /// What an id must fulfil to be a key, and not to be taken for an entity.
 pub(super) fn check_id(instance_id: &str) -> Result<()> {
-    let invalid = |why: &str| Err(Error::new(ErrorKind::Invalid, format!("the instance id \"{instance_id}\" {why}")));
-    if instance_id.is_empty() {
-        return invalid("is empty; leave it out to have one generated");
-    }
-    if instance_id.starts_with('@') {
-        return invalid("begins with \"@\", which is reserved for entities");
-    }
-    if keys::escape(instance_id).encode_utf16().count() > limits::KEY_UNITS_MAX {
-        return invalid("is too long: a table key holds 512 UTF-16 units");
-    }
-    Ok(())
+    let Some(why) = ids::why_no_orchestration(instance_id) else { return Ok(()) };
+    Err(Error::new(ErrorKind::Invalid, format!("the instance id \"{instance_id}\" {why}")))
 }
 
 impl<'a> IntoFuture for Start<'a> {

@@ -13,8 +13,11 @@ use tracing::Dispatch;
 
 use super::execution::Execution;
 use super::label::Label;
+use super::long_timer::Decided;
+use super::retry::Verdict;
 use super::turn::{Completion, Outcome, Turn};
 use super::waker::TurnWaker;
+use crate::limits;
 use crate::model::{EventKind, FailureDetails, HistoryEvent};
 
 /// Polls that follow one event. Combinators wake themselves a few times; code that never stops would hang the worker.
@@ -45,7 +48,8 @@ where
     if let Some(reason) = terminated_at_birth(turn.new) {
         return Outcome { completion: Some(Completion::Terminated { reason }), ..nothing };
     }
-    let execution = Execution::new((**started).clone(), turn.custom_status.clone());
+    let decided = Decided::of(turn.past.iter().chain(turn.new));
+    let execution = Execution::new((**started).clone(), turn.custom_status.clone(), decided);
     let runner = Runner {
         execution,
         start: Some(start),
@@ -122,6 +126,7 @@ where
             }
         }
         self.check_that_it_waits();
+        self.check_custom_status();
         self.finish()
     }
 
@@ -216,6 +221,20 @@ where
         }
     }
 
+    /// The instance row holds the custom status inline, so it has a limit. An execution that is terminated or broken off stays so.
+    fn check_custom_status(&mut self) {
+        let oversized = self.execution.state.borrow().oversized_status;
+        let Some(units) = oversized.filter(|_| self.keeps_actions) else { return };
+        let error_message = format!(
+            "The orchestrator \"{}\" set a custom status of {units} UTF-16 units of JSON; at most {} fit. Keep it short, and put large \
+             data into the output.",
+            self.execution.started().name,
+            limits::CUSTOM_STATUS_UNITS_MAX
+        );
+        let error_type = "CustomStatusTooLarge".to_owned();
+        self.break_off(FailureDetails { error_type, error_message, is_non_retriable: true, ..FailureDetails::default() });
+    }
+
     fn not_durable(&self, what: &str) -> FailureDetails {
         let error_message = format!(
             "The orchestrator \"{}\" {what}. It can await only what its context gives it, and combinations of that. Likely cause: \
@@ -249,10 +268,11 @@ where
         let holds = !self.keeps_actions || (self.suspended.is_some() && self.completion.is_none());
         let mut completion = self.completion;
         if let Some(Completion::ContinuedAsNew { carry, .. }) = &mut completion {
+            // The suspension first: what does not fit the first rows of the next generation comes later, as messages.
+            carry.extend(self.suspended.cloned());
             carry.extend(std::mem::take(&mut state.mailbox).into_unconsumed());
             let held = self.held.into_iter().map(|(_, event)| event);
             carry.extend(held.filter(|event| matches!(event.kind, EventKind::EventRaised { .. })).cloned());
-            carry.extend(self.suspended.cloned());
         }
         let actions = if holds { Vec::new() } else { actions };
         Outcome { actions, completion, custom_status: state.custom_status.take(), next_id }
@@ -271,8 +291,9 @@ fn deliver(execution: &Execution, kind: &EventKind, event: &HistoryEvent) -> Vec
             let failure = failure.clone().unwrap_or_else(|| legacy_failure(reason.as_deref(), details.as_deref()));
             let retry = execution.state.borrow_mut().retry_of(*task_id);
             // The policy's predicate is code of the user, so nothing is borrowed here.
-            let pause = retry.and_then(|(policy, failed, since_call)| policy.pause(&failure, failed, since_call));
-            execution.state.borrow_mut().fail(*task_id, failure, pause)
+            let verdict =
+                retry.map_or(Verdict::Final, |(policy, failed, since_call)| policy.verdict(&failure, failed, since_call));
+            execution.state.borrow_mut().fail(*task_id, failure, verdict)
         }
         EventKind::TimerFired { timer_id, .. } => execution.state.borrow_mut().fire(*timer_id),
         _ => None,

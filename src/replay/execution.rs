@@ -5,9 +5,11 @@ use std::rc::Rc;
 
 use uuid::Uuid;
 
+use super::long_timer::Decided;
 use super::state::State;
 use super::turn::ActionKind;
 use super::waits::{EventWait, TaskWait, TimerWait};
+use crate::limits;
 use crate::model::{ExecutionStarted, FailureDetails, Timestamp};
 
 /// The namespace of .NET's `NewGuid`.
@@ -21,8 +23,8 @@ pub(crate) struct Execution {
 }
 
 impl Execution {
-    pub(super) fn new(started: ExecutionStarted, custom_status: Option<String>) -> Rc<Self> {
-        Rc::new(Self { started, state: RefCell::new(State::new(custom_status)) })
+    pub(super) fn new(started: ExecutionStarted, custom_status: Option<String>, decided: Decided) -> Rc<Self> {
+        Rc::new(Self { started, state: RefCell::new(State::new(custom_status, decided)) })
     }
 
     /// How the execution was started.
@@ -47,9 +49,15 @@ impl Execution {
         Uuid::new_v5(&GUIDS, name.as_bytes())
     }
 
+    /// Sets the custom status. One that is too long leaves the earlier one and fails the execution, unless another follows in this turn.
     pub(crate) fn set_custom_status(&self, json: Option<String>) {
         let mut state = self.state.borrow_mut();
-        if !state.closed {
+        if state.closed {
+            return;
+        }
+        let units = json.as_ref().map_or(0, |status| status.encode_utf16().count());
+        state.oversized_status = Some(units).filter(|units| *units > limits::CUSTOM_STATUS_UNITS_MAX);
+        if state.oversized_status.is_none() {
             state.custom_status = json;
         }
     }
@@ -80,6 +88,13 @@ impl Execution {
     pub(crate) fn revise(&self, id: i32, change: impl FnOnce(&mut ActionKind)) {
         if let Some(kind) = self.state.borrow_mut().decided(id) {
             change(kind);
+        }
+    }
+
+    /// Takes a decision back that nobody waits for and that must not be made: the execution fails instead.
+    pub(crate) fn withdraw(&self, id: i32, failure: FailureDetails) {
+        if self.state.borrow_mut().take_back(id) {
+            self.fault(failure);
         }
     }
 

@@ -4,6 +4,7 @@
 mod engine;
 mod execution;
 mod label;
+mod long_timer;
 mod mailbox;
 mod retry;
 mod state;

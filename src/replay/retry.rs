@@ -10,12 +10,25 @@ use crate::model::FailureDetails;
 /// No back-off is longer than this, whatever the policy says.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
+/// What becomes of a task that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Another attempt after this pause.
+    Again(Duration),
+    /// That was the last attempt. .NET then lets one more timer fire, at once, before it gives the failure to the code; since that
+    /// timer is in its histories, and takes an id, it is in ours.
+    Exhausted,
+    /// No attempt could help, or the policy wants none.
+    Final,
+}
+
 type Predicate = Arc<dyn Fn(&FailureDetails) -> bool + Send + Sync>;
 
 /// How often, and after which pauses, a failed activity or sub-orchestration is tried again.
 ///
 /// The pauses are durable timers: a retry may be days away and survives every restart. A failure that is marked as
-/// non-retriable ends the attempts at once.
+/// non-retriable ends the attempts at once. When the attempts run out, one more timer fires at once before the failure is there, as
+/// in .NET, whose workers may take the instance over.
 ///
 /// ```
 /// use std::time::Duration;
@@ -78,13 +91,17 @@ impl RetryPolicy {
         self
     }
 
-    /// The pause before the next attempt, or `None` if `failure` is final. `failed`: attempts that failed before this one.
-    pub(super) fn pause(&self, failure: &FailureDetails, failed: u32, since_call: Duration) -> Option<Duration> {
-        let goes_on = !failure.is_non_retriable
-            && failed.saturating_add(1) < self.attempts
-            && self.timeout.is_none_or(|timeout| since_call < timeout)
-            && self.accepts(failure);
-        goes_on.then(|| self.interval(failed))
+    /// What follows a failure, decided in the order of .NET. `failed`: attempts that failed before this one.
+    pub(super) fn verdict(&self, failure: &FailureDetails, failed: u32, since_call: Duration) -> Verdict {
+        if failure.is_non_retriable {
+            Verdict::Final
+        } else if failed.saturating_add(1) >= self.attempts {
+            Verdict::Exhausted
+        } else if self.timeout.is_some_and(|timeout| since_call >= timeout) || !self.accepts(failure) {
+            Verdict::Final
+        } else {
+            Verdict::Again(self.interval(failed))
+        }
     }
 
     /// A predicate that panics accepts nothing.
@@ -118,40 +135,47 @@ impl fmt::Debug for RetryPolicy {
 mod tests {
     use super::*;
 
-    fn pause(policy: &RetryPolicy, failed: u32) -> Option<Duration> {
-        policy.pause(&FailureDetails::default(), failed, Duration::from_secs(10))
+    fn after(policy: &RetryPolicy, failed: u32) -> Verdict {
+        policy.verdict(&FailureDetails::default(), failed, Duration::from_secs(10))
     }
 
     #[test]
     fn pauses_grow_up_to_the_maximum_and_attempts_end() {
         let policy = RetryPolicy::exponential(4, Duration::from_secs(2)).max_interval(Duration::from_secs(5));
-        let pauses: Vec<_> = (0..4).map(|n| pause(&policy, n).map(|d| d.as_secs())).collect();
-        assert_eq!(pauses, [Some(2), Some(4), Some(5), None]);
-        assert_eq!(pause(&RetryPolicy::fixed(1, Duration::ZERO), 0), None);
-        assert_eq!(pause(&RetryPolicy::fixed(0, Duration::ZERO), 0), None);
+        for (failed, seconds) in [(0, 2), (1, 4), (2, 5)] {
+            assert_eq!(after(&policy, failed), Verdict::Again(Duration::from_secs(seconds)));
+        }
+        assert_eq!(after(&policy, 3), Verdict::Exhausted);
+        assert_eq!(after(&RetryPolicy::fixed(1, Duration::ZERO), 0), Verdict::Exhausted);
+        assert_eq!(after(&RetryPolicy::fixed(0, Duration::ZERO), 0), Verdict::Exhausted);
     }
 
     #[test]
     fn nothing_overflows() {
         let policy = RetryPolicy::exponential(u32::MAX, Duration::MAX).coefficient(f64::INFINITY);
-        assert_eq!(pause(&policy, u32::MAX - 2), Some(LONGEST));
-        assert_eq!(pause(&RetryPolicy::exponential(u32::MAX, Duration::from_secs(1)), 100_000), Some(LONGEST));
-        assert_eq!(pause(&RetryPolicy::fixed(3, Duration::ZERO).coefficient(f64::NAN), 1), Some(Duration::ZERO));
+        assert_eq!(after(&policy, u32::MAX - 2), Verdict::Again(LONGEST));
+        assert_eq!(after(&RetryPolicy::exponential(u32::MAX, Duration::from_secs(1)), 100_000), Verdict::Again(LONGEST));
+        let not_a_number = RetryPolicy::fixed(3, Duration::ZERO).coefficient(f64::NAN);
+        assert_eq!(after(&not_a_number, 1), Verdict::Again(Duration::ZERO));
     }
 
     #[test]
     fn the_timeout_is_strict_and_final_failures_are_final() {
         let ten = RetryPolicy::fixed(9, Duration::ZERO).timeout(Duration::from_secs(10));
-        assert_eq!(pause(&ten, 0), None);
-        assert!(pause(&ten.timeout(Duration::from_secs(11)), 0).is_some());
+        assert_eq!(after(&ten, 0), Verdict::Final);
+        assert_eq!(after(&ten.timeout(Duration::from_secs(11)), 0), Verdict::Again(Duration::ZERO));
         let hopeless = FailureDetails { is_non_retriable: true, ..FailureDetails::default() };
-        assert_eq!(RetryPolicy::fixed(9, Duration::ZERO).pause(&hopeless, 0, Duration::ZERO), None);
+        for attempts in [1, 9] {
+            assert_eq!(RetryPolicy::fixed(attempts, Duration::ZERO).verdict(&hopeless, 0, Duration::ZERO), Verdict::Final);
+        }
     }
 
     #[test]
-    fn the_predicate_decides_and_may_panic() {
-        assert_eq!(pause(&RetryPolicy::fixed(9, Duration::ZERO).only_if(|f| f.error_type == "other"), 0), None);
-        assert_eq!(pause(&RetryPolicy::fixed(9, Duration::ZERO).only_if(|_| panic!("oh")), 0), None);
-        assert!(pause(&RetryPolicy::fixed(9, Duration::ZERO).only_if(|_| true), 0).is_some());
+    fn the_predicate_decides_and_may_panic_but_is_not_asked_about_the_last_attempt() {
+        let nine = RetryPolicy::fixed(9, Duration::ZERO);
+        assert_eq!(after(&nine.clone().only_if(|f| f.error_type == "other"), 0), Verdict::Final);
+        assert_eq!(after(&nine.clone().only_if(|_| panic!("oh")), 0), Verdict::Final);
+        assert_eq!(after(&nine.clone().only_if(|_| true), 0), Verdict::Again(Duration::ZERO));
+        assert_eq!(after(&nine.only_if(|_| false), 8), Verdict::Exhausted);
     }
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use super::RetryPolicy;
 use super::label::{Label, Mismatch};
+use super::long_timer::{Decided, LongTimer};
 use super::mailbox::Mailbox;
+use super::retry::{RetryPolicy, Verdict};
 use super::turn::{Action, ActionKind};
 use crate::model::{FailureDetails, Timestamp};
 use crate::sabotage::{self, Sabotage};
@@ -37,9 +38,12 @@ pub(super) struct State {
     pub(super) closed: bool,
     pub(super) uuids: u64,
     pub(super) custom_status: Option<String>,
+    /// The length of the custom status that code set last, if it was too long to be set.
+    pub(super) oversized_status: Option<usize>,
     /// A failure that code cannot catch.
     pub(super) fault: Option<FailureDetails>,
     pub(super) mailbox: Mailbox,
+    decided: Decided,
     next_id: i32,
     pending: BTreeMap<i32, ActionKind>,
     confirmed: BTreeMap<i32, Label>,
@@ -65,6 +69,7 @@ struct Slot {
     result: Option<TaskResult>,
     waker: Option<Waker>,
     retry: Option<Retry>,
+    long: Option<LongTimer>,
 }
 
 #[derive(Debug)]
@@ -73,11 +78,13 @@ struct Retry {
     failed: u32,
     /// What to ask for again; known once history has the first attempt.
     again: Option<ActionKind>,
+    /// The last attempt and its failure, while the timer that .NET lets fire after it is under way.
+    exhausted: Option<(i32, FailureDetails)>,
 }
 
 impl State {
-    pub(super) fn new(custom_status: Option<String>) -> Self {
-        Self { custom_status, ..Self::default() }
+    pub(super) fn new(custom_status: Option<String>, decided: Decided) -> Self {
+        Self { custom_status, decided, ..Self::default() }
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -97,11 +104,13 @@ impl State {
     /// Takes the next id for a decision that is answered, and opens the slot that waits for the answer.
     pub(super) fn call(&mut self, kind: ActionKind) -> u64 {
         let label = Label::of_action(&kind);
-        let is_timer = matches!(kind, ActionKind::Timer { .. });
+        let until = if let ActionKind::Timer { fire_at } = kind { Some(fire_at) } else { None };
         let id = self.decide(kind);
-        let key = self.add_slot(Slot { id, label, called: self.now(), result: None, waker: None, retry: None });
+        let called = self.now();
+        let long = until.and_then(|until| LongTimer::new(until, called));
+        let key = self.add_slot(Slot { id, label, called, result: None, waker: None, retry: None, long });
         if !self.closed {
-            self.open.insert(id, Open { slot: key, is_timer });
+            self.open.insert(id, Open { slot: key, is_timer: until.is_some() });
         }
         key
     }
@@ -110,7 +119,8 @@ impl State {
     pub(super) fn refused(&mut self, name: &str, details: FailureDetails) -> u64 {
         let kind = ActionKind::Activity { name: name.to_owned(), version: None, input: None, tags: None };
         let label = Label::of_action(&kind);
-        self.add_slot(Slot { id: REFUSED, label, called: self.now(), result: Some(Err(details)), waker: None, retry: None })
+        let (called, result) = (self.now(), Some(Err(details)));
+        self.add_slot(Slot { id: REFUSED, label, called, result, waker: None, retry: None, long: None })
     }
 
     fn add_slot(&mut self, slot: Slot) -> u64 {
@@ -133,22 +143,27 @@ impl State {
     /// Sets the retry policy of a slot.
     pub(super) fn set_retry(&mut self, key: u64, policy: RetryPolicy) {
         if let Some(slot) = self.slots.get_mut(&key) {
-            slot.retry = Some(Retry { policy, failed: 0, again: None });
+            slot.retry = Some(Retry { policy, failed: 0, again: None, exhausted: None });
         }
     }
 
-    /// Takes a decision back that must not be made; its id is given back if it was the last one.
+    /// Takes a decision back that must not be made, unless history has it; its id is given back if it was the last one.
+    pub(super) fn take_back(&mut self, id: i32) -> bool {
+        let is_made = self.pending.remove(&id).is_none();
+        if !is_made && id == self.next_id - 1 {
+            self.next_id = id;
+        }
+        !is_made
+    }
+
+    /// Takes the decision of a slot back, which fails instead.
     pub(super) fn withdraw(&mut self, key: u64, details: FailureDetails) {
-        let Some(slot) = self.slots.get_mut(&key) else { return };
-        if self.pending.remove(&slot.id).is_none() {
-            return;
+        let Some(id) = self.slots.get(&key).map(|slot| slot.id).filter(|id| self.take_back(*id)) else { return };
+        self.open.remove(&id);
+        if let Some(slot) = self.slots.get_mut(&key) {
+            slot.id = REFUSED;
+            slot.result = Some(Err(details));
         }
-        self.open.remove(&slot.id);
-        if slot.id == self.next_id - 1 {
-            self.next_id -= 1;
-        }
-        slot.id = REFUSED;
-        slot.result = Some(Err(details));
     }
 
     /// The result of a slot, once; until then its waker is kept. Answers the waker it replaced, for the caller to drop.
@@ -216,16 +231,28 @@ impl State {
 
     pub(super) fn fire(&mut self, id: i32) -> Option<Waker> {
         let key = self.take_open(id, true)?;
-        match self.slots.get_mut(&key)?.retry.as_ref().and_then(|retry| retry.again.clone()) {
-            // The pause before another attempt is over.
-            Some(kind) => {
-                let id = self.decide(kind);
-                self.slots.get_mut(&key)?.id = id;
-                self.open.insert(id, Open { slot: key, is_timer: false });
-                None
-            }
-            None => self.settle(key, Ok(None)),
+        let now = self.now();
+        let slot = self.slots.get_mut(&key)?;
+        if let Some(fire_at) = slot.long.as_mut().and_then(|long| long.goes_on(id, self.next_id, &self.decided, now)) {
+            return self.go_on(key, ActionKind::Timer { fire_at });
         }
+        let Some(retry) = &mut slot.retry else { return self.settle(key, Ok(None)) };
+        if let Some((last, failure)) = retry.exhausted.take() {
+            slot.id = last;
+            return self.settle(key, Err(failure));
+        }
+        // The pause before another attempt is over.
+        let kind = retry.again.clone()?;
+        self.go_on(key, kind)
+    }
+
+    /// What waits goes on to wait, for another decision.
+    fn go_on(&mut self, key: u64, kind: ActionKind) -> Option<Waker> {
+        let is_timer = matches!(kind, ActionKind::Timer { .. });
+        let id = self.decide(kind);
+        self.slots.get_mut(&key)?.id = id;
+        self.open.insert(id, Open { slot: key, is_timer });
+        None
     }
 
     /// What decides whether a failed task is tried again: its policy, the attempts before, the time since the call.
@@ -236,19 +263,22 @@ impl State {
         Some((retry.policy.clone(), retry.failed, now.since(slot.called)))
     }
 
-    pub(super) fn fail(&mut self, id: i32, details: FailureDetails, pause: Option<Duration>) -> Option<Waker> {
+    pub(super) fn fail(&mut self, id: i32, details: FailureDetails, verdict: Verdict) -> Option<Waker> {
         let key = self.take_open(id, false)?;
-        let Some(pause) = pause else {
-            return self.settle(key, Err(details));
+        let retry = self.slots.get_mut(&key)?.retry.as_mut();
+        let pause = match (verdict, retry) {
+            (Verdict::Again(pause), Some(retry)) => {
+                retry.failed += 1;
+                pause
+            }
+            (Verdict::Exhausted, Some(retry)) => {
+                retry.exhausted = Some((id, details));
+                Duration::ZERO
+            }
+            (Verdict::Final, _) | (_, None) => return self.settle(key, Err(details)),
         };
-        let id = self.decide(ActionKind::Timer { fire_at: self.now().plus(pause) });
-        let slot = self.slots.get_mut(&key)?;
-        slot.id = id;
-        if let Some(retry) = &mut slot.retry {
-            retry.failed += 1;
-        }
-        self.open.insert(id, Open { slot: key, is_timer: true });
-        None
+        let fire_at = self.now().plus(pause);
+        self.go_on(key, ActionKind::Timer { fire_at })
     }
 
     fn settle(&mut self, key: u64, result: TaskResult) -> Option<Waker> {

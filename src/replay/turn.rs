@@ -10,7 +10,7 @@ pub(crate) struct Turn<'a> {
     pub(crate) past: &'a [HistoryEvent],
     /// The events of this turn: `OrchestratorStarted` first, then what arrived, in order.
     pub(crate) new: &'a [HistoryEvent],
-    /// The JSON text that the instance row has now; kept unless code sets another.
+    /// The JSON text of the custom status before `past`; kept unless code sets another.
     pub(crate) custom_status: Option<String>,
 }
 
@@ -78,7 +78,7 @@ pub(crate) enum Completion {
         input: Option<String>,
         /// `None`: the version stays.
         version: Option<String>,
-        /// Raised events that nobody consumed, in order; last, the suspension that the next generation starts under.
+        /// The suspension that the next generation starts under, and the raised events that nobody consumed, in order.
         carry: Vec<HistoryEvent>,
     },
 }

@@ -13,7 +13,7 @@ use crate::model::{
     EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, Message, ParentInstance, RuntimeStatus, Sender,
     State, StoredEvent, Tags, Timestamp,
 };
-use crate::replay::{Action, ActionKind, Completion, Outcome, Turn};
+use crate::replay::{Action, ActionKind, Completion, Turn};
 use crate::sabotage::{self, Sabotage};
 
 /// The tag of a child that nobody waits for: it sends no completion (semantics 3.2).
@@ -106,8 +106,7 @@ impl Writer<'_> {
         for generation in 0.. {
             let all: Vec<_> = past.iter().map(|s| s.event.clone()).collect();
             let new: Vec<_> = self.record.events.iter().map(|s| s.event.clone()).collect();
-            let mut outcome = registry.run_turn(&Turn { past: &all, new: &new, custom_status: self.record.custom_status.take() });
-            refuse_large_status(&mut outcome);
+            let outcome = registry.run_turn(&Turn { past: &all, new: &new, custom_status: self.record.custom_status.take() });
             let started = start_of(&past, &self.record.events);
             self.mark_played();
             self.record.custom_status = outcome.custom_status;
@@ -414,27 +413,6 @@ impl Ended<'_> {
     }
 }
 
-/// The instance row holds the custom status inline, so it has a limit, that of Durable Functions.
-fn refuse_large_status(outcome: &mut Outcome) {
-    let units = outcome.custom_status.as_ref().map_or(0, |status| status.encode_utf16().count());
-    if units <= limits::CUSTOM_STATUS_UNITS_MAX {
-        return;
-    }
-    outcome.custom_status = None;
-    outcome.actions.clear();
-    let error_message = format!(
-        "The custom status has {units} UTF-16 units of JSON; at most {} fit. Keep it short, and put large data into the output.",
-        limits::CUSTOM_STATUS_UNITS_MAX
-    );
-    let failure = FailureDetails {
-        error_type: "CustomStatusTooLarge".to_owned(),
-        error_message,
-        is_non_retriable: true,
-        ..FailureDetails::default()
-    };
-    outcome.completion = Some(Completion::Failed { failure });
-}
-
 /// The start of the execution and the decision of the parent behind it.
 struct StoredStart {
     event: ExecutionStarted,
@@ -451,4 +429,53 @@ fn start_of(past: &[StoredEvent], new: &[StoredEvent]) -> StoredStart {
             _ => None,
         })
         .expect("a turn is only opened for an execution that has started or starts in it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authoring::{Event, OrchestrationContext, Orchestrator};
+
+    const ITEM: Event<u64> = Event::new("item");
+
+    /// A generation that is suspended right after its only item, with more waiting than fit the first rows of the next.
+    fn suspended_with(items: usize) -> Opened {
+        let now = Timestamp::parse("2024-01-02T03:04:05Z").unwrap();
+        let start =
+            ExecutionStarted { instance: InstanceRef::new("abc", "e1"), name: "Main".into(), ..ExecutionStarted::default() };
+        let item = |n: usize| EventKind::EventRaised { name: "item".into(), input: Some(n.to_string()), trace: None };
+        let mut kinds = vec![EventKind::ExecutionStarted(Box::new(start)), item(0)];
+        kinds.extend([EventKind::ExecutionSuspended { reason: None }]);
+        kinds.extend((1..items).map(item));
+        let past = [EventKind::OrchestratorStarted, kinds.remove(0), EventKind::OrchestratorCompleted];
+        Opened {
+            instance_id: "abc".into(),
+            execution_id: "e1".into(),
+            past: past.map(|kind| HistoryEvent::arriving(now, kind).into()).into(),
+            inputs: kinds.into_iter().map(|kind| HistoryEvent::arriving(now, kind).into()).collect(),
+            custom_status: None,
+            applied: Vec::new(),
+            superseded: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_suspension_is_in_the_next_generation_however_many_events_are_carried() {
+        let code = async |ctx: OrchestrationContext, (): ()| {
+            ctx.wait_for_event(ITEM).await;
+            ctx.continue_as_new::<()>(())
+        };
+        let registry = Registry::builder().orchestrator(Orchestrator::new("Main"), code).build().unwrap();
+        let clock = Clock::paused(Timestamp::parse("2024-01-02T03:04:06Z").unwrap());
+        let items = limits::CARRIED_ROWS_MAX + 20;
+        let record = run(&registry, &clock, 4, suspended_with(items));
+        let is_item = |kind: &EventKind| matches!(kind, EventKind::EventRaised { .. });
+        let rows: Vec<_> = record.events.iter().map(|stored| &stored.event.kind).collect();
+        assert!(matches!(rows[1..3], [EventKind::ExecutionStarted(_), EventKind::ExecutionSuspended { .. }]), "{rows:?}");
+        assert_eq!(State::fold(&record.events).status(), Some(RuntimeStatus::Suspended));
+        // The item that comes next was not taken: one generation, and everything else is there, as a row or as a message.
+        assert_eq!(rows.iter().filter(|kind| is_item(kind)).count(), limits::CARRIED_ROWS_MAX - 1);
+        assert!(record.outbound.iter().all(|sent| is_item(&sent.message.event.kind)));
+        assert_eq!(record.outbound.len(), items - limits::CARRIED_ROWS_MAX);
+    }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::play::{Play, done, failed, fired, raised, start, sub_done};
 use crate::authoring::{Activity, Event, Failure, OrchestrationContext, Orchestrator, Registry};
-use crate::model::{EventKind, FailureDetails, HistoryEvent};
+use crate::model::{EventKind, FailureDetails};
 use crate::replay::RetryPolicy;
 
 const HELLO: Activity<String, String> = Activity::new("Hello");
@@ -139,21 +139,4 @@ fn a_worker_can_share_the_registry_between_threads() {
     let (instance, name) = (super::play::instance(), "Hello".to_owned());
     let tags = crate::model::Tags::new();
     sent(&registry.run_activity(crate::authoring::ActivityTask { instance, task_id: 0, name, version: None, input: None, tags }));
-}
-
-/// .NET's retries end with a timer that fires at once (runtime-behaviour 13); ours do not, and an instance that .NET carried behind one
-/// is not guessed at.
-#[test]
-fn the_last_timer_of_dotnets_retries_is_reported_and_not_taken_for_one_of_the_code() {
-    let mut play = play(async |ctx: OrchestrationContext, _| {
-        let policy = RetryPolicy::fixed(1, Duration::from_secs(1));
-        let caught = ctx.call(ALWAYS_FAILS, "m").retry(policy).await.unwrap_err();
-        let hello = ctx.call(HELLO, "x").await?;
-        Ok(json!([caught.to_string(), hello]))
-    });
-    assert_eq!(play.start("Main", None), ["#0 AlwaysFails([\"m\"])"]);
-    play.history.push(HistoryEvent::arriving(play.now, failed(0, "no")));
-    let fire_at = play.now;
-    play.history.push(HistoryEvent::decision(1, play.now, EventKind::TimerCreated { fire_at }));
-    assert_eq!(play.turn([fired(1)]), ["failed NonDeterministicOrchestration"]);
 }

@@ -179,9 +179,10 @@ fn payloads_that_do_not_fit_are_named() {
 #[test]
 fn a_call_that_cannot_be_is_refused_and_takes_no_id() {
     let mut play = play(async |ctx: OrchestrationContext, _| {
-        for id in ["@counter@a", "abc"] {
-            let error = ctx.call(CHILD, "x").instance_id(id).await.unwrap_err();
-            assert_eq!(error.details().error_type, "InvalidInstanceId");
+        for (id, why) in [("@counter@a", "entities"), ("abc", "itself"), ("", "empty"), (&"/".repeat(257), "holds 512")] {
+            let details = ctx.call(CHILD, "x").instance_id(id).await.unwrap_err().details().clone();
+            assert!(details.error_type == "InvalidInstanceId" && details.is_non_retriable, "{details}");
+            assert!(details.error_message.contains(why) && details.error_message.len() < 300, "{details}");
         }
         let keys = std::collections::BTreeMap::from([((1, 2), 3)]);
         assert!(ctx.call_named::<()>("Any", &keys).await.unwrap_err().to_string().contains("JSON"));
@@ -192,11 +193,28 @@ fn a_call_that_cannot_be_is_refused_and_takes_no_id() {
 
 #[test]
 fn a_detached_child_with_a_wrong_id_fails_the_orchestrator() {
-    let mut play = play(async |ctx: OrchestrationContext, _| {
-        ctx.start_orchestration(CHILD, "x").instance_id("@x");
+    let mut play = play(async |ctx: OrchestrationContext, n: u64| {
+        let id = if n == 1 { "@".to_owned() } else { "x".repeat(usize::try_from(n)?) };
+        ctx.start_orchestration(CHILD, "x").instance_id(id);
         Ok(String::new())
     });
-    assert_eq!(play.start("Main", Some("0")).last().unwrap(), "failed InvalidInstanceId");
+    for length in ["0", "1", "513"] {
+        play.history.clear();
+        assert_eq!(play.start("Main", Some(length)), ["failed InvalidInstanceId"], "and starts none under another id");
+    }
+}
+
+#[test]
+fn an_event_for_an_id_that_cannot_be_fails_the_orchestrator() {
+    let mut play = play(async |ctx: OrchestrationContext, n: u64| {
+        ctx.send_event("x".repeat(usize::try_from(n)?), GO, 1);
+        Ok(String::new())
+    });
+    assert_eq!(play.start("Main", Some("512")).len(), 2);
+    for length in ["0", "513"] {
+        play.history.clear();
+        assert_eq!(play.start("Main", Some(length)), ["failed InvalidInstanceId"]);
+    }
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn continue_as_new_loses_to_a_termination_and_carries_a_suspension() {
     let mut second = play(one_item);
     second.start("Main", Some("0"));
     let arrived = [raised("item", "1"), suspended(), raised("item", "2")];
-    assert_eq!(second.turn(arrived), ["again 1 item(2) ExecutionSuspended"]);
+    assert_eq!(second.turn(arrived), ["again 1 ExecutionSuspended item(2)"], "the suspension comes first");
 }
 
 #[test]
@@ -192,4 +192,44 @@ fn the_custom_status_stays_until_code_sets_another() {
         play.start("Main", Some(input));
         assert_eq!(play.custom_status.as_deref(), expected);
     }
+}
+
+/// Sets the custom status that it is told to, of so many letters.
+async fn tells(ctx: OrchestrationContext, _: u64) -> Result<String, Failure> {
+    ctx.set_custom_status("earlier");
+    loop {
+        let letters = ctx.wait_for_event(ITEM).await;
+        ctx.set_custom_status(&"x".repeat(usize::try_from(letters)?));
+        drop(ctx.call(HELLO, "decided"));
+    }
+}
+
+#[test]
+fn a_custom_status_that_is_too_long_fails_the_instance_and_leaves_the_earlier_one() {
+    let mut play = play(tells);
+    play.start("Main", Some("0"));
+    let most = 8192 - "\"\"".len();
+    assert_eq!(play.turn([raised("item", &most.to_string())]).len(), 1);
+    assert_eq!(play.custom_status.as_ref().unwrap().len(), 8192);
+    assert_eq!(play.turn([raised("item", "1")]).len(), 1);
+    assert_eq!(play.turn([raised("item", &(most + 1).to_string())]), ["failed CustomStatusTooLarge"], "and decides nothing");
+    let message = play.failure().error_message;
+    assert!(message.contains("\"Main\"") && message.contains("8193") && message.contains("at most 8192"), "{message}");
+    assert_eq!(play.custom_status.as_deref(), Some("\"x\""));
+}
+
+#[test]
+fn a_custom_status_that_is_too_long_does_not_outlive_the_next_one_of_the_turn() {
+    let mut play = play(tells);
+    play.start("Main", Some("0"));
+    assert_eq!(play.turn([raised("item", "9999"), raised("item", "2")]).len(), 2);
+    assert_eq!(play.custom_status.as_deref(), Some("\"xx\""));
+}
+
+#[test]
+fn a_termination_wins_over_a_custom_status_that_is_too_long() {
+    let mut play = play(tells);
+    play.start("Main", Some("0"));
+    assert_eq!(play.turn([raised("item", "9999"), terminated("why")]), ["terminated why"]);
+    assert_eq!(play.custom_status.as_deref(), Some("\"earlier\""));
 }

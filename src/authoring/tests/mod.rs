@@ -5,5 +5,7 @@ mod catalogue;
 mod events;
 mod faults;
 mod lifecycle;
+mod long_timers;
 mod patterns;
 mod play;
+mod takeover;

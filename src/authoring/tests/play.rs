@@ -24,6 +24,12 @@ impl Play {
         Self { registry, history: Vec::new(), now, custom_status: None, completion: None, checks_twice: true }
     }
 
+    /// The same code, nothing played yet.
+    pub(super) fn again(&self) -> Self {
+        let registry = self.registry.clone();
+        Self { registry, history: Vec::new(), custom_status: None, completion: None, ..*self }
+    }
+
     /// Starts the orchestrator; answers its first decisions.
     pub(super) fn start(&mut self, name: &str, input: Option<&str>) -> Vec<String> {
         self.turn([start(name, input)])
@@ -178,7 +184,7 @@ fn show_completion(completion: &Completion) -> String {
     }
 }
 
-fn event_of(kind: &ActionKind) -> EventKind {
+pub(super) fn event_of(kind: &ActionKind) -> EventKind {
     match kind.clone() {
         ActionKind::Activity { name, version, tags, .. } => {
             EventKind::TaskScheduled { name, version, input: None, trace: None, tags }

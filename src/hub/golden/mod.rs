@@ -3,6 +3,7 @@
 mod classes;
 pub(crate) mod grammar;
 mod handover;
+pub(crate) mod history;
 mod instances;
 mod messages;
 pub(crate) mod ownership;
