@@ -93,6 +93,7 @@ impl World {
         faulty.set_enabled(!self.calm.get());
         let station = Station::new(name, Arc::clone(&self.checks), rng.fork(), self.plan.conflicts(rng));
         station.set_calm(self.calm.get());
+        self.processes.borrow_mut().push((station.clone(), faulty.clone()));
         let skew = SKEW_TICKS_MAX - rng.below(2 * SKEW_TICKS_MAX.cast_unsigned()).cast_signed();
         let skew = if self.plan.has(Class::Skew) { skew } else { 0 };
         let storage = self.memory.storage().layered(station.clone()).layered(faulty.clone());
@@ -106,7 +107,6 @@ impl World {
                 return Err(error);
             }
         };
-        self.processes.borrow_mut().push((station.clone(), faulty.clone()));
         Ok((hub, station, faulty))
     }
 
