@@ -55,7 +55,7 @@ impl Cast {
                     part.events.insert(payload.clone());
                 }
             }
-            let padding = |own: &Rng| if own.chance(0.05) { "x".repeat(program::size(own)) } else { String::new() };
+            let padding = |own: &Rng| if own.chance(0.03) { "x".repeat(program::size(own)) } else { String::new() };
             let raised: Vec<_> = (0..own.below(6)).map(|n| format!("{id}.event{n}{}", padding(&own))).collect();
             let events = raised.iter().cloned().collect();
             let control = plan.has(Class::Control);
