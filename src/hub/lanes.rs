@@ -13,8 +13,8 @@ use crate::storage::layer::traced::Traced;
 const ATTEMPT: Duration = Duration::from_secs(10);
 /// The same for leases, as in .NET.
 const LEASE_ATTEMPT: Duration = Duration::from_secs(2);
-/// Renewals and hand-backs that are under way at once.
-const HOLDS_AT_ONCE: usize = 32;
+/// Renewals and hand-backs of one queue that are under way at once.
+const HOLDS_AT_ONCE: usize = 16;
 
 /// One account, reached in three ways.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Lanes {
         // A call that waits for its next attempt has no place and keeps nobody waiting.
         Self {
             data: timed(ATTEMPT).layered(Limited::new(calls_at_once())).layered(patient()),
-            holds: timed(ATTEMPT).layered(Limited::new(HOLDS_AT_ONCE)).layered(patient()),
+            holds: timed(ATTEMPT).layered(Limited::per_target(HOLDS_AT_ONCE)).layered(patient()),
             leases: timed(LEASE_ATTEMPT).layered(Retrying::new(impatient, rng.fork())),
         }
     }
@@ -95,7 +95,11 @@ mod tests {
             begun.elapsed()
         };
         // Two rounds of places at ten seconds each, and not six attempts of each call.
-        let waited = tokio::select! { biased; waited = healthy => waited, _ = stuck => unreachable!("they hang for longer") };
+        let waited = tokio::select! {
+            biased;
+            waited = healthy => waited,
+            _ = stuck => unreachable!("they hang for longer"),
+        };
         assert!(waited < 3 * ATTEMPT, "{waited:?}");
     }
 
@@ -113,7 +117,11 @@ mod tests {
             lanes.holds.queues.update("healthy", &put.id, &put.pop_receipt, Duration::from_secs(30), None).await.unwrap();
             begun.elapsed()
         };
-        let waited = tokio::select! { biased; waited = quick => waited, _ = stuck => unreachable!("they hang for longer") };
+        let waited = tokio::select! {
+            biased;
+            waited = quick => waited,
+            _ = stuck => unreachable!("they hang for longer"),
+        };
         assert_eq!(waited, Duration::ZERO);
     }
 

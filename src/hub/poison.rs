@@ -40,14 +40,14 @@ const EXTERNAL: [&str; 5] = ["EventRaised", "ExecutionTerminated", "ExecutionSus
 impl Hub {
     /// Parks a message that cannot be read, and deletes it from its queue.
     pub(crate) async fn park_unreadable(&self, unreadable: &Unreadable) -> Result<()> {
-        let raw = &unreadable.raw;
-        let mut entity = self.poison_entity(unreadable.queue, &raw.id, &unreadable.error.to_string(), raw.dequeue_count);
+        let hold = &unreadable.hold;
+        let mut entity = self.poison_entity(hold.queue, &hold.id, &unreadable.error.to_string(), hold.dequeue_count);
         // The name of the blob that is missing or damaged tells whose message it was.
         if let Some((instance_id, event)) = unreadable.blob.as_deref().and_then(blob_names::parse_message_blob) {
             entity.set("InstanceId", Value::string(instance_id));
             entity.set("EventType", Value::string(event));
         }
-        self.park(entity, &raw.text).await?;
+        self.park(entity, &unreadable.text).await?;
         self.delete_unreadable(unreadable).await
     }
 

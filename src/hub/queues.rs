@@ -1,17 +1,16 @@
 //! Messages in and out: control queues by partition, the work-item queue, large bodies in blobs, held messages.
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::codec::{self, Incoming};
 use super::waiting::waits_since;
-use super::{Doorbell, Hub, blob_names, partition};
+use super::{Doorbell, Hold, Hub, blob_names, partition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{EventKind, Message, Timestamp};
-use crate::storage;
-use crate::storage::error::OrNone;
 use crate::storage::queue::{QueueMessage, RECEIVE_MAX, VISIBILITY_MAX};
 
 /// Which queue of the hub.
@@ -23,50 +22,25 @@ pub(crate) enum QueueId {
     WorkItems,
 }
 
-/// A message that this worker holds a valid pop receipt for. It ends in exactly one of delete, hand-back or expiry.
+/// A held message that could be read.
 #[derive(Debug)]
 pub(crate) struct Held {
-    pub(crate) queue: QueueId,
-    pub(crate) id: String,
-    pub(crate) dequeue_count: u32,
-    pub(crate) inserted_on: Timestamp,
+    hold: Arc<Hold>,
     /// Size of the body in memory, for budgets.
     pub(crate) bytes: usize,
     pub(crate) message: Message,
     /// The blob that holds the body of a large message; deleted with the message.
     blob: Option<String>,
-    /// One lock for renewing and ending, because every update changes the receipt. `None` once the message has ended.
-    receipt: Mutex<Option<Receipt>>,
 }
 
-#[derive(Debug)]
-struct Receipt {
-    text: String,
-    expires: Instant,
-}
-
-/// A message that could not be read: still held, to be parked by the caller.
+/// A held message that could not be read, to be parked or given back by the caller.
 #[derive(Debug)]
 pub(crate) struct Unreadable {
-    pub(crate) queue: QueueId,
-    pub(crate) raw: QueueMessage,
+    pub(crate) hold: Arc<Hold>,
+    pub(crate) text: String,
     /// The blob that holds its body, if that much could be read.
     pub(crate) blob: Option<String>,
     pub(crate) error: Error,
-}
-
-/// A message as it was read, and where from.
-struct Body {
-    message: Message,
-    bytes: usize,
-    blob: Option<String>,
-}
-
-/// What one receive brought.
-#[derive(Debug, Default)]
-pub(crate) struct Received {
-    pub(crate) held: Vec<Held>,
-    pub(crate) unreadable: Vec<Unreadable>,
 }
 
 impl Hub {
@@ -128,48 +102,34 @@ impl Hub {
         codec::is_large(&message.to_json())
     }
 
-    /// Receives up to `max` messages and holds them for `visibility`; oldest first, a sender's messages in its order.
-    pub(crate) async fn receive(&self, queue: QueueId, max: usize, visibility: Duration) -> Result<Received> {
+    /// Receives up to `max` messages and holds them for `visibility`; each with its text, to be read by [`read`](Self::read).
+    pub(crate) async fn receive(&self, queue: QueueId, max: usize, visibility: Duration) -> Result<Vec<(Hold, String)>> {
         let name = self.queue_name(queue);
         let expires = Instant::now() + visibility;
         let raw = self.storage.queues.receive(&name, max, visibility).await?;
-        let mut received = Received::default();
-        for raw in raw {
-            match self.read_message(&raw.text).await {
-                Ok(Body { message, bytes, blob }) => received.held.push(Held {
-                    queue,
-                    dequeue_count: raw.dequeue_count,
-                    inserted_on: raw.inserted_on,
-                    bytes,
-                    message,
-                    blob,
-                    receipt: Mutex::new(Some(Receipt { text: raw.pop_receipt, expires })),
-                    id: raw.id,
-                }),
-                Err((error, blob)) => received.unreadable.push(Unreadable { queue, raw, blob, error }),
-            }
-        }
-        received.held.sort_by_key(|h| (h.inserted_on, h.message.sequence_number));
-        Ok(received)
+        Ok(raw.into_iter().map(|raw| Hold::of(queue, raw, expires)).collect())
     }
 
-    /// A message; of one that cannot be read, why, and the blob that its body is in.
-    async fn read_message(&self, text: &str) -> std::result::Result<Body, (Error, Option<String>)> {
+    /// Whether the text only names the blob that holds the message.
+    pub(crate) fn is_in_blob(text: &str) -> bool {
+        matches!(codec::decode(text), Ok(Incoming::InBlob(_)))
+    }
+
+    /// Reads a received message, from its blob if need be.
+    pub(crate) async fn read(&self, hold: Arc<Hold>, text: String) -> std::result::Result<Held, Box<Unreadable>> {
         let corrupt = |why: String| Error::new(ErrorKind::Corrupt, why);
-        match codec::decode(text) {
-            Ok(Incoming::Message(message)) => Ok(Body { message: *message, bytes: text.len(), blob: None }),
-            Ok(Incoming::InBlob(name)) => {
-                let json = match self.get_payload(&name).await {
-                    Ok(json) => json,
-                    Err(error) => return Err((error, Some(name))),
-                };
-                match Message::from_json(&json) {
-                    Ok(message) => Ok(Body { message, bytes: json.len(), blob: Some(name) }),
-                    Err(bad) => Err((corrupt(format!("blob \"{name}\": {bad}")), Some(name))),
-                }
-            }
-            Err(bad) => Err((corrupt(bad.to_string()), None)),
-        }
+        let (error, blob) = match codec::decode(&text) {
+            Ok(Incoming::Message(message)) => return Ok(Held { hold, bytes: text.len(), message: *message, blob: None }),
+            Ok(Incoming::InBlob(name)) => match self.get_payload(&name).await {
+                Ok(json) => match Message::from_json(&json) {
+                    Ok(message) => return Ok(Held { hold, bytes: json.len(), message, blob: Some(name) }),
+                    Err(bad) => (corrupt(format!("blob \"{name}\": {bad}")), Some(name)),
+                },
+                Err(error) => (error, Some(name)),
+            },
+            Err(bad) => (corrupt(bad.to_string()), None),
+        };
+        Err(Box::new(Unreadable { hold, text, blob, error }))
     }
 
     /// About how many messages a queue has, hidden ones included, and since when the oldest visible one waits.
@@ -182,76 +142,24 @@ impl Hub {
 
     /// Deletes a held message, and the blob that carried its body.
     pub(crate) async fn delete_message(&self, held: &Held) -> Result<()> {
-        let mut receipt = held.receipt.lock().await;
-        let Some(current) = receipt.take() else { return Ok(()) };
-        let result = self.storage.queues.delete(&self.queue_name(held.queue), &held.id, &current.text).await;
-        lost_is_fine(result)?;
+        self.delete_hold(held).await?;
         if let Some(blob) = held.blob.as_deref().filter(|_| held.blob_is_garbage()) {
             self.delete_payload(blob).await?;
         }
         Ok(())
     }
 
-    /// Gives a held message back, visible after `delay`.
-    pub(crate) async fn give_back(&self, held: &Held, delay: Duration) -> Result<()> {
-        let mut receipt = held.receipt.lock().await;
-        let Some(current) = receipt.take() else { return Ok(()) };
-        let delay = delay.min(VISIBILITY_MAX);
-        let queue = self.queue_name(held.queue);
-        lost_is_fine(self.holds.queues.update(&queue, &held.id, &current.text, delay, None).await.map(drop))?;
-        self.bell(held.queue).ring(delay);
-        Ok(())
-    }
-
-    /// Holds a message for `visibility` from now. `false` if it is no longer ours.
-    pub(crate) async fn renew(&self, held: &Held, visibility: Duration) -> Result<bool> {
-        let mut receipt = held.receipt.lock().await;
-        let Some(current) = receipt.as_mut() else { return Ok(false) };
-        let expires = Instant::now() + visibility;
-        let queue = self.queue_name(held.queue);
-        match self.holds.queues.update(&queue, &held.id, &current.text, visibility, None).await {
-            Ok(text) => {
-                *current = Receipt { text, expires };
-                Ok(true)
-            }
-            Err(e) if is_lost(&e) => {
-                *receipt = None;
-                Ok(false)
-            }
-            Err(e) => Err(e.into()),
-        }
-    }
-
-    /// Deletes or postpones a message that could not be read.
+    /// Deletes a message that could not be read.
     pub(crate) async fn delete_unreadable(&self, unreadable: &Unreadable) -> Result<()> {
-        let raw = &unreadable.raw;
-        lost_is_fine(self.storage.queues.delete(&self.queue_name(unreadable.queue), &raw.id, &raw.pop_receipt).await)
-    }
-
-    pub(crate) async fn postpone_unreadable(&self, unreadable: &Unreadable, delay: Duration) -> Result<()> {
-        let (raw, queue) = (&unreadable.raw, self.queue_name(unreadable.queue));
-        lost_is_fine(self.holds.queues.update(&queue, &raw.id, &raw.pop_receipt, delay, None).await.map(drop))
+        self.delete_hold(&unreadable.hold).await
     }
 }
 
 impl Held {
     /// A message that this process has just put.
     pub(crate) fn of_put(queue: QueueId, put: QueueMessage, message: Message) -> Self {
-        Self {
-            queue,
-            id: put.id,
-            dequeue_count: 0,
-            inserted_on: put.inserted_on,
-            bytes: 0,
-            message,
-            blob: None,
-            receipt: Mutex::new(Some(Receipt { text: put.pop_receipt, expires: Instant::now() })),
-        }
-    }
-
-    /// When the message surfaces for others, `None` if it has ended.
-    pub(crate) async fn expires(&self) -> Option<Instant> {
-        self.receipt.lock().await.as_ref().map(|r| r.expires)
+        let (hold, _) = Hold::of(queue, put, Instant::now());
+        Self { hold: Arc::new(hold), bytes: 0, message, blob: None }
     }
 
     /// The blob of a start message stays: the instance row refers to it until the first checkpoint, and for ever if that is .NET's.
@@ -260,15 +168,11 @@ impl Held {
     }
 }
 
-fn is_lost(error: &storage::Error) -> bool {
-    matches!(error.kind, storage::ErrorKind::PopReceipt | storage::ErrorKind::NotFound)
-}
+impl Deref for Held {
+    type Target = Hold;
 
-/// A message that somebody else received meanwhile is theirs now; nothing is to be done.
-fn lost_is_fine(result: storage::error::Result<()>) -> Result<()> {
-    match result {
-        Err(e) if is_lost(&e) => Ok(()),
-        other => Ok(other.or_none().map(drop)?),
+    fn deref(&self) -> &Hold {
+        &self.hold
     }
 }
 
@@ -297,9 +201,8 @@ mod tests {
             hub.send(QueueId::Control(0), message.clone(), Duration::ZERO).await.unwrap();
         }
         for _ in 0..2 {
-            let received = hub.receive(QueueId::Control(0), 1, Duration::from_secs(30)).await.unwrap();
-            assert_eq!((received.held.len(), received.unreadable.len()), (1, 0));
-            hub.delete_message(&received.held[0]).await.unwrap();
+            let (hold, text) = hub.receive(QueueId::Control(0), 1, Duration::from_secs(30)).await.unwrap().remove(0);
+            hub.delete_message(&hub.read(Arc::new(hold), text).await.unwrap()).await.unwrap();
         }
         assert_eq!(hub.look_at(QueueId::Control(0)).await.unwrap(), (0, None));
     }

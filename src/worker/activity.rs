@@ -8,11 +8,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::bodies::Arrived;
 use super::poison::Trouble;
 use super::poll::BackOff;
 use super::turn::Outbound;
 use crate::authoring::ActivityTask;
-use crate::hub::{Held, QueueId, Received};
+use crate::hub::{Held, QueueId};
 use crate::ids::{DecisionId, DecisionKind};
 use crate::model::{EventKind, HistoryEvent, Message};
 use crate::storage::queue::RECEIVE_MAX;
@@ -22,24 +23,18 @@ impl Shared {
     pub(crate) async fn poll_work_items(self: Arc<Self>, until: CancellationToken) {
         let mut back_off = BackOff::new(self.options.poll_interval_max);
         let _listening = self.hub.bell(QueueId::WorkItems).listen();
-        while let Some(mut slots) = self.free_slots(&until).await {
+        while let Some(slots) = self.free_slots(&until).await {
             let received = match self.hub.receive(QueueId::WorkItems, slots.num_permits(), self.options.hold).await {
                 Ok(received) => received,
                 Err(error) => {
                     tracing::warn!(hub = self.hub.names_hub(), %error, "receive of work items failed");
-                    Received::default()
+                    Vec::new()
                 }
             };
-            let empty = received.held.is_empty() && received.unreadable.is_empty();
-            for unreadable in received.unreadable {
-                self.unreadable(unreadable).await;
-            }
-            for held in received.held {
-                let Some(slot) = slots.split(1) else { break };
-                let held = self.keeper.keep(held);
-                self.tasks.spawn(Arc::clone(&self).serve_work_item(held, slot, until.clone()));
-            }
-            drop(slots);
+            let empty = received.is_empty();
+            let (shared, token) = (Arc::clone(&self), until.clone());
+            let serve = move |item| shared.tasks.spawn(Arc::clone(&shared).serve_work_item(item, token.clone()));
+            self.take_in(received, slots, &self.items, serve).await;
             if empty {
                 tokio::select! {
                     biased;
@@ -66,7 +61,8 @@ impl Shared {
         Some(slots)
     }
 
-    async fn serve_work_item(self: Arc<Self>, held: Arc<Held>, _slot: OwnedSemaphorePermit, until: CancellationToken) {
+    async fn serve_work_item(self: Arc<Self>, item: Arrived, until: CancellationToken) {
+        let held = Arc::clone(&item.held);
         if until.is_cancelled() {
             self.give_back(vec![(held, Duration::ZERO)]).await;
             return;

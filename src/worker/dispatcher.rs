@@ -8,15 +8,14 @@ use futures::{FutureExt, StreamExt, stream};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Shared;
-use super::inbox::{Partition, Waiting};
-use super::orchestration::{Pass, Passed};
+use super::bodies::Arrived;
+use super::inbox::Partition;
+use super::orchestration::{Pass, Passed, back_off};
 use super::poison::Trouble;
 use super::poll::BackOff;
-use crate::hub::{Held, QueueId, Received};
+use crate::hub::{Held, QueueId};
 use crate::storage::queue::RECEIVE_MAX;
 
-/// What one place in memory holds: the largest message that a queue takes.
-const PLACE_BYTES: usize = 64 * 1024;
 /// How often a poller looks whether a lease that could not be renewed is fresh again.
 const FENCE_PAUSE: Duration = Duration::from_millis(250);
 /// Messages that are handed back at once.
@@ -29,26 +28,19 @@ impl Shared {
         let mut back_off = BackOff::new(self.options.poll_interval_max);
         let queue = QueueId::Control(partition.id);
         let _listening = self.hub.bell(queue).listen();
-        while let Some(mut places) = free_places(&partition).await {
+        while let Some(places) = self.free_places(&partition).await {
             let max = places.num_permits();
             // A receive under way is finished, not dropped: what it brings would stay hidden from everybody.
             let received = match self.hub.receive(queue, max, self.options.hold).await {
                 Ok(received) => received,
                 Err(error) => {
                     tracing::warn!(hub = self.hub.names_hub(), partition = partition.id, %error, "receive failed");
-                    Received::default()
+                    Vec::new()
                 }
             };
-            let empty = received.held.is_empty() && received.unreadable.is_empty();
-            for unreadable in received.unreadable {
-                self.unreadable(unreadable).await;
-            }
-            for held in received.held {
-                let Some(place) = places.split(1) else { break };
-                let place = for_large_body(&partition, place, held.bytes);
-                self.accept(&partition, Waiting { held: self.keeper.keep(held), _place: place });
-            }
-            drop(places);
+            let empty = received.is_empty();
+            let (shared, to) = (Arc::clone(&self), Arc::clone(&partition));
+            self.take_in(received, places, &partition.bodies, move |arrived| shared.accept(&to, arrived)).await;
             if empty {
                 tokio::select! {
                     biased;
@@ -61,9 +53,9 @@ impl Shared {
         }
     }
 
-    fn accept(self: &Arc<Self>, partition: &Arc<Partition>, waiting: Waiting) {
-        let instance_id = waiting.held.message.target.instance_id.clone();
-        if partition.push(waiting) {
+    fn accept(self: &Arc<Self>, partition: &Arc<Partition>, arrived: Arrived) {
+        let instance_id = arrived.held.message.target.instance_id.clone();
+        if partition.push(arrived) {
             let (shared, partition) = (Arc::clone(self), Arc::clone(partition));
             self.tasks.spawn(async move {
                 let serving = AssertUnwindSafe(Arc::clone(&shared).serve_instance(&partition, &instance_id));
@@ -111,7 +103,7 @@ impl Shared {
         }
     }
 
-    async fn settle(&self, partition: &Partition, instance_id: &str, passed: Passed, waiting: Vec<Waiting>) {
+    async fn settle(&self, partition: &Partition, instance_id: &str, passed: Passed, waiting: Vec<Arrived>) {
         let again = waiting.into_iter().filter(|w| passed.again.iter().any(|held| Arc::ptr_eq(held, &w.held))).collect();
         partition.put_back(instance_id, again);
         self.give_back(passed.postponed).await;
@@ -132,32 +124,28 @@ impl Shared {
         let all: Vec<_> = messages.into_iter().map(|message| give_back(message).boxed()).collect();
         stream::iter(all).for_each_concurrent(HAND_BACK_PARALLEL, |giving_back| giving_back).await;
     }
-}
 
-/// A large body takes further places, as far as there are any: the next receive waits for them.
-fn for_large_body(partition: &Partition, mut place: OwnedSemaphorePermit, bytes: usize) -> OwnedSemaphorePermit {
-    for _ in 0..bytes / PLACE_BYTES {
-        let Ok(more) = Arc::clone(&partition.places).try_acquire_owned() else { break };
-        place.merge(more);
+    /// Places for a receive: at least one, at most what one receive can bring. `None` when the partition is given up.
+    async fn free_places(&self, partition: &Partition) -> Option<OwnedSemaphorePermit> {
+        // What is received while the lease is not renewed could only be handed back, again and again.
+        while !partition.may_commit() && !partition.stopping.is_cancelled() {
+            tokio::time::sleep(FENCE_PAUSE).await;
+        }
+        if partition.places.available_permits() == 0 {
+            // One instance whose turn takes long must not keep the others of its partition waiting.
+            let surplus = partition.surplus();
+            self.give_back(surplus.iter().map(|a| (Arc::clone(&a.held), back_off(a.held.dequeue_count))).collect()).await;
+        }
+        let first = tokio::select! {
+            biased;
+            () = partition.stopping.cancelled() => return None,
+            first = Arc::clone(&partition.places).acquire_owned() => first.ok()?,
+        };
+        let mut places = first;
+        while places.num_permits() < RECEIVE_MAX {
+            let Ok(more) = Arc::clone(&partition.places).try_acquire_owned() else { break };
+            places.merge(more);
+        }
+        Some(places)
     }
-    place
-}
-
-/// Places for a receive: at least one, at most what one receive can bring. `None` when the partition is given up.
-async fn free_places(partition: &Partition) -> Option<OwnedSemaphorePermit> {
-    // What is received while the lease is not renewed could only be handed back, again and again.
-    while !partition.may_commit() && !partition.stopping.is_cancelled() {
-        tokio::time::sleep(FENCE_PAUSE).await;
-    }
-    let first = tokio::select! {
-        biased;
-        () = partition.stopping.cancelled() => return None,
-        first = Arc::clone(&partition.places).acquire_owned() => first.ok()?,
-    };
-    let mut places = first;
-    while places.num_permits() < RECEIVE_MAX {
-        let Ok(more) = Arc::clone(&partition.places).try_acquire_owned() else { break };
-        places.merge(more);
-    }
-    Some(places)
 }

@@ -4,60 +4,67 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use tokio::time::Instant;
 
-use crate::hub::{Held, Hub, QueueId};
+use crate::hub::{Hold, Hub, QueueId};
 
 /// All messages that this worker holds.
 #[derive(Debug, Default)]
 pub(crate) struct Keeper {
-    held: Mutex<BTreeMap<(QueueId, String), Weak<Held>>>,
+    holds: Mutex<BTreeMap<(QueueId, String), Weak<Hold>>>,
 }
 
 impl Keeper {
-    /// Keeps a message until it is dropped by all who work on it.
-    pub(crate) fn keep(&self, held: Held) -> Arc<Held> {
-        let held = Arc::new(held);
-        self.lock().insert((held.queue, held.id.clone()), Arc::downgrade(&held));
-        held
+    /// Keeps a message until it is dropped by all who work on it. `None` if work on it goes on already: its hold had lapsed, and
+    /// goes on with the newer receipt.
+    pub(crate) fn keep(&self, hold: Hold) -> Option<Arc<Hold>> {
+        let mut holds = self.lock();
+        let key = (hold.queue, hold.id.clone());
+        let hold = match holds.get(&key).and_then(Weak::upgrade) {
+            Some(known) => known.adopt(hold)?,
+            None => hold,
+        };
+        let hold = Arc::new(hold);
+        holds.insert(key, Arc::downgrade(&hold));
+        Some(hold)
     }
 
     /// Renews, for ever, what has used up a third of its hold.
     pub(crate) async fn run(&self, hub: &Hub, hold: Duration) {
+        let sweep = hold / 6;
         loop {
-            tokio::time::sleep(hold / 6).await;
-            for held in self.due(hold).await {
-                match hub.renew(&held, hold).await {
-                    Ok(true) => {}
-                    Ok(false) => {
-                        tracing::debug!(
-                            instance = held.message.target.instance_id,
-                            "a held message was received by somebody else"
-                        );
-                    }
-                    // The next round tries again; there are three before the hold ends.
-                    Err(error) => tracing::warn!(%error, "a held message could not be renewed"),
+            tokio::time::sleep(sweep).await;
+            // All at once, and none for longer than until the next sweep: a queue that does not answer is its own trouble. How
+            // many calls storage sees at once is the affair of their lane.
+            let all = self.due(hold).into_iter().map(|held| async move {
+                match tokio::time::timeout(sweep, hub.renew(&held, hold)).await {
+                    Ok(Ok(true)) => {}
+                    Ok(Ok(false)) => tracing::debug!(id = held.id, "a held message was received by somebody else"),
+                    // The next sweep tries again; there are three before the hold ends.
+                    Ok(Err(error)) => tracing::warn!(%error, "a held message could not be renewed"),
+                    Err(_) => tracing::warn!(id = held.id, "the renewal of a held message gets no answer"),
                 }
-            }
+            });
+            stream::iter(all).for_each_concurrent(None, |renewal| renewal).await;
         }
     }
 
-    async fn due(&self, hold: Duration) -> Vec<Arc<Held>> {
+    /// What has used up a third of its hold, the next to expire first.
+    fn due(&self, hold: Duration) -> Vec<Arc<Hold>> {
         let all: Vec<_> = {
-            let mut held = self.lock();
-            held.retain(|_, h| h.strong_count() > 0);
-            held.values().filter_map(Weak::upgrade).collect()
+            let mut holds = self.lock();
+            holds.retain(|_, held| held.strong_count() > 0);
+            holds.values().filter_map(Weak::upgrade).collect()
         };
-        let mut due = Vec::new();
-        for held in all {
-            if held.expires().await.is_some_and(|at| at < Instant::now() + hold * 2 / 3) {
-                due.push(held);
-            }
-        }
-        due
+        let limit = Instant::now() + hold * 2 / 3;
+        let mut due: Vec<_> =
+            all.into_iter().filter_map(|held| held.expires().filter(|at| *at < limit).map(|at| (at, held))).collect();
+        due.sort_by_key(|(at, _)| *at);
+        due.into_iter().map(|(_, held)| held).collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(QueueId, String), Weak<Held>>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(QueueId, String), Weak<Hold>>> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

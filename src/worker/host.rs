@@ -11,6 +11,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::bodies::Bodies;
 use super::held::Keeper;
 use super::inbox::Partition;
 use super::options::Options;
@@ -58,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) tasks: Tasks,
     pub(crate) keeper: Keeper,
     pub(crate) activities: Arc<Semaphore>,
+    /// Memory for large work items.
+    pub(crate) items: Arc<Bodies>,
     /// No new work.
     pub(crate) stopping: CancellationToken,
     /// No waiting for old work either.
@@ -233,6 +236,7 @@ impl WorkerBuilder {
             tasks: Tasks::default(),
             keeper: Keeper::default(),
             activities: Arc::new(Semaphore::new(self.options.activities)),
+            items: Arc::default(),
             stopping: CancellationToken::new(),
             giving_up: CancellationToken::new(),
             options: self.options,

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::hub::Held;
+use super::bodies::{Arrived, Bodies};
 
 /// Most messages that one turn takes; the sentinel must be able to remember their identities.
 const TURN_MESSAGES_MAX: usize = 200;
+/// Messages that wait for the turn of one instance even when the partition has no place left.
+const INSTANCE_SHARE: usize = 64;
 
 /// A partition from the moment it is owned until it is given up; owning it again makes a new one.
 #[derive(Debug)]
@@ -24,6 +26,7 @@ pub(crate) struct Partition {
     pub(crate) lost: CancellationToken,
     /// Free places for messages in memory.
     pub(crate) places: Arc<Semaphore>,
+    pub(crate) bodies: Arc<Bodies>,
     /// Free places for turns: a share of its own, so that no partition waits for the storage of another.
     pub(crate) turns: Arc<Semaphore>,
     slots: Mutex<BTreeMap<String, Slot>>,
@@ -35,15 +38,7 @@ pub(crate) struct Partition {
 /// The messages of one instance that wait for their turn. A slot exists while a task works on it.
 #[derive(Debug, Default)]
 struct Slot {
-    queue: VecDeque<Waiting>,
-}
-
-/// A message in memory and the place that it takes.
-#[derive(Debug)]
-pub(crate) struct Waiting {
-    pub(crate) held: Arc<Held>,
-    /// Given back when the message leaves memory.
-    pub(crate) _place: OwnedSemaphorePermit,
+    queue: VecDeque<Arrived>,
 }
 
 impl Partition {
@@ -54,6 +49,7 @@ impl Partition {
             polled: CancellationToken::new(),
             lost: CancellationToken::new(),
             places: Arc::new(Semaphore::new(places)),
+            bodies: Arc::default(),
             turns: Arc::new(Semaphore::new(turns)),
             slots: Mutex::default(),
             idle: Notify::new(),
@@ -63,22 +59,23 @@ impl Partition {
 
     /// Adds a message. `true` if the caller has to start a task for its instance.
     #[must_use]
-    pub(crate) fn push(&self, waiting: Waiting) -> bool {
+    pub(crate) fn push(&self, arrived: Arrived) -> bool {
         let mut slots = self.slots();
-        let instance_id = waiting.held.message.target.instance_id.clone();
+        let instance_id = arrived.held.message.target.instance_id.clone();
         let is_new = !slots.contains_key(&instance_id);
-        let queue = &mut slots.entry(instance_id).or_default().queue;
-        // A message received again while we still hold it: the newer receipt is the valid one.
-        if let Some(older) = queue.iter_mut().find(|w| w.held.id == waiting.held.id) {
-            *older = waiting;
-        } else {
-            queue.push_back(waiting);
-        }
+        slots.entry(instance_id).or_default().queue.push_back(arrived);
         is_new
     }
 
+    /// Takes out what instances have beyond their share of the places, for others to have some.
+    pub(crate) fn surplus(&self) -> Vec<Arrived> {
+        let mut slots = self.slots();
+        let crowded = slots.values_mut().filter(|slot| slot.queue.len() > INSTANCE_SHARE);
+        crowded.flat_map(|slot| slot.queue.split_off(INSTANCE_SHARE)).collect()
+    }
+
     /// The next messages of an instance; `None` ends the task of the instance.
-    pub(crate) fn take(&self, instance_id: &str) -> Option<Vec<Waiting>> {
+    pub(crate) fn take(&self, instance_id: &str) -> Option<Vec<Arrived>> {
         let mut slots = self.slots();
         let slot = slots.get_mut(instance_id)?;
         if slot.queue.is_empty() {
@@ -93,7 +90,7 @@ impl Partition {
     }
 
     /// Puts messages back in front of what came meanwhile.
-    pub(crate) fn put_back(&self, instance_id: &str, waiting: Vec<Waiting>) {
+    pub(crate) fn put_back(&self, instance_id: &str, waiting: Vec<Arrived>) {
         if let Some(slot) = self.slots().get_mut(instance_id) {
             for waiting in waiting.into_iter().rev() {
                 slot.queue.push_front(waiting);

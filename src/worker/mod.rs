@@ -2,6 +2,7 @@
 
 mod activity;
 mod app_lease;
+mod bodies;
 mod checkpoint;
 mod dispatcher;
 mod held;

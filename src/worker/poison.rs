@@ -4,7 +4,8 @@ use std::any::Any;
 use std::sync::Arc;
 
 use super::Shared;
-use super::inbox::{Partition, Waiting};
+use super::bodies::Arrived;
+use super::inbox::Partition;
 use super::orchestration::back_off;
 use crate::error::{Error, Result};
 use crate::hub::{Culprit, Held, Unreadable, blob_names};
@@ -45,7 +46,7 @@ fn shortened(text: &str) -> String {
 
 impl Shared {
     /// One bad instance never slows another: its messages go back for longer each time, and end up parked.
-    pub(crate) async fn turn_failed(&self, partition: &Partition, instance_id: &str, trouble: &Trouble, waiting: &[Waiting]) {
+    pub(crate) async fn turn_failed(&self, partition: &Partition, instance_id: &str, trouble: &Trouble, waiting: &[Arrived]) {
         tracing::error!(
             hub = self.hub.names_hub(),
             partition = partition.id,
@@ -129,20 +130,20 @@ impl Shared {
     }
 
     /// Parks a message that cannot be read once it has been received often enough; until then it may be read by another version.
-    pub(crate) async fn unreadable(&self, unreadable: Unreadable) {
-        if let Err(error) = self.settle_unreadable(&unreadable).await {
+    pub(crate) async fn unreadable(&self, unreadable: &Unreadable) {
+        if let Err(error) = self.settle_unreadable(unreadable).await {
             tracing::warn!(%error, "a message that cannot be read stays in its queue");
         }
     }
 
     async fn settle_unreadable(&self, unreadable: &Unreadable) -> Result<()> {
-        let (raw, lasting) = (&unreadable.raw, unreadable.error.is_lasting());
+        let (hold, lasting) = (&unreadable.hold, unreadable.error.is_lasting());
         if lasting && self.is_of_no_use(unreadable).await? {
             self.hub.delete_unreadable(unreadable).await
-        } else if lasting && raw.dequeue_count >= self.options.poison_after {
+        } else if lasting && hold.dequeue_count >= self.options.poison_after {
             self.park_unreadable(unreadable).await
         } else {
-            self.hub.postpone_unreadable(unreadable, back_off(raw.dequeue_count)).await
+            self.hub.give_back(hold, back_off(hold.dequeue_count)).await
         }
     }
 
@@ -155,11 +156,11 @@ impl Shared {
     }
 
     async fn park_unreadable(&self, unreadable: &Unreadable) -> Result<()> {
-        let (raw, reason) = (&unreadable.raw, unreadable.error.to_string());
+        let (hold, reason) = (&unreadable.hold, unreadable.error.to_string());
         tracing::error!(
             hub = self.hub.names_hub(),
-            queue = self.hub.queue_name(unreadable.queue),
-            message = raw.id,
+            queue = self.hub.queue_name(hold.queue),
+            message = hold.id,
             reason,
             "a message that cannot be read is parked"
         );
@@ -171,7 +172,7 @@ impl Shared {
         {
             let is_start = blob_names::is_start_message(blob);
             let culprit = if is_start { Culprit::StartIn(instance_id, blob) } else { Culprit::Begun(instance_id) };
-            let output = parked_output(&format!("message {event}"), raw.dequeue_count, &shortened(&reason), &raw.id);
+            let output = parked_output(&format!("message {event}"), hold.dequeue_count, &shortened(&reason), &hold.id);
             self.show_as_failed(culprit, &output).await?;
         }
         self.hub.park_unreadable(unreadable).await

@@ -1,7 +1,8 @@
 //! How many calls are under way at once: beyond what storage takes, calls only wait in its queue, and the few that keep leases and
 //! messages would wait behind all of them. So each kind of call has places of its own.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
 
@@ -9,23 +10,43 @@ use super::{Call, Layer, Reply};
 use crate::storage::error::Result;
 
 /// Lets so many attempts pass at once, in their order. Between two attempts a call has no place.
-#[derive(Clone, Debug)]
-pub(crate) struct Limited(Arc<Semaphore>);
+#[derive(Debug)]
+pub(crate) struct Limited {
+    calls: usize,
+    /// Whether each queue, table or container has places of its own.
+    is_per_target: bool,
+    places: Mutex<BTreeMap<String, Arc<Semaphore>>>,
+}
 
 impl Limited {
     pub(crate) fn new(calls: usize) -> Self {
-        Self(Arc::new(Semaphore::new(calls.max(1))))
+        Self { calls: calls.max(1), is_per_target: false, places: Mutex::default() }
+    }
+
+    /// So many for each queue, table or container, so that one that does not answer holds up no other.
+    pub(crate) fn per_target(calls: usize) -> Self {
+        Self { is_per_target: true, ..Self::new(calls) }
+    }
+
+    fn places(&self, call: &Call<'_>) -> Arc<Semaphore> {
+        let target = if self.is_per_target { call.target.0 } else { "" };
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        match places.get(target) {
+            Some(places) => Arc::clone(places),
+            None => Arc::clone(places.entry(target.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.calls)))),
+        }
     }
 }
 
 impl Layer for Limited {
-    async fn run<T, F, Fut>(&self, _: &Call<'_>, attempt: F) -> Result<T>
+    async fn run<T, F, Fut>(&self, call: &Call<'_>, attempt: F) -> Result<T>
     where
         T: Reply,
         F: Fn() -> Fut + Send + Sync,
         Fut: Future<Output = Result<T>> + Send,
     {
-        let _place = self.0.acquire().await.expect("the semaphore is never closed");
+        let places = self.places(call);
+        let _place = places.acquire().await.expect("the semaphore is never closed");
         attempt().await
     }
 }

@@ -1,0 +1,126 @@
+//! A message that this process holds: one receipt, one lock for all that uses it, and one end.
+
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::{Hub, QueueId};
+use crate::error::Result;
+use crate::model::Timestamp;
+use crate::storage;
+use crate::storage::error::OrNone;
+use crate::storage::queue::{QueueMessage, VISIBILITY_MAX};
+
+/// A message that was received. It ends in exactly one of delete, hand-back or expiry.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    pub(crate) queue: QueueId,
+    pub(crate) id: String,
+    pub(crate) dequeue_count: u32,
+    pub(crate) inserted_on: Timestamp,
+    /// Locked during a call, because every update changes the receipt.
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    Held {
+        receipt: String,
+        expires: Instant,
+    },
+    /// It has surfaced, and somebody may have received it.
+    Lost,
+    /// Deleted or given back.
+    Ended,
+}
+
+impl Hold {
+    /// A message that is hidden from others until `expires`.
+    pub(crate) fn of(queue: QueueId, message: QueueMessage, expires: Instant) -> (Self, String) {
+        let state = Mutex::new(State::Held { receipt: message.pop_receipt, expires });
+        let QueueMessage { id, dequeue_count, inserted_on, text, .. } = message;
+        (Self { queue, id, dequeue_count, inserted_on, state }, text)
+    }
+
+    /// When the message surfaces for others. `None` if it has ended, or a call about it is under way.
+    pub(crate) fn expires(&self) -> Option<Instant> {
+        match &*self.state.try_lock().ok()? {
+            State::Held { expires, .. } => Some(*expires),
+            State::Lost | State::Ended => None,
+        }
+    }
+
+    /// Takes over the receipt of the same message, received again while work on it goes on. Gives it back if this one has ended.
+    pub(crate) fn adopt(&self, mut newer: Self) -> Option<Self> {
+        let Ok(mut state) = self.state.try_lock() else { return Some(newer) };
+        if matches!(*state, State::Ended) {
+            return Some(newer);
+        }
+        *state = std::mem::replace(newer.state.get_mut(), State::Ended);
+        None
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if matches!(self.state.get_mut(), State::Held { .. }) {
+            tracing::debug!(queue = ?self.queue, id = self.id, "a held message was left to its expiry");
+        }
+    }
+}
+
+impl Hub {
+    /// Deletes a held message. After an error it is still held.
+    pub(super) async fn delete_hold(&self, hold: &Hold) -> Result<()> {
+        let mut state = hold.state.lock().await;
+        if let State::Held { receipt, .. } = &*state {
+            lost_is_fine(self.storage.queues.delete(&self.queue_name(hold.queue), &hold.id, receipt).await)?;
+            *state = State::Ended;
+        }
+        Ok(())
+    }
+
+    /// Gives a held message back, visible after `delay`. After an error it is still held.
+    pub(crate) async fn give_back(&self, hold: &Hold, delay: Duration) -> Result<()> {
+        let mut state = hold.state.lock().await;
+        if let State::Held { receipt, .. } = &*state {
+            let (queue, delay) = (self.queue_name(hold.queue), delay.min(VISIBILITY_MAX));
+            lost_is_fine(self.holds.queues.update(&queue, &hold.id, receipt, delay, None).await.map(drop))?;
+            *state = State::Ended;
+            self.bell(hold.queue).ring(delay);
+        }
+        Ok(())
+    }
+
+    /// Holds a message for `visibility` from now. `false` if it is no longer ours.
+    pub(crate) async fn renew(&self, hold: &Hold, visibility: Duration) -> Result<bool> {
+        let mut state = hold.state.lock().await;
+        let State::Held { receipt, .. } = &*state else { return Ok(false) };
+        let expires = Instant::now() + visibility;
+        let renewed = self.holds.queues.update(&self.queue_name(hold.queue), &hold.id, receipt, visibility, None).await;
+        match renewed {
+            Ok(receipt) => {
+                *state = State::Held { receipt, expires };
+                Ok(true)
+            }
+            Err(e) if is_lost(&e) => {
+                *state = State::Lost;
+                Ok(false)
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+fn is_lost(error: &storage::Error) -> bool {
+    matches!(error.kind, storage::ErrorKind::PopReceipt | storage::ErrorKind::NotFound)
+}
+
+/// A message that somebody else received meanwhile is theirs now; nothing is to be done.
+fn lost_is_fine(result: storage::error::Result<()>) -> Result<()> {
+    match result {
+        Err(e) if is_lost(&e) => Ok(()),
+        other => Ok(other.or_none().map(drop)?),
+    }
+}
