@@ -48,7 +48,9 @@ impl<C: Callable> Call<C> {
         self
     }
 
-    /// Which version of the activity or orchestrator to run.
+    /// Which version to run. Of an orchestrator: the one that is registered for it, or else the one without a version. Of an
+    /// activity: the version goes with the work item, for a .NET worker to choose by; a worker of this crate runs the activity of
+    /// that name whatever the version. Without this a call has none; it does not inherit that of the caller.
     pub fn version(mut self, version: impl Into<String>) -> Self {
         let version = version.into();
         self.wait.revise(|kind| set_version(kind, version));

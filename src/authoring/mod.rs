@@ -2,6 +2,7 @@
 #![allow(clippy::result_large_err, reason = "a failure is made once, on a path that is not hot")]
 
 mod activity;
+mod bare_runtime;
 mod call;
 mod context;
 mod failure;

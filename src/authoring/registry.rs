@@ -13,12 +13,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::activity::ActivityContext;
+use super::bare_runtime::{BareRuntime, is_lack};
 use super::context::OrchestrationContext;
 use super::failure::{Failure, Next};
 use super::handle::{Activity, Orchestrator};
 use super::payload;
 use crate::model::{FailureDetails, InstanceRef, Tags};
-use crate::replay::{self, End, Execution, Outcome, Program, Turn, panicked};
+use crate::replay::{self, Completion, End, Execution, Outcome, Program, Turn, not_durable, panicked};
 
 type Start = Box<dyn Fn(&Rc<Execution>) -> Result<Program, FailureDetails> + Send + Sync>;
 type Work = Box<dyn Fn(ActivityTask) -> BoxFuture<'static, Result<Option<String>, FailureDetails>> + Send + Sync>;
@@ -49,8 +50,22 @@ impl Registry {
         RegistryBuilder::default()
     }
 
-    /// Runs one turn. Panics of user code are failures.
+    /// Runs one turn. Panics of user code are failures, and so is what it does with the runtime.
     pub(crate) fn run_turn(&self, turn: &Turn<'_>) -> Outcome {
+        let runtime = BareRuntime::new();
+        let outcome = runtime.within(|| self.replay(turn));
+        let has_tasks = runtime.has_tasks();
+        let what = match &outcome.completion {
+            Some(Completion::Terminated { .. }) => return outcome,
+            Some(Completion::Failed { failure }) if is_lack(failure) => "used a timer or socket of the runtime",
+            _ if has_tasks => "spawned a task",
+            _ => return outcome,
+        };
+        let name = turn.started().map_or("", |started| &started.name);
+        outcome.broken_off(not_durable(name, what))
+    }
+
+    fn replay(&self, turn: &Turn<'_>) -> Outcome {
         replay::run(turn, |execution| {
             let started = execution.started();
             let version = started.version.as_deref();

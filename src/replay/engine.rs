@@ -39,23 +39,19 @@ where
     S: FnOnce(&Rc<Execution>) -> Result<Program, FailureDetails>,
 {
     let nothing = Outcome { custom_status: turn.custom_status.clone(), ..Outcome::default() };
-    let started = turn.past.iter().chain(turn.new).find_map(|event| match &event.kind {
-        EventKind::ExecutionStarted(started) => Some(started),
-        _ => None,
-    });
     let is_over = turn.past.iter().any(|event| matches!(event.kind, EventKind::ExecutionCompleted { .. }));
-    let Some(started) = started.filter(|_| !is_over) else { return nothing };
+    let Some(started) = turn.started().filter(|_| !is_over) else { return nothing };
     if let Some(reason) = terminated_at_birth(turn.new) {
         return Outcome { completion: Some(Completion::Terminated { reason }), ..nothing };
     }
     let decided = Decided::of(turn.past.iter().chain(turn.new));
-    let execution = Execution::new((**started).clone(), turn.custom_status.clone(), decided);
+    let execution = Execution::new(started.clone(), turn.custom_status.clone(), decided);
     let runner = Runner {
         execution,
         start: Some(start),
         program: None,
         custom_status: turn.custom_status.clone(),
-        waker: TurnWaker::woken(),
+        waker: TurnWaker::woken(&started.name),
         completion: None,
         keeps_actions: true,
         suspended: None,
@@ -236,13 +232,7 @@ where
     }
 
     fn not_durable(&self, what: &str) -> FailureDetails {
-        let error_message = format!(
-            "The orchestrator \"{}\" {what}. It can await only what its context gives it, and combinations of that. Likely cause: \
-             it awaits something that is not durable, such as a sleep of the runtime, a network call, a lock or a channel; that \
-             belongs into an activity.",
-            self.execution.started().name
-        );
-        FailureDetails { error_type: "NonDurableAwait".to_owned(), error_message, ..FailureDetails::default() }
+        not_durable(&self.execution.started().name, what)
     }
 
     /// Ends the execution with nothing but a failure: what the code decided in this turn cannot be trusted.
@@ -256,10 +246,10 @@ where
         state.closed = true;
         state.replaying = true;
         drop(state);
-        self.waker.end();
         let program = self.program.take();
         // Destructors of code that is still under way run at every turn: they must not log, nor may their panics count.
         let _ = tracing::dispatcher::with_default(&Dispatch::none(), || catch_unwind(AssertUnwindSafe(|| drop(program))));
+        self.waker.end();
 
         let mut state = self.execution.state.borrow_mut();
         let actions = state.take_actions();
@@ -324,6 +314,16 @@ fn guarded<T>(execution: &Execution, code: impl FnOnce() -> T) -> Result<T, Fail
     let code = || catch_unwind(AssertUnwindSafe(code));
     let result = if replaying { tracing::dispatcher::with_default(&Dispatch::none(), code) } else { code() };
     result.map_err(|panic| panicked("The orchestrator", &execution.started().name, &*panic))
+}
+
+/// The failure of an orchestrator that does what cannot be repeated.
+pub(crate) fn not_durable(orchestrator: &str, what: &str) -> FailureDetails {
+    let error_message = format!(
+        "The orchestrator \"{orchestrator}\" {what}. It can await only what its context gives it, and combinations of that. Likely \
+         cause: it awaits something that is not durable, such as a sleep of the runtime, a network call, a lock or a channel; that \
+         belongs into an activity."
+    );
+    FailureDetails { error_type: "NonDurableAwait".to_owned(), error_message, ..FailureDetails::default() }
 }
 
 /// The failure that a panic is.

@@ -12,7 +12,7 @@ mod turn;
 mod waits;
 mod waker;
 
-pub(crate) use engine::{End, Program, panicked, run};
+pub(crate) use engine::{End, Program, not_durable, panicked, run};
 pub(crate) use execution::Execution;
 pub use retry::RetryPolicy;
 pub(crate) use state::TaskEnd;

@@ -1,7 +1,7 @@
 //! What goes into a turn and what comes out of it.
 
 use crate::ids::{DecisionId, DecisionKind};
-use crate::model::{FailureDetails, HistoryEvent, Tags, Timestamp};
+use crate::model::{EventKind, ExecutionStarted, FailureDetails, HistoryEvent, Tags, Timestamp};
 
 /// What a turn runs on.
 #[derive(Clone, Debug)]
@@ -12,6 +12,16 @@ pub(crate) struct Turn<'a> {
     pub(crate) new: &'a [HistoryEvent],
     /// The JSON text of the custom status before `past`; kept unless code sets another.
     pub(crate) custom_status: Option<String>,
+}
+
+impl Turn<'_> {
+    /// How the execution was started, if it was.
+    pub(crate) fn started(&self) -> Option<&ExecutionStarted> {
+        self.past.iter().chain(self.new).find_map(|event| match &event.kind {
+            EventKind::ExecutionStarted(started) => Some(&**started),
+            _ => None,
+        })
+    }
 }
 
 /// What a turn decided.
@@ -25,6 +35,13 @@ pub(crate) struct Outcome {
     pub(crate) custom_status: Option<String>,
     /// The first id that is not used yet: the event id of the completion.
     pub(crate) next_id: i32,
+}
+
+impl Outcome {
+    /// Nothing but a failure in the place of what the code decided, which cannot be trusted.
+    pub(crate) fn broken_off(self, failure: FailureDetails) -> Self {
+        Self { actions: Vec::new(), completion: Some(Completion::Failed { failure }), ..self }
+    }
 }
 
 /// A decision of the code.

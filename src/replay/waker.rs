@@ -8,6 +8,7 @@ use std::thread::{self, ThreadId};
 /// The state behind the waker of one turn.
 #[derive(Debug)]
 pub(super) struct TurnWaker {
+    orchestrator: String,
     owner: ThreadId,
     woken: AtomicBool,
     foreign: AtomicBool,
@@ -16,8 +17,9 @@ pub(super) struct TurnWaker {
 
 impl TurnWaker {
     /// A waker that is woken already, so that the first poll happens.
-    pub(super) fn woken() -> Arc<Self> {
+    pub(super) fn woken(orchestrator: &str) -> Arc<Self> {
         Arc::new(Self {
+            orchestrator: orchestrator.to_owned(),
             owner: thread::current().id(),
             woken: AtomicBool::new(true),
             foreign: AtomicBool::new(false),
@@ -35,7 +37,7 @@ impl TurnWaker {
         self.foreign.load(Ordering::Acquire)
     }
 
-    /// Ends the turn: whoever wakes from now on waits for something that is not durable.
+    /// Ends the turn, when the code is dropped: whoever wakes from now on waits for something that is not durable.
     pub(super) fn end(&self) {
         self.over.store(true, Ordering::Release);
     }
@@ -48,7 +50,8 @@ impl Wake for TurnWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if self.over.load(Ordering::Acquire) {
-            tracing::warn!("an orchestrator was woken after its turn: it waits for something that is not durable");
+            let orchestrator = &self.orchestrator;
+            tracing::warn!(orchestrator, "an orchestrator was woken after its turn: it waits for something that is not durable");
         }
         if thread::current().id() != self.owner {
             self.foreign.store(true, Ordering::Release);

@@ -85,13 +85,49 @@ async fn an_await_that_is_not_durable_fails_the_execution() {
     assert_eq!(sleeps.start("Main", Some("0")), ["failed NonDurableAwait"]);
     assert!(sleeps.failure().error_message.contains("\"Main\"") && sleeps.failure().error_message.contains("sleep"));
 
-    let mut hides = play(async |ctx: OrchestrationContext, _| {
-        let sleep = tokio::time::sleep(Duration::from_secs(1));
-        let (_, answer) = futures::future::join(sleep, ctx.call(HELLO, "x")).await;
+    let mut stops = play(async |_, _| std::future::pending().await);
+    assert_eq!(stops.start("Main", Some("0")), ["failed NonDurableAwait"]);
+}
+
+#[tokio::test]
+async fn timers_sockets_and_tasks_of_the_runtime_fail_the_execution_wherever_they_are_hidden() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let mut sleep = play(async |ctx: OrchestrationContext, _| {
+        let (_, answer) = futures::future::join(tokio::time::sleep(SECOND), ctx.call(HELLO, "x")).await;
         Ok(answer?)
     });
-    assert_eq!(hides.start("Main", Some("0")).len(), 1, "hidden as long as something durable is awaited");
-    assert_eq!(hides.turn([done(0, "\"A\"")]), ["failed NonDurableAwait"]);
+    let mut timeout = play(async |ctx: OrchestrationContext, _| {
+        Ok(tokio::time::timeout(SECOND, ctx.wait_for_event(GO)).await.map_or(0, |n| n).to_string())
+    });
+    let mut socket = play(async |ctx: OrchestrationContext, _| {
+        let _hello = ctx.call(HELLO, "x");
+        Ok(tokio::net::TcpStream::connect(("127.0.0.1", 9)).await.is_ok().to_string())
+    });
+    for play in [&mut sleep, &mut timeout, &mut socket] {
+        assert_eq!(play.start("Main", Some("0")), ["failed NonDurableAwait"], "and decides nothing");
+        let message = play.failure().error_message;
+        assert!(message.starts_with("The orchestrator \"Main\" used a timer or socket of the runtime."), "{message}");
+    }
+    let mut task = play(async |ctx: OrchestrationContext, _| {
+        tokio::runtime::Handle::current().spawn(async {});
+        Ok(ctx.call(HELLO, "x").await?)
+    });
+    assert_eq!(task.start("Main", Some("0")), ["failed NonDurableAwait"]);
+    assert!(task.failure().error_message.contains("\"Main\" spawned a task"));
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+/// A limit: what is of no runtime, and hidden beside something durable, passes until that is answered.
+#[test]
+fn an_await_that_is_hidden_beside_a_durable_one_fails_when_that_is_answered() {
+    let mut play = play(async |ctx: OrchestrationContext, _| {
+        let (_sender, receiver) = futures::channel::oneshot::channel::<()>();
+        let (_, answer) = futures::future::join(receiver, ctx.call(HELLO, "x")).await;
+        Ok(answer?)
+    });
+    assert_eq!(play.start("Main", Some("0")), ["#0 Hello([\"x\"])"]);
+    assert_eq!(play.turn([done(0, "\"A\"")]), ["failed NonDurableAwait"]);
+    assert!(play.failure().error_message.contains("\"Main\""));
 }
 
 #[test]
