@@ -33,6 +33,8 @@ mod failures;
 #[cfg(test)]
 mod handover;
 #[cfg(test)]
+mod keeping;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod manners;
