@@ -27,6 +27,7 @@ const COLLECT: Orchestrator<u32, u32> = Orchestrator::new("Collect");
 const PARENT: Orchestrator<u32, u32> = Orchestrator::new("Parent");
 const ROUNDS: Orchestrator<u32, u32> = Orchestrator::new("Rounds");
 const RACE: Orchestrator<u32, String> = Orchestrator::new("Race");
+const TAKE: Orchestrator<u32, u32> = Orchestrator::new("Take");
 const BURST: Orchestrator<u32, u32> = Orchestrator::new("Burst");
 const ITEM: Event<u32> = Event::new("item");
 
@@ -63,6 +64,12 @@ async fn rounds(ctx: OrchestrationContext, left: u32) -> Result<u32, Failure> {
     if left == 1 { Ok(item) } else { ctx.continue_as_new(left - 1) }
 }
 
+/// One event a generation and nothing else: one turn goes through all of them to the end.
+async fn take(ctx: OrchestrationContext, left: u32) -> Result<u32, Failure> {
+    let item = ctx.wait_for_event(ITEM).await;
+    if left == 1 { Ok(item) } else { ctx.continue_as_new(left - 1) }
+}
+
 /// A generation that begins with the events of the one before and goes on with more decisions than a transaction holds.
 async fn burst(ctx: OrchestrationContext, generation: u32) -> Result<u32, Failure> {
     ctx.wait_for_event(ITEM).await;
@@ -86,6 +93,7 @@ fn worker(hub: &TaskHub) -> WorkerBuilder {
         .orchestrator(COLLECT, collect)
         .orchestrator(ROUNDS, rounds)
         .orchestrator(RACE, race)
+        .orchestrator(TAKE, take)
         .orchestrator(BURST, burst)
         .orchestrator(NAP, async |ctx, seconds: u32| {
             ctx.timer(Duration::from_secs(seconds.into())).await;
@@ -265,6 +273,11 @@ async fn a_continue_as_new_that_carries_more_than_a_transaction_holds_survives_e
     let outputs: Vec<&str> = all.iter().map(String::as_str).collect();
     let writes = (1..60).chain((60..).step_by(40));
     check(Run { name: "Rounds", input: 3, events: 110, outputs: &outputs }, WRITES, writes).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_replaced_its_execution_and_ended_in_one_turn_is_not_taken_for_one_that_is_started_again() {
+    check(Run { name: "Take", input: 3, events: 3, outputs: &["3"] }, WRITES, 1..).await;
 }
 
 #[tokio::test(start_paused = true)]

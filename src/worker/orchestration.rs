@@ -80,11 +80,12 @@ impl Pass<'_> {
         if state.completed.is_none() || !messages.iter().any(for_any) {
             return Ok(false);
         }
-        let row = self.hub.read_instance(self.instance_id, false).await?;
-        Ok(row.is_some_and(|stored| {
-            let (row, ours) = (stored.row, history.execution_id.as_deref());
-            let is_ours = row.execution_id.as_deref().zip(ours).is_none_or(|(row, ours)| row.eq_ignore_ascii_case(ours));
-            !is_ours && row.status.is_some_and(|status| !status.is_terminal())
+        let row = self.hub.read_instance(self.instance_id, false).await?.map(|stored| stored.row);
+        // A row that still names an execution which this one has replaced is not of a new start: its checkpoint was interrupted.
+        let known = [history.execution_id.as_ref()].into_iter().flatten().chain(&history.sentinel.superseded);
+        Ok(row.is_some_and(|row| {
+            let is_new = row.execution_id.as_deref().is_some_and(|id| known.clone().all(|known| !known.eq_ignore_ascii_case(id)));
+            is_new && row.status.is_some_and(|status| !status.is_terminal())
         }))
     }
 
