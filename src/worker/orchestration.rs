@@ -13,7 +13,7 @@ use crate::hub::history::History;
 use crate::hub::rows::Sentinel;
 use crate::hub::{Held, Hub};
 use crate::limits;
-use crate::model::{EventKind, ExecutionStarted, HistoryEvent, InstanceRef, Message, RuntimeStatus, Sender, State, StoredEvent};
+use crate::model::{EventKind, ExecutionStarted, HistoryEvent, RuntimeStatus, Sender, State, StoredEvent};
 use crate::sabotage::{self, Sabotage};
 
 /// How often a message whose decision is nowhere in history is received before it is given up.
@@ -55,10 +55,6 @@ impl Pass<'_> {
         let history = self.hub.load_history(self.instance_id).await?;
         let state = State::fold(&history.events);
         let mut sorted = Sorted::default();
-        if self.follow_termination(&history, &state, &messages).await? {
-            let all = messages.into_iter().map(|held| (held, back_off(1))).collect();
-            return Ok(Passed { postponed: all, ..Passed::default() });
-        }
         let start = self.accept_start(&history, &state, &messages, &mut sorted).await?;
         if start.is_none() && (state.started.is_none() || self.awaits_restart(&history, &state, &messages).await?) {
             return self.without_history(&history, &messages, sorted).await;
@@ -91,35 +87,6 @@ impl Pass<'_> {
             let is_new = row.execution_id.as_deref().is_some_and(|id| known.clone().all(|known| !known.eq_ignore_ascii_case(id)));
             is_new && row.status.is_some_and(|status| !status.is_terminal())
         }))
-    }
-
-    /// A start that comes again was in the hands of a worker whose commit may have come late: after another owner, who knew of
-    /// no history, had terminated the instance in its row. What the row has told the history must follow.
-    async fn follow_termination(&self, history: &History, state: &State, messages: &[Arc<Held>]) -> Result<bool> {
-        let has = |is: fn(&EventKind) -> bool| messages.iter().any(|held| is(&held.message.event.kind));
-        let is_client_start = |kind: &EventKind| matches!(kind, EventKind::ExecutionStarted(start) if start.parent.is_none());
-        let is_open = state.started.is_some() && state.completed.is_none();
-        if !is_open || !has(is_client_start) || has(|kind| matches!(kind, EventKind::ExecutionTerminated { .. })) {
-            return Ok(false);
-        }
-        let Some(row) = self.hub.read_instance(self.instance_id, true).await?.map(|stored| stored.row) else { return Ok(false) };
-        if row.status != Some(RuntimeStatus::Terminated) || row.execution_id != history.execution_id {
-            return Ok(false);
-        }
-        tracing::info!(instance = self.instance_id, "the instance was terminated before its first commit came; it ends now");
-        let terminated = EventKind::ExecutionTerminated { reason: self.hub.resolve_payload(row.output).await? };
-        let message = Message {
-            activity_id: self.hub.rng.uuid(),
-            event: HistoryEvent::arriving(self.hub.now(), terminated),
-            target: InstanceRef::current(self.instance_id),
-            context_tags: None,
-            sequence_number: 0,
-            episode: None,
-            sender: Sender::client(),
-            decision_id: None,
-        };
-        self.hub.send(self.hub.control_queue_of(self.instance_id), message, Duration::ZERO).await?;
-        Ok(true)
     }
 
     /// The start that opens a new execution, if one of the messages is a valid one. Other starts are sorted here.

@@ -165,24 +165,3 @@ async fn an_id_can_be_started_again_and_again() {
     })
     .await;
 }
-
-#[tokio::test(start_paused = true)]
-async fn an_instance_that_was_terminated_while_its_first_commit_was_on_its_way_ends_terminated() {
-    let hub = hub().await;
-    let client = Client::new(&hub);
-    acting(&hub, async {
-        client.start(COLLECT, 1).instance_id("late").await.unwrap();
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        // As another owner did, who had the terminate and saw no history yet; then the start comes again.
-        let row = hub.0.read_instance("late", false).await.unwrap().unwrap();
-        assert!(hub.0.terminate_pending("late", &row, Some("enough"), hub.0.now()).await.unwrap());
-        let execution = row.row.execution_id.unwrap();
-        client.raise("late", ITEM, &1).await.unwrap();
-        put(&hub, start_message(&hub, "late", &execution, "Collect", "1", None)).await;
-        quiet(&hub).await;
-        let ended = client.status("late").await.unwrap().unwrap();
-        let last = client.history("late").await.unwrap().into_iter().rev().find(|e| e.event_id >= 0).unwrap().kind;
-        assert_eq!((ended.status, ended.output.as_deref()), (RuntimeStatus::Terminated, Some("enough")), "{last:?}");
-    })
-    .await;
-}
