@@ -222,6 +222,23 @@ impl Hub {
         Ok(())
     }
 
+    /// Gives an instance without history a sentinel, so that whoever loaded none can no longer commit its first turn. `false` if
+    /// somebody else has.
+    pub(crate) async fn insert_fence(&self, instance_id: &str, execution_id: &str) -> Result<bool> {
+        let sentinel = Sentinel {
+            execution_id: execution_id.to_owned(),
+            is_complete: true,
+            completed_at: Some(self.clock.now()),
+            ..Sentinel::default()
+        };
+        let entity = rows::sentinel_to_entity(&keys::escape(instance_id), &sentinel);
+        match self.storage.tables.write(&self.names.history, &TableOp::Insert(entity)).await {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind == storage::ErrorKind::AlreadyExists => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     /// Gives the sentinel a new version, so that whoever loaded the old one can no longer commit.
     /// `false` if somebody else has written meanwhile.
     pub(crate) async fn bump_fence(&self, instance_id: &str, etag: &Etag) -> Result<bool> {

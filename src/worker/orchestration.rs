@@ -11,7 +11,7 @@ use crate::authoring::Registry;
 use crate::error::Result;
 use crate::hub::history::History;
 use crate::hub::rows::Sentinel;
-use crate::hub::{Held, Hub};
+use crate::hub::{Held, Hub, StoredRow};
 use crate::limits;
 use crate::model::{EventKind, ExecutionStarted, HistoryEvent, RuntimeStatus, Sender, State, StoredEvent};
 use crate::sabotage::{self, Sabotage};
@@ -339,9 +339,10 @@ impl Pass<'_> {
             }
         }
         if let (Some((reason, at)), Some(row)) = (terminated, &row)
-            && !self.hub.terminate_pending(self.instance_id, row, reason.as_deref(), at).await?
+            && !(self.fence_pending(history, row).await?
+                && self.hub.terminate_pending(self.instance_id, row, reason.as_deref(), at).await?)
         {
-            // The row has changed under us: it may have started. Look again.
+            // History or row have changed under us: it may have started. Look again.
             let all = messages.iter().map(|held| (Arc::clone(held), Duration::ZERO)).collect();
             return Ok(Passed { postponed: all, ..Passed::default() });
         }
@@ -354,6 +355,14 @@ impl Pass<'_> {
             }));
         }
         self.settle_without_turn(history, sorted).await
+    }
+
+    /// A slow owner may still be committing the first turn of an instance that is to end without one.
+    async fn fence_pending(&self, history: &History, row: &StoredRow) -> Result<bool> {
+        match &history.etag {
+            Some(etag) => self.hub.bump_fence(self.instance_id, etag).await,
+            None => self.hub.insert_fence(self.instance_id, row.row.execution_id.as_deref().unwrap_or_default()).await,
+        }
     }
 
     fn log_drop(&self, held: &Held, why: &str) {

@@ -165,3 +165,24 @@ async fn an_id_can_be_started_again_and_again() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_is_terminated_before_it_starts_cannot_be_started_by_a_slow_owner() {
+    let hub = hub().await;
+    let client = Client::new(&hub);
+    acting(&hub, async {
+        let at = hub.0.now().plus(Duration::from_secs(60));
+        client.start(COLLECT, 0).instance_id("late").at(at).await.unwrap();
+        // A slow owner has loaded no history, and is about to commit the first turn.
+        assert_eq!(hub.0.load_history("late").await.unwrap().etag, None);
+        client.terminate("late", "enough").await.unwrap();
+        assert_eq!(ended(&client, "late").await.status, RuntimeStatus::Terminated);
+        assert!(hub.0.load_history("late").await.unwrap().etag.is_some(), "its insert of the sentinel is refused");
+        assert!(client.history("late").await.unwrap().is_empty());
+        quiet(&hub).await;
+        // The id is free again.
+        client.start(COLLECT, 0).instance_id("late").await.unwrap();
+        assert_eq!(ended(&client, "late").await.status, RuntimeStatus::Completed);
+    })
+    .await;
+}
