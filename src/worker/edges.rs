@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::tests::{hub, with_worker, worker};
 use crate::authoring::{Event, Failure, OrchestrationContext, Orchestrator};
-use crate::hub::QueueId;
+use crate::hub::{QueueId, rows};
 use crate::model::{
     EventKind, ExecutionStarted, HistoryEvent, InstanceRef, Message, ParentInstance, RuntimeStatus, Sender, Timestamp,
 };
@@ -372,4 +372,23 @@ async fn an_unknown_orchestrator_fails_its_instance_and_says_so() {
         assert!(Uuid::try_parse(&id).is_ok(), "a generated id is a GUID");
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_termination_before_the_first_checkpoint_is_whole_stops_whoever_writes_it() {
+    let hub = hub().await;
+    let client = Client::new(&hub);
+    client.start(COLLECT, 1).instance_id("i").await.unwrap();
+    // A worker that has become slow holds the start, and has stored a part of the checkpoint.
+    let hold = Duration::from_secs(600);
+    let start = hub.0.receive(hub.0.control_queue_of("i"), 1, hold).await.unwrap().held.remove(0);
+    let execution_id = start.message.target.execution_id.clone().unwrap();
+    let sentinel = rows::sentinel_to_entity("i", &rows::Sentinel { execution_id, ..rows::Sentinel::default() });
+    let tables = &hub.0.storage.tables;
+    let loaded = tables.write(&hub.0.names.history, &TableOp::Insert(sentinel)).await.unwrap().unwrap();
+
+    client.terminate("i", "enough").await.unwrap();
+    let ended = acting(&hub, client.wait("i", Duration::from_secs(60))).await.unwrap();
+    assert_eq!(ended.status, RuntimeStatus::Terminated);
+    assert!(!hub.0.bump_fence("i", &loaded).await.unwrap(), "the slow worker could still commit");
 }

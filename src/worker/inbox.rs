@@ -1,7 +1,6 @@
 //! One owned partition: its messages by instance, at most one open turn each, and its fence.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -27,7 +26,8 @@ pub(crate) struct Partition {
     idle: Notify,
     /// Until when, by the monotonic clock, nobody else can own the partition.
     fence: Mutex<Instant>,
-    lost: AtomicBool,
+    /// Cancelled when somebody else may own the partition.
+    lost: CancellationToken,
 }
 
 /// The messages of one instance that wait for their turn. A slot exists while a task works on it.
@@ -54,7 +54,7 @@ impl Partition {
             slots: Mutex::default(),
             idle: Notify::new(),
             fence: Mutex::new(fence),
-            lost: AtomicBool::new(false),
+            lost: CancellationToken::new(),
         }
     }
 
@@ -119,21 +119,63 @@ impl Partition {
 
     /// Somebody else owns the partition, or may: nothing more is written for it.
     pub(crate) fn lose(&self) {
-        self.lost.store(true, Ordering::Release);
+        self.lost.cancel();
         self.stopping.cancel();
     }
 
     /// Whether this worker may write for the partition: it never asks the wall clock.
     pub(crate) fn may_commit(&self) -> bool {
-        !self.lost.load(Ordering::Acquire) && Instant::now() < self.fence()
+        !self.lost.is_cancelled() && Instant::now() < self.fence()
+    }
+
+    /// Runs a write for as long as this worker may write for the partition. `None` if it was given up, or not begun.
+    pub(crate) async fn while_ours<T>(&self, write: impl Future<Output = T>) -> Option<T> {
+        if !self.may_commit() {
+            return None;
+        }
+        tokio::select! {
+            biased;
+            () = self.lost.cancelled() => None,
+            written = tokio::time::timeout_at(self.fence(), write) => written.ok(),
+        }
     }
 
     /// When writing must end unless the lease is renewed before.
-    pub(crate) fn fence(&self) -> Instant {
+    fn fence(&self) -> Instant {
         *self.fence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn slots(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_under_way_is_given_up_with_the_partition() {
+        let begun = Instant::now();
+        let partition = Partition::new(0, begun + Duration::from_secs(25), 1);
+        assert_eq!(partition.while_ours(async { 7 }).await, Some(7));
+        let lose = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            partition.lose();
+        };
+        let (written, ()) = tokio::join!(partition.while_ours(std::future::pending::<()>()), lose);
+        assert_eq!((written, begun.elapsed()), (None, Duration::from_secs(1)));
+        assert_eq!(partition.while_ours(async { unreachable!("it is not begun") }).await, None::<()>);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_under_way_is_given_up_at_the_fence() {
+        let begun = Instant::now();
+        let partition = Partition::new(0, begun + Duration::from_secs(25), 1);
+        assert_eq!(partition.while_ours(std::future::pending::<()>()).await, None);
+        assert_eq!(begun.elapsed(), Duration::from_secs(25));
+        assert_eq!(partition.while_ours(async { unreachable!("it is not begun") }).await, None::<()>);
     }
 }
