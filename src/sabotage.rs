@@ -13,7 +13,6 @@ pub(crate) enum Sabotage {
     FenceIgnored,
     SentinelUnchecked,
     AnyCommitTakenForOurs,
-    TornRowsKept,
     RowNotRepaired,
     DecisionIgnored,
     AnswersOfOnePassDoubled,
@@ -42,14 +41,13 @@ mod chosen {
 
     use super::Sabotage::{self, *};
 
-    pub(crate) const ALL: [Sabotage; 19] = [
+    pub(crate) const ALL: [Sabotage; 18] = [
         HistoryBeforeMessages,
         InputsBeforeHistory,
         InputsBeforeRow,
         FenceIgnored,
         SentinelUnchecked,
         AnyCommitTakenForOurs,
-        TornRowsKept,
         RowNotRepaired,
         DecisionIgnored,
         AnswersOfOnePassDoubled,

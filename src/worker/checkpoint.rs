@@ -58,15 +58,11 @@ impl Commit<'_> {
         send_messages(hub, record).await?;
         let Some(urls) = append(hub, instance_id, history, record).await? else { return Ok(Committed::Lost) };
         // Rows are not fenced by history: one written late would hide what the next owner has written.
-        if !self.partition.may_commit() {
+        let Some(written) = self.partition.while_ours(self.write_row(record, &urls)).await else {
             tracing::info!(instance = instance_id, "the lease ran out during the checkpoint; its row is left to the next owner");
             return Ok(Committed::Lost);
-        }
-        let write = self.write_row(record, &urls);
-        match tokio::time::timeout_at(self.partition.fence(), write).await {
-            Ok(written) => written?,
-            Err(_) => return Ok(Committed::Lost),
-        }
+        };
+        written?;
         // Of two writes at one time the older may be the later one. With its inputs the next owner sees that and repairs it.
         if !self.partition.may_commit() {
             return Ok(Committed::Lost);

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::tests::{hub, with_worker, worker};
 use crate::authoring::{Event, Failure, OrchestrationContext, Orchestrator};
 use crate::clock::Clock;
-use crate::hub::QueueId;
+use crate::hub::{QueueId, rows};
 use crate::model::{
     EventKind, ExecutionStarted, HistoryEvent, InstanceRef, Message, ParentInstance, RuntimeStatus, Sender, Timestamp,
 };

@@ -128,6 +128,18 @@ impl Partition {
         !self.lost.is_cancelled() && Instant::now() < self.fence()
     }
 
+    /// Runs a write for as long as this worker may write for the partition. `None` if it was given up, or not begun.
+    pub(crate) async fn while_ours<T>(&self, write: impl Future<Output = T>) -> Option<T> {
+        if !self.may_commit() {
+            return None;
+        }
+        tokio::select! {
+            biased;
+            () = self.lost.cancelled() => None,
+            written = tokio::time::timeout_at(self.fence(), write) => written.ok(),
+        }
+    }
+
     /// When writing must end unless the lease is renewed before.
     pub(crate) fn fence(&self) -> Instant {
         *self.fence.lock().unwrap_or_else(PoisonError::into_inner)
@@ -135,5 +147,35 @@ impl Partition {
 
     fn slots(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_under_way_is_given_up_with_the_partition() {
+        let begun = Instant::now();
+        let partition = Partition::new(0, begun + Duration::from_secs(25), 1, 1);
+        assert_eq!(partition.while_ours(async { 7 }).await, Some(7));
+        let lose = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            partition.lose();
+        };
+        let (written, ()) = tokio::join!(partition.while_ours(std::future::pending::<()>()), lose);
+        assert_eq!((written, begun.elapsed()), (None, Duration::from_secs(1)));
+        assert_eq!(partition.while_ours(async { unreachable!("it is not begun") }).await, None::<()>);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_under_way_is_given_up_at_the_fence() {
+        let begun = Instant::now();
+        let partition = Partition::new(0, begun + Duration::from_secs(25), 1, 1);
+        assert_eq!(partition.while_ours(std::future::pending::<()>()).await, None);
+        assert_eq!(begun.elapsed(), Duration::from_secs(25));
+        assert_eq!(partition.while_ours(async { unreachable!("it is not begun") }).await, None::<()>);
     }
 }

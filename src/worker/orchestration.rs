@@ -49,6 +49,14 @@ struct Sorted {
     postponed: Vec<(Arc<Held>, Duration)>,
 }
 
+impl Sorted {
+    /// Everything goes back: whoever may write for the instance decides anew.
+    fn all_back(self) -> Passed {
+        let back = self.apply.into_iter().chain(self.drop).chain(self.early).map(|held| (held, Duration::ZERO));
+        Passed { postponed: back.chain(self.postponed).collect(), ..Passed::default() }
+    }
+}
+
 impl Pass<'_> {
     /// Runs at most one turn over the messages. On an error all of them are still held.
     pub(crate) async fn run(self, messages: Vec<Arc<Held>>) -> Result<Passed> {
@@ -62,7 +70,9 @@ impl Pass<'_> {
         self.sort(&history, &state, start.as_ref(), messages, &mut sorted);
         if sorted.apply.is_empty() && !(history.is_torn() && state.completed.is_none()) {
             if start.is_none() && !sorted.drop.is_empty() {
-                checkpoint::repair_row(self.hub, self.registry, self.instance_id, &history, &state).await?;
+                let repair = checkpoint::repair_row(self.hub, self.registry, self.instance_id, &history, &state);
+                let Some(repaired) = self.partition.while_ours(repair).await else { return Ok(sorted.all_back()) };
+                repaired?;
             }
             return self.settle_without_turn(&history, sorted).await;
         }
@@ -252,8 +262,7 @@ impl Pass<'_> {
         let record = turn::run(self.registry, &self.hub.clock, self.hub.partitions, opened);
         if !self.partition.may_commit() {
             tracing::info!(instance = self.instance_id, "the partition was lost during the turn; its messages go back");
-            let back = apply.into_iter().chain(drop).chain(early).map(|held| (held, Duration::ZERO));
-            return Ok(Passed { postponed: back.chain(postponed).collect(), ..Passed::default() });
+            return Ok(Sorted { apply, drop, early, postponed }.all_back());
         }
         let is_repeat = !drop.is_empty();
         apply.extend(drop);
@@ -263,8 +272,7 @@ impl Pass<'_> {
             Committed::Yes => Ok(Passed { again: early, postponed }),
             Committed::Lost => {
                 tracing::info!(instance = self.instance_id, "another worker committed first; the messages go back");
-                let back = apply.into_iter().chain(early).map(|held| (held, Duration::ZERO));
-                Ok(Passed { postponed: back.chain(postponed).collect(), ..Passed::default() })
+                Ok(Sorted { apply, early, postponed, ..Sorted::default() }.all_back())
             }
         }
     }
@@ -298,11 +306,7 @@ impl Pass<'_> {
             }
             // A slow owner may still be committing the decision under the version it loaded. After the bump it cannot, so
             // nothing can make this message matter: whoever decides it again sends it again.
-            let fenced = match &history.etag {
-                Some(etag) => self.hub.bump_fence(self.instance_id, etag).await?,
-                None => true,
-            };
-            if fenced {
+            if self.fence_off(history).await? {
                 self.log_drop(&held, "its decision was never committed");
                 sorted.drop.push(held);
             } else {
@@ -311,6 +315,14 @@ impl Pass<'_> {
         }
         checkpoint::delete_all(self.hub, &sorted.drop).await?;
         Ok(Passed { postponed, ..Passed::default() })
+    }
+
+    /// Makes sure that nobody who loaded this history commits any more. `false` if somebody has.
+    async fn fence_off(&self, history: &History) -> Result<bool> {
+        match &history.etag {
+            Some(etag) => self.hub.bump_fence(self.instance_id, etag).await,
+            None => Ok(true),
+        }
     }
 
     /// Messages for an instance that has no history, and no start among them. The instance row tells what is to come.
@@ -359,10 +371,10 @@ impl Pass<'_> {
 
     /// A slow owner may still be committing the first turn of an instance that is to end without one.
     async fn fence_pending(&self, history: &History, row: &StoredRow) -> Result<bool> {
-        match &history.etag {
-            Some(etag) => self.hub.bump_fence(self.instance_id, etag).await,
-            None => self.hub.insert_fence(self.instance_id, row.row.execution_id.as_deref().unwrap_or_default()).await,
+        if history.etag.is_some() {
+            return self.fence_off(history).await;
         }
+        self.hub.insert_fence(self.instance_id, row.row.execution_id.as_deref().unwrap_or_default()).await
     }
 
     fn log_drop(&self, held: &Held, why: &str) {

@@ -186,3 +186,21 @@ async fn an_instance_that_is_terminated_before_it_starts_cannot_be_started_by_a_
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_termination_before_the_first_checkpoint_is_whole_stops_whoever_writes_it() {
+    let hub = hub().await;
+    let client = Client::new(&hub);
+    client.start(COLLECT, 1).instance_id("i").await.unwrap();
+    // A worker that has become slow holds the start, and has stored a part of the checkpoint.
+    let row = hub.0.read_instance("i", false).await.unwrap().unwrap().row;
+    let queue = hub.0.control_queue_of("i");
+    let _held = hub.0.receive(queue, 1, Duration::from_secs(600)).await.unwrap();
+    let torn = rows::Sentinel { execution_id: row.execution_id.unwrap(), ..rows::Sentinel::default() };
+    let insert = TableOp::Insert(rows::sentinel_to_entity("i", &torn));
+    let loaded = hub.0.storage.tables.write(&hub.0.names.history, &insert).await.unwrap().unwrap();
+    client.terminate("i", "enough").await.unwrap();
+    let ended = acting(&hub, client.wait("i", Duration::from_secs(60))).await.unwrap();
+    assert_eq!(ended.status, RuntimeStatus::Terminated);
+    assert!(!hub.0.bump_fence("i", &loaded).await.unwrap(), "the slow worker could still commit");
+}
