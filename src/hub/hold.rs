@@ -1,8 +1,8 @@
 //! A message that this process holds: one receipt, one lock for all that uses it, and one end.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::{Hub, QueueId};
@@ -20,10 +20,11 @@ pub(crate) struct Hold {
     pub(crate) dequeue_count: u32,
     pub(crate) inserted_on: Timestamp,
     /// Locked during a call, because every update changes the receipt.
+    calls: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum State {
     Held {
         receipt: String,
@@ -38,33 +39,57 @@ enum State {
 impl Hold {
     /// A message that is hidden from others until `expires`.
     pub(crate) fn of(queue: QueueId, message: QueueMessage, expires: Instant) -> (Self, String) {
-        let state = Mutex::new(State::Held { receipt: message.pop_receipt, expires });
+        let (calls, state) = (tokio::sync::Mutex::default(), Mutex::new(State::Held { receipt: message.pop_receipt, expires }));
         let QueueMessage { id, dequeue_count, inserted_on, text, .. } = message;
-        (Self { queue, id, dequeue_count, inserted_on, state }, text)
+        (Self { queue, id, dequeue_count, inserted_on, calls, state }, text)
     }
 
     /// When the message surfaces for others. `None` if it has ended, or a call about it is under way.
     pub(crate) fn expires(&self) -> Option<Instant> {
-        match &*self.state.try_lock().ok()? {
+        let _free = self.calls.try_lock().ok()?;
+        match &*self.state() {
             State::Held { expires, .. } => Some(*expires),
             State::Lost | State::Ended => None,
         }
     }
 
     /// Takes over the receipt of the same message, received again while work on it goes on. Gives it back if this one has ended.
-    pub(crate) fn adopt(&self, mut newer: Self) -> Option<Self> {
-        let Ok(mut state) = self.state.try_lock() else { return Some(newer) };
+    pub(crate) fn adopt(&self, newer: Self) -> Option<Self> {
+        let mut state = self.state();
         if matches!(*state, State::Ended) {
+            drop(state);
             return Some(newer);
         }
-        *state = std::mem::replace(newer.state.get_mut(), State::Ended);
+        *state = std::mem::replace(&mut *newer.state(), State::Ended);
         None
+    }
+
+    /// The receipt that is valid now, as far as we know.
+    fn receipt(&self) -> Option<String> {
+        match &*self.state() {
+            State::Held { receipt, .. } => Some(receipt.clone()),
+            State::Lost | State::Ended => None,
+        }
+    }
+
+    /// What a call with this receipt has led to. `false` if a newer receipt has come meanwhile.
+    fn settle(&self, used: &str, next: State) -> bool {
+        let mut state = self.state();
+        let is_current = matches!(&*state, State::Held { receipt, .. } if receipt == used);
+        if is_current {
+            *state = next;
+        }
+        is_current
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if matches!(self.state.get_mut(), State::Held { .. }) {
+        if matches!(&*self.state(), State::Held { .. }) {
             tracing::debug!(queue = ?self.queue, id = self.id, "a held message was left to its expiry");
         }
     }
@@ -73,41 +98,39 @@ impl Drop for Hold {
 impl Hub {
     /// Deletes a held message. After an error it is still held.
     pub(super) async fn delete_hold(&self, hold: &Hold) -> Result<()> {
-        let mut state = hold.state.lock().await;
-        if let State::Held { receipt, .. } = &*state {
-            lost_is_fine(self.storage.queues.delete(&self.queue_name(hold.queue), &hold.id, receipt).await)?;
-            *state = State::Ended;
+        let _call = hold.calls.lock().await;
+        while let Some(receipt) = hold.receipt() {
+            lost_is_fine(self.storage.queues.delete(&self.queue_name(hold.queue), &hold.id, &receipt).await)?;
+            hold.settle(&receipt, State::Ended);
         }
         Ok(())
     }
 
     /// Gives a held message back, visible after `delay`. After an error it is still held.
     pub(crate) async fn give_back(&self, hold: &Hold, delay: Duration) -> Result<()> {
-        let mut state = hold.state.lock().await;
-        if let State::Held { receipt, .. } = &*state {
-            let (queue, delay) = (self.queue_name(hold.queue), delay.min(VISIBILITY_MAX));
-            lost_is_fine(self.holds.queues.update(&queue, &hold.id, receipt, delay, None).await.map(drop))?;
-            *state = State::Ended;
-            self.bell(hold.queue).ring(delay);
+        let _call = hold.calls.lock().await;
+        let (queue, delay) = (self.queue_name(hold.queue), delay.min(VISIBILITY_MAX));
+        while let Some(receipt) = hold.receipt() {
+            lost_is_fine(self.holds.queues.update(&queue, &hold.id, &receipt, delay, None).await.map(drop))?;
+            if hold.settle(&receipt, State::Ended) {
+                self.bell(hold.queue).ring(delay);
+            }
         }
         Ok(())
     }
 
     /// Holds a message for `visibility` from now. `false` if it is no longer ours.
     pub(crate) async fn renew(&self, hold: &Hold, visibility: Duration) -> Result<bool> {
-        let mut state = hold.state.lock().await;
-        let State::Held { receipt, .. } = &*state else { return Ok(false) };
+        let _call = hold.calls.lock().await;
+        let Some(receipt) = hold.receipt() else { return Ok(false) };
         let expires = Instant::now() + visibility;
-        let renewed = self.holds.queues.update(&self.queue_name(hold.queue), &hold.id, receipt, visibility, None).await;
+        let renewed = self.holds.queues.update(&self.queue_name(hold.queue), &hold.id, &receipt, visibility, None).await;
         match renewed {
-            Ok(receipt) => {
-                *state = State::Held { receipt, expires };
+            Ok(newer) => {
+                hold.settle(&receipt, State::Held { receipt: newer, expires });
                 Ok(true)
             }
-            Err(e) if is_lost(&e) => {
-                *state = State::Lost;
-                Ok(false)
-            }
+            Err(e) if is_lost(&e) => Ok(!hold.settle(&receipt, State::Lost)),
             Err(e) => Err(e.into()),
         }
     }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use crate::hub::{Hold, Hub, QueueId};
@@ -30,23 +31,20 @@ impl Keeper {
         Some(hold)
     }
 
-    /// Renews, for ever, what has used up a third of its hold.
+    /// Renews, for ever, what has used up a third of its hold. No renewal waits for another: a queue that does not answer is its
+    /// own trouble, and how many calls storage sees at once is the affair of their lane.
     pub(crate) async fn run(&self, hub: &Hub, hold: Duration) {
-        let sweep = hold / 6;
+        let mut renewing = FuturesUnordered::new();
+        let mut next = Instant::now() + hold / 6;
         loop {
-            tokio::time::sleep(sweep).await;
-            // All at once, and none for longer than until the next sweep: a queue that does not answer is its own trouble. How
-            // many calls storage sees at once is the affair of their lane.
-            let all = self.due(hold).into_iter().map(|held| async move {
-                match tokio::time::timeout(sweep, hub.renew(&held, hold)).await {
-                    Ok(Ok(true)) => {}
-                    Ok(Ok(false)) => tracing::debug!(id = held.id, "a held message was received by somebody else"),
-                    // The next sweep tries again; there are three before the hold ends.
-                    Ok(Err(error)) => tracing::warn!(%error, "a held message could not be renewed"),
-                    Err(_) => tracing::warn!(id = held.id, "the renewal of a held message gets no answer"),
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(next) => {
+                    next = Instant::now() + hold / 6;
+                    renewing.extend(self.due(hold).into_iter().map(|held| renew(hub, held, hold)));
                 }
-            });
-            stream::iter(all).for_each_concurrent(None, |renewal| renewal).await;
+                Some(()) = renewing.next() => {}
+            }
         }
     }
 
@@ -66,5 +64,14 @@ impl Keeper {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(QueueId, String), Weak<Hold>>> {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn renew(hub: &Hub, held: Arc<Hold>, hold: Duration) {
+    match hub.renew(&held, hold).await {
+        Ok(true) => {}
+        Ok(false) => tracing::debug!(id = held.id, "a held message was received by somebody else"),
+        // The next sweep tries again, if the hold has not ended.
+        Err(error) => tracing::warn!(%error, "a held message could not be renewed"),
     }
 }

@@ -136,7 +136,9 @@ impl Partition {
         tokio::select! {
             biased;
             () = self.lost.cancelled() => None,
-            written = tokio::time::timeout_at(self.fence(), write) => written.ok(),
+            // Before the write goes on: a process that was stopped for a while finds out here that it is too late.
+            () = tokio::time::sleep_until(self.fence()) => None,
+            written = write => Some(written),
         }
     }
 
