@@ -231,15 +231,23 @@ impl Deref for Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
     use crate::hub::TaskHub;
     use crate::model::{HistoryEvent, InstanceRef, Sender};
+    use crate::rng::Rng;
     use crate::storage::Storage;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_large_message_that_is_sent_again_has_a_body_of_its_own() {
-        let hub = TaskHub::open(Storage::in_memory(), "Test").await.unwrap().0;
+    const HIDDEN: Duration = Duration::from_secs(30);
+
+    async fn hub() -> Arc<Hub> {
+        let clock = Clock::paused(Timestamp::UNIX_EPOCH);
+        let builder = TaskHub::builder(Storage::memory(clock.clone(), Rng::seeded(1)), "Test");
+        builder.clock(clock).rng(Rng::seeded(2)).open().await.unwrap().0
+    }
+
+    fn large(hub: &Hub) -> Message {
         let result = Some("x".repeat(100_000));
-        let message = Message {
+        Message {
             activity_id: hub.rng.uuid(),
             event: HistoryEvent::arriving(hub.now(), EventKind::TaskCompleted { task_id: 0, result }),
             target: InstanceRef::new("i", "x"),
@@ -248,17 +256,53 @@ mod tests {
             episode: None,
             sender: Sender::client(),
             decision_id: None,
-        };
+        }
+    }
+
+    async fn received(hub: &Hub) -> InBlob {
+        let (hold, text) = hub.receive(QueueId::Control(0), 1, HIDDEN).await.unwrap().remove(0);
+        let Received::InBlob(message) = Received::of(Arc::new(hold), text) else { panic!("a large message lies in a blob") };
+        message
+    }
+
+    async fn read(hub: &Hub) -> Arc<Held> {
+        let Received::Held(held) = hub.read_body(received(hub).await, 1 << 20).await else { panic!("its body is there") };
+        held
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_lost_a_message_leaves_its_body_to_the_next_holder() {
+        let hub = hub().await;
+        hub.send(QueueId::Control(0), large(&hub), Duration::ZERO).await.unwrap();
+        let lost = read(&hub).await;
+        tokio::time::sleep(HIDDEN).await;
+        let next = received(&hub).await;
+        hub.delete_message(&lost).await.unwrap();
+        assert!(matches!(hub.read_body(next, 1 << 20).await, Received::Held(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_is_larger_than_asked_for_stays_in_its_blob() {
+        let hub = hub().await;
+        hub.send(QueueId::Control(0), large(&hub), Duration::ZERO).await.unwrap();
+        let message = received(&hub).await;
+        assert_eq!(message.instance_id(), "i");
+        // The blob is larger than that, then only its text.
+        for max in [10, 10_000] {
+            assert_eq!(hub.get_payload_up_to(&message.blob, max).await.unwrap(), None);
+        }
+        assert!(matches!(hub.read_body(message, 1 << 20).await, Received::Held(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_message_that_is_sent_again_has_a_body_of_its_own() {
+        let hub = hub().await;
+        let message = large(&hub);
         for _ in 0..2 {
             hub.send(QueueId::Control(0), message.clone(), Duration::ZERO).await.unwrap();
         }
         for _ in 0..2 {
-            let (hold, text) = hub.receive(QueueId::Control(0), 1, Duration::from_secs(30)).await.unwrap().remove(0);
-            let Received::InBlob(message) = Received::of(Arc::new(hold), text) else { panic!("a large message lies in a blob") };
-            assert_eq!(message.instance_id(), "i");
-            let Received::InBlob(message) = hub.read_body(message, 10_000).await else { panic!("it is larger than that") };
-            let Received::Held(held) = hub.read_body(message, 1 << 20).await else { panic!("its body is there") };
-            hub.delete_message(&held).await.unwrap();
+            hub.delete_message(&*read(&hub).await).await.unwrap();
         }
         assert_eq!(hub.look_at(QueueId::Control(0)).await.unwrap(), (0, None));
     }
