@@ -96,14 +96,17 @@ impl Drop for Hold {
 }
 
 impl Hub {
-    /// Deletes a held message. After an error it is still held.
-    pub(super) async fn delete_hold(&self, hold: &Hold) -> Result<()> {
+    /// Deletes a held message. `false` if it was somebody else's by now. After an error it is still held.
+    pub(super) async fn delete_hold(&self, hold: &Hold) -> Result<bool> {
         let _call = hold.calls.lock().await;
+        let mut deleted = false;
         while let Some(receipt) = hold.receipt() {
-            lost_is_fine(self.storage.queues.delete(&self.queue_name(hold.queue), &hold.id, &receipt).await)?;
+            let result = self.storage.queues.delete(&self.queue_name(hold.queue), &hold.id, &receipt).await;
+            deleted = result.is_ok();
+            lost_is_fine(result)?;
             hold.settle(&receipt, State::Ended);
         }
-        Ok(())
+        Ok(deleted)
     }
 
     /// Gives a held message back, visible after `delay`. After an error it is still held.

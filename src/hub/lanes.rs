@@ -1,4 +1,4 @@
-//! The ways to storage: calls about leases, calls about messages that are held, and all others do not wait for each other.
+//! The ways to storage: calls about leases, about messages that are held, payloads and all others do not wait for each other.
 
 use std::time::Duration;
 
@@ -9,14 +9,16 @@ use crate::storage::layer::retrying::{RetryPolicy, Retrying};
 use crate::storage::layer::timed::Timed;
 use crate::storage::layer::traced::Traced;
 
-/// How long an attempt may take: less than the margin of a lease and a hold together, so that one that hangs costs neither.
+/// How long an attempt may take.
 const ATTEMPT: Duration = Duration::from_secs(10);
 /// The same for leases, as in .NET.
 const LEASE_ATTEMPT: Duration = Duration::from_secs(2);
+/// The same for held messages: several attempts fit between the renewal of a hold and its end, after which all are in vain.
+const HOLD_ATTEMPT: Duration = Duration::from_secs(4);
 /// Renewals and hand-backs of one queue that are under way at once.
 const HOLDS_AT_ONCE: usize = 16;
 
-/// One account, reached in three ways.
+/// One account, reached in several ways.
 #[derive(Debug)]
 pub(crate) struct Lanes {
     /// Partition rows and the app lease. An answer that comes late is worth less than the next try; all tries end before the
@@ -24,25 +26,25 @@ pub(crate) struct Lanes {
     pub(crate) leases: Storage,
     /// Renewing and giving back what is held.
     pub(crate) holds: Storage,
-    /// Everything else.
+    /// Everything else, of which blobs have places of their own: a slow line is busy with a payload for minutes.
     pub(crate) data: Storage,
 }
 
 impl Lanes {
     pub(crate) fn to(storage: &Storage, rng: &Rng) -> Self {
-        let timed = |attempt| storage.clone().layered(Traced).layered(Timed::new(attempt));
-        let patient = || Retrying::new(RetryPolicy::default(), rng.fork());
-        let impatient = RetryPolicy {
-            attempts: 3,
-            total: 3 * LEASE_ATTEMPT,
-            most_wait: Duration::from_millis(500),
-            ..RetryPolicy::default()
-        };
+        // The trace sees each attempt with its end, also one that ran out of time, and not the wait for a place.
+        let traced = |limit: Timed| storage.clone().layered(limit).layered(Traced);
+        let retrying = |policy| Retrying::new(policy, rng.fork());
+        let within = |attempt: Duration| RetryPolicy { attempts: 3, total: 3 * attempt, ..RetryPolicy::default() };
         // A call that waits for its next attempt has no place and keeps nobody waiting.
+        let patient = |limit, places| traced(limit).layered(Limited::new(places)).layered(retrying(RetryPolicy::default()));
+        let payloads = patient(Timed::except_payloads(ATTEMPT), calls_at_once() / 2).blobs;
+        let impatient = RetryPolicy { most_wait: Duration::from_millis(500), ..within(LEASE_ATTEMPT) };
+        let holds = traced(Timed::new(HOLD_ATTEMPT)).layered(Limited::per_target(HOLDS_AT_ONCE));
         Self {
-            data: timed(ATTEMPT).layered(Limited::new(calls_at_once())).layered(patient()),
-            holds: timed(ATTEMPT).layered(Limited::per_target(HOLDS_AT_ONCE)).layered(patient()),
-            leases: timed(LEASE_ATTEMPT).layered(Retrying::new(impatient, rng.fork())),
+            data: Storage { blobs: payloads, ..patient(Timed::new(ATTEMPT), calls_at_once()) },
+            holds: holds.layered(retrying(within(HOLD_ATTEMPT))),
+            leases: traced(Timed::new(LEASE_ATTEMPT)).layered(retrying(impatient)),
         }
     }
 }
@@ -150,5 +152,37 @@ mod tests {
         let begun = Instant::now();
         let all = join_all((0..20).map(put)).await;
         assert!(all.iter().all(Result::is_ok) && begun.elapsed() > 3 * ATTEMPT, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn payloads_that_take_long_keep_no_other_call_waiting() {
+        let (storage, faulty) = account().await;
+        hang(&faulty, "large");
+        let lanes = Lanes::to(&storage, &Rng::seeded(3));
+        let stuck = join_all((0..2 * calls_at_once()).map(|_| lanes.data.blobs.get("large", "payload", 1000)));
+        let others = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            lanes.data.queues.count("healthy").await.unwrap();
+        };
+        tokio::select! {
+            biased;
+            () = others => {}
+            _ = stuck => unreachable!("they hang for longer"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_call_about_a_held_message_or_a_lease_ends_before_the_hold_or_the_lease_does() {
+        let (storage, faulty) = account().await;
+        let lanes = Lanes::to(&storage, &Rng::seeded(3));
+        for target in ["healthy", "info"] {
+            hang(&faulty, target);
+            let begun = Instant::now();
+            match target {
+                "healthy" => drop(lanes.holds.queues.update("healthy", "id", "receipt", Duration::ZERO, None).await.unwrap_err()),
+                _ => drop(lanes.leases.blobs.get("info", "blob", 1000).await.unwrap_err()),
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "{target}: {:?}", begun.elapsed());
+        }
     }
 }

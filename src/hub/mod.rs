@@ -33,6 +33,6 @@ pub(crate) use instance_row::InstanceRow;
 pub(crate) use instances::StoredRow;
 pub(crate) use partition::partition_of;
 pub use poison::PoisonMessage;
-pub(crate) use queues::{Held, QueueId, Unreadable};
+pub(crate) use queues::{Held, InBlob, QueueId, Received, Unreadable};
 pub(crate) use task_hub::Hub;
 pub use task_hub::{TaskHub, TaskHubBuilder};

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::{Hub, blob_names, gzip, rows};
+use super::gzip::{self, BadPayload};
+use super::{Hub, blob_names, rows};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::sabotage::{self, Sabotage};
@@ -31,15 +32,22 @@ impl Hub {
 
     /// Reads a text back.
     pub(crate) async fn get_payload(&self, name: &str) -> Result<String> {
-        let blob = self
-            .storage
-            .blobs
-            .get(&self.names.large_messages, name, limits::BLOB_BYTES_MAX)
-            .await
-            .or_none()?
-            .ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("blob \"{name}\" of a large payload is missing")))?;
-        gzip::decompress(&blob.bytes, limits::PAYLOAD_BYTES_MAX)
-            .map_err(|e| Error::new(ErrorKind::Corrupt, format!("blob \"{name}\": {e}")))
+        let text = self.get_payload_up_to(name, limits::PAYLOAD_BYTES_MAX).await?;
+        text.ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("blob \"{name}\" is too large")))
+    }
+
+    /// Reads a text back, unless the blob or the text is larger than `max`.
+    pub(super) async fn get_payload_up_to(&self, name: &str, max: usize) -> Result<Option<String>> {
+        let corrupt = |why: &dyn std::fmt::Display| Error::new(ErrorKind::Corrupt, format!("blob \"{name}\"{why}"));
+        let bytes_max = max.min(limits::BLOB_BYTES_MAX);
+        let blob = match self.storage.blobs.get(&self.names.large_messages, name, bytes_max).await.or_none() {
+            Err(e) if e.kind == storage::ErrorKind::Invalid && bytes_max < limits::BLOB_BYTES_MAX => return Ok(None),
+            blob => blob?.ok_or_else(|| corrupt(&" of a large payload is missing"))?,
+        };
+        match gzip::decompress(&blob.bytes, max) {
+            Err(BadPayload::TooLarge(_)) if max < limits::PAYLOAD_BYTES_MAX => Ok(None),
+            text => text.map(Some).map_err(|e| corrupt(&format_args!(": {e}"))),
+        }
     }
 
     /// Deletes a blob; one that is gone is fine.

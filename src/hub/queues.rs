@@ -33,6 +33,14 @@ pub(crate) struct Held {
     blob: Option<String>,
 }
 
+/// A held message whose body is still in its blob.
+#[derive(Debug)]
+pub(crate) struct InBlob {
+    pub(crate) hold: Arc<Hold>,
+    text: String,
+    blob: String,
+}
+
 /// A held message that could not be read, to be parked or given back by the caller.
 #[derive(Debug)]
 pub(crate) struct Unreadable {
@@ -41,6 +49,14 @@ pub(crate) struct Unreadable {
     /// The blob that holds its body, if that much could be read.
     pub(crate) blob: Option<String>,
     pub(crate) error: Error,
+}
+
+/// A held message, as far as it has been read.
+#[derive(Debug)]
+pub(crate) enum Received {
+    Held(Arc<Held>),
+    InBlob(InBlob),
+    Unreadable(Unreadable),
 }
 
 impl Hub {
@@ -102,7 +118,7 @@ impl Hub {
         codec::is_large(&message.to_json())
     }
 
-    /// Receives up to `max` messages and holds them for `visibility`; each with its text, to be read by [`read`](Self::read).
+    /// Receives up to `max` messages and holds them for `visibility`; each with its text, to be read as [`Received`].
     pub(crate) async fn receive(&self, queue: QueueId, max: usize, visibility: Duration) -> Result<Vec<(Hold, String)>> {
         let name = self.queue_name(queue);
         let expires = Instant::now() + visibility;
@@ -110,26 +126,18 @@ impl Hub {
         Ok(raw.into_iter().map(|raw| Hold::of(queue, raw, expires)).collect())
     }
 
-    /// Whether the text only names the blob that holds the message.
-    pub(crate) fn is_in_blob(text: &str) -> bool {
-        matches!(codec::decode(text), Ok(Incoming::InBlob(_)))
-    }
-
-    /// Reads a received message, from its blob if need be.
-    pub(crate) async fn read(&self, hold: Arc<Hold>, text: String) -> std::result::Result<Held, Box<Unreadable>> {
-        let corrupt = |why: String| Error::new(ErrorKind::Corrupt, why);
-        let (error, blob) = match codec::decode(&text) {
-            Ok(Incoming::Message(message)) => return Ok(Held { hold, bytes: text.len(), message: *message, blob: None }),
-            Ok(Incoming::InBlob(name)) => match self.get_payload(&name).await {
-                Ok(json) => match Message::from_json(&json) {
-                    Ok(message) => return Ok(Held { hold, bytes: json.len(), message, blob: Some(name) }),
-                    Err(bad) => (corrupt(format!("blob \"{name}\": {bad}")), Some(name)),
-                },
-                Err(error) => (error, Some(name)),
+    /// Reads the body of a message from its blob; one of more than `max` bytes stays there.
+    pub(crate) async fn read_body(&self, message: InBlob, max: usize) -> Received {
+        let InBlob { hold, text, blob } = message;
+        let error = match self.get_payload_up_to(&blob, max).await {
+            Ok(None) => return Received::InBlob(InBlob { hold, text, blob }),
+            Ok(Some(json)) => match Message::from_json(&json) {
+                Ok(message) => return Received::Held(Arc::new(Held { hold, bytes: json.len(), message, blob: Some(blob) })),
+                Err(bad) => Error::new(ErrorKind::Corrupt, format!("blob \"{blob}\": {bad}")),
             },
-            Err(bad) => (corrupt(bad.to_string()), None),
+            Err(error) => error,
         };
-        Err(Box::new(Unreadable { hold, text, blob, error }))
+        Received::Unreadable(Unreadable { hold, text, blob: Some(blob), error })
     }
 
     /// About how many messages a queue has, hidden ones included, and since when the oldest visible one waits.
@@ -142,8 +150,9 @@ impl Hub {
 
     /// Deletes a held message, and the blob that carried its body.
     pub(crate) async fn delete_message(&self, held: &Held) -> Result<()> {
-        self.delete_hold(held).await?;
-        if let Some(blob) = held.blob.as_deref().filter(|_| held.blob_is_garbage()) {
+        // Who has received it meanwhile needs the body.
+        let deleted = self.delete_hold(held).await?;
+        if let Some(blob) = held.blob.as_deref().filter(|_| deleted && held.blob_is_garbage()) {
             self.delete_payload(blob).await?;
         }
         Ok(())
@@ -151,7 +160,46 @@ impl Hub {
 
     /// Deletes a message that could not be read.
     pub(crate) async fn delete_unreadable(&self, unreadable: &Unreadable) -> Result<()> {
-        self.delete_hold(&unreadable.hold).await
+        self.delete_hold(&unreadable.hold).await.map(drop)
+    }
+}
+
+impl Received {
+    /// What the text of a message says; its body may still be in a blob.
+    pub(crate) fn of(hold: Arc<Hold>, text: String) -> Self {
+        match codec::decode(&text) {
+            Ok(Incoming::Message(message)) => {
+                Self::Held(Arc::new(Held { hold, bytes: text.len(), message: *message, blob: None }))
+            }
+            Ok(Incoming::InBlob(blob)) => Self::InBlob(InBlob { hold, text, blob }),
+            Err(bad) => {
+                let error = Error::new(ErrorKind::Corrupt, bad.to_string());
+                Self::Unreadable(Unreadable { hold, text, blob: None, error })
+            }
+        }
+    }
+
+    pub(crate) fn hold(&self) -> &Arc<Hold> {
+        match self {
+            Self::Held(held) => &held.hold,
+            Self::InBlob(InBlob { hold, .. }) | Self::Unreadable(Unreadable { hold, .. }) => hold,
+        }
+    }
+
+    /// By this messages of one sender come in its order. It is known of those that have been read; others come first, so that
+    /// nothing overtakes them unnoticed.
+    pub(crate) fn order(&self) -> Option<(Timestamp, i64)> {
+        match self {
+            Self::Held(held) => Some((held.inserted_on, held.message.sequence_number)),
+            Self::InBlob(_) | Self::Unreadable(_) => None,
+        }
+    }
+}
+
+impl InBlob {
+    /// The instance that the message is for, as far as the name of its blob tells; a name of another form stands for itself.
+    pub(crate) fn instance_id(&self) -> &str {
+        blob_names::parse_message_blob(&self.blob).map_or(&self.blob, |(instance_id, _)| instance_id)
     }
 }
 
@@ -160,6 +208,10 @@ impl Held {
     pub(crate) fn of_put(queue: QueueId, put: QueueMessage, message: Message) -> Self {
         let (hold, _) = Hold::of(queue, put, Instant::now());
         Self { hold: Arc::new(hold), bytes: 0, message, blob: None }
+    }
+
+    pub(crate) fn hold(&self) -> Arc<Hold> {
+        Arc::clone(&self.hold)
     }
 
     /// The blob of a start message stays: the instance row refers to it until the first checkpoint, and for ever if that is .NET's.
@@ -179,15 +231,23 @@ impl Deref for Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
     use crate::hub::TaskHub;
     use crate::model::{HistoryEvent, InstanceRef, Sender};
+    use crate::rng::Rng;
     use crate::storage::Storage;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_large_message_that_is_sent_again_has_a_body_of_its_own() {
-        let hub = TaskHub::open(Storage::in_memory(), "Test").await.unwrap().0;
+    const HIDDEN: Duration = Duration::from_secs(30);
+
+    async fn hub() -> Arc<Hub> {
+        let clock = Clock::paused(Timestamp::UNIX_EPOCH);
+        let builder = TaskHub::builder(Storage::memory(clock.clone(), Rng::seeded(1)), "Test");
+        builder.clock(clock).rng(Rng::seeded(2)).open().await.unwrap().0
+    }
+
+    fn large(hub: &Hub) -> Message {
         let result = Some("x".repeat(100_000));
-        let message = Message {
+        Message {
             activity_id: hub.rng.uuid(),
             event: HistoryEvent::arriving(hub.now(), EventKind::TaskCompleted { task_id: 0, result }),
             target: InstanceRef::new("i", "x"),
@@ -196,13 +256,53 @@ mod tests {
             episode: None,
             sender: Sender::client(),
             decision_id: None,
-        };
+        }
+    }
+
+    async fn received(hub: &Hub) -> InBlob {
+        let (hold, text) = hub.receive(QueueId::Control(0), 1, HIDDEN).await.unwrap().remove(0);
+        let Received::InBlob(message) = Received::of(Arc::new(hold), text) else { panic!("a large message lies in a blob") };
+        message
+    }
+
+    async fn read(hub: &Hub) -> Arc<Held> {
+        let Received::Held(held) = hub.read_body(received(hub).await, 1 << 20).await else { panic!("its body is there") };
+        held
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_lost_a_message_leaves_its_body_to_the_next_holder() {
+        let hub = hub().await;
+        hub.send(QueueId::Control(0), large(&hub), Duration::ZERO).await.unwrap();
+        let lost = read(&hub).await;
+        tokio::time::sleep(HIDDEN).await;
+        let next = received(&hub).await;
+        hub.delete_message(&lost).await.unwrap();
+        assert!(matches!(hub.read_body(next, 1 << 20).await, Received::Held(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_is_larger_than_asked_for_stays_in_its_blob() {
+        let hub = hub().await;
+        hub.send(QueueId::Control(0), large(&hub), Duration::ZERO).await.unwrap();
+        let message = received(&hub).await;
+        assert_eq!(message.instance_id(), "i");
+        // The blob is larger than that, then only its text.
+        for max in [10, 10_000] {
+            assert_eq!(hub.get_payload_up_to(&message.blob, max).await.unwrap(), None);
+        }
+        assert!(matches!(hub.read_body(message, 1 << 20).await, Received::Held(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_message_that_is_sent_again_has_a_body_of_its_own() {
+        let hub = hub().await;
+        let message = large(&hub);
         for _ in 0..2 {
             hub.send(QueueId::Control(0), message.clone(), Duration::ZERO).await.unwrap();
         }
         for _ in 0..2 {
-            let (hold, text) = hub.receive(QueueId::Control(0), 1, Duration::from_secs(30)).await.unwrap().remove(0);
-            hub.delete_message(&hub.read(Arc::new(hold), text).await.unwrap()).await.unwrap();
+            hub.delete_message(&*read(&hub).await).await.unwrap();
         }
         assert_eq!(hub.look_at(QueueId::Control(0)).await.unwrap(), (0, None));
     }

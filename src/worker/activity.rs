@@ -8,41 +8,44 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
-use super::bodies::Arrived;
+use super::bodies::{Arrived, Size};
+use super::intake::crowded_out;
 use super::poison::Trouble;
 use super::poll::BackOff;
 use super::turn::Outbound;
 use crate::authoring::ActivityTask;
-use crate::hub::{Held, QueueId};
+use crate::hub::{Held, QueueId, Received};
 use crate::ids::{DecisionId, DecisionKind};
 use crate::model::{EventKind, HistoryEvent, Message};
 use crate::storage::queue::RECEIVE_MAX;
+
+/// How long a work item waits for room in memory before it goes back: another worker may have some.
+const ROOM_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Shared {
     /// Receives work items until the worker stops, or its app may no longer work.
     pub(crate) async fn poll_work_items(self: Arc<Self>, until: CancellationToken) {
         let mut back_off = BackOff::new(self.options.poll_interval_max);
         let _listening = self.hub.bell(QueueId::WorkItems).listen();
-        while let Some(slots) = self.free_slots(&until).await {
-            let received = match self.hub.receive(QueueId::WorkItems, slots.num_permits(), self.options.hold).await {
-                Ok(received) => received,
-                Err(error) => {
-                    tracing::warn!(hub = self.hub.names_hub(), %error, "receive of work items failed");
-                    Vec::new()
+        while let Some(mut slots) = self.free_slots(&until).await {
+            if let Some(received) = self.receive(QueueId::WorkItems, slots.num_permits()).await {
+                for received in received {
+                    let Some(slot) = slots.split(1) else { break };
+                    let (shared, until) = (Arc::clone(&self), until.clone());
+                    self.tasks.spawn(async move {
+                        if let Some(item) = shared.read_work_item(received, slot, &until).await {
+                            shared.serve_work_item(item).await;
+                        }
+                    });
                 }
-            };
-            let empty = received.is_empty();
-            let (shared, token) = (Arc::clone(&self), until.clone());
-            let serve = move |item| shared.tasks.spawn(Arc::clone(&shared).serve_work_item(item, token.clone()));
-            self.take_in(received, slots, &self.items, serve).await;
-            if empty {
+                back_off.reset();
+            } else {
+                drop(slots);
                 tokio::select! {
                     biased;
                     () = until.cancelled() => return,
                     () = back_off.wait(self.hub.bell(QueueId::WorkItems)) => {}
                 }
-            } else {
-                back_off.reset();
             }
         }
     }
@@ -61,12 +64,46 @@ impl Shared {
         Some(slots)
     }
 
-    async fn serve_work_item(self: Arc<Self>, item: Arrived, until: CancellationToken) {
-        let held = Arc::clone(&item.held);
-        if until.is_cancelled() {
-            self.give_back(vec![(held, Duration::ZERO)]).await;
-            return;
+    /// A work item with its body. `None` if it went back or was parked.
+    async fn read_work_item(
+        &self,
+        mut received: Received,
+        slot: OwnedSemaphorePermit,
+        until: &CancellationToken,
+    ) -> Option<Arrived> {
+        let hold = Arc::clone(received.hold());
+        let reading = async {
+            let (mut size, mut room) = (Size::default(), None);
+            while let Received::InBlob(message) = received {
+                // Who waits for much room must not have any.
+                drop(room.take());
+                let free = tokio::time::timeout(ROOM_PATIENCE, self.items.room(size)).await.map_err(|_| crowded_out(&hold))?;
+                let read = free.read(&self.hub, message, size).await;
+                (received, room, size) = (read.0, Some(read.1), size.next());
+            }
+            Ok((received, room))
+        };
+        let read = tokio::select! {
+            biased;
+            () = until.cancelled() => Err(Duration::ZERO),
+            read = reading => read,
+        };
+        match read {
+            Ok((Received::Held(held), room)) => Some(Arrived { held, _place: slot, _room: room }),
+            Ok((Received::Unreadable(unreadable), _)) => {
+                self.unreadable(&unreadable).await;
+                None
+            }
+            Ok((Received::InBlob(_), _)) => unreachable!("it is read until it is none"),
+            Err(delay) => {
+                self.let_go(vec![(hold, delay)]).await;
+                None
+            }
         }
+    }
+
+    async fn serve_work_item(&self, item: Arrived) {
+        let held = Arc::clone(&item.held);
         let Some(task) = task_of(&held.message) else {
             return self.work_item_failed(&held, &Trouble::no_work_item()).await;
         };

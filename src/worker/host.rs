@@ -60,7 +60,7 @@ pub(crate) struct Shared {
     pub(crate) keeper: Keeper,
     pub(crate) activities: Arc<Semaphore>,
     /// Memory for large work items.
-    pub(crate) items: Arc<Bodies>,
+    pub(crate) items: Bodies,
     /// No new work.
     pub(crate) stopping: CancellationToken,
     /// No waiting for old work either.
@@ -236,7 +236,7 @@ impl WorkerBuilder {
             tasks: Tasks::default(),
             keeper: Keeper::default(),
             activities: Arc::new(Semaphore::new(self.options.activities)),
-            items: Arc::default(),
+            items: Bodies::default(),
             stopping: CancellationToken::new(),
             giving_up: CancellationToken::new(),
             options: self.options,

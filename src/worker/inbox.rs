@@ -1,18 +1,26 @@
 //! One owned partition: its messages by instance, at most one open turn each, and its fence.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::bodies::{Arrived, Bodies};
+use crate::hub::{Hold, Received};
+use crate::storage::queue::RECEIVE_MAX;
 
 /// Most messages that one turn takes; the sentinel must be able to remember their identities.
 const TURN_MESSAGES_MAX: usize = 200;
-/// Messages that wait for the turn of one instance even when the partition has no place left.
-const INSTANCE_SHARE: usize = 64;
+/// Most bytes of messages that one turn takes, beside its last message.
+const TURN_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// An instance whose work takes longer is stuck as far as others are concerned.
+const STUCK_AFTER: Duration = Duration::from_secs(1);
+/// What an instance that is stuck may keep in memory although others need the room, beside what it works on.
+const STUCK_MESSAGES_MAX: usize = 32;
+const STUCK_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A partition from the moment it is owned until it is given up; owning it again makes a new one.
 #[derive(Debug)]
@@ -26,19 +34,31 @@ pub(crate) struct Partition {
     pub(crate) lost: CancellationToken,
     /// Free places for messages in memory.
     pub(crate) places: Arc<Semaphore>,
-    pub(crate) bodies: Arc<Bodies>,
+    pub(crate) bodies: Bodies,
     /// Free places for turns: a share of its own, so that no partition waits for the storage of another.
     pub(crate) turns: Arc<Semaphore>,
-    slots: Mutex<BTreeMap<String, Slot>>,
+    /// Messages that wait for a turn, by instance. A line exists while a task works on its instance.
+    slots: Mutex<BTreeMap<String, Line<Arrived>>>,
+    /// Messages that wait for bodies to be read, by instance. A line exists while a task reads for it.
+    arriving: Mutex<BTreeMap<String, Line<Arriving>>>,
     idle: Notify,
     /// Until when, by the monotonic clock, nobody else can own the partition.
     fence: Mutex<Instant>,
 }
 
-/// The messages of one instance that wait for their turn. A slot exists while a task works on it.
-#[derive(Debug, Default)]
-struct Slot {
-    queue: VecDeque<Arrived>,
+/// Messages of one instance that wait.
+#[derive(Debug)]
+struct Line<T> {
+    queue: VecDeque<T>,
+    /// When somebody began to work on those before them.
+    since: Instant,
+}
+
+/// A message that has come, and the place that it takes.
+#[derive(Debug)]
+pub(crate) struct Arriving {
+    pub(crate) received: Received,
+    pub(crate) place: OwnedSemaphorePermit,
 }
 
 impl Partition {
@@ -49,12 +69,37 @@ impl Partition {
             polled: CancellationToken::new(),
             lost: CancellationToken::new(),
             places: Arc::new(Semaphore::new(places)),
-            bodies: Arc::default(),
+            bodies: Bodies::default(),
             turns: Arc::new(Semaphore::new(turns)),
             slots: Mutex::default(),
+            arriving: Mutex::default(),
             idle: Notify::new(),
             fence: Mutex::new(fence),
         }
+    }
+
+    /// Whether bodies are being read for the instance: what comes then is behind them.
+    pub(crate) fn is_arriving(&self, instance_id: &str) -> bool {
+        self.arriving().contains_key(instance_id)
+    }
+
+    /// Adds a message to those that are to be read. `true` if the caller has to start a task that reads for the instance.
+    #[must_use]
+    pub(crate) fn arrives(&self, instance_id: &str, message: Arriving) -> bool {
+        let mut arriving = self.arriving();
+        let is_new = !arriving.contains_key(instance_id);
+        arriving.entry(instance_id.to_owned()).or_default().queue.push_back(message);
+        is_new
+    }
+
+    /// The next messages to read for an instance; `None` ends the task that reads.
+    pub(crate) fn arrivals(&self, instance_id: &str) -> Option<Vec<Arriving>> {
+        next(&mut self.arriving(), instance_id, |queue| queue.len().min(RECEIVE_MAX))
+    }
+
+    /// Leaves what is still to be read for an instance to its expiry.
+    pub(crate) fn forget_arrivals(&self, instance_id: &str) {
+        self.arriving().remove(instance_id);
     }
 
     /// Adds a message. `true` if the caller has to start a task for its instance.
@@ -67,26 +112,28 @@ impl Partition {
         is_new
     }
 
-    /// Takes out what instances have beyond their share of the places, for others to have some.
-    pub(crate) fn surplus(&self) -> Vec<Arrived> {
-        let mut slots = self.slots();
-        let crowded = slots.values_mut().filter(|slot| slot.queue.len() > INSTANCE_SHARE);
-        crowded.flat_map(|slot| slot.queue.split_off(INSTANCE_SHARE)).collect()
-    }
-
     /// The next messages of an instance; `None` ends the task of the instance.
     pub(crate) fn take(&self, instance_id: &str) -> Option<Vec<Arrived>> {
         let mut slots = self.slots();
-        let slot = slots.get_mut(instance_id)?;
-        if slot.queue.is_empty() {
-            slots.remove(instance_id);
-            if slots.is_empty() {
-                self.idle.notify_waiters();
-            }
-            return None;
+        let sizes = |w: &Arrived| w.held.bytes;
+        let taken = next(&mut slots, instance_id, |queue| fitting(queue, TURN_MESSAGES_MAX, TURN_BYTES_MAX, sizes));
+        if slots.is_empty() {
+            self.idle.notify_waiters();
         }
-        let count = slot.queue.len().min(TURN_MESSAGES_MAX);
-        Some(slot.queue.drain(..count).collect())
+        taken
+    }
+
+    /// Takes out of memory what instances have there that make no progress: the holds on their last messages.
+    pub(crate) fn surplus(&self) -> Vec<Arc<Hold>> {
+        let mut surplus = Vec::new();
+        for line in self.arriving().values_mut() {
+            // Their bodies are not in memory.
+            surplus.extend(line.surplus(|_| 0).map(|arrival| Arc::clone(arrival.received.hold())));
+        }
+        for line in self.slots().values_mut() {
+            surplus.extend(line.surplus(|waiting| waiting.held.bytes).map(|waiting| waiting.held.hold()));
+        }
+        surplus
     }
 
     /// Puts messages back in front of what came meanwhile.
@@ -147,15 +194,56 @@ impl Partition {
         *self.fence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn slots(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Slot>> {
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Line<Arrived>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn arriving(&self) -> MutexGuard<'_, BTreeMap<String, Line<Arriving>>> {
+        self.arriving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes the first messages of a line, as many as `count` says; removes a line in which nobody waits.
+fn next<T>(lines: &mut BTreeMap<String, Line<T>>, instance_id: &str, count: impl Fn(&VecDeque<T>) -> usize) -> Option<Vec<T>> {
+    let line = lines.get_mut(instance_id)?;
+    if line.queue.is_empty() {
+        lines.remove(instance_id);
+        return None;
+    }
+    line.since = Instant::now();
+    let count = count(&line.queue);
+    Some(line.queue.drain(..count).collect())
+}
+
+/// How many of the first are no more than so many and have, but for the last of them, no more than so many bytes.
+fn fitting<T>(queue: &VecDeque<T>, most: usize, bytes_max: usize, bytes: impl Fn(&T) -> usize) -> usize {
+    let mut sum = 0;
+    let mut fits = |item: &T| {
+        let fits = sum < bytes_max;
+        sum += bytes(item);
+        fits
+    };
+    queue.iter().take(most).map_while(|item| fits(item).then_some(())).count()
+}
+
+impl<T> Default for Line<T> {
+    fn default() -> Self {
+        Self { queue: VecDeque::new(), since: Instant::now() }
+    }
+}
+
+impl<T> Line<T> {
+    /// The last of those who wait behind something that takes long, beyond what may stay.
+    fn surplus(&mut self, bytes: impl Fn(&T) -> usize) -> impl Iterator<Item = T> {
+        let is_stuck = self.since.elapsed() > STUCK_AFTER;
+        let most = if is_stuck { STUCK_MESSAGES_MAX } else { usize::MAX };
+        let kept = fitting(&self.queue, most, if is_stuck { STUCK_BYTES_MAX } else { usize::MAX }, bytes);
+        self.queue.split_off(kept).into_iter()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::handover::{Account, DO, Running, seconds, worker};
 use super::held::Keeper;
 use crate::authoring::{Activity, ActivityContext, Event, Orchestrator};
-use crate::hub::{QueueId, partition_of};
+use crate::hub::{QueueId, Received, partition_of};
 use crate::model::{EventKind, HistoryEvent, InstanceRef, Message, RuntimeStatus, Sender};
 use crate::rng::Rng;
 use crate::storage::error::Result;
@@ -210,7 +210,7 @@ async fn a_message_whose_deletion_failed_can_still_be_given_back() {
     let hub = account.hub_on(account.storage.clone().layered(faulty.clone()), 1).await;
     put(&hub, QueueId::Control(0)).await;
     let (hold, text) = hub.0.receive(QueueId::Control(0), 1, HOLD).await.unwrap().remove(0);
-    let held = hub.0.read(Arc::new(hold), text).await.unwrap();
+    let Received::Held(held) = Received::of(Arc::new(hold), text) else { panic!("it is small and whole") };
     faulty.set_outage(true);
     hub.0.delete_message(&held).await.unwrap_err();
     faulty.set_outage(false);

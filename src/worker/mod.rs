@@ -8,6 +8,7 @@ mod dispatcher;
 mod held;
 mod host;
 mod inbox;
+mod intake;
 mod options;
 mod orchestration;
 mod partitions;
@@ -26,6 +27,8 @@ mod apps;
 mod counts;
 #[cfg(test)]
 mod crash_points;
+#[cfg(test)]
+mod crowd;
 #[cfg(test)]
 mod edges;
 #[cfg(test)]

@@ -6,13 +6,21 @@ use std::time::Duration;
 use super::{Call, Class, Layer, Reply};
 use crate::storage::error::{Error, ErrorKind, Result};
 
-/// Ends attempts that get no answer in time. Payloads are left to the transport, which gives them time by their size.
+/// Ends attempts that get no answer in time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Timed(Duration);
+pub(crate) struct Timed {
+    attempt: Duration,
+    payloads: bool,
+}
 
 impl Timed {
     pub(crate) fn new(attempt: Duration) -> Self {
-        Self(attempt)
+        Self { attempt, payloads: true }
+    }
+
+    /// Leaves blobs to the transport, which gives them time by their size.
+    pub(crate) fn except_payloads(attempt: Duration) -> Self {
+        Self { attempt, payloads: false }
     }
 }
 
@@ -23,12 +31,12 @@ impl Layer for Timed {
         F: Fn() -> Fut + Send + Sync,
         Fut: Future<Output = Result<T>> + Send,
     {
-        if matches!(call.op, "blob.get" | "blob.put") {
+        if !self.payloads && matches!(call.op, "blob.get" | "blob.put") {
             return attempt().await;
         }
-        let Ok(reply) = tokio::time::timeout(self.0, attempt()).await else {
+        let Ok(reply) = tokio::time::timeout(self.attempt, attempt()).await else {
             let kind = if call.class == Class::Read { ErrorKind::Transient } else { ErrorKind::Unknown };
-            let message = format!("no answer within {:?}", self.0);
+            let message = format!("no answer within {:?}", self.attempt);
             return Err(Error::new(kind, call.op, call.target.to_string()).with_message(message));
         };
         reply
