@@ -95,8 +95,31 @@ impl Hub {
         Ok(history)
     }
 
+    /// The rows as of one moment. A page shows one moment, several do not: what a rival commits between them can lie behind the
+    /// first and before the second, under a sentinel that is newer than the rows. Such a read counts only if the sentinel is that
+    /// of before it.
     async fn query_history(&self, instance_id: &str) -> Result<Vec<storage::table::Row>> {
-        let mut query = Query { filter: Some(Filter::eq("PartitionKey", keys::escape(instance_id))), ..Query::default() };
+        let query = Query { filter: Some(Filter::eq("PartitionKey", keys::escape(instance_id))), ..Query::default() };
+        let first = self.storage.tables.query(&self.names.history, &query).await?;
+        if first.continuation.is_none() {
+            return Ok(first.rows);
+        }
+        for _ in 0..READS_MAX {
+            let before = self.sentinel_version(instance_id).await?;
+            let rows = self.query_pages(query.clone()).await?;
+            let after = rows.last().filter(|row| row.entity.row_key == rows::SENTINEL).map(|row| &row.etag);
+            if before.as_ref() == after {
+                return Ok(rows);
+            }
+            tracing::debug!(instance = instance_id, "the history changed between two of its pages and is read again");
+        }
+        Err(Error::new(
+            ErrorKind::Storage,
+            format!("history of instance \"{instance_id}\" changed during each of {READS_MAX} reads; try again later"),
+        ))
+    }
+
+    async fn query_pages(&self, mut query: Query) -> Result<Vec<storage::table::Row>> {
         let mut rows = Vec::new();
         loop {
             let page = self.storage.tables.query(&self.names.history, &query).await?;
@@ -106,6 +129,12 @@ impl Hub {
             }
             query.continuation = page.continuation;
         }
+    }
+
+    async fn sentinel_version(&self, instance_id: &str) -> Result<Option<Etag>> {
+        let (key, columns) = (keys::escape(instance_id), ["ExecutionId"]);
+        let row = self.storage.tables.get(&self.names.history, &key, rows::SENTINEL, &columns).await.or_none()?;
+        Ok(row.map(|row| row.etag))
     }
 
     /// Appends events and moves the sentinel, in as many transactions as it takes.
@@ -257,6 +286,9 @@ impl Hub {
 /// How often a transaction is sent again when its reply is lost and the sentinel shows that it was not applied.
 const TRIES_AFTER_LOST_REPLY: usize = 5;
 
+/// How often a history of several pages is read when each time somebody commits meanwhile.
+const READS_MAX: usize = 5;
+
 /// A checkpoint ends with `OrchestratorCompleted`; what an interrupted one left behind the last of them is not history:
 /// its messages are decided again, under the same decision ids, when its inputs reappear.
 fn drop_torn_rows(events: &mut Vec<StoredEvent>) {
@@ -285,4 +317,96 @@ fn estimate(entity: &Entity) -> usize {
 
 fn corrupt(instance_id: &str, row: &str, error: &dyn std::fmt::Display) -> Error {
     Error::new(ErrorKind::Corrupt, format!("history of instance \"{instance_id}\", row {row}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    use super::*;
+    use crate::TaskHub;
+    use crate::model::{EventKind, HistoryEvent, Timestamp};
+    use crate::rng::Rng;
+    use crate::storage::layer::{Call, Layer, Reply};
+    use crate::storage::memory::Memory;
+
+    /// Commits one more turn of the instance after each of the first reads of this kind.
+    #[derive(Clone)]
+    struct Rival {
+        hub: TaskHub,
+        read: &'static str,
+        reads: Arc<AtomicUsize>,
+        commits: usize,
+    }
+
+    impl Layer for Rival {
+        async fn run<T, F, Fut>(&self, call: &Call<'_>, attempt: F) -> storage::error::Result<T>
+        where
+            T: Reply,
+            F: Fn() -> Fut + Send + Sync,
+            Fut: Future<Output = storage::error::Result<T>> + Send,
+        {
+            let answer = attempt().await;
+            let is_read = call.op == self.read && call.target.0 == "TestHistory";
+            if is_read && self.reads.fetch_add(1, SeqCst) < self.commits {
+                commit(&self.hub).await;
+            }
+            answer
+        }
+    }
+
+    fn turn() -> [StoredEvent; 2] {
+        [EventKind::OrchestratorStarted, EventKind::OrchestratorCompleted]
+            .map(|kind| HistoryEvent::arriving(Timestamp::UNIX_EPOCH, kind).into())
+    }
+
+    /// One more turn.
+    async fn commit(hub: &TaskHub) {
+        let loaded = Box::pin(hub.0.load_history("i")).await.unwrap();
+        let first = loaded.events.len() as u64;
+        let append = Append {
+            instance_id: "i",
+            execution_id: "x",
+            etag: loaded.etag.as_ref(),
+            first,
+            events: &turn(),
+            surplus: 0..0,
+            applied: Vec::new(),
+            superseded: Vec::new(),
+            custom_status: None,
+        };
+        let appended = hub.0.append_history(append).await.unwrap();
+        assert!(matches!(appended, Appended::Done { .. }), "{appended:?}");
+    }
+
+    /// Loads a history of one turn, two rows to a page, beside a rival.
+    async fn load_beside(read: &'static str, commits: usize) -> (TaskHub, Result<History>) {
+        let memory = Memory::new(crate::clock::Clock::system(), Rng::seeded(1));
+        let hub = TaskHub::open(memory.storage(), "Test").await.unwrap();
+        commit(&hub).await;
+        memory.set_page_limit(2);
+        let rival = Rival { hub: hub.clone(), read, reads: Arc::default(), commits };
+        let reader = TaskHub::open(memory.storage().layered(rival), "Test").await.unwrap();
+        let loaded = reader.0.load_history("i").await;
+        (hub, loaded)
+    }
+
+    #[tokio::test]
+    async fn rows_and_sentinel_of_a_history_of_several_pages_are_of_one_moment() {
+        // The first page ends before the sentinel: a turn that is committed now lies between the two pages.
+        for commits in 0..4 {
+            let (hub, loaded) = load_beside("table.query", commits).await;
+            let (loaded, stored) = (loaded.unwrap(), hub.0.load_history("i").await.unwrap());
+            assert_eq!((loaded.events.len(), &loaded.etag), (2 + 2 * commits, &stored.etag), "after {commits} commits");
+            assert_eq!(loaded.events, stored.events);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_history_that_changes_during_every_read_is_an_error_that_names_the_instance() {
+        let (_, loaded) = load_beside("table.get", READS_MAX).await;
+        let error = loaded.unwrap_err().to_string();
+        assert!(error.contains("\"i\"") && error.contains("try again"), "{error}");
+    }
 }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use super::trace;
+use super::{program, trace};
 use crate::hub::rows;
+use crate::ids::{DecisionId, DecisionKind};
 use crate::model::{EventKind, RuntimeStatus, StoredEvent};
 use crate::storage::layer::Call;
 use crate::storage::memory::Memory;
@@ -144,10 +145,10 @@ fn is_ended(rows: &[Entity]) -> bool {
     rows.iter().any(|row| row.text("EventType") == Some("ExecutionCompleted"))
 }
 
-/// At most one completion per task, each behind its decision and of its kind; decisions dense; messages applied once.
+/// At most one completion per task, behind its decision and of its kind and input; decisions dense; messages applied once.
 fn check_events(seen: &mut Seen, execution: &str) -> Result<(), String> {
     let mut decisions: BTreeMap<i32, &'static str> = BTreeMap::new();
-    let (mut answered, mut due) = (BTreeSet::new(), BTreeMap::new());
+    let (mut answered, mut due, mut asked) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
     for row in &seen.whole {
         // Texts in blobs do not matter here.
         let stored = rows::event_from_entity(row).map_err(|e| format!("row {}: {e}", row.row_key))?;
@@ -157,6 +158,16 @@ fn check_events(seen: &mut Seen, execution: &str) -> Result<(), String> {
         }
         if let EventKind::TimerCreated { fire_at } = stored.event.kind {
             due.insert(stored.event.event_id, fire_at);
+        }
+        if let EventKind::TaskScheduled { name, .. } = &stored.event.kind {
+            asked.insert(stored.event.event_id, (name.clone(), stored.decision_id.clone()));
+        }
+        if let EventKind::TaskCompleted { task_id, result: Some(result) } = &stored.event.kind
+            && let Some((name, decision)) = asked.get(task_id)
+            && let Some(input) = program::question(name, result)
+            && *decision != Some(DecisionId::new(execution, *task_id, DecisionKind::Activity, name, Some(&input)).text())
+        {
+            return Err(format!("task {task_id} got {result}, which answers another decision"));
         }
         if let Some(task) = stored.event.kind.completes() {
             let decided = decisions.get(&task).copied();

@@ -152,6 +152,12 @@ pub(super) fn echo(tag: &str) -> String {
     format!("echo {tag}")
 }
 
+/// The input that an activity gave this result to, both in JSON; `None` where the result does not tell.
+pub(super) fn question(activity: &str, result: &str) -> Option<String> {
+    let result: String = (activity == "Echo").then(|| serde_json::from_str(result).ok())??;
+    serde_json::to_string(&[result.strip_prefix("echo ")?]).ok()
+}
+
 pub(super) fn failed(tag: &str) -> String {
     format!("failed {tag}")
 }

@@ -22,13 +22,23 @@ struct Inner {
     name: String,
     checks: Arc<Checks>,
     stalled_until: Mutex<Option<Instant>>,
-    /// Writes of commits until the process stalls, and for how long.
-    ambush: Mutex<Option<(u64, Duration)>>,
+    ambush: Mutex<Option<Ambush>>,
     crashed: AtomicBool,
     crash: Notify,
     rng: Rng,
     conflicts: f64,
     calm: AtomicBool,
+}
+
+/// A stall in the middle of a commit: right before one of all the writes that commits make.
+#[derive(Clone, Copy)]
+pub(super) struct Ambush {
+    /// Which of them.
+    pub(super) write: u64,
+    /// Only those to this table count. Before the history: what was sent is on its way, and nothing says that it was decided.
+    /// Before the row: the next owner has gone on meanwhile.
+    pub(super) only: Option<&'static str>,
+    pub(super) time: Duration,
 }
 
 impl Station {
@@ -52,27 +62,28 @@ impl Station {
         *self.0.stalled_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + time);
     }
 
-    /// Stalls in the middle of a commit: right before this write of all that its commits make.
-    pub(super) fn stall_at_write(&self, number: u64, time: Duration) {
-        *self.0.ambush.lock().unwrap_or_else(PoisonError::into_inner) = Some((number, time));
+    pub(super) fn stall_in_commit(&self, ambush: Ambush) {
+        *self.0.ambush.lock().unwrap_or_else(PoisonError::into_inner) = Some(ambush);
     }
 
     fn spring_ambush(&self, call: &Call<'_>) {
         let is_history = call.op == "table.transact" && call.target.0.ends_with("History");
         let is_row = call.op == "table.upsert_merge" && call.target.0.ends_with("Instances");
-        if self.0.calm.load(SeqCst) || !(is_history || is_row || call.op == "queue.put") {
+        let mut guard = self.0.ambush.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(ambush) = guard.as_mut() else { return };
+        let is_write = is_history || is_row || call.op == "queue.put";
+        let counts = is_write && ambush.only.is_none_or(|table| call.target.0.ends_with(table));
+        if self.0.calm.load(SeqCst) || !counts {
             return;
         }
-        let mut ambush = self.0.ambush.lock().unwrap_or_else(PoisonError::into_inner);
-        *ambush = match *ambush {
-            Some((1, time)) => {
-                trace::line(&format_args!("{} stalls for {time:?} before {}", self.0.name, call.op));
-                trace::mark("fault stall in a commit");
-                self.stall(time);
-                None
-            }
-            other => other.map(|(left, time)| (left.saturating_sub(1), time)),
-        };
+        ambush.write = ambush.write.saturating_sub(1);
+        if ambush.write == 0 {
+            let time = ambush.time;
+            *guard = None;
+            trace::line(&format_args!("{} stalls for {time:?} before {}", self.0.name, call.op));
+            trace::mark("fault stall in a commit");
+            self.stall(time);
+        }
     }
 
     /// Lets calls proceed again.

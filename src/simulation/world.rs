@@ -14,7 +14,7 @@ use super::checks::Checks;
 use super::ends::{self, End, Ends};
 use super::plan::{Class, Plan};
 use super::program::{self, Build};
-use super::station::Station;
+use super::station::{Ambush, Station};
 use super::trace;
 use crate::clock::Clock;
 use crate::error::Result;
@@ -161,9 +161,13 @@ impl World {
         } else if doomed && at_call {
             station.crash_at(faulty, call, moment, |_| true);
         }
-        let (write, pause) = (1 + rng.below(20), rng.between(Duration::from_secs(10), Duration::from_secs(70)));
+        // About as long as a lease, or anything.
+        let (least, most) = if rng.chance(0.5) { (25, 45) } else { (10, 70) };
+        let only = [None, Some("History"), Some("Instances")][usize::try_from(rng.below(3)).unwrap_or(0)];
+        let write = 1 + rng.below(if only.is_some() { 8 } else { 20 });
+        let ambush = Ambush { write, only, time: rng.between(Duration::from_secs(least), Duration::from_secs(most)) };
         if rng.chance(0.7) && self.plan.has(Class::Stall) {
-            station.stall_at_write(write, pause);
+            station.stall_in_commit(ambush);
         }
         async move {
             if !doomed || at_call {

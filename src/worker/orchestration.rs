@@ -50,6 +50,12 @@ struct Sorted {
 }
 
 impl Sorted {
+    /// What comes before that which it follows or answers waits for it.
+    fn wait(&mut self, held: Arc<Held>) {
+        let list = if sabotage::is(Sabotage::EarlyDropped) { &mut self.drop } else { &mut self.early };
+        list.push(held);
+    }
+
     /// Everything goes back: whoever may write for the instance decides anew.
     fn all_back(self) -> Passed {
         let back = self.apply.into_iter().chain(self.drop).chain(self.early).map(|held| (held, Duration::ZERO));
@@ -235,8 +241,7 @@ impl Pass<'_> {
                     self.log_drop(&held, why);
                     sorted.drop.push(held);
                 }
-                Verdict::Early if sabotage::is(Sabotage::EarlyDropped) => sorted.drop.push(held),
-                Verdict::Early => sorted.early.push(held),
+                Verdict::Early => sorted.wait(held),
                 Verdict::NotBefore(wait) => sorted.postponed.push((held, wait)),
             }
         }
@@ -343,7 +348,7 @@ impl Pass<'_> {
                     terminated = Some((reason.clone(), held.message.event.timestamp));
                     sorted.drop.push(Arc::clone(held));
                 }
-                kind if alive || kind.completes().is_some() || may_have_overtaken(held) => sorted.early.push(Arc::clone(held)),
+                kind if alive || kind.completes().is_some() || may_have_overtaken(held) => sorted.wait(Arc::clone(held)),
                 _ => {
                     self.log_drop(held, "there is no such instance");
                     sorted.drop.push(Arc::clone(held));
