@@ -1,4 +1,45 @@
 //! taskhub: a Durable Task engine on Azure Storage.
+//!
+//! An *orchestrator* is an `async fn` whose steps are recorded in a *task hub*: a crash costs the step under way, never what was
+//! recorded. Steps are *activities*, timers, events and other orchestrations. A [`Worker`] hosts both, a [`Client`] starts and
+//! watches *instances*, and [`Storage`] is an Azure account, Azurite, or memory.
+//!
+//! ```
+//! use std::time::Duration;
+//! use taskhub::{Activity, ActivityContext, Client, Failure, OrchestrationContext, Orchestrator, Storage, TaskHub, Worker};
+//!
+//! const PRICE: Activity<String, u32> = Activity::new("Price");
+//! const TOTAL: Orchestrator<Vec<String>, u32> = Orchestrator::new("Total");
+//!
+//! async fn total(ctx: OrchestrationContext, items: Vec<String>) -> Result<u32, Failure> {
+//!     // At once; each result is recorded, and after a crash only those that are missing are asked for again.
+//!     let prices = futures::future::try_join_all(items.into_iter().map(|item| ctx.call(PRICE, item))).await?;
+//!     Ok(prices.into_iter().sum())
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let hub = TaskHub::open(Storage::in_memory(), "Shop").await?;
+//! let worker = Worker::builder(&hub)
+//!     .orchestrator(TOTAL, total)
+//!     .activity(PRICE, async |_: ActivityContext, item: String| Ok(item.len() as u32))
+//!     .build()?;
+//! let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+//! let running = tokio::spawn(worker.run(async { drop(stopped.await) }));
+//!
+//! let client = Client::new(&hub);
+//! let id = client.start(TOTAL, vec!["tea".to_owned(), "milk".to_owned()]).await?;
+//! let status = client.wait(&id, Duration::from_secs(30)).await?;
+//! assert_eq!(status.output::<u32>()?, 7);
+//!
+//! drop(stop); // Everything held is handed back before `run` returns.
+//! running.await??;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What an orchestrator may do: `docs/determinism.md`. How it works: `docs/architecture.md`. Running it, and sharing a hub with
+//! .NET: `docs/operations.md`.
 
 mod authoring;
 mod client;

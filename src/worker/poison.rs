@@ -105,7 +105,7 @@ impl Shared {
             hub = self.hub.names_hub(),
             instance = held.message.target.instance_id,
             event = event.type_name(),
-            message = held.id,
+            message_id = held.id,
             "a message that keeps failing is parked"
         );
         let what = match event {
@@ -160,7 +160,7 @@ impl Shared {
         tracing::error!(
             hub = self.hub.names_hub(),
             queue = self.hub.queue_name(hold.queue),
-            message = hold.id,
+            message_id = hold.id,
             reason,
             "a message that cannot be read is parked"
         );

@@ -79,7 +79,7 @@ impl Known<'_> {
                 tracing::warn!(
                     instance = message.target.instance_id,
                     event = message.event.kind.type_name(),
-                    message = %message.activity_id,
+                    message_id = %message.activity_id,
                     "a message that is not for an orchestration is dropped"
                 );
                 Verdict::Drop("such an event is not for an orchestration")
