@@ -195,7 +195,8 @@ impl<'a> Load<'a> {
         for (id, status) in all.iter().filter(|(_, status)| !status.status.is_terminal()).take(10) {
             let history = self.client.history(id).await;
             let events = history.map(|events| events.into_iter().map(|event| event.kind.type_name()).collect::<Vec<_>>());
-            open.push(format!("{id} {} {}: {events:?}", status.name, status.status));
+            let (name, shown, completed) = (&status.name, status.status, status.completed);
+            open.push(format!("{id} {name} {shown}, completed {completed:?}: {events:?}"));
         }
         open
     }
