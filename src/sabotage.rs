@@ -9,8 +9,7 @@ pub(crate) enum Sabotage {
     InputsBeforeHistory,
     #[cfg(test)]
     InputsBeforeRow,
-    #[cfg(test)]
-    FenceIgnored,
+    RowVersionIgnored,
     SentinelUnchecked,
     AnyCommitTakenForOurs,
     RowNotRepaired,
@@ -45,7 +44,7 @@ mod chosen {
         HistoryBeforeMessages,
         InputsBeforeHistory,
         InputsBeforeRow,
-        FenceIgnored,
+        RowVersionIgnored,
         SentinelUnchecked,
         AnyCommitTakenForOurs,
         RowNotRepaired,

@@ -62,8 +62,8 @@ pub(crate) struct Append<'a> {
 /// What became of an append.
 #[derive(Debug)]
 pub(crate) enum Appended {
-    /// It is stored; where the large columns of its events went.
-    Done { urls: BlobUrls },
+    /// It is stored; where the large columns of its events went, and the new version of the sentinel.
+    Done { urls: BlobUrls, version: Option<Etag> },
     /// Another worker has written since the load: nothing of the last transaction is stored.
     Lost,
 }
@@ -131,7 +131,8 @@ impl Hub {
         }
     }
 
-    async fn sentinel_version(&self, instance_id: &str) -> Result<Option<Etag>> {
+    /// The version of the sentinel, which every commit changes; `None` without history.
+    pub(super) async fn sentinel_version(&self, instance_id: &str) -> Result<Option<Etag>> {
         let (key, columns) = (keys::escape(instance_id), ["ExecutionId"]);
         let row = self.storage.tables.get(&self.names.history, &key, rows::SENTINEL, &columns).await.or_none()?;
         Ok(row.map(|row| row.etag))
@@ -160,7 +161,7 @@ impl Hub {
                 None => return Ok(Appended::Lost),
             }
         }
-        Ok(Appended::Done { urls })
+        Ok(Appended::Done { urls, version: etag })
     }
 
     /// The transactions of an append, without their sentinels; large columns are moved to blobs here.

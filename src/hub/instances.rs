@@ -7,6 +7,7 @@ use super::payloads::is_large_column;
 use super::{Hub, keys};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Timestamp;
+use crate::sabotage::{self, Sabotage};
 use crate::storage;
 use crate::storage::error::OrNone;
 use crate::storage::table::{Entity, Etag, Match, Page, Query, TableOp, Value};
@@ -17,6 +18,26 @@ pub(crate) struct StoredRow {
     pub(crate) row: InstanceRow,
     pub(crate) etag: Etag,
 }
+
+/// What the writer of a row knows of it.
+#[derive(Clone, Debug)]
+pub(crate) enum RowVersion {
+    Absent,
+    Is(Etag),
+}
+
+impl RowVersion {
+    fn merge(self, entity: Entity) -> TableOp {
+        match self {
+            _ if sabotage::is(Sabotage::RowVersionIgnored) => TableOp::UpsertMerge(entity),
+            Self::Absent => TableOp::Insert(entity),
+            Self::Is(etag) => TableOp::Merge(entity, Match::Etag(etag)),
+        }
+    }
+}
+
+/// How often a row is written anew when somebody else writes it meanwhile, or no answer comes.
+const ROW_TRIES_MAX: usize = 8;
 
 /// Columns of a row without the large ones.
 const WITHOUT_PAYLOADS: [&str; 12] = [
@@ -59,13 +80,49 @@ impl Hub {
         self.write_instance(&op).await
     }
 
-    /// Merges columns into the row, creating it if need be; large ones go to blobs of their own.
-    pub(crate) async fn merge_instance(&self, mut entity: Entity) -> Result<()> {
+    /// Merges columns into the row of an instance over the version that is known, or creates it; large columns go to blobs of
+    /// their own. The new version; `None`, and nothing written, if somebody has committed since `history`: the row is his.
+    ///
+    /// Never whatever the version: a request can reach the service after its own retry, and after the row of a later turn.
+    pub(crate) async fn merge_instance(
+        &self,
+        instance_id: &str,
+        mut entity: Entity,
+        mut known: Option<RowVersion>,
+        history: Option<&Etag>,
+    ) -> Result<Option<Etag>> {
         for column in ["Input", "Output"] {
             self.offload_row_column(&mut entity, column).await?;
         }
-        self.storage.tables.write(&self.names.instances, &TableOp::UpsertMerge(entity)).await?;
-        Ok(())
+        let mut conflict = None;
+        for _ in 0..ROW_TRIES_MAX {
+            let version = match known.take() {
+                Some(version) => version,
+                None => {
+                    let version = self.row_version(&entity.partition_key).await?;
+                    // In this order: who commits now has yet to write his row, and changes the version that was read.
+                    if self.sentinel_version(instance_id).await?.as_ref() != history {
+                        return Ok(None);
+                    }
+                    version
+                }
+            };
+            match self.storage.tables.write(&self.names.instances, &version.merge(entity.clone())).await {
+                Ok(etag) => return Ok(etag),
+                Err(e) if is_conflict(&e) || e.outcome_unknown() => conflict = Some(e),
+                Err(e) => return Err(e.into()),
+            }
+        }
+        let why = conflict.map(|e| e.to_string()).unwrap_or_default();
+        Err(Error::new(
+            ErrorKind::Storage,
+            format!("row of instance \"{instance_id}\": {ROW_TRIES_MAX} tries to write it failed, the last one by {why}"),
+        ))
+    }
+
+    async fn row_version(&self, key: &str) -> Result<RowVersion> {
+        let row = self.storage.tables.get(&self.names.instances, key, "", &["ExecutionId"]).await.or_none()?;
+        Ok(row.map_or(RowVersion::Absent, |row| RowVersion::Is(row.etag)))
     }
 
     /// Merges columns into this version of the row. `false` if it has changed or gone.
@@ -79,11 +136,10 @@ impl Hub {
     }
 
     async fn write_instance(&self, op: &TableOp) -> Result<bool> {
-        use storage::ErrorKind::{AlreadyExists, NotFound, Precondition, Unknown};
         match self.storage.tables.write(&self.names.instances, op).await {
             Ok(_) => Ok(true),
-            Err(e) if matches!(e.kind, AlreadyExists | Precondition | NotFound) => Ok(false),
-            Err(e) if e.kind == Unknown => self.is_written(op, e).await,
+            Err(e) if is_conflict(&e) => Ok(false),
+            Err(e) if e.outcome_unknown() => self.is_written(op, e).await,
             Err(e) => Err(e.into()),
         }
     }
@@ -196,10 +252,96 @@ impl Hub {
     }
 }
 
+/// Whether the row is not what the write was meant for.
+fn is_conflict(error: &storage::Error) -> bool {
+    use storage::ErrorKind::{AlreadyExists, NotFound, Precondition};
+    matches!(error.kind, AlreadyExists | NotFound | Precondition)
+}
+
 fn start_input(message_json: &str) -> Option<String> {
     let message = crate::model::Message::from_json(message_json).ok()?;
     match message.event.kind {
         crate::model::EventKind::ExecutionStarted(started) => started.input,
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+    use super::*;
+    use crate::TaskHub;
+    use crate::model::RuntimeStatus;
+    use crate::rng::Rng;
+    use crate::storage::layer::{Call, Layer, Reply};
+    use crate::storage::memory::Memory;
+
+    fn showing(status: RuntimeStatus) -> Entity {
+        Entity::new("i", "").with("RuntimeStatus", Value::string(status.name()))
+    }
+
+    async fn status(hub: &Hub) -> Option<RuntimeStatus> {
+        hub.read_instance("i", false).await.unwrap().and_then(|stored| stored.row.status)
+    }
+
+    /// Loses the first answer to a merge of an instance row, before or after it takes effect.
+    struct LostAnswer {
+        takes_effect: bool,
+        first: AtomicBool,
+    }
+
+    impl Layer for LostAnswer {
+        async fn run<T, F, Fut>(&self, call: &Call<'_>, attempt: F) -> storage::error::Result<T>
+        where
+            T: Reply,
+            F: Fn() -> Fut + Send + Sync,
+            Fut: Future<Output = storage::error::Result<T>> + Send,
+        {
+            if call.op != "table.merge" || call.target.0 != "TestInstances" || !self.first.swap(false, SeqCst) {
+                return attempt().await;
+            }
+            if self.takes_effect {
+                drop(attempt().await?);
+            }
+            Err(storage::Error::new(storage::ErrorKind::Unknown, call.op, call.target.0))
+        }
+    }
+
+    async fn hub(takes_effect: bool) -> TaskHub {
+        let memory = Memory::new(crate::clock::Clock::system(), Rng::seeded(1));
+        let lost_answer = LostAnswer { takes_effect, first: AtomicBool::new(true) };
+        TaskHub::open(memory.storage().layered(lost_answer), "Test").await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_row_write_that_arrives_after_later_ones_changes_nothing() {
+        for takes_effect in [false, true] {
+            let TaskHub(hub) = hub(takes_effect).await;
+            let write = |change, known| hub.merge_instance("i", change, known, None);
+            let first = write(showing(RuntimeStatus::Pending), Some(RowVersion::Absent)).await.unwrap().unwrap();
+            // Nobody knows whether the first try will still arrive.
+            let second = write(showing(RuntimeStatus::Running), Some(RowVersion::Is(first.clone()))).await.unwrap().unwrap();
+            write(showing(RuntimeStatus::Completed), Some(RowVersion::Is(second))).await.unwrap().unwrap();
+            let late = TableOp::Merge(showing(RuntimeStatus::Running), Match::Etag(first));
+            hub.storage.tables.write("TestInstances", &late).await.unwrap_err();
+            assert_eq!(status(&hub).await, Some(RuntimeStatus::Completed), "{takes_effect}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_row_is_left_to_whoever_has_committed_since() {
+        let TaskHub(hub) = hub(false).await;
+        assert!(hub.insert_fence("i", "x").await.unwrap());
+        let mine = hub.sentinel_version("i").await.unwrap();
+        let write = |known| hub.merge_instance("i", showing(RuntimeStatus::Running), known, mine.as_ref());
+        assert!(write(None).await.unwrap().is_some(), "nobody has");
+        assert!(hub.bump_fence("i", mine.as_ref().unwrap()).await.unwrap());
+        hub.merge_instance("i", showing(RuntimeStatus::Completed), None, hub.sentinel_version("i").await.unwrap().as_ref())
+            .await
+            .unwrap();
+        assert_eq!(write(None).await.unwrap(), None);
+        assert_eq!(write(Some(RowVersion::Absent)).await.unwrap(), None, "also behind a conflict");
+        assert_eq!(status(&hub).await, Some(RuntimeStatus::Completed));
     }
 }

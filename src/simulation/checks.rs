@@ -45,12 +45,16 @@ impl Checks {
     /// Looks at what a successful write left.
     pub(super) fn after(&self, call: &Call<'_>) {
         let Some(key) = call.target.1 else { return };
-        if matches!(call.op, "table.get" | "table.query") {
-            return;
+        if !matches!(call.op, "table.get" | "table.query") {
+            self.look(call.target.0, key);
         }
-        let checked = if call.target.0 == self.history {
+    }
+
+    /// Looks at what an instance has in a table.
+    pub(super) fn look(&self, table: &str, key: &str) {
+        let checked = if table == self.history {
             self.history(key)
-        } else if call.target.0 == self.instances {
+        } else if table == self.instances {
             self.row(key)
         } else {
             Ok(())

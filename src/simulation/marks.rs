@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Log messages of the engine, and marks of the simulation.
-const MUST_BE_HIT: [&str; 52] = [
+const MUST_BE_HIT: [&str; 54] = [
     // The checkpoint and its crash points.
     "a message was sent again",
     "torn checkpoint",
@@ -46,6 +46,8 @@ const MUST_BE_HIT: [&str; 52] = [
     "fault delay_after",
     "fault refused",
     "fault lost_reply",
+    "fault late",
+    "a late write took effect",
     "fault duplicate_put",
     "fault outage",
     "fault conflict",

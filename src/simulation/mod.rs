@@ -5,6 +5,7 @@
 mod cast;
 mod checks;
 mod ends;
+mod late;
 mod marks;
 mod peer;
 mod plan;

@@ -12,6 +12,8 @@ pub(super) enum Class {
     Delay,
     Refusal,
     LostReply,
+    /// Writes to tables that take effect long after their sender gave up.
+    Late,
     DuplicatePut,
     /// A row gets a new version right before a write that was meant for the old one.
     Conflict,
@@ -33,10 +35,11 @@ pub(super) enum Class {
     Control,
 }
 
-pub(super) const CLASSES: [Class; 16] = [
+pub(super) const CLASSES: [Class; 17] = [
     Class::Delay,
     Class::Refusal,
     Class::LostReply,
+    Class::Late,
     Class::DuplicatePut,
     Class::Conflict,
     Class::Expiry,
@@ -137,6 +140,12 @@ impl Plan {
             outage_max: Duration::from_secs(40),
             ..Faults::everywhere(all, Duration::from_millis(delay_max))
         }
+    }
+
+    /// How many writes to tables arrive late.
+    pub(super) fn late(&self, rng: &Rng) -> f64 {
+        let odds = rng.between(Duration::ZERO, Duration::from_millis(100)).as_secs_f64();
+        if self.has(Class::Late) { odds } else { 0.0 }
     }
 
     /// How often a row changes right before a conditional write.

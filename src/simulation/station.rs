@@ -68,7 +68,7 @@ impl Station {
 
     fn spring_ambush(&self, call: &Call<'_>) {
         let is_history = call.op == "table.transact" && call.target.0.ends_with("History");
-        let is_row = call.op == "table.upsert_merge" && call.target.0.ends_with("Instances");
+        let is_row = matches!(call.op, "table.merge" | "table.insert") && call.target.0.ends_with("Instances");
         let mut guard = self.0.ambush.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(ambush) = guard.as_mut() else { return };
         let is_write = is_history || is_row || call.op == "queue.put";

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use super::cast::Cast;
 use super::checks::Checks;
 use super::ends::{self, End, Ends};
+use super::late::Late;
 use super::plan::{Class, Plan};
 use super::program::{self, Build};
 use super::station::{Ambush, Station};
@@ -20,6 +21,7 @@ use crate::clock::Clock;
 use crate::error::Result;
 use crate::model::Timestamp;
 use crate::rng::Rng;
+use crate::storage::Storage;
 use crate::storage::layer::faulty::{Faulty, Moment};
 use crate::storage::memory::Memory;
 use crate::{TaskHub, Worker};
@@ -35,6 +37,7 @@ pub(super) struct World {
     pub(super) memory: Memory,
     pub(super) clock: Clock,
     pub(super) checks: Arc<Checks>,
+    late: Late,
     /// Draws for the world itself.
     rng: Rng,
     processes: RefCell<Vec<(Station, Faulty)>>,
@@ -59,9 +62,10 @@ impl World {
             memory.set_page_limit(1 + usize::try_from(rng.below(5)).unwrap_or(0));
         }
         let checks = Arc::new(Checks::new(memory.clone(), HUB));
+        let late = Late::new(memory.storage().tables, Arc::clone(&checks));
         let stop = (0..plan.workers).map(|_| Rc::default()).collect();
         let (processes, left, ends, calm, over) = Default::default();
-        Self { plan, memory, clock, checks, rng, processes, calm, over, stop, left, ends }
+        Self { plan, memory, clock, checks, late, rng, processes, calm, over, stop, left, ends }
     }
 
     /// Runs the world to its end. Broken rules are in the trace.
@@ -97,7 +101,9 @@ impl World {
         self.processes.borrow_mut().push((station.clone(), faulty.clone()));
         let skew = SKEW_TICKS_MAX - rng.below(2 * SKEW_TICKS_MAX.cast_unsigned()).cast_signed();
         let skew = if self.plan.has(Class::Skew) { skew } else { 0 };
-        let storage = self.memory.storage().layered(station.clone()).layered(faulty.clone());
+        let tables = self.late.tables(rng.fork(), self.plan.late(rng));
+        let storage = Storage { tables, ..self.memory.storage() };
+        let storage = storage.layered(station.clone()).layered(faulty.clone());
         let clock = self.clock.skewed(skew);
         let opening = TaskHub::builder(storage, HUB).partitions(self.plan.partitions).clock(clock).rng(rng.fork()).open();
         let hub = match opening.await {
@@ -217,6 +223,7 @@ impl World {
     pub(super) fn calm_down(&self) {
         trace::line(&"calm");
         self.calm.set(Some(self.clock.now()));
+        self.late.end();
         for (station, faulty) in self.processes.borrow().iter() {
             for (fault, count) in faulty.injected() {
                 trace::marks(&format!("fault {fault}"), count);

@@ -13,10 +13,11 @@ use crate::authoring::Registry;
 use crate::error::Result;
 use crate::hub::history::{Append, Appended, History};
 use crate::hub::instance_row::{self, BlobUrls, RowChange};
-use crate::hub::{Held, Hub};
-use crate::model::{EventKind, State, StoredEvent};
+use crate::hub::{Held, Hub, RowVersion};
+use crate::model::{EventKind, RuntimeStatus, State, StoredEvent};
 use crate::replay::Turn;
 use crate::sabotage::{self, Sabotage};
+use crate::storage::table::Etag;
 
 /// Storage calls of one step that are under way at once.
 const PARALLEL_MAX: usize = 16;
@@ -56,30 +57,30 @@ impl Commit<'_> {
         }
         let (hub, instance_id, history) = (self.hub, self.instance_id, self.history);
         send_messages(hub, record).await?;
-        let Some(urls) = append(hub, instance_id, history, record).await? else { return Ok(Committed::Lost) };
-        // Rows are not fenced by history: one written late would hide what the next owner has written.
-        let Some(written) = self.partition.while_ours(self.write_row(record, &urls)).await else {
+        let Some(stored) = append(hub, instance_id, history, record).await? else { return Ok(Committed::Lost) };
+        let Some(written) = self.partition.while_ours(self.write_row(record, &stored)).await else {
             tracing::info!(instance = instance_id, "the lease ran out during the checkpoint; its row is left to the next owner");
             return Ok(Committed::Lost);
         };
-        written?;
-        // Of two writes at one time the older may be the later one. With its inputs the next owner sees that and repairs it.
-        if !self.partition.may_commit() {
+        // With its inputs the next owner sees that the row may lag behind, and repairs it.
+        if !written? {
+            tracing::info!(instance = instance_id, "another worker has committed since; the row is left to him");
             return Ok(Committed::Lost);
         }
         delete_inputs(hub, history, record, inputs).await?;
         Ok(Committed::Yes)
     }
 
-    /// Step 3, always before the inputs go: a status that is lost here is repaired when they reappear.
-    async fn write_row(&self, record: &Record, urls: &BlobUrls) -> Result<()> {
+    /// Step 3, always before the inputs go: a status that is lost here is repaired when they reappear. `false` if the row is
+    /// somebody else's by now.
+    async fn write_row(&self, record: &Record, stored: &Stored) -> Result<bool> {
         let (hub, instance_id, history) = (self.hub, self.instance_id, self.history);
         let kept = usize::try_from(record.kept_rows).unwrap_or(usize::MAX).min(history.events.len());
         let past = &history.events[..kept];
         let all = past.iter().chain(&record.events);
         // The row of an interrupted checkpoint is made up for: all that the execution wrote, its input too.
         let first = if self.is_repeat { 0 } else { kept };
-        let urls = urls.iter().map(|((index, column), url)| ((index + kept - first, *column), url.clone())).collect();
+        let urls = stored.urls.iter().map(|((index, column), url)| ((index + kept - first, *column), url.clone())).collect();
         let events: Vec<_> = all.clone().skip(first).map(|stored| stored.event.clone()).collect();
         let status = record.custom_status.as_deref();
         let mut change =
@@ -90,15 +91,50 @@ impl Commit<'_> {
             instance_row::set_base_if_absent(&mut change.entity, &started.event, started.timestamp, status);
         }
         change.clears_output &= may_have_output(history, record);
-        put_row(hub, history, change).await
+        // A first turn most often makes the row of a child, or follows a start whose row was read.
+        let is_first = history.etag.is_none();
+        let known = self.partition.rows.take(instance_id).map(RowVersion::Is).or(is_first.then_some(RowVersion::Absent));
+        let put = put_row(hub, instance_id, history, change, known, stored.version.as_ref()).await?;
+        if let Put::Over(version) = &put
+            && !record.status.is_some_and(RuntimeStatus::is_terminal)
+        {
+            self.partition.rows.saw(instance_id, version.clone());
+        }
+        Ok(!matches!(put, Put::Lost))
     }
 }
 
+/// What became of a row.
+enum Put {
+    /// It is written, and has this version.
+    Over(Etag),
+    /// It is written.
+    Somehow,
+    /// It is somebody else's.
+    Lost,
+}
+
 /// Merges the columns into the instance row. While a message of the instance is parked, its row keeps showing that.
-async fn put_row(hub: &Hub, history: &History, change: RowChange) -> Result<()> {
+async fn put_row(
+    hub: &Hub,
+    instance_id: &str,
+    history: &History,
+    change: RowChange,
+    known: Option<RowVersion>,
+    committed: Option<&Etag>,
+) -> Result<Put> {
     let is_written = history.sentinel.has_parked && hub.merge_beside_mark(&change.entity).await?
         || change.clears_output && hub.clear_output(&change.entity).await?;
-    if is_written { Ok(()) } else { hub.merge_instance(change.entity).await }
+    if is_written {
+        return Ok(Put::Somehow);
+    }
+    Ok(hub.merge_instance(instance_id, change.entity, known, committed).await?.map_or(Put::Lost, Put::Over))
+}
+
+/// What the history of a commit left for its row.
+struct Stored {
+    urls: BlobUrls,
+    version: Option<Etag>,
 }
 
 /// Step 1. Messages go first, because a .NET worker that takes over heals that order and no other. Starts go before the rest,
@@ -114,7 +150,7 @@ async fn send_messages(hub: &Hub, record: &Record) -> Result<()> {
 }
 
 /// Step 2. The fence: `None` if somebody else has committed since the load.
-async fn append(hub: &Hub, instance_id: &str, history: &History, record: &Record) -> Result<Option<BlobUrls>> {
+async fn append(hub: &Hub, instance_id: &str, history: &History, record: &Record) -> Result<Option<Stored>> {
     let end = record.kept_rows + record.events.len() as u64;
     let same_execution = history.execution_id.as_deref() == Some(&record.execution_id);
     let surplus = if same_execution { end..history.stored_rows.max(end) } else { end..end };
@@ -130,7 +166,7 @@ async fn append(hub: &Hub, instance_id: &str, history: &History, record: &Record
         custom_status: record.carried_status.clone(),
     };
     match hub.append_history(append).await? {
-        Appended::Done { urls } => Ok(Some(urls)),
+        Appended::Done { urls, version } => Ok(Some(Stored { urls, version })),
         Appended::Lost => Ok(None),
     }
 }
@@ -163,17 +199,17 @@ pub(crate) async fn delete_all(hub: &Hub, messages: &[Arc<Held>]) -> Result<()> 
 }
 
 /// Repairs the row of an instance whose last checkpoint was interrupted after its history (wire-format 6.3). Called when
-/// messages come again that history has taken: such a checkpoint leaves them.
+/// messages come again that history has taken: such a checkpoint leaves them. `false` if somebody has committed since the load.
 pub(crate) async fn repair_row(
     hub: &Hub,
     registry: &Registry,
     instance_id: &str,
     history: &History,
     state: &State,
-) -> Result<()> {
-    let (Some(status), Some(started)) = (state.status(), &state.started) else { return Ok(()) };
+) -> Result<bool> {
+    let (Some(status), Some(started)) = (state.status(), &state.started) else { return Ok(true) };
     if sabotage::is(Sabotage::RowNotRepaired) {
-        return Ok(());
+        return Ok(true);
     }
     let row = hub.read_instance(instance_id, false).await?;
     let execution_id = history.execution_id.as_deref().unwrap_or_default();
@@ -183,11 +219,12 @@ pub(crate) async fn repair_row(
         Some(r) if row_execution == execution_id => r.row.created != Some(started.timestamp),
         // The row of another execution is older if history has replaced that execution, and else a new start's.
         Some(_) if history.sentinel.superseded.iter().any(|s| s == row_execution) => true,
-        Some(_) => return Ok(()),
+        Some(_) => return Ok(true),
     };
+    let known = row.as_ref().map_or(RowVersion::Absent, |row| RowVersion::Is(row.etag.clone()));
     // What a row with the mark shows is not its own.
     if !is_new && !history.sentinel.has_parked && row.is_some_and(|r| r.row.status == Some(status)) {
-        return Ok(());
+        return Ok(true);
     }
     tracing::info!(instance = instance_id, execution = execution_id, "the instance row lags behind its history and is repaired");
     let events: Vec<_> = history.events.iter().map(|stored| stored.event.clone()).collect();
@@ -197,5 +234,6 @@ pub(crate) async fn repair_row(
     let shown = registry.run_turn(&Turn { past: &events[..end], new: &[], custom_status }).custom_status;
     let (hub_name, urls) = (hub.names_hub(), BlobUrls::new());
     let change = instance_row::repair(hub_name, instance_id, execution_id, shown.as_deref(), &events, &urls, is_new);
-    put_row(hub, history, change).await
+    let put = put_row(hub, instance_id, history, change, Some(known), history.etag.as_ref()).await?;
+    Ok(!matches!(put, Put::Lost))
 }

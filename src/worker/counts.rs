@@ -77,30 +77,30 @@ async fn calls_of(orchestrator: Orchestrator<(), ()>, event: bool) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn hello_with_three_activities() {
-    let calls = "35: queue.delete 7, queue.put 7, queue.receive 7, table.get 1, table.insert 1, table.query 4, table.transact 4, table.upsert_merge 4";
+    let calls = "35: queue.delete 7, queue.put 7, queue.receive 7, table.get 1, table.insert 1, table.merge 4, table.query 4, table.transact 4";
     assert_eq!(calls_of(CHAIN, false).await, calls);
 }
 
 #[tokio::test(start_paused = true)]
 async fn fan_out_of_ten() {
-    let calls = "53: queue.delete 21, queue.put 21, queue.receive 3, table.get 1, table.insert 1, table.query 2, table.transact 2, table.upsert_merge 2";
+    let calls = "53: queue.delete 21, queue.put 21, queue.receive 3, table.get 1, table.insert 1, table.merge 2, table.query 2, table.transact 2";
     assert_eq!(calls_of(FAN, false).await, calls);
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_timer() {
-    let calls = "14: queue.delete 2, queue.put 2, queue.receive 2, table.get 1, table.insert 1, table.query 2, table.transact 2, table.upsert_merge 2";
+    let calls = "14: queue.delete 2, queue.put 2, queue.receive 2, table.get 1, table.insert 1, table.merge 2, table.query 2, table.transact 2";
     assert_eq!(calls_of(NAP, false).await, calls);
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_event() {
-    let calls = "14: queue.delete 2, queue.put 2, queue.receive 2, table.get 1, table.insert 1, table.query 2, table.transact 2, table.upsert_merge 2";
+    let calls = "14: queue.delete 2, queue.put 2, queue.receive 2, table.get 1, table.insert 1, table.merge 2, table.query 2, table.transact 2";
     assert_eq!(calls_of(WAIT, true).await, calls);
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_sub_orchestration() {
-    let calls = "20: queue.delete 3, queue.put 3, queue.receive 3, table.get 1, table.insert 1, table.query 3, table.transact 3, table.upsert_merge 3";
+    let calls = "20: queue.delete 3, queue.put 3, queue.receive 3, table.get 1, table.insert 2, table.merge 2, table.query 3, table.transact 3";
     assert_eq!(calls_of(PARENT, false).await, calls);
 }

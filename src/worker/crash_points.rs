@@ -33,7 +33,7 @@ const ITEM: Event<u32> = Event::new("item");
 
 /// What is counted as a write of a worker that works on an instance; neither the creation of the hub nor receives.
 const WRITES: &[&str] =
-    &["queue.put", "queue.update", "queue.delete", "table.transact", "table.merge", "table.replace", "table.upsert_merge"];
+    &["queue.put", "queue.update", "queue.delete", "table.transact", "table.merge", "table.replace", "table.insert"];
 /// The writes of histories alone: of a checkpoint of several, each is a crash point.
 const TRANSACTIONS: &[&str] = &["table.transact"];
 

@@ -290,7 +290,6 @@ async fn a_message_that_comes_again_during_its_turn_is_not_taken_twice() {
     world.trouble.set(&[
         ("queue.update", QUEUE, Trouble::Fails),
         ("table.transact", "TestHistory/i", Trouble::Takes(Duration::from_secs(9))),
-        ("table.upsert_merge", "TestInstances/i", Trouble::Takes(Duration::from_secs(9))),
         ("table.merge", "TestInstances/i", Trouble::Takes(Duration::from_secs(9))),
         ("table.query", "TestHistory", Trouble::Takes(Duration::from_secs(9))),
         ("queue.delete", QUEUE, Trouble::Takes(Duration::from_secs(9))),

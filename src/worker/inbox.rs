@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::bodies::{Arrived, Bodies};
+use super::rows::RowVersions;
 use crate::hub::{Hold, Received};
 use crate::storage::queue::RECEIVE_MAX;
 
@@ -35,6 +36,7 @@ pub(crate) struct Partition {
     /// Free places for messages in memory.
     pub(crate) places: Arc<Semaphore>,
     pub(crate) bodies: Bodies,
+    pub(crate) rows: RowVersions,
     /// Free places for turns: a share of its own, so that no partition waits for the storage of another.
     pub(crate) turns: Arc<Semaphore>,
     /// Messages that wait for a turn, by instance. A line exists while a task works on its instance.
@@ -70,6 +72,7 @@ impl Partition {
             lost: CancellationToken::new(),
             places: Arc::new(Semaphore::new(places)),
             bodies: Bodies::default(),
+            rows: RowVersions::default(),
             turns: Arc::new(Semaphore::new(turns)),
             slots: Mutex::default(),
             arriving: Mutex::default(),

@@ -15,6 +15,7 @@ mod partitions;
 mod poison;
 mod poll;
 mod reconcile;
+mod rows;
 mod tasks;
 mod turn;
 

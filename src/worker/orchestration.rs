@@ -77,8 +77,9 @@ impl Pass<'_> {
         if sorted.apply.is_empty() && !(history.is_torn() && state.completed.is_none()) {
             if start.is_none() && !sorted.drop.is_empty() {
                 let repair = checkpoint::repair_row(self.hub, self.registry, self.instance_id, &history, &state);
-                let Some(repaired) = self.partition.while_ours(repair).await else { return Ok(sorted.all_back()) };
-                repaired?;
+                if self.partition.while_ours(repair).await.transpose()? != Some(true) {
+                    return Ok(sorted.all_back());
+                }
             }
             return self.settle_without_turn(&history, sorted).await;
         }
@@ -173,6 +174,7 @@ impl Pass<'_> {
             self.defer_start(held, sorted, "its instance row is missing");
             return Ok(false);
         };
+        self.partition.rows.saw(self.instance_id, stored.etag.clone());
         let row = &stored.row;
         let same = match (row.execution_id.as_deref(), start.instance.execution_id.as_deref()) {
             (Some(row), Some(start)) => row.eq_ignore_ascii_case(start),

@@ -11,8 +11,7 @@ use crate::worker::turn::Record;
 impl Commit<'_> {
     /// Commits in the wrong order that is chosen, if one is.
     pub(super) async fn run_sabotaged(&self, record: &Record, inputs: &[Arc<Held>]) -> Option<Result<Committed>> {
-        let chosen =
-            [Sabotage::HistoryBeforeMessages, Sabotage::InputsBeforeHistory, Sabotage::InputsBeforeRow, Sabotage::FenceIgnored];
+        let chosen = [Sabotage::HistoryBeforeMessages, Sabotage::InputsBeforeHistory, Sabotage::InputsBeforeRow];
         match chosen.into_iter().find(|sabotage| sabotage::is(*sabotage)) {
             Some(sabotage) => Some(self.run_with(sabotage, record, inputs).await),
             None => None,
@@ -28,17 +27,19 @@ impl Commit<'_> {
         if sabotage == Sabotage::InputsBeforeHistory {
             delete_inputs(hub, history, record, inputs).await?;
         }
-        let Some(urls) = append(hub, instance_id, history, record).await? else { return Ok(Committed::Lost) };
+        let Some(stored) = append(hub, instance_id, history, record).await? else { return Ok(Committed::Lost) };
         if late {
             send_messages(hub, record).await?;
         }
-        if sabotage != Sabotage::FenceIgnored && !self.partition.may_commit() {
+        if !self.partition.may_commit() {
             return Ok(Committed::Lost);
         }
         if sabotage == Sabotage::InputsBeforeRow {
             delete_inputs(hub, history, record, inputs).await?;
         }
-        self.write_row(record, &urls).await?;
+        if !self.write_row(record, &stored).await? {
+            return Ok(Committed::Lost);
+        }
         delete_inputs(hub, history, record, inputs).await?;
         Ok(Committed::Yes)
     }
