@@ -6,6 +6,7 @@ use super::{Client, InstanceQuery};
 use crate::clock::Clock;
 use crate::model::{RuntimeStatus, Timestamp};
 use crate::rng::Rng;
+use crate::storage::layer::lost::LostAnswer;
 use crate::storage::memory::Memory;
 use crate::storage::table::{Entity, Value};
 use crate::{ErrorKind, TaskHub};
@@ -183,5 +184,19 @@ async fn ids_that_no_instance_can_have_are_refused() {
             client.resume(id, "").await,
         ];
         assert!(results.iter().all(|result| result.as_ref().is_err_and(|e| e.kind() == ErrorKind::Invalid)), "{id}: {results:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_whose_answer_is_lost_has_succeeded_once() {
+    for takes_effect in [false, true] {
+        let memory = Memory::new(Clock::system(), Rng::seeded(1));
+        let lost = LostAnswer::to("table.insert", "TestInstances", takes_effect);
+        let hub = TaskHub::open(memory.storage().layered(lost), "Test").await.unwrap();
+        let client = Client::new(&hub);
+        client.start_json("Test", None).instance_id("i").await.unwrap();
+        assert_eq!(client.status("i").await.unwrap().unwrap().status, RuntimeStatus::Pending);
+        let starts: usize = memory.all_messages().values().map(Vec::len).sum();
+        assert_eq!(starts, 1, "{takes_effect}");
     }
 }

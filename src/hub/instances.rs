@@ -73,11 +73,17 @@ impl Hub {
 
     /// Writes the row of a new start. `false` if another start won the race.
     pub(crate) async fn write_pending(&self, entity: Entity, replaced: Option<&Etag>) -> Result<bool> {
+        let (key, execution_id) = (entity.partition_key.clone(), entity.text("ExecutionId").map(str::to_owned));
         let op = match replaced {
             Some(etag) => TableOp::Replace(entity, Match::Etag(etag.clone())),
             None => TableOp::Insert(entity),
         };
-        self.write_instance(&op).await
+        if self.write_instance(&op).await? {
+            return Ok(true);
+        }
+        // Written by a try without an answer, and begun since by a worker, it looks like a rival's.
+        let row = self.storage.tables.get(&self.names.instances, &key, "", &["ExecutionId"]).await.or_none()?;
+        Ok(row.is_some_and(|row| row.entity.text("ExecutionId") == execution_id.as_deref()))
     }
 
     /// Merges columns into the row of an instance over the version that is known, or creates it; large columns go to blobs of
@@ -113,11 +119,7 @@ impl Hub {
                 Err(e) => return Err(e.into()),
             }
         }
-        let why = conflict.map(|e| e.to_string()).unwrap_or_default();
-        Err(Error::new(
-            ErrorKind::Storage,
-            format!("row of instance \"{instance_id}\": {ROW_TRIES_MAX} tries to write it failed, the last one by {why}"),
-        ))
+        Err(unwritten(&entity.partition_key, conflict))
     }
 
     async fn row_version(&self, key: &str) -> Result<RowVersion> {
@@ -135,28 +137,32 @@ impl Hub {
         self.write_instance(&TableOp::Replace(entity, Match::Etag(etag.clone()))).await
     }
 
+    /// One conditional write. `false` if its condition does not hold.
     async fn write_instance(&self, op: &TableOp) -> Result<bool> {
-        match self.storage.tables.write(&self.names.instances, op).await {
-            Ok(_) => Ok(true),
-            Err(e) if is_conflict(&e) => Ok(false),
-            Err(e) if e.outcome_unknown() => self.is_written(op, e).await,
-            Err(e) => Err(e.into()),
+        let mut lost = None;
+        for _ in 0..ROW_TRIES_MAX {
+            match self.storage.tables.write(&self.names.instances, op).await {
+                Ok(_) => return Ok(true),
+                // What changed the row may be a try of ours.
+                Err(e) if is_conflict(&e) => return if lost.is_some() { self.is_written(op).await } else { Ok(false) },
+                Err(e) if e.outcome_unknown() && self.is_written(op).await? => return Ok(true),
+                Err(e) if e.outcome_unknown() => lost = Some(e),
+                Err(e) => return Err(e.into()),
+            }
         }
+        Err(unwritten(op.keys().0, lost))
     }
 
-    /// After a lost reply: whether the row now says what we wrote.
-    async fn is_written(&self, op: &TableOp, lost: storage::Error) -> Result<bool> {
-        let (TableOp::Insert(entity) | TableOp::Replace(entity, _) | TableOp::Merge(entity, _)) = op else {
-            return Err(lost.into());
-        };
+    /// Whether the row says what this write says.
+    async fn is_written(&self, op: &TableOp) -> Result<bool> {
+        let (TableOp::Insert(entity) | TableOp::Replace(entity, _) | TableOp::Merge(entity, _)) = op else { return Ok(false) };
         let row = self.storage.tables.get(&self.names.instances, &entity.partition_key, &entity.row_key, &[]).await.or_none()?;
-        let written = row.is_some_and(|row| {
+        Ok(row.is_some_and(|row| {
             let same = |(name, value): (&String, &storage::table::Value)| {
                 *value == storage::table::Value::Null || row.entity.properties.get(name) == Some(value)
             };
             entity.properties.iter().all(same)
-        });
-        if written { Ok(true) } else { Err(lost.into()) }
+        }))
     }
 
     /// One page of rows. One damaged row must not hide the others: of it is read what can be.
@@ -252,6 +258,14 @@ impl Hub {
     }
 }
 
+fn unwritten(key: &str, last: Option<storage::Error>) -> Error {
+    let (id, why) = (keys::unescape(key), last.map(|e| e.to_string()).unwrap_or_default());
+    Error::new(
+        ErrorKind::Storage,
+        format!("row of instance \"{id}\": {ROW_TRIES_MAX} tries to write it failed, the last one by {why}"),
+    )
+}
+
 /// Whether the row is not what the write was meant for.
 fn is_conflict(error: &storage::Error) -> bool {
     use storage::ErrorKind::{AlreadyExists, NotFound, Precondition};
@@ -268,13 +282,11 @@ fn start_input(message_json: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-
     use super::*;
     use crate::TaskHub;
     use crate::model::RuntimeStatus;
     use crate::rng::Rng;
-    use crate::storage::layer::{Call, Layer, Reply};
+    use crate::storage::layer::lost::LostAnswer;
     use crate::storage::memory::Memory;
 
     fn showing(status: RuntimeStatus) -> Entity {
@@ -285,33 +297,10 @@ mod tests {
         hub.read_instance("i", false).await.unwrap().and_then(|stored| stored.row.status)
     }
 
-    /// Loses the first answer to a merge of an instance row, before or after it takes effect.
-    struct LostAnswer {
-        takes_effect: bool,
-        first: AtomicBool,
-    }
-
-    impl Layer for LostAnswer {
-        async fn run<T, F, Fut>(&self, call: &Call<'_>, attempt: F) -> storage::error::Result<T>
-        where
-            T: Reply,
-            F: Fn() -> Fut + Send + Sync,
-            Fut: Future<Output = storage::error::Result<T>> + Send,
-        {
-            if call.op != "table.merge" || call.target.0 != "TestInstances" || !self.first.swap(false, SeqCst) {
-                return attempt().await;
-            }
-            if self.takes_effect {
-                drop(attempt().await?);
-            }
-            Err(storage::Error::new(storage::ErrorKind::Unknown, call.op, call.target.0))
-        }
-    }
-
     async fn hub(takes_effect: bool) -> TaskHub {
         let memory = Memory::new(crate::clock::Clock::system(), Rng::seeded(1));
-        let lost_answer = LostAnswer { takes_effect, first: AtomicBool::new(true) };
-        TaskHub::open(memory.storage().layered(lost_answer), "Test").await.unwrap()
+        let lost = LostAnswer::to("table.merge", "TestInstances", takes_effect);
+        TaskHub::open(memory.storage().layered(lost), "Test").await.unwrap()
     }
 
     #[tokio::test]
@@ -327,6 +316,17 @@ mod tests {
             hub.storage.tables.write("TestInstances", &late).await.unwrap_err();
             assert_eq!(status(&hub).await, Some(RuntimeStatus::Completed), "{takes_effect}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_start_that_a_worker_has_begun_meanwhile_is_still_ours() {
+        let TaskHub(hub) = hub(false).await;
+        let pending = |execution_id: &str| showing(RuntimeStatus::Pending).with("ExecutionId", Value::string(execution_id));
+        assert!(hub.write_pending(pending("ours"), None).await.unwrap());
+        hub.merge_instance("i", showing(RuntimeStatus::Running), None, None).await.unwrap().unwrap();
+        assert!(hub.write_pending(pending("ours"), None).await.unwrap(), "the answer to the first try was lost");
+        assert!(!hub.write_pending(pending("a rival's"), None).await.unwrap());
+        assert_eq!(status(&hub).await, Some(RuntimeStatus::Running));
     }
 
     #[tokio::test]

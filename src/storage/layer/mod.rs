@@ -5,6 +5,8 @@ pub(crate) mod faulty;
 mod layered;
 pub(crate) mod limited;
 #[cfg(test)]
+pub(crate) mod lost;
+#[cfg(test)]
 pub(crate) mod metered;
 pub(crate) mod retrying;
 #[cfg(test)]
