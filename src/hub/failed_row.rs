@@ -81,29 +81,6 @@ impl Hub {
         }
     }
 
-    /// Writes the columns of a turn into a row that bears the mark: what ends the instance takes the mark away, all else stays
-    /// behind it. `false` if there is no mark.
-    pub(crate) async fn merge_beside_mark(&self, changes: &Entity) -> Result<bool> {
-        let mut changes = changes.clone();
-        for column in ["Input", "Output"] {
-            self.offload_row_column(&mut changes, column).await?;
-        }
-        let status = changes.text("RuntimeStatus").and_then(|name| name.parse::<RuntimeStatus>().ok());
-        let ends = status.is_some_and(RuntimeStatus::is_terminal);
-        if let Some(status) = status.filter(|status| !status.is_terminal()) {
-            changes.properties.remove("Output");
-            changes.set("RuntimeStatus", Value::string(RuntimeStatus::Failed.name()));
-            changes.set(STATUS_BEHIND, Value::string(status.name()));
-        }
-        self.change_marked(&changes.partition_key, |row| {
-            if ends {
-                COLUMNS.into_iter().for_each(|column| drop(row.properties.remove(column)));
-            }
-            row.properties.extend(changes.properties.clone());
-        })
-        .await
-    }
-
     /// Whether the instance has ended by itself: one that is marked has not.
     pub(crate) async fn has_ended(&self, instance_id: &str) -> Result<bool> {
         let columns = ["RuntimeStatus", "CompletedTime", MARKED_AT];
@@ -144,6 +121,26 @@ impl Hub {
             }
         }
     }
+}
+
+/// Makes the changes of a turn in a row that bears the mark: what ends the instance takes the mark away, all else stays behind
+/// it. `false` if there is no mark.
+pub(super) fn change_behind_mark(row: &mut Entity, changes: &Entity) -> bool {
+    if !bears_mark(row) {
+        return false;
+    }
+    let mut changes = changes.clone();
+    match changes.text("RuntimeStatus").and_then(|name| name.parse::<RuntimeStatus>().ok()) {
+        Some(status) if status.is_terminal() => COLUMNS.into_iter().for_each(|column| drop(row.properties.remove(column))),
+        Some(status) => {
+            changes.properties.remove("Output");
+            changes.set("RuntimeStatus", Value::string(RuntimeStatus::Failed.name()));
+            changes.set(STATUS_BEHIND, Value::string(status.name()));
+        }
+        None => {}
+    }
+    row.properties.extend(changes.properties);
+    true
 }
 
 /// An instance that ended by itself has another time of completion, and one that was started anew has none. The status does not

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::instance_row::{self, InstanceRow};
+use super::failed_row::change_behind_mark;
+use super::instance_row::{self, InstanceRow, RowChange};
 use super::payloads::is_large_column;
 use super::{Hub, keys};
 use crate::error::{Error, ErrorKind, Result};
@@ -10,7 +11,7 @@ use crate::model::Timestamp;
 use crate::sabotage::{self, Sabotage};
 use crate::storage;
 use crate::storage::error::OrNone;
-use crate::storage::table::{Entity, Etag, Match, Page, Query, TableOp, Value};
+use crate::storage::table::{Entity, Etag, Match, Page, Query, Row, TableOp, Value};
 
 /// A row and its version.
 #[derive(Clone, Debug)]
@@ -34,6 +35,43 @@ impl RowVersion {
             Self::Is(etag) => TableOp::Merge(entity, Match::Etag(etag)),
         }
     }
+}
+
+/// What a checkpoint does to the row of its instance.
+#[derive(Debug)]
+pub(crate) struct RowWrite<'a> {
+    pub(crate) instance_id: &'a str,
+    pub(crate) change: RowChange,
+    /// A message of the instance was parked: as long as it is, the row shows that.
+    pub(crate) may_bear_mark: bool,
+    /// The version of the sentinel that the checkpoint left or found.
+    pub(crate) committed: Option<&'a Etag>,
+}
+
+impl RowWrite<'_> {
+    /// Whether the columns alone do not tell what to write.
+    fn depends_on_row(&self) -> bool {
+        self.may_bear_mark || self.change.clears_output
+    }
+
+    fn over(&self, row: Option<Row>) -> TableOp {
+        let changes = &self.change.entity;
+        let Some(Row { entity: mut row, etag, .. }) = row else { return RowVersion::Absent.merge(changes.clone()) };
+        let is_replaced = self.may_bear_mark && change_behind_mark(&mut row, changes)
+            || self.change.clears_output && change_without_output(&mut row, changes);
+        if is_replaced { TableOp::Replace(row, Match::Etag(etag)) } else { RowVersion::Is(etag).merge(changes.clone()) }
+    }
+}
+
+/// Makes the changes in a row whose Output must become null, which a merge cannot do. `false` if there is none to clear.
+fn change_without_output(row: &mut Entity, changes: &Entity) -> bool {
+    if row.properties.remove("Output").is_none() {
+        return false;
+    }
+    let changed = changes.properties.iter().filter(|(_, value)| **value != Value::Null);
+    row.properties.extend(changed.map(|(name, value)| (name.clone(), value.clone())));
+    row.properties.remove("Output");
+    true
 }
 
 /// How often a row is written anew when somebody else writes it meanwhile, or no answer comes.
@@ -86,45 +124,43 @@ impl Hub {
         Ok(row.is_some_and(|row| row.entity.text("ExecutionId") == execution_id.as_deref()))
     }
 
-    /// Merges columns into the row of an instance over the version that is known, or creates it; large columns go to blobs of
-    /// their own. The new version; `None`, and nothing written, if somebody has committed since `history`: the row is his.
+    /// Writes a row over the version that is known, or creates it; large columns go to blobs of their own. The new version;
+    /// `None`, and nothing written, if somebody has committed since: the row is his.
     ///
     /// Never whatever the version: a request can reach the service after its own retry, and after the row of a later turn.
-    pub(crate) async fn merge_instance(
-        &self,
-        instance_id: &str,
-        mut entity: Entity,
-        mut known: Option<RowVersion>,
-        history: Option<&Etag>,
-    ) -> Result<Option<Etag>> {
+    pub(crate) async fn write_row(&self, mut write: RowWrite<'_>, mut known: Option<RowVersion>) -> Result<Option<Etag>> {
         for column in ["Input", "Output"] {
-            self.offload_row_column(&mut entity, column).await?;
+            self.offload_row_column(&mut write.change.entity, column).await?;
+        }
+        if write.depends_on_row() {
+            known = None;
         }
         let mut conflict = None;
         for _ in 0..ROW_TRIES_MAX {
-            let version = match known.take() {
-                Some(version) => version,
+            let op = match known.take() {
+                Some(version) => version.merge(write.change.entity.clone()),
                 None => {
-                    let version = self.row_version(&entity.partition_key).await?;
+                    let row = self.row_to_change(&write).await?;
                     // In this order: who commits now has yet to write his row, and changes the version that was read.
-                    if self.sentinel_version(instance_id).await?.as_ref() != history {
+                    if self.sentinel_version(write.instance_id).await?.as_ref() != write.committed {
                         return Ok(None);
                     }
-                    version
+                    write.over(row)
                 }
             };
-            match self.storage.tables.write(&self.names.instances, &version.merge(entity.clone())).await {
+            match self.storage.tables.write(&self.names.instances, &op).await {
                 Ok(etag) => return Ok(etag),
                 Err(e) if is_conflict(&e) || e.outcome_unknown() => conflict = Some(e),
                 Err(e) => return Err(e.into()),
             }
         }
-        Err(unwritten(&entity.partition_key, conflict))
+        Err(unwritten(&write.change.entity.partition_key, conflict))
     }
 
-    async fn row_version(&self, key: &str) -> Result<RowVersion> {
-        let row = self.storage.tables.get(&self.names.instances, key, "", &["ExecutionId"]).await.or_none()?;
-        Ok(row.map_or(RowVersion::Absent, |row| RowVersion::Is(row.etag)))
+    async fn row_to_change(&self, write: &RowWrite<'_>) -> Result<Option<Row>> {
+        let (table, key) = (&self.names.instances, &write.change.entity.partition_key);
+        let columns: &[&str] = if write.depends_on_row() { &[] } else { &["ExecutionId"] };
+        Ok(self.storage.tables.get(table, key, "", columns).await.or_none()?)
     }
 
     /// Merges columns into this version of the row. `false` if it has changed or gone.
@@ -219,25 +255,6 @@ impl Hub {
         self.merge_instance_version(row, &stored.etag).await
     }
 
-    /// Writes a row whose Output must become null, which a merge cannot do: the row is replaced with all else that it has.
-    /// `false` if there is no row, or no Output to clear.
-    pub(crate) async fn clear_output(&self, changes: &Entity) -> Result<bool> {
-        let (table, key) = (&self.names.instances, &changes.partition_key);
-        loop {
-            let Some(stored) = self.storage.tables.get(table, key, "", &[]).await.or_none()? else { return Ok(false) };
-            let mut row = stored.entity;
-            if row.properties.remove("Output").is_none() {
-                return Ok(false);
-            }
-            let changed = changes.properties.iter().filter(|(_, value)| **value != Value::Null);
-            row.properties.extend(changed.map(|(name, value)| (name.clone(), value.clone())));
-            row.properties.remove("Output");
-            if self.replace_instance_version(row, &stored.etag).await? {
-                return Ok(true);
-            }
-        }
-    }
-
     /// Moves a large column of an instance row to a blob and leaves its URL.
     pub(crate) async fn offload_row_column(&self, row: &mut Entity, column: &str) -> Result<()> {
         let Some(text) = row.text(column).filter(|text| is_large_column(text)) else { return Ok(()) };
@@ -293,6 +310,11 @@ mod tests {
         Entity::new("i", "").with("RuntimeStatus", Value::string(status.name()))
     }
 
+    fn write(status: RuntimeStatus, committed: Option<&Etag>) -> RowWrite<'_> {
+        let change = RowChange { entity: showing(status), clears_output: false };
+        RowWrite { instance_id: "i", change, may_bear_mark: false, committed }
+    }
+
     async fn status(hub: &Hub) -> Option<RuntimeStatus> {
         hub.read_instance("i", false).await.unwrap().and_then(|stored| stored.row.status)
     }
@@ -307,11 +329,11 @@ mod tests {
     async fn a_row_write_that_arrives_after_later_ones_changes_nothing() {
         for takes_effect in [false, true] {
             let TaskHub(hub) = hub(takes_effect).await;
-            let write = |change, known| hub.merge_instance("i", change, known, None);
-            let first = write(showing(RuntimeStatus::Pending), Some(RowVersion::Absent)).await.unwrap().unwrap();
+            let over = |known, status| hub.write_row(write(status, None), Some(known));
+            let first = over(RowVersion::Absent, RuntimeStatus::Pending).await.unwrap().unwrap();
             // Nobody knows whether the first try will still arrive.
-            let second = write(showing(RuntimeStatus::Running), Some(RowVersion::Is(first.clone()))).await.unwrap().unwrap();
-            write(showing(RuntimeStatus::Completed), Some(RowVersion::Is(second))).await.unwrap().unwrap();
+            let second = over(RowVersion::Is(first.clone()), RuntimeStatus::Running).await.unwrap().unwrap();
+            over(RowVersion::Is(second), RuntimeStatus::Completed).await.unwrap().unwrap();
             let late = TableOp::Merge(showing(RuntimeStatus::Running), Match::Etag(first));
             hub.storage.tables.write("TestInstances", &late).await.unwrap_err();
             assert_eq!(status(&hub).await, Some(RuntimeStatus::Completed), "{takes_effect}");
@@ -323,7 +345,7 @@ mod tests {
         let TaskHub(hub) = hub(false).await;
         let pending = |execution_id: &str| showing(RuntimeStatus::Pending).with("ExecutionId", Value::string(execution_id));
         assert!(hub.write_pending(pending("ours"), None).await.unwrap());
-        hub.merge_instance("i", showing(RuntimeStatus::Running), None, None).await.unwrap().unwrap();
+        hub.write_row(write(RuntimeStatus::Running, None), None).await.unwrap().unwrap();
         assert!(hub.write_pending(pending("ours"), None).await.unwrap(), "the answer to the first try was lost");
         assert!(!hub.write_pending(pending("a rival's"), None).await.unwrap());
         assert_eq!(status(&hub).await, Some(RuntimeStatus::Running));
@@ -334,14 +356,13 @@ mod tests {
         let TaskHub(hub) = hub(false).await;
         assert!(hub.insert_fence("i", "x").await.unwrap());
         let mine = hub.sentinel_version("i").await.unwrap();
-        let write = |known| hub.merge_instance("i", showing(RuntimeStatus::Running), known, mine.as_ref());
-        assert!(write(None).await.unwrap().is_some(), "nobody has");
+        let stale = |known| hub.write_row(write(RuntimeStatus::Running, mine.as_ref()), known);
+        assert!(stale(None).await.unwrap().is_some(), "nobody has");
         assert!(hub.bump_fence("i", mine.as_ref().unwrap()).await.unwrap());
-        hub.merge_instance("i", showing(RuntimeStatus::Completed), None, hub.sentinel_version("i").await.unwrap().as_ref())
-            .await
-            .unwrap();
-        assert_eq!(write(None).await.unwrap(), None);
-        assert_eq!(write(Some(RowVersion::Absent)).await.unwrap(), None, "also behind a conflict");
+        let his = hub.sentinel_version("i").await.unwrap();
+        hub.write_row(write(RuntimeStatus::Completed, his.as_ref()), None).await.unwrap().unwrap();
+        assert_eq!(stale(None).await.unwrap(), None);
+        assert_eq!(stale(Some(RowVersion::Absent)).await.unwrap(), None, "also behind a conflict");
         assert_eq!(status(&hub).await, Some(RuntimeStatus::Completed));
     }
 }

@@ -12,8 +12,8 @@ use super::turn::{Outbound, Record};
 use crate::authoring::Registry;
 use crate::error::Result;
 use crate::hub::history::{Append, Appended, History};
-use crate::hub::instance_row::{self, BlobUrls, RowChange};
-use crate::hub::{Held, Hub, RowVersion};
+use crate::hub::instance_row::{self, BlobUrls};
+use crate::hub::{Held, Hub, RowVersion, RowWrite};
 use crate::model::{EventKind, RuntimeStatus, State, StoredEvent};
 use crate::replay::Turn;
 use crate::sabotage::{self, Sabotage};
@@ -94,41 +94,14 @@ impl Commit<'_> {
         // A first turn most often makes the row of a child, or follows a start whose row was read.
         let is_first = history.etag.is_none();
         let known = self.partition.rows.take(instance_id).map(RowVersion::Is).or(is_first.then_some(RowVersion::Absent));
-        let put = put_row(hub, instance_id, history, change, known, stored.version.as_ref()).await?;
-        if let Put::Over(version) = &put
-            && !record.status.is_some_and(RuntimeStatus::is_terminal)
-        {
-            self.partition.rows.saw(instance_id, version.clone());
+        let may_bear_mark = history.sentinel.has_parked;
+        let write = RowWrite { instance_id, change, may_bear_mark, committed: stored.version.as_ref() };
+        let Some(version) = hub.write_row(write, known).await? else { return Ok(false) };
+        if !record.status.is_some_and(RuntimeStatus::is_terminal) {
+            self.partition.rows.saw(instance_id, version);
         }
-        Ok(!matches!(put, Put::Lost))
+        Ok(true)
     }
-}
-
-/// What became of a row.
-enum Put {
-    /// It is written, and has this version.
-    Over(Etag),
-    /// It is written.
-    Somehow,
-    /// It is somebody else's.
-    Lost,
-}
-
-/// Merges the columns into the instance row. While a message of the instance is parked, its row keeps showing that.
-async fn put_row(
-    hub: &Hub,
-    instance_id: &str,
-    history: &History,
-    change: RowChange,
-    known: Option<RowVersion>,
-    committed: Option<&Etag>,
-) -> Result<Put> {
-    let is_written = history.sentinel.has_parked && hub.merge_beside_mark(&change.entity).await?
-        || change.clears_output && hub.clear_output(&change.entity).await?;
-    if is_written {
-        return Ok(Put::Somehow);
-    }
-    Ok(hub.merge_instance(instance_id, change.entity, known, committed).await?.map_or(Put::Lost, Put::Over))
 }
 
 /// What the history of a commit left for its row.
@@ -234,6 +207,7 @@ pub(crate) async fn repair_row(
     let shown = registry.run_turn(&Turn { past: &events[..end], new: &[], custom_status }).custom_status;
     let (hub_name, urls) = (hub.names_hub(), BlobUrls::new());
     let change = instance_row::repair(hub_name, instance_id, execution_id, shown.as_deref(), &events, &urls, is_new);
-    let put = put_row(hub, instance_id, history, change, Some(known), history.etag.as_ref()).await?;
-    Ok(!matches!(put, Put::Lost))
+    let may_bear_mark = history.sentinel.has_parked;
+    let write = RowWrite { instance_id, change, may_bear_mark, committed: history.etag.as_ref() };
+    Ok(hub.write_row(write, Some(known)).await?.is_some())
 }
