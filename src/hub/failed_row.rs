@@ -37,8 +37,8 @@ impl Culprit<'_> {
 impl Hub {
     /// Marks an instance as failed if its row exists and is not final.
     ///
-    /// A turn that had committed before the sentinel was changed may still write its row over the mark; what it leaves of the
-    /// mark is enough for the next turn to set it again.
+    /// A turn of ours that had committed before the sentinel was changed leaves the row then. One of .NET may still write it over
+    /// the mark; what it leaves of the mark is enough for the next turn of ours to set it again.
     pub(crate) async fn show_as_failed(&self, culprit: Culprit<'_>, output: &str) -> Result<()> {
         let instance_id = culprit.instance_id();
         let mut is_noted = false;
