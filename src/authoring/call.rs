@@ -69,6 +69,9 @@ impl<I, O> Call<Orchestrator<I, O>> {
     /// The instance id of the sub-orchestration; without it, one is derived. The call fails at once with the parent's own id, with
     /// one that begins with `@`, which are those of entities, and with one that is empty or longer than a table key: 512 UTF-16
     /// units, where each `/`, `\`, `#`, `?`, `^` and control character counts twice.
+    ///
+    /// An id that another instance asks for while its child runs is a clash: the child runs for the later of two that wait for it,
+    /// and the other call fails with the type `InstanceIdInUse`.
     pub fn instance_id(mut self, id: impl Into<String>) -> Self {
         let id = id.into();
         match refusal(self.wait.execution(), &id) {

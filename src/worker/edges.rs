@@ -23,6 +23,8 @@ use crate::storage::table::{Match, Query, TableOp};
 use crate::{Client, TaskHub};
 
 const COLLECT: Orchestrator<usize, Vec<u32>> = Orchestrator::new("Collect");
+const ASK: Orchestrator<usize, Vec<u32>> = Orchestrator::new("Ask");
+const LEAVE: Orchestrator<u32, u32> = Orchestrator::new("Leave");
 const ROUNDS: Orchestrator<u32, u32> = Orchestrator::new("Rounds");
 const PATIENT: Orchestrator<u32, u32> = Orchestrator::new("Patient");
 const ITEM: Event<u32> = Event::new("item");
@@ -34,6 +36,22 @@ async fn collect(ctx: OrchestrationContext, count: usize) -> Result<Vec<u32>, Fa
         all.push(ctx.wait_for_event(ITEM).await);
     }
     Ok(all)
+}
+
+/// Asks for a child that has an id of its own.
+async fn ask(ctx: OrchestrationContext, count: usize) -> Result<Vec<u32>, Failure> {
+    Ok(ctx.call(COLLECT, count).instance_id("kid").await?)
+}
+
+/// Leaves a child that has an id of its own to itself in each of two generations.
+async fn leave(ctx: OrchestrationContext, round: u32) -> Result<u32, Failure> {
+    if round == 2 {
+        return Ok(round);
+    }
+    ctx.start_orchestration(COLLECT, 0).instance_id("kid");
+    ctx.timer(Duration::from_secs(5)).await;
+    ctx.start_orchestration(COLLECT, 0).instance_id("kid");
+    ctx.continue_as_new(round + 1)
 }
 
 /// Takes one event a generation, for ever.
@@ -55,7 +73,12 @@ async fn patient(ctx: OrchestrationContext, round: u32) -> Result<u32, Failure> 
 
 async fn acting<T>(hub: &TaskHub, client: impl Future<Output = T>) -> T {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let running = worker(hub).orchestrator(COLLECT, collect).orchestrator(ROUNDS, rounds).orchestrator(PATIENT, patient);
+    let running = worker(hub)
+        .orchestrator(COLLECT, collect)
+        .orchestrator(ASK, ask)
+        .orchestrator(LEAVE, leave)
+        .orchestrator(ROUNDS, rounds)
+        .orchestrator(PATIENT, patient);
     let running = running.max_poll_interval(Duration::from_secs(1)).run(async { drop(stopped.await) });
     let acting = async {
         let result = client.await;

@@ -4,6 +4,7 @@ mod activity;
 mod app_lease;
 mod bodies;
 mod checkpoint;
+mod claim;
 mod dispatcher;
 mod held;
 mod host;

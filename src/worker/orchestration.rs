@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::checkpoint::{self, Commit, Committed};
+use super::claim::Ruling;
 use super::inbox::Partition;
 use super::reconcile::{Known, Verdict};
 use super::turn::{self, Ended, Opened, keep_last};
@@ -13,13 +14,13 @@ use crate::hub::history::History;
 use crate::hub::rows::Sentinel;
 use crate::hub::{Held, Hub, StoredRow};
 use crate::limits;
-use crate::model::{EventKind, ExecutionStarted, HistoryEvent, RuntimeStatus, Sender, State, StoredEvent};
+use crate::model::{EventKind, ExecutionStarted, HistoryEvent, Message, RuntimeStatus, Sender, State, StoredEvent};
 use crate::sabotage::{self, Sabotage};
 
 /// How often a message whose decision is nowhere in history is received before it is given up.
-const EARLY_TRIES: u32 = 5;
+pub(super) const EARLY_TRIES: u32 = 5;
 /// How often a start whose instance row is missing is received before it is given up: its client died between the two (wire-format 6.6).
-const START_TRIES: u32 = 10;
+pub(super) const START_TRIES: u32 = 10;
 
 /// What became of the messages of one pass.
 #[derive(Debug, Default)]
@@ -129,7 +130,10 @@ impl Pass<'_> {
                 sorted.postponed.push((Arc::clone(held), wait));
             } else if accepted.is_some() {
                 sorted.early.push(Arc::clone(held));
-            } else if start.parent.is_some() || self.is_wanted(held, start, sorted).await? {
+            } else if match start.parent {
+                Some(_) => self.is_asked_for(state, held, start, sorted).await?,
+                None => self.is_wanted(held, start, sorted).await?,
+            } {
                 accepted = Some(Arc::clone(held));
             }
         }
@@ -162,10 +166,27 @@ impl Pass<'_> {
             _ => None,
         });
         let sender = Sender { instance_id: self.instance_id.to_owned(), execution_id: history.execution_id.clone() };
-        if let Some(answer) = end.and_then(|end| end.answer(start, decision_id, sender, self.hub.now())) {
-            self.hub.send(self.hub.control_queue_of(&answer.target.instance_id), answer, Duration::ZERO).await?;
+        match end.and_then(|end| end.answer(start, decision_id, sender, self.hub.now())) {
+            Some(answer) => self.send_answer(answer).await,
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Whether this start of a child begins it.
+    async fn is_asked_for(&self, state: &State, held: &Arc<Held>, start: &ExecutionStarted, sorted: &mut Sorted) -> Result<bool> {
+        match self.rule_on_child(state, held, start).await? {
+            Ruling::Begin => return Ok(true),
+            Ruling::Wait => sorted.postponed.push((Arc::clone(held), back_off(held.dequeue_count))),
+            Ruling::Drop(why) => {
+                self.log_drop(held, why);
+                sorted.drop.push(Arc::clone(held));
+            }
+        }
+        Ok(false)
+    }
+
+    pub(super) async fn send_answer(&self, answer: Message) -> Result<()> {
+        self.hub.send(self.hub.control_queue_of(&answer.target.instance_id), answer, Duration::ZERO).await.map(drop)
     }
 
     /// Whether the instance row wants this start of a client (wire-format 6.6).
@@ -339,8 +360,9 @@ impl Pass<'_> {
         let others = messages.iter().filter(|m| !matches!(m.message.event.kind, EventKind::ExecutionStarted(_)));
         let mut terminated = None;
         for held in others {
-            let for_replaced =
-                held.message.target.execution_id.is_some() && held.message.target.execution_id == history.execution_id;
+            // One whose first checkpoint was interrupted has yet to begin: what answers it is early.
+            let has_begun = history.execution_id.is_some() && !history.is_torn();
+            let for_replaced = has_begun && held.message.target.execution_id == history.execution_id;
             match &held.message.event.kind {
                 _ if for_replaced => {
                     self.log_drop(held, "the execution has ended");

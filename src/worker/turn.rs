@@ -367,6 +367,11 @@ pub(crate) fn keep_last<T>(all: &mut Vec<T>, most: usize) {
     all.drain(..all.len().saturating_sub(most));
 }
 
+/// Whether nobody waits for what this start begins.
+pub(crate) fn is_detached(start: &ExecutionStarted) -> bool {
+    start.tags.as_ref().is_some_and(|tags| tags.contains_key(FIRE_AND_FORGET))
+}
+
 /// How an execution ended.
 pub(crate) struct Ended<'a> {
     pub(crate) execution_id: &'a str,
@@ -389,8 +394,7 @@ impl Ended<'_> {
         sender: Sender,
         now: Timestamp,
     ) -> Option<Message> {
-        let detached = start.tags.as_ref().is_some_and(|t| t.contains_key(FIRE_AND_FORGET));
-        let parent = start.parent.as_ref().filter(|_| !detached)?;
+        let parent = start.parent.as_ref().filter(|_| !is_detached(start))?;
         let (kind, result) = (DecisionKind::Complete, self.result.as_deref());
         let decision = DecisionId::new(self.execution_id, self.id, kind, &start.name, result);
         let task_id = parent.task_id;

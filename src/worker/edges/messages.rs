@@ -165,3 +165,19 @@ async fn what_an_ended_execution_has_applied_does_not_reach_the_next_one() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_a_first_checkpoint_that_was_interrupted_waits_for_the_next_try() {
+    let hub = hub().await;
+    let torn = rows::Sentinel { execution_id: "x1".into(), ..rows::Sentinel::default() };
+    let sentinel = TableOp::Insert(rows::sentinel_to_entity("torn", &torn));
+    hub.0.storage.tables.write(&hub.0.names.history, &sentinel).await.unwrap();
+    acting(&hub, async {
+        let answer = EventKind::TaskCompleted { task_id: 0, result: None };
+        put(&hub, message(&hub, InstanceRef::new("torn", "x1"), answer)).await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let queue = hub.0.queue_name(hub.0.control_queue_of("torn"));
+        assert_eq!(hub.0.storage.queues.count(&queue).await.unwrap(), 1, "whoever tries again may still decide to ask");
+    })
+    .await;
+}
