@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use super::orchestration::{EARLY_TRIES, Pass, START_TRIES};
+use super::reconcile::is_same_decision;
 use super::turn::{Ended, is_detached};
 use crate::error::Result;
 use crate::hub::{Held, Hub};
-use crate::model::{ExecutionStarted, FailureDetails, RuntimeStatus, Sender, State, TaskKind};
+use crate::model::{ExecutionStarted, FailureDetails, RuntimeStatus, State, TaskKind};
 use crate::storage::table::Etag;
 
 /// Instances are nested no deeper than this, as far as anybody looks.
@@ -74,11 +75,7 @@ impl Pass<'_> {
         let failure = refusal(self.instance_id);
         let result = Some(failure.to_string());
         let end = Ended { execution_id, episode: 0, id: 0, status: RuntimeStatus::Failed, result, failure: Some(failure) };
-        let sender = Sender { instance_id: self.instance_id.to_owned(), execution_id: Some(execution_id.to_owned()) };
-        match end.answer(start, decision_id, sender, self.hub.now()) {
-            Some(answer) => self.send_answer(answer).await,
-            None => Ok(()),
-        }
+        self.answer(end, start, decision_id).await
     }
 }
 
@@ -121,7 +118,7 @@ async fn of_start(hub: &Hub, child_id: &str, start: &ExecutionStarted, decision_
             return Ok(Claim::Open { depth, parent_id: asking.instance.instance_id, version: history.etag });
         }
         let waits = state.open_task_of(asking.task_id).is_some_and(|task| {
-            let is_same = task.decision_id.is_none() || decision_id.is_none() || task.decision_id == decision_id;
+            let is_same = is_same_decision(task.decision_id.as_deref(), decision_id.as_deref());
             is_same && task.kind == TaskKind::SubOrchestration { instance_id: child_id.clone() }
         });
         let Some(started) = state.started.filter(|_| waits) else {

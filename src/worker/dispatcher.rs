@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 
 use super::Shared;
@@ -78,7 +79,6 @@ impl Shared {
         self.give_back(messages.into_iter().map(|held| (held, Duration::ZERO)).collect()).await;
     }
 
-    /// Several at once: a hand-over must not wait for hundreds of calls in a row.
     pub(crate) async fn give_back(&self, messages: Vec<(Arc<Held>, Duration)>) {
         let give_back = async |(held, delay): (Arc<Held>, Duration)| {
             if let Err(error) = self.hub.give_back(&held, delay).await {
@@ -86,7 +86,11 @@ impl Shared {
                 tracing::warn!(instance = held.message.target.instance_id, %error, "a message could not be handed back");
             }
         };
-        let all: Vec<_> = messages.into_iter().map(|message| give_back(message).boxed()).collect();
-        stream::iter(all).for_each_concurrent(HAND_BACK_PARALLEL, |giving_back| giving_back).await;
+        several_at_once(messages.into_iter().map(|message| give_back(message).boxed()).collect()).await;
     }
+}
+
+/// A hand-over must not wait for hundreds of calls in a row.
+pub(super) async fn several_at_once(all: Vec<BoxFuture<'_, ()>>) {
+    stream::iter(all).for_each_concurrent(HAND_BACK_PARALLEL, |giving_back| giving_back).await;
 }

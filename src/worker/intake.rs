@@ -5,13 +5,14 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::join_all;
-use futures::{FutureExt, StreamExt, stream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::DropGuard;
 
 use super::Shared;
 use super::bodies::{Arrived, Room, Size};
+use super::dispatcher::several_at_once;
 use super::inbox::{Arriving, Partition};
 use super::orchestration::back_off;
 use super::poll::BackOff;
@@ -26,8 +27,6 @@ const CROWD_PAUSE: Duration = Duration::from_millis(250);
 
 /// The longest delay of a message that is handed back for want of room.
 const CROWDED_OUT_MAX: Duration = Duration::from_secs(30);
-/// Messages that are handed back at once.
-const HAND_BACK_PARALLEL: usize = 16;
 
 /// A body that was too large for the first try.
 type Large = (InBlob, OwnedSemaphorePermit);
@@ -240,8 +239,7 @@ impl Shared {
                 tracing::warn!(id = hold.id, queue = ?hold.queue, %error, "a message could not be handed back");
             }
         };
-        let all: Vec<_> = holds.into_iter().map(|message| give_back(message).boxed()).collect();
-        stream::iter(all).for_each_concurrent(HAND_BACK_PARALLEL, |giving_back| giving_back).await;
+        several_at_once(holds.into_iter().map(|message| give_back(message).boxed()).collect()).await;
     }
 }
 

@@ -14,7 +14,7 @@ use crate::hub::history::History;
 use crate::hub::rows::Sentinel;
 use crate::hub::{Held, Hub, StoredRow};
 use crate::limits;
-use crate::model::{EventKind, ExecutionStarted, HistoryEvent, Message, RuntimeStatus, Sender, State, StoredEvent};
+use crate::model::{EventKind, ExecutionStarted, HistoryEvent, RuntimeStatus, Sender, State, StoredEvent};
 use crate::sabotage::{self, Sabotage};
 
 /// How often a message whose decision is nowhere in history is received before it is given up.
@@ -165,11 +165,17 @@ impl Pass<'_> {
             }),
             _ => None,
         });
-        let sender = Sender { instance_id: self.instance_id.to_owned(), execution_id: history.execution_id.clone() };
-        match end.and_then(|end| end.answer(start, decision_id, sender, self.hub.now())) {
-            Some(answer) => self.send_answer(answer).await,
+        match end {
+            Some(end) => self.answer(end, start, decision_id).await,
             None => Ok(()),
         }
+    }
+
+    /// Tells the parent that sent this start how its execution ended, if it waits.
+    pub(super) async fn answer(&self, end: Ended<'_>, start: &ExecutionStarted, decision_id: Option<&str>) -> Result<()> {
+        let sender = Sender { instance_id: self.instance_id.to_owned(), execution_id: Some(end.execution_id.to_owned()) };
+        let Some(answer) = end.answer(start, decision_id, sender, self.hub.now()) else { return Ok(()) };
+        self.hub.send(self.hub.control_queue_of(&answer.target.instance_id), answer, Duration::ZERO).await.map(drop)
     }
 
     /// Whether this start of a child begins it.
@@ -183,10 +189,6 @@ impl Pass<'_> {
             }
         }
         Ok(false)
-    }
-
-    pub(super) async fn send_answer(&self, answer: Message) -> Result<()> {
-        self.hub.send(self.hub.control_queue_of(&answer.target.instance_id), answer, Duration::ZERO).await.map(drop)
     }
 
     /// Whether the instance row wants this start of a client (wire-format 6.6).
