@@ -20,6 +20,8 @@ pub enum ErrorKind {
     NotFound,
     /// An instance with this id exists and its status does not allow a new start.
     AlreadyExists,
+    /// The instance has ended, so that nothing can be sent to it any more.
+    Ended,
     /// An argument is outside what is allowed; the message names it and the remedy.
     Invalid,
     /// The hub and the settings do not fit together (partition count, lease manager, app lease).

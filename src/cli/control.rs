@@ -7,7 +7,7 @@ use serde_json::json;
 use taskhub::{Client, ErrorKind, RuntimeStatus};
 
 use super::failure::{Failure, Outcome};
-use super::instances::{self, running};
+use super::instances;
 use super::output::Output;
 use super::{text, values};
 
@@ -85,7 +85,6 @@ impl Start {
 
 impl Raise {
     pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
-        running(client, &self.id).await?;
         client.raise_json(&self.id, &self.event, self.data.filter(|json| json.trim() != "null")).await?;
         out.print(
             || json!({ "instanceId": self.id, "sent": "EventRaised", "name": self.event }),
@@ -96,7 +95,6 @@ impl Raise {
 
 impl WithReason {
     pub(crate) async fn run(self, change: Change, client: &Client, out: &Output) -> Outcome {
-        let status = running(client, &self.id).await?.status;
         let (id, reason) = (&self.id, &self.reason);
         let (sent, words) = match change {
             Change::Terminate => {
@@ -107,12 +105,12 @@ impl WithReason {
                 client.suspend(id, reason).await?;
                 ("ExecutionSuspended", "will be suspended")
             }
-            Change::Resume if status != RuntimeStatus::Suspended => {
-                return Err(Failure::Failed(format!("instance \"{id}\" is {status} and not suspended; nothing was sent")));
-            }
             Change::Resume => {
+                // A suspension that no worker has seen yet does not show: the resumption that follows it has to be sent all the same.
+                let is_suspended = client.status(id).await?.is_some_and(|shown| shown.status == RuntimeStatus::Suspended);
                 client.resume(id, reason).await?;
-                ("ExecutionResumed", "will be resumed")
+                let words = "is not shown as suspended; it will be resumed, if a suspension is under way,";
+                ("ExecutionResumed", if is_suspended { "will be resumed" } else { words })
             }
         };
         out.print(

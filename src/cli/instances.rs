@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use taskhub::{Client, Clock, InstanceQuery, InstanceStatus, RuntimeStatus, Timestamp};
 
-use super::failure::{Failure, Outcome, no_instance};
+use super::failure::{Outcome, no_instance};
 use super::output::{Output, shortened_table, table};
 use super::{events, text, values};
 
@@ -186,20 +186,6 @@ pub(crate) fn payload(text: Option<&str>) -> Value {
         Some(text) => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())),
         None => Value::Null,
     }
-}
-
-/// The instance, or why it cannot be steered.
-pub(crate) async fn running(client: &Client, id: &str) -> Result<InstanceStatus, Failure> {
-    let status = client.status(id).await?.ok_or_else(|| no_instance(id))?;
-    if status.status.is_terminal() && !is_marked(&status) {
-        return Err(Failure::Failed(format!("instance \"{id}\" is {} already; nothing was sent", status.status)));
-    }
-    Ok(status)
-}
-
-/// Whether it is shown as Failed because a message of it is parked: it has not ended.
-fn is_marked(status: &InstanceStatus) -> bool {
-    status.status == RuntimeStatus::Failed && status.output.as_deref().is_some_and(|output| output.starts_with("PoisonMessage: "))
 }
 
 #[cfg(test)]

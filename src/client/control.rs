@@ -12,14 +12,14 @@ use crate::hub::PoisonMessage;
 use crate::model::{EventKind, HistoryEvent, InstanceRef, Message, Sender};
 
 impl Client {
-    /// Raises an event to an instance. It waits in the instance until somebody awaits it; an instance that does not exist or
-    /// has ended never sees it.
+    /// Raises an event to an instance. It waits in the instance until somebody awaits it.
     ///
     /// # Errors
+    /// `NotFound` if there is no such instance, `Ended` if it has ended, unless this client is [`unchecked`](Self::unchecked);
     /// `Invalid` if the payload cannot be written as JSON, or the id is none that an instance can have (see
     /// [`Start::instance_id`](super::Start::instance_id)); `Storage` if storage fails.
     pub async fn raise<T: Serialize>(&self, instance_id: &str, event: Event<T>, payload: &T) -> Result<()> {
-        self.put(self.event(instance_id, event, payload)?).await
+        self.send(self.event(instance_id, event, payload)?).await
     }
 
     /// An event as a message. Whoever does not know whether it was sent may send it again as it is: it is received once.
@@ -34,37 +34,58 @@ impl Client {
     /// Raises an event whose payload is JSON text already; `None` is null.
     ///
     /// # Errors
-    /// `Invalid` if the id is none that an instance can have; `Storage` if storage fails.
+    /// As [`raise`](Self::raise).
     pub async fn raise_json(&self, instance_id: &str, name: &str, payload: Option<String>) -> Result<()> {
-        self.send(instance_id, EventKind::EventRaised { name: name.to_owned(), input: payload, trace: None }).await
+        let kind = EventKind::EventRaised { name: name.to_owned(), input: payload, trace: None };
+        self.send(self.message(instance_id, kind)?).await
     }
 
     /// Ends an instance. Its activities finish, its sub-orchestrations go on; one that is pending never starts.
     ///
     /// # Errors
-    /// `Invalid` if the id is none that an instance can have; `Storage` if storage fails.
+    /// As [`raise`](Self::raise).
     pub async fn terminate(&self, instance_id: &str, reason: &str) -> Result<()> {
-        self.send(instance_id, EventKind::ExecutionTerminated { reason: Some(reason.to_owned()) }).await
+        let kind = EventKind::ExecutionTerminated { reason: Some(reason.to_owned()) };
+        self.send(self.message(instance_id, kind)?).await
     }
 
     /// Pauses an instance: what arrives is kept until it is resumed.
     ///
     /// # Errors
-    /// `Invalid` if the id is none that an instance can have; `Storage` if storage fails.
+    /// As [`raise`](Self::raise).
     pub async fn suspend(&self, instance_id: &str, reason: &str) -> Result<()> {
-        self.send(instance_id, EventKind::ExecutionSuspended { reason: Some(reason.to_owned()) }).await
+        let kind = EventKind::ExecutionSuspended { reason: Some(reason.to_owned()) };
+        self.send(self.message(instance_id, kind)?).await
     }
 
-    /// Lets a suspended instance go on.
+    /// Lets a suspended instance go on. It may be sent right after the suspension, before a worker has seen that; an instance that
+    /// is not suspended goes on as before.
     ///
     /// # Errors
-    /// `Invalid` if the id is none that an instance can have; `Storage` if storage fails.
+    /// As [`raise`](Self::raise).
     pub async fn resume(&self, instance_id: &str, reason: &str) -> Result<()> {
-        self.send(instance_id, EventKind::ExecutionResumed { reason: Some(reason.to_owned()) }).await
+        let kind = EventKind::ExecutionResumed { reason: Some(reason.to_owned()) };
+        self.send(self.message(instance_id, kind)?).await
     }
 
-    async fn send(&self, instance_id: &str, kind: EventKind) -> Result<()> {
-        self.put(self.message(instance_id, kind)?).await
+    /// Sends a message to an instance that is there to take it.
+    async fn send(&self, message: Message) -> Result<()> {
+        if self.looks {
+            self.expect_open(&message.target.instance_id).await?;
+        }
+        self.put(message).await
+    }
+
+    /// One that is shown as failed because a message of it is parked has not ended.
+    async fn expect_open(&self, instance_id: &str) -> Result<()> {
+        match self.hub.own_status(instance_id).await? {
+            None => Err(self.no_instance(instance_id)),
+            Some(status) if status.is_terminal() => {
+                let message = format!("instance \"{instance_id}\" is {status} already; nothing was sent");
+                Err(Error::new(ErrorKind::Ended, message))
+            }
+            Some(_) => Ok(()),
+        }
     }
 
     fn message(&self, instance_id: &str, kind: EventKind) -> Result<Message> {

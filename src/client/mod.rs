@@ -22,12 +22,36 @@ use crate::hub::{Hub, TaskHub};
 #[derive(Clone, Debug)]
 pub struct Client {
     hub: Arc<Hub>,
+    /// Whether it looks for an instance before it sends something to it.
+    looks: bool,
 }
 
 impl Client {
     /// A client of a hub.
     #[must_use]
     pub fn new(hub: &TaskHub) -> Self {
-        Self { hub: Arc::clone(&hub.0) }
+        Self { hub: Arc::clone(&hub.0), looks: true }
+    }
+
+    /// A client that sends events, terminations, suspensions and resumptions without looking for the instance first: one storage
+    /// call less for each, and for instances that do not exist yet or have ended nothing tells that the message is in vain.
+    ///
+    /// For paths where every call counts, and for children that may not have begun: an instance that an orchestration starts can be
+    /// seen from its first checkpoint on. A message that comes while the start is on its way waits for it; one that comes before
+    /// anybody has started the instance is dropped.
+    ///
+    /// ```no_run
+    /// # use taskhub::{Client, Event};
+    /// const TICK: Event<u64> = Event::new("Tick");
+    /// # async fn f(client: Client) -> Result<(), taskhub::Error> {
+    /// let unchecked = client.unchecked();
+    /// for n in 0..1000 {
+    ///     unchecked.raise("meter-7", TICK, &n).await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn unchecked(&self) -> Self {
+        Self { hub: Arc::clone(&self.hub), looks: false }
     }
 }

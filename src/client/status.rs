@@ -69,7 +69,7 @@ impl Client {
         loop {
             let stored = self.hub.read_instance(instance_id, false).await?;
             let Some(stored) = stored else {
-                return Err(Error::new(ErrorKind::NotFound, format!("there is no instance \"{instance_id}\"")));
+                return Err(self.no_instance(instance_id));
             };
             if stored.row.status.is_some_and(RuntimeStatus::is_terminal)
                 && let Some(status) = self.status(instance_id).await?
@@ -86,6 +86,11 @@ impl Client {
             tokio::time::sleep(pause.min(left)).await;
             pause = (pause * 3 / 2).min(WAIT_MAX);
         }
+    }
+
+    pub(super) fn no_instance(&self, instance_id: &str) -> Error {
+        let hub = self.hub.names_hub();
+        Error::new(ErrorKind::NotFound, format!("there is no instance \"{instance_id}\" in task hub \"{hub}\""))
     }
 }
 

@@ -187,6 +187,56 @@ async fn ids_that_no_instance_can_have_are_refused() {
     }
 }
 
+/// How a client fares that sends everything it can to one instance.
+async fn send_all(client: &Client, id: &str) -> [crate::Result<()>; 5] {
+    [
+        client.raise(id, crate::Event::<u32>::new("e"), &1).await,
+        client.raise_json(id, "e", None).await,
+        client.terminate(id, "").await,
+        client.suspend(id, "").await,
+        client.resume(id, "").await,
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_sends_to_nobody_or_to_an_ended_instance_is_told_unless_he_does_not_look() {
+    let world = World::with(&[("done", Completed), ("broken", Failed), ("stopped", RuntimeStatus::Terminated)]).await;
+    let sent = || world.memory.all_messages().values().map(Vec::len).sum::<usize>();
+    let starts = sent();
+    for (id, kind, words) in [
+        ("nobody", ErrorKind::NotFound, "there is no instance \"nobody\" in task hub \"Test\""),
+        ("done", ErrorKind::Ended, "instance \"done\" is Completed already; nothing was sent"),
+        ("broken", ErrorKind::Ended, "is Failed already"),
+        ("stopped", ErrorKind::Ended, "is Terminated already"),
+    ] {
+        for result in send_all(&world.client, id).await {
+            let error = result.unwrap_err();
+            assert!(error.kind() == kind && error.to_string().contains(words), "{id}: {error}");
+        }
+        assert_eq!(sent(), starts, "{id}");
+    }
+    for (number, id) in ["nobody", "done"].into_iter().enumerate() {
+        send_all(&world.client.unchecked(), id).await.into_iter().for_each(Result::unwrap);
+        assert_eq!(sent(), starts + 5 * (number + 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_not_ended_takes_everything_also_what_is_under_way_or_parked() {
+    let world =
+        World::with(&[("new", Pending), ("busy", Running), ("paused", RuntimeStatus::Suspended), ("parked", Failed)]).await;
+    let marked = Value::DateTime(world.begun);
+    let behind = Value::string("Running");
+    world.put("parked", &[("ParkedAt", marked.clone()), ("CompletedTime", marked), ("ParkedStatus", behind)]);
+    world.put("odd", &[("RuntimeStatus", Value::string("Dreaming"))]);
+    let sent = || world.memory.all_messages().values().map(Vec::len).sum::<usize>();
+    for id in ["new", "busy", "paused", "parked", "odd"] {
+        let before = sent();
+        send_all(&world.client, id).await.into_iter().for_each(Result::unwrap);
+        assert_eq!(sent(), before + 5, "{id}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_start_whose_answer_is_lost_has_succeeded_once() {
     for takes_effect in [false, true] {

@@ -81,14 +81,20 @@ impl Hub {
         }
     }
 
+    /// The status of an instance itself, also behind the mark; `None` if there is no such instance. What this version does not know
+    /// counts as running.
+    pub(crate) async fn own_status(&self, instance_id: &str) -> Result<Option<RuntimeStatus>> {
+        let columns = ["RuntimeStatus", "CompletedTime", STATUS_BEHIND, MARKED_AT];
+        let row = self.storage.tables.get(&self.names.instances, &keys::escape(instance_id), "", &columns).await.or_none()?;
+        Ok(row.map(|row| {
+            let column = if bears_mark(&row.entity) { STATUS_BEHIND } else { "RuntimeStatus" };
+            row.entity.text(column).and_then(|name| name.parse().ok()).unwrap_or(RuntimeStatus::Running)
+        }))
+    }
+
     /// Whether the instance has ended by itself: one that is marked has not.
     pub(crate) async fn has_ended(&self, instance_id: &str) -> Result<bool> {
-        let columns = ["RuntimeStatus", "CompletedTime", MARKED_AT];
-        let row = self.storage.tables.get(&self.names.instances, &keys::escape(instance_id), "", &columns).await.or_none()?;
-        Ok(row.is_some_and(|row| {
-            let status = row.entity.text("RuntimeStatus").and_then(|name| name.parse::<RuntimeStatus>().ok());
-            status.is_some_and(RuntimeStatus::is_terminal) && !bears_mark(&row.entity)
-        }))
+        Ok(self.own_status(instance_id).await?.is_some_and(RuntimeStatus::is_terminal))
     }
 
     /// Takes the mark away: the row shows again what the instance is.

@@ -127,7 +127,7 @@ impl World {
     }
 
     async fn raise(&self, id: &str, length: usize) {
-        self.client.raise(id, GO, &"x".repeat(length)).await.unwrap();
+        self.client.unchecked().raise(id, GO, &"x".repeat(length)).await.unwrap();
     }
 
     async fn sizes(&self, id: &str, within: u64) -> Vec<usize> {

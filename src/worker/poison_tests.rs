@@ -380,7 +380,7 @@ async fn one_bad_instance_never_slows_another() {
         world
             .with_worker(async {
                 for n in 0..30 {
-                    world.client.raise("bad", GO, &"now".to_owned()).await.unwrap();
+                    world.client.unchecked().raise("bad", GO, &"now".to_owned()).await.unwrap();
                     let id = format!("good-{n}");
                     world.client.start(GREET, ()).instance_id(&id).await.unwrap();
                     world.client.wait(&id, MINUTE).await.unwrap();

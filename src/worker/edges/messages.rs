@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test(start_paused = true)]
 async fn what_is_sent_to_nobody_is_dropped_and_stalls_nobody() {
     let hub = hub().await;
-    let client = Client::new(&hub);
+    let client = Client::new(&hub).unchecked();
     client.terminate("nobody", "why").await.unwrap();
     client.raise("nobody", ITEM, &1).await.unwrap();
     client.suspend("nobody", "why").await.unwrap();
@@ -32,11 +32,39 @@ async fn events_to_a_suspended_instance_are_kept_and_those_to_a_finished_one_dro
         assert_eq!(status(&client, "paused").await, RuntimeStatus::Suspended);
         client.resume("paused", "back").await.unwrap();
         assert_eq!(ended(&client, "paused").await.output::<Vec<u32>>().unwrap(), [7]);
-        client.raise("paused", ITEM, &8).await.unwrap();
+        client.unchecked().raise("paused", ITEM, &8).await.unwrap();
         quiet(&hub).await;
         assert_eq!(status(&client, "paused").await, RuntimeStatus::Completed);
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resumption_that_is_sent_before_anybody_saw_the_suspension_is_not_lost() {
+    for (begun, first) in [(false, "suspend"), (true, "suspend"), (true, "resume")] {
+        let hub = hub().await;
+        let client = Client::new(&hub);
+        let control = async || {
+            if first == "resume" {
+                client.resume("paused", "nothing to resume").await.unwrap();
+            }
+            client.suspend("paused", "lunch").await.unwrap();
+            client.resume("paused", "back").await.unwrap();
+            client.raise("paused", ITEM, &7).await.unwrap();
+        };
+        client.start(COLLECT, 1).instance_id("paused").await.unwrap();
+        if !begun {
+            control().await;
+        }
+        acting(&hub, async {
+            if begun {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                control().await;
+            }
+            assert_eq!(ended(&client, "paused").await.output::<Vec<u32>>().unwrap(), [7], "{begun} {first}");
+        })
+        .await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
