@@ -29,6 +29,11 @@ impl Clock {
         Self(Source::Paused { base, since: tokio::time::Instant::now(), skew_ticks: 0 })
     }
 
+    /// Whether this is the machine's clock, so that time passes also while nothing runs.
+    pub(crate) fn is_real(&self) -> bool {
+        matches!(self.0, Source::System)
+    }
+
     /// The same clock, wrong by `skew_ticks` (100 ns each; negative is behind): another machine of a simulation.
     #[must_use]
     pub fn skewed(&self, skew_ticks: i64) -> Self {

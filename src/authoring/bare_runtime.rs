@@ -4,6 +4,7 @@
 use tokio::runtime::{Builder, Runtime};
 
 use crate::model::FailureDetails;
+use crate::replay::is_panic;
 
 /// How the panics of a runtime begin that lacks what somebody needs.
 const LACKS: &str = "A Tokio 1.x context was found, but ";
@@ -34,5 +35,5 @@ impl BareRuntime {
 
 /// Whether code panicked because it needs what the runtime lacks: "timers are disabled", "IO is disabled".
 pub(super) fn is_lack(failure: &FailureDetails) -> bool {
-    failure.error_type == "Panic" && failure.error_message.contains(LACKS)
+    is_panic(failure) && failure.error_message.contains(LACKS)
 }

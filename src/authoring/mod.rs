@@ -19,5 +19,6 @@ pub use context::OrchestrationContext;
 pub use failure::{Failure, TaskFailed};
 pub use handle::{Activity, AsInput, Callable, Event, Orchestrator};
 #[allow(unused_imports, reason = "the worker uses them")]
+pub(crate) use payload::MISFIT;
 pub(crate) use registry::{ActivityTask, Registry, RegistryBuilder};
 pub use wait::{Elapsed, Timer, WaitForEvent, Within};

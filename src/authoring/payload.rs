@@ -47,8 +47,11 @@ fn parse<T: DeserializeOwned>(json: &str) -> Result<T, serde_json::Error> {
     }
 }
 
+/// What stands before the type in the failure of a payload that does not fit it. Behind the type the payload is quoted.
+pub(crate) const MISFIT: &str = " does not fit the type ";
+
 fn misfit<T>(what: &str, error: &serde_json::Error) -> FailureDetails {
-    let error_message = format!("{what} does not fit the type {}: {error}", type_name::<T>());
+    let error_message = format!("{what}{MISFIT}{}: {error}", type_name::<T>());
     FailureDetails {
         error_type: "PayloadMismatch".to_owned(),
         error_message,

@@ -23,6 +23,9 @@ use crate::model::{EventKind, FailureDetails, HistoryEvent};
 /// Polls that follow one event. Combinators wake themselves a few times; code that never stops would hang the worker.
 const MOST_POLLS: u32 = 100_000;
 
+/// The type of the failure that a panic is.
+const PANIC: &str = "Panic";
+
 /// The code of an orchestrator, bound to its context and input.
 pub(crate) type Program = Pin<Box<dyn Future<Output = Result<End, FailureDetails>>>>;
 
@@ -265,7 +268,9 @@ where
             carry.extend(held.filter(|event| matches!(event.kind, EventKind::EventRaised { .. })).cloned());
         }
         let actions = if holds { Vec::new() } else { actions };
-        Outcome { actions, completion, custom_status: state.custom_status.take(), next_id }
+        // Whoever has ended tries nothing again.
+        let retries = std::mem::take(&mut state.retries).into_iter().filter(|_| completion.is_none()).collect();
+        Outcome { actions, completion, custom_status: state.custom_status.take(), next_id, retries }
     }
 }
 
@@ -330,5 +335,10 @@ pub(crate) fn not_durable(orchestrator: &str, what: &str) -> FailureDetails {
 pub(crate) fn panicked(what: &str, name: &str, panic: &(dyn Any + Send)) -> FailureDetails {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     let error_message = format!("{what} \"{name}\" panicked: {}", text.unwrap_or("(no message)"));
-    FailureDetails { error_type: "Panic".to_owned(), error_message, ..FailureDetails::default() }
+    FailureDetails { error_type: PANIC.to_owned(), error_message, ..FailureDetails::default() }
+}
+
+/// Whether it is the failure of a panic.
+pub(crate) fn is_panic(failure: &FailureDetails) -> bool {
+    failure.error_type == PANIC
 }

@@ -8,7 +8,7 @@ use super::label::{Label, Mismatch};
 use super::long_timer::{Decided, LongTimer};
 use super::mailbox::Mailbox;
 use super::retry::{RetryPolicy, Verdict};
-use super::turn::{Action, ActionKind};
+use super::turn::{Action, ActionKind, Retrying};
 use crate::model::{FailureDetails, Timestamp};
 use crate::sabotage::{self, Sabotage};
 
@@ -43,6 +43,8 @@ pub(super) struct State {
     /// A failure that code cannot catch.
     pub(super) fault: Option<FailureDetails>,
     pub(super) mailbox: Mailbox,
+    /// What is tried again because of events that are no replay.
+    pub(super) retries: Vec<Retrying>,
     decided: Decided,
     next_id: i32,
     pending: BTreeMap<i32, ActionKind>,
@@ -265,10 +267,14 @@ impl State {
 
     pub(super) fn fail(&mut self, id: i32, details: FailureDetails, verdict: Verdict) -> Option<Waker> {
         let key = self.take_open(id, false)?;
-        let retry = self.slots.get_mut(&key)?.retry.as_mut();
-        let pause = match (verdict, retry) {
+        let slot = self.slots.get_mut(&key)?;
+        let pause = match (verdict, &mut slot.retry) {
             (Verdict::Again(pause), Some(retry)) => {
                 retry.failed += 1;
+                if !self.replaying {
+                    let (name, attempt) = (slot.label.name().to_owned(), retry.failed + 1);
+                    self.retries.push(Retrying { id, name, attempt, pause });
+                }
                 pause
             }
             (Verdict::Exhausted, Some(retry)) => {

@@ -1,5 +1,7 @@
 //! What goes into a turn and what comes out of it.
 
+use std::time::Duration;
+
 use crate::ids::{DecisionId, DecisionKind};
 use crate::model::{EventKind, ExecutionStarted, FailureDetails, HistoryEvent, Tags, Timestamp};
 
@@ -35,6 +37,8 @@ pub(crate) struct Outcome {
     pub(crate) custom_status: Option<String>,
     /// The first id that is not used yet: the event id of the completion.
     pub(crate) next_id: i32,
+    /// Failed tasks that the code tries again because of what arrived in this turn.
+    pub(crate) retries: Vec<Retrying>,
 }
 
 impl Outcome {
@@ -42,6 +46,17 @@ impl Outcome {
     pub(crate) fn broken_off(self, failure: FailureDetails) -> Self {
         Self { actions: Vec::new(), completion: Some(Completion::Failed { failure }), ..self }
     }
+}
+
+/// A failed task that is tried again, for those who watch.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Retrying {
+    /// The id of the attempt that failed.
+    pub(crate) id: i32,
+    pub(crate) name: String,
+    /// The number of the attempt to come; the first call was 1.
+    pub(crate) attempt: u32,
+    pub(crate) pause: Duration,
 }
 
 /// A decision of the code.

@@ -24,6 +24,8 @@ pub(super) struct Trace {
     failure: Option<String>,
     /// How often each log message, and each thing that the checks noticed, occurred.
     pub(super) marks: BTreeMap<String, u64>,
+    /// What workers have said of committed turns.
+    told: BTreeSet<String>,
     /// Identities of messages, to see which are sent again.
     sent: BTreeSet<String>,
 }
@@ -100,6 +102,17 @@ fn sent(id: String) {
     }
 }
 
+/// What can be said once, whatever crashes: an execution begins and ends once, and a failed task is tried again once.
+const SAID_ONCE: [&str; 5] =
+    ["instance started", "instance completed", "instance failed", "instance terminated", "a failed task will be tried again"];
+
+fn told(message: &str, fields: &str) {
+    let line = format!("{message} {fields}");
+    if !TRACE.with(|t| t.borrow_mut().told.insert(line.clone())) {
+        fail(&format_args!("a worker says again what was committed once: {line}"));
+    }
+}
+
 /// A rule is broken. The first is kept, with the lines before it.
 pub(super) fn fail(what: &dyn fmt::Display) {
     line(&format_args!("BROKEN {what}"));
@@ -144,6 +157,9 @@ impl Subscriber for Log {
         // The calls themselves are lines already.
         if text.message.starts_with("storage call") {
             return;
+        }
+        if SAID_ONCE.contains(&text.message.as_str()) {
+            told(&text.message, &text.fields);
         }
         mark(&text.message);
         line(&format_args!("log {} {}", text.message, text.fields));

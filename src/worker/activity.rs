@@ -10,9 +10,11 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::bodies::{Arrived, Size};
 use super::intake::crowded_out;
+use super::log;
 use super::poison::Trouble;
 use super::poll::BackOff;
 use super::turn::Outbound;
+use super::watch::{Code, What};
 use crate::authoring::ActivityTask;
 use crate::hub::{Held, QueueId, Received};
 use crate::ids::{DecisionId, DecisionKind};
@@ -107,11 +109,14 @@ impl Shared {
         let Some(task) = task_of(&held.message) else {
             return self.work_item_failed(&held, &Trouble::no_work_item()).await;
         };
+        let code = self.code(&task);
+        let running = std::panic::AssertUnwindSafe(self.watch.each_poll(&code, self.registry.run_activity(task)));
         let ran = tokio::select! {
             biased;
-            ran = std::panic::AssertUnwindSafe(self.registry.run_activity(task)).catch_unwind() => ran,
+            ran = running.catch_unwind() => ran,
             // Stopping waits for activities as long as it was told to; then they go back, to run elsewhere.
             () = self.giving_up.cancelled() => {
+                log::activity_given_up(&code);
                 self.give_back(vec![(held, Duration::ZERO)]).await;
                 return;
             }
@@ -120,14 +125,28 @@ impl Shared {
             Ok(result) => result,
             Err(panic) => return self.work_item_failed(&held, &Trouble::of_panic(&*panic)).await,
         };
+        let failure = result.as_ref().err().cloned();
         let answer = self.answer(&held.message, result);
         match self.hub.send(answer.queue, answer.message.clone(), Duration::ZERO).await {
             Ok(_) => {
+                if let Some(failure) = failure {
+                    log::activity_failed(&code, &failure);
+                }
                 self.delete_work_item(&held).await;
             }
             // The work item is the durable marker: it runs again.
             Err(error) => self.work_item_failed(&held, &Trouble::from(&error)).await,
         }
+    }
+
+    fn code(&self, task: &ActivityTask) -> Arc<Code> {
+        Arc::new(Code {
+            hub: self.hub.names_hub().to_owned(),
+            instance: task.instance.instance_id.clone(),
+            execution: task.instance.execution_id.clone().unwrap_or_default(),
+            name: task.name.clone(),
+            what: What::Activity { task: task.task_id },
+        })
     }
 
     /// The completion message. It carries the decision that it answers, recomputed if .NET sent the work item.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 
 use super::inbox::Partition;
+use super::orchestration::Pass;
 use super::turn::{Outbound, Record};
-use crate::authoring::Registry;
 use crate::error::Result;
 use crate::hub::history::{Append, Appended, History};
 use crate::hub::instance_row::{self, BlobUrls};
@@ -36,8 +36,10 @@ pub(crate) struct Commit<'a> {
     pub(crate) instance_id: &'a str,
     pub(crate) history: &'a History,
     pub(crate) partition: &'a Partition,
-    /// Some inputs are repeats: the checkpoint that took them was interrupted, perhaps before its instance row.
-    pub(crate) is_repeat: bool,
+    /// What the turn has applied.
+    pub(crate) applied: &'a [Arc<Held>],
+    /// What else goes with the turn. If there is any, the checkpoint that took it was interrupted, perhaps before its instance row.
+    pub(crate) repeats: &'a [Arc<Held>],
 }
 
 impl Commit<'_> {
@@ -50,14 +52,15 @@ impl Commit<'_> {
     /// | messages | messages without history | the retry decides the same under the same ids and receivers drop the repeats; or it decides otherwise, and answers to what was never committed are dropped by decision id |
     /// | history | inputs reappear | completions are known by task id, external events by message id: deleted, not applied twice; the loader repairs the instance row |
     /// | instance row | inputs reappear | as above |
-    pub(crate) async fn run(&self, record: &Record, inputs: &[Arc<Held>]) -> Result<Committed> {
+    pub(crate) async fn run(&self, record: &Record) -> Result<Committed> {
         #[cfg(test)]
-        if let Some(committed) = self.run_sabotaged(record, inputs).await {
+        if let Some(committed) = self.run_sabotaged(record).await {
             return committed;
         }
         let (hub, instance_id, history) = (self.hub, self.instance_id, self.history);
         send_messages(hub, record).await?;
         let Some(stored) = append(hub, instance_id, history, record).await? else { return Ok(Committed::Lost) };
+        self.log(record);
         let Some(written) = self.partition.while_ours(self.write_row(record, &stored)).await else {
             tracing::info!(instance = instance_id, "the lease ran out during the checkpoint; its row is left to the next owner");
             return Ok(Committed::Lost);
@@ -67,7 +70,7 @@ impl Commit<'_> {
             tracing::info!(instance = instance_id, "another worker has committed since; the row is left to him");
             return Ok(Committed::Lost);
         }
-        delete_inputs(hub, history, record, inputs).await?;
+        self.delete_inputs(record).await?;
         Ok(Committed::Yes)
     }
 
@@ -79,7 +82,7 @@ impl Commit<'_> {
         let past = &history.events[..kept];
         let all = past.iter().chain(&record.events);
         // The row of an interrupted checkpoint is made up for: all that the execution wrote, its input too.
-        let first = if self.is_repeat { 0 } else { kept };
+        let first = if self.repeats.is_empty() { kept } else { 0 };
         let urls = stored.urls.iter().map(|((index, column), url)| ((index + kept - first, *column), url.clone())).collect();
         let events: Vec<_> = all.clone().skip(first).map(|stored| stored.event.clone()).collect();
         let status = record.custom_status.as_deref();
@@ -101,6 +104,16 @@ impl Commit<'_> {
             self.partition.rows.saw(instance_id, version);
         }
         Ok(true)
+    }
+
+    /// Step 4. Blobs of an execution that was replaced go with the inputs.
+    async fn delete_inputs(&self, record: &Record) -> Result<()> {
+        if record.kept_rows == 0 {
+            for blob in &self.history.blobs {
+                self.hub.delete_payload(blob).await?;
+            }
+        }
+        delete_all(self.hub, self.applied.iter().chain(self.repeats)).await
     }
 }
 
@@ -155,59 +168,55 @@ fn may_have_output(history: &History, record: &Record) -> bool {
     !record.superseded.is_empty() || history.events.iter().chain(&record.events).any(gives_output)
 }
 
-/// Step 4. Blobs of an execution that was replaced go with the inputs.
-async fn delete_inputs(hub: &Hub, history: &History, record: &Record, inputs: &[Arc<Held>]) -> Result<()> {
-    if record.kept_rows == 0 {
-        for blob in &history.blobs {
-            hub.delete_payload(blob).await?;
-        }
-    }
-    delete_all(hub, inputs).await
-}
-
 /// Deletes messages, several at once.
-pub(crate) async fn delete_all(hub: &Hub, messages: &[Arc<Held>]) -> Result<()> {
-    let deletes: Vec<_> = messages.iter().map(|held| hub.delete_message(held).boxed()).collect();
+pub(crate) async fn delete_all(hub: &Hub, messages: impl IntoIterator<Item = &Arc<Held>>) -> Result<()> {
+    let deletes: Vec<_> = messages.into_iter().map(|held| hub.delete_message(held).boxed()).collect();
     stream::iter(deletes).buffer_unordered(PARALLEL_MAX).try_for_each(|()| std::future::ready(Ok(()))).await
 }
 
-/// Repairs the row of an instance whose last checkpoint was interrupted after its history (wire-format 6.3). Called when
-/// messages come again that history has taken: such a checkpoint leaves them. `false` if somebody has committed since the load.
-pub(crate) async fn repair_row(
-    hub: &Hub,
-    registry: &Registry,
-    instance_id: &str,
-    history: &History,
-    state: &State,
-) -> Result<bool> {
-    let (Some(status), Some(started)) = (state.status(), &state.started) else { return Ok(true) };
-    if sabotage::is(Sabotage::RowNotRepaired) {
-        return Ok(true);
+impl Pass<'_> {
+    /// Repairs the row of an instance whose last checkpoint was interrupted after its history (wire-format 6.3). Called when
+    /// messages come again that history has taken: such a checkpoint leaves them. `false` if somebody has committed since the load.
+    pub(super) async fn repair_row(&self, history: &History, state: &State) -> Result<bool> {
+        let (Some(status), Some(started)) = (state.status(), &state.started) else { return Ok(true) };
+        if sabotage::is(Sabotage::RowNotRepaired) {
+            return Ok(true);
+        }
+        let (hub, instance_id) = (self.hub, self.instance_id);
+        let row = hub.read_instance(instance_id, false).await?;
+        let execution_id = history.execution_id.as_deref().unwrap_or_default();
+        let row_execution = row.as_ref().and_then(|r| r.row.execution_id.as_deref()).unwrap_or_default();
+        let is_new = match &row {
+            None => true,
+            Some(r) if row_execution == execution_id => r.row.created != Some(started.timestamp),
+            // The row of another execution is older if history has replaced that execution, and else a new start's.
+            Some(_) if history.sentinel.superseded.iter().any(|s| s == row_execution) => true,
+            Some(_) => return Ok(true),
+        };
+        let known = row.as_ref().map_or(RowVersion::Absent, |row| RowVersion::Is(row.etag.clone()));
+        // What a row with the mark shows is not its own.
+        if !is_new && !history.sentinel.has_parked && row.is_some_and(|r| r.row.status == Some(status)) {
+            return Ok(true);
+        }
+        tracing::info!(
+            hub = hub.names_hub(),
+            partition = self.partition.id,
+            instance = instance_id,
+            execution = execution_id,
+            "the instance row lags behind its history and is repaired"
+        );
+        let events: Vec<_> = history.events.iter().map(|stored| stored.event.clone()).collect();
+        // Only the code knows the custom status that the lost row had.
+        let custom_status = history.sentinel.custom_status.clone();
+        let end = events.iter().position(|e| matches!(e.kind, EventKind::ExecutionCompleted { .. })).unwrap_or(events.len());
+        let code = self.code(execution_id, &started.event.name);
+        let busy = self.watch.enter(&code);
+        let shown = self.registry.run_turn(&Turn { past: &events[..end], new: &[], custom_status }).custom_status;
+        drop(busy);
+        let (hub_name, urls) = (hub.names_hub(), BlobUrls::new());
+        let change = instance_row::repair(hub_name, instance_id, execution_id, shown.as_deref(), &events, &urls, is_new);
+        let may_bear_mark = history.sentinel.has_parked;
+        let write = RowWrite { instance_id, change, may_bear_mark, committed: history.etag.as_ref() };
+        Ok(hub.write_row(write, Some(known)).await?.is_some())
     }
-    let row = hub.read_instance(instance_id, false).await?;
-    let execution_id = history.execution_id.as_deref().unwrap_or_default();
-    let row_execution = row.as_ref().and_then(|r| r.row.execution_id.as_deref()).unwrap_or_default();
-    let is_new = match &row {
-        None => true,
-        Some(r) if row_execution == execution_id => r.row.created != Some(started.timestamp),
-        // The row of another execution is older if history has replaced that execution, and else a new start's.
-        Some(_) if history.sentinel.superseded.iter().any(|s| s == row_execution) => true,
-        Some(_) => return Ok(true),
-    };
-    let known = row.as_ref().map_or(RowVersion::Absent, |row| RowVersion::Is(row.etag.clone()));
-    // What a row with the mark shows is not its own.
-    if !is_new && !history.sentinel.has_parked && row.is_some_and(|r| r.row.status == Some(status)) {
-        return Ok(true);
-    }
-    tracing::info!(instance = instance_id, execution = execution_id, "the instance row lags behind its history and is repaired");
-    let events: Vec<_> = history.events.iter().map(|stored| stored.event.clone()).collect();
-    // Only the code knows the custom status that the lost row had.
-    let custom_status = history.sentinel.custom_status.clone();
-    let end = events.iter().position(|e| matches!(e.kind, EventKind::ExecutionCompleted { .. })).unwrap_or(events.len());
-    let shown = registry.run_turn(&Turn { past: &events[..end], new: &[], custom_status }).custom_status;
-    let (hub_name, urls) = (hub.names_hub(), BlobUrls::new());
-    let change = instance_row::repair(hub_name, instance_id, execution_id, shown.as_deref(), &events, &urls, is_new);
-    let may_bear_mark = history.sentinel.has_parked;
-    let write = RowWrite { instance_id, change, may_bear_mark, committed: history.etag.as_ref() };
-    Ok(hub.write_row(write, Some(known)).await?.is_some())
 }

@@ -49,7 +49,7 @@ impl Shared {
                 self.give_back_now(messages).await;
                 continue;
             }
-            let pass = Pass { hub: &self.hub, registry: &self.registry, instance_id, partition };
+            let pass = Pass { hub: &self.hub, registry: &self.registry, instance_id, partition, watch: &self.watch };
             let passed = tokio::select! {
                 biased;
                 // What the pass has begun is as after a crash here: refused, recognised or repaired.

@@ -16,6 +16,7 @@ use super::held::Keeper;
 use super::inbox::Partition;
 use super::options::Options;
 use super::tasks::Tasks;
+use super::watch::Watch;
 use crate::authoring::{Activity, ActivityContext, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::ownership::Judge;
@@ -58,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) worker_id: String,
     pub(crate) tasks: Tasks,
     pub(crate) keeper: Keeper,
+    pub(crate) watch: Arc<Watch>,
     pub(crate) activities: Arc<Semaphore>,
     /// Memory for large work items.
     pub(crate) items: Bodies,
@@ -97,6 +99,7 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         shared.hub.ensure().await?;
         tracing::info!(hub = shared.hub.names_hub(), worker = shared.worker_id, "worker started");
+        let _watching = shared.watch.start(&shared.hub.clock);
         let keeper = Arc::clone(&shared);
         // Not among the tasks that stopping waits for: it renews to the very end.
         let keeping = async move { keeper.keeper.run(&keeper.hub, keeper.options.hold).await };
@@ -235,6 +238,7 @@ impl WorkerBuilder {
             worker_id,
             tasks: Tasks::default(),
             keeper: Keeper::default(),
+            watch: Arc::default(),
             activities: Arc::new(Semaphore::new(self.options.activities)),
             items: Bodies::default(),
             stopping: CancellationToken::new(),

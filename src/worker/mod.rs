@@ -10,6 +10,7 @@ mod held;
 mod host;
 mod inbox;
 mod intake;
+mod log;
 mod options;
 mod orchestration;
 mod partitions;
@@ -19,6 +20,7 @@ mod reconcile;
 mod rows;
 mod tasks;
 mod turn;
+mod watch;
 
 pub(crate) use host::Shared;
 pub use host::{Worker, WorkerBuilder};
@@ -42,6 +44,8 @@ mod keeping;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod logged;
+#[cfg(test)]
 mod manners;
 #[cfg(test)]
 mod marked;
@@ -51,6 +55,8 @@ mod mixed_apps;
 mod mixed_hub;
 #[cfg(test)]
 mod old_owner;
+#[cfg(test)]
+mod overheard;
 #[cfg(test)]
 mod poison_tests;
 #[cfg(test)]

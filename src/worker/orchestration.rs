@@ -6,8 +6,10 @@ use std::time::Duration;
 use super::checkpoint::{self, Commit, Committed};
 use super::claim::Ruling;
 use super::inbox::Partition;
+use super::log;
 use super::reconcile::{Known, Verdict};
 use super::turn::{self, Ended, Opened, keep_last};
+use super::watch::{Code, Watch, What};
 use crate::authoring::Registry;
 use crate::error::Result;
 use crate::hub::history::History;
@@ -39,6 +41,7 @@ pub(crate) struct Pass<'a> {
     pub(crate) instance_id: &'a str,
     /// Asked right before an effect whether this worker may still write.
     pub(crate) partition: &'a Partition,
+    pub(crate) watch: &'a Watch,
 }
 
 /// The messages of a pass, sorted.
@@ -77,7 +80,7 @@ impl Pass<'_> {
         self.sort(&history, &state, start.as_ref(), messages, &mut sorted);
         if sorted.apply.is_empty() && !(history.is_torn() && state.completed.is_none()) {
             if start.is_none() && !sorted.drop.is_empty() {
-                let repair = checkpoint::repair_row(self.hub, self.registry, self.instance_id, &history, &state);
+                let repair = self.repair_row(&history, &state);
                 if self.partition.while_ours(repair).await.transpose()? != Some(true) {
                     return Ok(sorted.all_back());
                 }
@@ -287,24 +290,37 @@ impl Pass<'_> {
 
     /// Runs and commits the turn.
     async fn turn(self, history: History, start: Option<Arc<Held>>, sorted: Sorted) -> Result<Passed> {
-        let Sorted { mut apply, drop, early, postponed } = sorted;
+        let Sorted { apply, drop, early, postponed } = sorted;
         let opened = self.open(&history, start.as_deref(), &apply);
+        let name = log::orchestrator(opened.past.iter().chain(&opened.inputs)).unwrap_or_default();
+        let code = self.code(&opened.execution_id, name);
+        let busy = self.watch.enter(&code);
         let record = turn::run(self.registry, &self.hub.clock, self.hub.partitions, opened);
+        std::mem::drop(busy);
         if !self.partition.may_commit() {
             tracing::info!(instance = self.instance_id, "the partition was lost during the turn; its messages go back");
             return Ok(Sorted { apply, drop, early, postponed }.all_back());
         }
-        let is_repeat = !drop.is_empty();
-        apply.extend(drop);
         let (hub, instance_id, partition) = (self.hub, self.instance_id, self.partition);
-        let commit = Commit { hub, instance_id, history: &history, partition, is_repeat };
-        match commit.run(&record, &apply).await? {
+        let commit = Commit { hub, instance_id, history: &history, partition, applied: &apply, repeats: &drop };
+        match commit.run(&record).await? {
             Committed::Yes => Ok(Passed { again: early, postponed }),
             Committed::Lost => {
                 tracing::info!(instance = self.instance_id, "another worker committed first; the messages go back");
-                Ok(Sorted { apply, early, postponed, ..Sorted::default() }.all_back())
+                Ok(Sorted { apply, drop, early, postponed }.all_back())
             }
         }
+    }
+
+    /// The orchestrator's code, while it is run.
+    pub(super) fn code(&self, execution_id: &str, orchestrator: &str) -> Arc<Code> {
+        Arc::new(Code {
+            hub: self.hub.names_hub().to_owned(),
+            instance: self.instance_id.to_owned(),
+            execution: execution_id.to_owned(),
+            name: orchestrator.to_owned(),
+            what: What::Turn { partition: self.partition.id },
+        })
     }
 
     fn open(&self, history: &History, start: Option<&Held>, apply: &[Arc<Held>]) -> Opened {
@@ -381,13 +397,15 @@ impl Pass<'_> {
                 }
             }
         }
-        if let (Some((reason, at)), Some(row)) = (terminated, &row)
-            && !(self.fence_pending(history, row).await?
-                && self.hub.terminate_pending(self.instance_id, row, reason.as_deref(), at).await?)
-        {
-            // History or row have changed under us: it may have started. Look again.
-            let all = messages.iter().map(|held| (Arc::clone(held), Duration::ZERO)).collect();
-            return Ok(Passed { postponed: all, ..Passed::default() });
+        if let (Some((reason, at)), Some(row)) = (terminated, &row) {
+            let is_terminated = self.fence_pending(history, row).await?
+                && self.hub.terminate_pending(self.instance_id, row, reason.as_deref(), at).await?;
+            if !is_terminated {
+                // History or row have changed under us: it may have started. Look again.
+                let all = messages.iter().map(|held| (Arc::clone(held), Duration::ZERO)).collect();
+                return Ok(Passed { postponed: all, ..Passed::default() });
+            }
+            log::terminated_before_start(self, &row.row, reason.as_deref());
         }
         if alive {
             // The start is on its way (scheduled, deferred, or held by a worker that died): what follows it must wait for it.

@@ -13,7 +13,7 @@ use crate::model::{
     EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, Message, ParentInstance, RuntimeStatus, Sender,
     State, StoredEvent, Tags, Timestamp,
 };
-use crate::replay::{Action, ActionKind, Completion, Turn};
+use crate::replay::{Action, ActionKind, Completion, Retrying, Turn};
 use crate::sabotage::{self, Sabotage};
 
 /// The tag of a child that nobody waits for: it sends no completion (semantics 3.2).
@@ -51,6 +51,8 @@ pub(crate) struct Record {
     pub(crate) applied: Vec<Uuid>,
     pub(crate) superseded: Vec<String>,
     pub(crate) status: Option<RuntimeStatus>,
+    /// For the log.
+    pub(crate) retries: Vec<Retrying>,
 }
 
 /// A message on its way out.
@@ -81,6 +83,7 @@ pub(crate) fn run(registry: &Registry, clock: &Clock, partitions: u32, opened: O
             applied: opened.applied,
             superseded: opened.superseded,
             status: None,
+            retries: Vec::new(),
         },
     };
     writer.run(registry, opened.past, opened.inputs)
@@ -110,6 +113,7 @@ impl Writer<'_> {
             let started = start_of(&past, &self.record.events);
             self.mark_played();
             self.record.custom_status = outcome.custom_status;
+            self.record.retries.extend(outcome.retries);
             for action in outcome.actions {
                 self.decide(action, &started);
             }

@@ -1,0 +1,148 @@
+//! Log lines about instances and their tasks, each where what it says has become so: a committed turn, an answered work item.
+
+use super::checkpoint::Commit;
+use super::orchestration::Pass;
+use super::turn::Record;
+use super::watch::Code;
+use crate::authoring::MISFIT;
+use crate::hub::{Held, InstanceRow};
+use crate::model::{EventKind, FailureDetails, RuntimeStatus, StoredEvent};
+use crate::replay::is_panic;
+
+/// Longer reasons are cut: whoever needs all of it looks at the instance.
+const REASON_CHARS_MAX: usize = 500;
+
+impl Commit<'_> {
+    /// Tells what a turn has brought. Called once its history is committed, so that no turn is told of twice.
+    pub(super) fn log(&self, record: &Record) {
+        for held in self.applied {
+            self.log_input(held);
+        }
+        let (hub, partition, instance) = (self.hub.names_hub(), self.partition.id, self.instance_id);
+        let execution = record.execution_id.as_str();
+        for retry in &record.retries {
+            let (name, task, attempt, pause) = (&retry.name, retry.id, retry.attempt, retry.pause);
+            tracing::info!(hub, partition, instance, execution, name, task, attempt, ?pause, "a failed task will be tried again");
+        }
+        let Some(status) = record.status else { return };
+        let name = orchestrator(self.history.events.iter().chain(&record.events));
+        match status {
+            RuntimeStatus::Failed => {
+                let reason = end(&record.events).unwrap_or_default();
+                tracing::warn!(hub, partition, instance, execution, name, reason, "instance failed");
+            }
+            RuntimeStatus::Terminated => {
+                let reason = end(&record.events);
+                tracing::info!(hub, partition, instance, execution, name, reason, "instance terminated");
+            }
+            _ => tracing::info!(hub, partition, instance, execution, name, "instance completed"),
+        }
+    }
+
+    fn log_input(&self, held: &Held) {
+        let (hub, partition, instance) = (self.hub.names_hub(), self.partition.id, self.instance_id);
+        let execution = held.message.target.execution_id.as_deref().or(self.history.execution_id.as_deref());
+        match &held.message.event.kind {
+            EventKind::ExecutionStarted(start) => {
+                let (name, version) = (&start.name, start.version.as_deref().filter(|version| !version.is_empty()));
+                let parent = start.parent.as_ref().map(|parent| parent.instance.instance_id.as_str());
+                tracing::info!(hub, partition, instance, execution, name, version, parent, "instance started");
+            }
+            EventKind::SubOrchestrationFailed { task_id: task, reason, failure, .. } => {
+                let reason = failure.as_ref().map(shown_failure).or_else(|| reason.as_deref().map(shown));
+                let (name, child) = self.child(*task).unwrap_or_default();
+                tracing::warn!(hub, partition, instance, execution, name, task, child, reason, "sub-orchestration failed");
+            }
+            EventKind::ExecutionSuspended { reason } => {
+                let reason = reason.as_deref().map(shown);
+                tracing::info!(hub, partition, instance, execution, reason, "instance suspended");
+            }
+            EventKind::ExecutionResumed { reason } => {
+                let reason = reason.as_deref().map(shown);
+                tracing::info!(hub, partition, instance, execution, reason, "instance resumed");
+            }
+            _ => {}
+        }
+    }
+
+    /// The name and the instance of the child behind a task.
+    fn child(&self, task: i32) -> Option<(&str, &str)> {
+        self.history.events.iter().find_map(|stored| match &stored.event.kind {
+            EventKind::SubOrchestrationCreated { name, instance_id, .. } if stored.event.event_id == task => {
+                Some((name.as_str(), instance_id.as_str()))
+            }
+            _ => None,
+        })
+    }
+}
+
+/// Tells of an instance that was terminated while it waited for its start.
+pub(super) fn terminated_before_start(pass: &Pass<'_>, row: &InstanceRow, reason: Option<&str>) {
+    let (hub, partition, instance) = (pass.hub.names_hub(), pass.partition.id, pass.instance_id);
+    let (execution, name, reason) = (row.execution_id.as_deref(), row.name.as_deref(), reason.map(shown));
+    tracing::info!(hub, partition, instance, execution, name, reason, "instance terminated before it started");
+}
+
+/// Tells of an activity that has failed, once its orchestration has the answer.
+pub(super) fn activity_failed(activity: &Code, failure: &FailureDetails) {
+    let Code { hub, instance, execution, name, what } = activity;
+    let (task, reason) = (what.task(), shown_failure(failure));
+    if is_panic(failure) {
+        tracing::warn!(hub, instance, execution, name, task, reason, "activity panicked");
+    } else {
+        tracing::warn!(hub, instance, execution, name, task, reason, "activity failed");
+    }
+}
+
+/// Tells of an activity that has not ended when its worker did.
+pub(super) fn activity_given_up(activity: &Code) {
+    let Code { hub, instance, execution, name, what } = activity;
+    let task = what.task();
+    tracing::warn!(
+        hub,
+        instance,
+        execution,
+        name,
+        task,
+        "activity was still running after the grace period; it runs again elsewhere"
+    );
+}
+
+/// The name of the orchestrator that these events start.
+pub(super) fn orchestrator<'a>(events: impl IntoIterator<Item = &'a StoredEvent>) -> Option<&'a str> {
+    events.into_iter().find_map(|stored| match &stored.event.kind {
+        EventKind::ExecutionStarted(start) => Some(start.name.as_str()),
+        _ => None,
+    })
+}
+
+/// Why an execution has ended.
+fn end(events: &[StoredEvent]) -> Option<String> {
+    events.iter().rev().find_map(|stored| match &stored.event.kind {
+        EventKind::ExecutionCompleted { failure: Some(failure), .. } => Some(shown_failure(failure)),
+        EventKind::ExecutionCompleted { result, .. } => result.as_deref().map(shown),
+        _ => None,
+    })
+}
+
+fn shown_failure(failure: &FailureDetails) -> String {
+    shown(&failure.to_string())
+}
+
+/// A reason on one line, of a bearable length, and without the payload that a reader of payloads quotes.
+pub(super) fn shown(reason: &str) -> String {
+    let reason = without_payload(reason);
+    let mut chars = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut shown: String = chars.by_ref().take(REASON_CHARS_MAX).collect();
+    if chars.next().is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// Behind the name of the type, a payload that does not fit it is quoted.
+fn without_payload(reason: &str) -> &str {
+    let Some(at) = reason.find(MISFIT) else { return reason };
+    let from = at + MISFIT.len();
+    reason[from..].find(": ").map_or(reason, |end| &reason[..from + end])
+}

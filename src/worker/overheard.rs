@@ -1,0 +1,76 @@
+//! The log of a test: every event of the crate at info and above, as a line with its fields.
+
+use std::fmt::{self, Write as _};
+use std::sync::{Arc, Mutex};
+
+use tracing::field::{Field, Visit};
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber, span};
+
+/// Lines in the order in which they were logged: level, message, and fields as `name=value`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Overheard(Arc<Mutex<Vec<String>>>);
+
+/// Listens for as long as it lives.
+pub(super) struct Hears {
+    _listening: tracing::subscriber::DefaultGuard,
+    _second: Dispatch,
+}
+
+impl Overheard {
+    /// Listens on this thread.
+    pub(super) fn listen(&self) -> Hears {
+        // With one dispatcher alone, places that were first reached on a thread without one would stay silent for ever.
+        let second = Dispatch::new(self.clone());
+        Hears { _listening: tracing::subscriber::set_default(self.clone()), _second: second }
+    }
+
+    pub(super) fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// The lines about instances and their tasks, not those about the worker.
+    pub(super) fn about_instances(&self) -> Vec<String> {
+        self.lines().into_iter().filter(|line| line.contains(" instance=")).collect()
+    }
+}
+
+impl Subscriber for Overheard {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && *metadata.level() <= Level::INFO && metadata.target().starts_with("taskhub")
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line::default();
+        event.record(&mut line);
+        self.0.lock().unwrap().push(format!("{} {}{}", event.metadata().level(), line.message, line.fields));
+    }
+}
+
+#[derive(Default)]
+struct Line {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Line {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.message = format!("{value:?}");
+        } else {
+            write!(self.fields, " {}={value:?}", field.name()).unwrap();
+        }
+    }
+}
