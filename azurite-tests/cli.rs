@@ -12,8 +12,9 @@ use tokio::process::Command;
 use harness::{azurite, unique_hub_name};
 
 const GREET: Orchestrator<String, String> = Orchestrator::new("Greet");
-const APPROVAL: Orchestrator<(), bool> = Orchestrator::new("Approval");
-const BROKEN: Orchestrator<(), ()> = Orchestrator::new("Broken");
+const APPROVAL: Orchestrator<Value, bool> = Orchestrator::new("Approval");
+const BROKEN: Orchestrator<Value, ()> = Orchestrator::new("Broken");
+const HOSTILE_END: Orchestrator<Value, ()> = Orchestrator::new("Hostile");
 const HELLO: Activity<String, String> = Activity::new("Hello");
 const APPROVED: Event<bool> = Event::new("approved");
 
@@ -94,8 +95,9 @@ impl World {
             .poison_after(1)
             .max_poll_interval(Duration::from_millis(200))
             .orchestrator(GREET, greet)
-            .orchestrator(APPROVAL, async |ctx, ()| Ok(ctx.wait_for_event(APPROVED).await))
-            .orchestrator(BROKEN, async |_, ()| Err(Failure::new("NoMoney", "the account is empty")))
+            .orchestrator(APPROVAL, async |ctx, _: Value| Ok(ctx.wait_for_event(APPROVED).await))
+            .orchestrator(BROKEN, async |_, _: Value| Err(Failure::new("NoMoney", "the account is empty")))
+            .orchestrator(HOSTILE_END, async |_, _: Value| Err(Failure::new("Hostile", HOSTILE)))
             .activity(HELLO, async |_: ActivityContext, name: String| Ok(format!("Hello, {name}!")));
         let running = worker.run(async { drop(stopped.await) });
         let using = async {
@@ -142,20 +144,20 @@ async fn wrong_usage_is_told_with_its_remedy() {
     run(&storage, &["start", "Greet", "--input", "Ada"]).await.failed(2, "it is not JSON");
     run(&storage, &["frobnicate"]).await.failed(2, "unrecognized subcommand");
     for (arguments, kind, words) in [
-        (&["frobnicate"][..], "usage", "unrecognized subcommand"),
-        (&["list"], "usage", "pass --hub NAME"),
-        (&["list", "--hub", &world.hub], "failed", "there is no task hub"),
+        (&["frobnicate"][..], "invalid", "unrecognized subcommand"),
+        (&["list"], "invalid", "pass --hub NAME"),
+        (&["list", "--hub", &world.hub], "notFound", "there is no task hub"),
     ] {
         let ran = run(&storage, &[arguments, &["--json"]].concat()).await;
         let error: Value = serde_json::from_str(&ran.error).expect("one JSON document");
-        assert_eq!((ran.code, ran.out.as_str()), (if kind == "usage" { 2 } else { 1 }, ""));
+        assert_eq!((ran.code, ran.out.as_str()), (if kind == "invalid" { 2 } else { 3 }, ""));
         assert_eq!(error["error"]["kind"], kind);
         assert!(error["error"]["message"].as_str().expect("a message").contains(words), "{error}");
     }
     // Looking never creates.
     for command in [&["list"][..], &["hub", "status"], &["poison", "list"], &["show", "x"], &["list"]] {
         let words = format!("there is no task hub \"{}\" in this storage account; check the name", world.hub);
-        world.run(command).await.failed(1, &words);
+        world.run(command).await.failed(3, &words);
     }
 }
 
@@ -163,19 +165,119 @@ async fn wrong_usage_is_told_with_its_remedy() {
 async fn no_secret_is_ever_shown() {
     let world = World::new();
     let key = "bm90IHRoZSByaWdodCBrZXk=";
-    let parts = world
-        .storage
-        .split(';')
-        .map(|part| if part.starts_with("AccountKey=") { "AccountKey=bm90IHRoZSByaWdodCBrZXk=" } else { part });
-    let wrong = parts.collect::<Vec<_>>().join(";");
+    let wrong = with_key(&world.storage, key);
     let denied = run(&[("RUST_LOG", "trace")], &["list", "--hub", "x", "--storage", &wrong]).await;
-    assert!(denied.code == 1 && denied.error.contains("refused the credentials"), "{denied:?}");
+    assert!(denied.code == 8 && denied.error.contains("refused the credentials"), "{denied:?}");
     let help = run(&[("AzureWebJobsStorage", &wrong)], &["--help"]).await;
     let malformed = run(&[("AzureWebJobsStorage", key)], &["list", "--hub", "x"]).await;
     assert_eq!((help.code, malformed.code), (0, 2));
     for text in [denied.error, help.out, malformed.error] {
         assert!(!text.contains("bm90IHRoZSByaWdodCBrZXk"), "{text}");
     }
+}
+
+/// Runs a command with `--json` that fails: its exit code, and the kind of its error.
+async fn kind_of(storage: &str, hub: &str, arguments: &[&str]) -> (i32, String) {
+    let ran = run(&[("AzureWebJobsStorage", storage), ("TASKHUB_NAME", hub)], &[arguments, &["--json"]].concat()).await;
+    let error: Value = serde_json::from_str(&ran.error).expect("one JSON document");
+    assert!(error["error"]["message"].as_str().is_some_and(|words| !words.is_empty()), "{error}");
+    (ran.code, error["error"]["kind"].as_str().expect("a kind").to_owned())
+}
+
+#[tokio::test]
+async fn scripts_can_tell_errors_apart() {
+    let world = World::new();
+    let (hub, storage) = (world.hub.as_str(), world.storage.as_str());
+    let is = |code: i32, kind: &str| (code, kind.to_owned());
+    let row = |key: &str| json!({ "PartitionKey": "bad", "RowKey": key, "ExecutionId": "e", "EventType": "Unheard" });
+    let rows = ["0000000000000000", "sentinel"].map(row);
+    let snapshot = json!({
+        "hub": "x", "partitions": 2, "instance": "", "orchestrator": "", "messages": [], "tables": { "History": rows }
+    });
+    let snapshot = Snapshot::parse(&snapshot.to_string()).expect("a snapshot");
+    snapshot.load(&azurite().storage(), hub).await.expect("a row is put");
+    world
+        .with_worker(async {
+            for (name, id) in [("Greet", "done"), ("Broken", "broken"), ("Approval", "waits")] {
+                world.run(&["start", name, "--id", id, "--input", "\"x\""]).await.ok();
+            }
+            world.run(&["start", "Approval", "--id", "open"]).await.ok();
+            world.run(&["wait", "done"]).await.ok();
+            assert_eq!(kind_of(storage, hub, &["wait", "broken"]).await, is(6, "failed"));
+            assert_eq!(kind_of(storage, hub, &["wait", "open", "--timeout", "1s"]).await, is(7, "timeout"));
+            assert_eq!(kind_of(storage, hub, &["start", "Approval", "--id", "open"]).await, is(4, "exists"));
+            for command in [&["raise", "done", "go"][..], &["terminate", "done"], &["suspend", "broken"], &["resume", "broken"]] {
+                assert_eq!(kind_of(storage, hub, command).await, is(5, "ended"), "{command:?}");
+            }
+            for command in
+                [&["raise", "no", "go"][..], &["terminate", "no"], &["show", "no"], &["history", "no"], &["wait", "no"]]
+            {
+                assert_eq!(kind_of(storage, hub, command).await, is(3, "notFound"), "{command:?}");
+            }
+            for command in [&["poison", "drop", "no"][..], &["poison", "retry", "no"]] {
+                assert_eq!(kind_of(storage, hub, command).await, is(3, "notFound"), "{command:?}");
+            }
+        })
+        .await;
+    assert_eq!(kind_of(storage, "NoSuchHub", &["list"]).await, is(3, "notFound"));
+    for command in [&["list", "--top", "many"][..], &["wait", "x", "--timeout", "soon"], &["list", "--hub", "1st"], &["show"]] {
+        assert_eq!(kind_of(storage, hub, command).await, is(2, "invalid"), "{command:?}");
+    }
+    assert_eq!(kind_of("no connection string", hub, &["list"]).await, is(2, "invalid"));
+    assert_eq!(kind_of(&with_key(storage, "bm90IHRoZSByaWdodCBrZXk="), hub, &["list"]).await, is(8, "denied"));
+    assert_eq!(kind_of(storage, hub, &["history", "bad"]).await, is(12, "corrupt"));
+}
+
+#[tokio::test]
+async fn who_cannot_be_reached_has_a_kind_of_its_own() {
+    // A port that was free a moment ago: nobody listens.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
+    let nobody = harness::connection_string_at(&std::array::from_fn(|_| format!("http://127.0.0.1:{port}")));
+    assert_eq!(kind_of(&nobody, "Hub", &["list"]).await, (9, "unreachable".to_owned()));
+}
+
+/// The connection string with another key.
+fn with_key(storage: &str, key: &str) -> String {
+    let of = |part: &str| if part.starts_with("AccountKey=") { format!("AccountKey={key}") } else { part.to_owned() };
+    storage.split(';').map(of).collect::<Vec<_>>().join(";")
+}
+
+/// Steers a terminal, turns directions, and cannot be seen.
+const HOSTILE: &str = "a\u{1b}[2J\u{9b}31mb\u{7f}\u{202e}c\u{200b}\u{feff}d";
+
+#[track_caller]
+fn assert_safe(text: &str) {
+    let is_safe = |c: char| c == '\n' || !(c.is_control() || "\u{202e}\u{200b}\u{feff}".contains(c));
+    assert!(text.chars().all(is_safe), "{text:?}");
+}
+
+#[tokio::test]
+async fn text_from_storage_never_steers_a_terminal() {
+    let world = World::new();
+    let input = json!({ "said": HOSTILE }).to_string();
+    world
+        .with_worker(async {
+            world.run(&["start", "Hostile", "--id", "h", "--input", &input]).await.ok();
+            assert_eq!(world.run(&["wait", "h"]).await.code, 6);
+        })
+        .await;
+    for command in
+        [&["show", "h"][..], &["history", "h"], &["list"], &["hub", "status"], &["show", HOSTILE], &["raise", HOSTILE, HOSTILE]]
+    {
+        for more in [&[][..], &["--json"]] {
+            let variables =
+                [("AzureWebJobsStorage", &*world.storage), ("TASKHUB_NAME", &*world.hub), ("RUST_LOG", "taskhub=trace")];
+            let ran = run(&variables, &[command, more].concat()).await;
+            assert_safe(&ran.out);
+            assert_safe(&ran.error);
+        }
+    }
+    // In JSON the values are what they were.
+    let shown = world.json(&["show", "h"]).await;
+    assert_eq!((&shown["input"]["said"], &shown["output"]), (&json!(HOSTILE), &json!(format!("Hostile: {HOSTILE}"))));
+    let refused = world.run(&["show", HOSTILE, "--json"]).await;
+    let error: Value = serde_json::from_str(&refused.error).expect("one JSON document");
+    assert!(error["error"]["message"].as_str().expect("a message").contains(HOSTILE), "{error}");
 }
 
 #[tokio::test]
@@ -193,9 +295,9 @@ async fn instances_are_started_seen_and_steered() {
             world
                 .run(&["start", "Approval", "--id", "a/1"])
                 .await
-                .failed(1, "; use another --id, or `taskhub terminate` it first");
+                .failed(4, "; use another --id, or `taskhub terminate` it first");
             world.until(&["show", "a/1"], |i| i["runtimeStatus"] == "Running").await;
-            world.run(&["wait", "a/1", "--timeout", "1"]).await.failed(1, "is still Running");
+            world.run(&["wait", "a/1", "--timeout", "1"]).await.failed(7, "is still Running");
             let resumed = world.run(&["resume", "a/1"]).await.ok();
             assert!(resumed.contains("is not shown as suspended; it will be resumed, if a suspension is under way"), "{resumed}");
             world.run(&["suspend", "a/1", "--reason", "lunch"]).await.ok();
@@ -204,20 +306,20 @@ async fn instances_are_started_seen_and_steered() {
             world.run(&["resume", "a/1"]).await.ok();
             world.run(&["raise", "a/1", "approved", "--data", "true"]).await.ok();
             assert_eq!(world.json(&["wait", "a/1"]).await["output"], true);
-            world.run(&["raise", "a/1", "approved"]).await.failed(1, "is Completed already; nothing was sent");
+            world.run(&["raise", "a/1", "approved"]).await.failed(5, "is Completed already; nothing was sent");
 
             world.run(&["start", "Approval", "--id", "a/2"]).await.ok();
             world.until(&["show", "a/2"], |i| i["runtimeStatus"] == "Running").await;
             assert_eq!(world.json(&["terminate", "a/2", "--reason", "no"]).await["sent"], "ExecutionTerminated");
             let ended = world.run(&["wait", "a/2"]).await;
-            assert!(ended.code == 1 && ended.error == "error: instance \"a/2\" is Terminated\n", "{ended:?}");
+            assert!(ended.code == 6 && ended.error == "error: instance \"a/2\" is Terminated\n", "{ended:?}");
             world.run(&["start", "Broken", "--id", "broken"]).await.ok();
             let failed = world.run(&["wait", "broken", "--json"]).await;
             let shown: Value = serde_json::from_str(&failed.out).expect("one JSON document");
-            assert_eq!((failed.code, &shown["output"]), (1, &Value::from("NoMoney: the account is empty")));
-            world.run(&["show", "nobody"]).await.failed(1, "there is no instance \"nobody\"");
-            world.run(&["history", "nobody"]).await.failed(1, "there is no instance \"nobody\"");
-            world.run(&["raise", "nobody", "go"]).await.failed(1, "there is no instance \"nobody\"");
+            assert_eq!((failed.code, &shown["output"]), (6, &Value::from("NoMoney: the account is empty")));
+            world.run(&["show", "nobody"]).await.failed(3, "there is no instance \"nobody\"");
+            world.run(&["history", "nobody"]).await.failed(3, "there is no instance \"nobody\"");
+            world.run(&["raise", "nobody", "go"]).await.failed(3, "there is no instance \"nobody\"");
         })
         .await;
     look_at_lists(&world).await;
@@ -272,7 +374,7 @@ async fn the_hub_and_its_parked_messages_are_seen() {
             assert!(world.run(&["hub", "status"]).await.ok().contains("2 messages; see `taskhub poison list`"));
 
             world.run(&["poison", "drop", &id(0)]).await.ok();
-            world.run(&["poison", "drop", &id(0)]).await.failed(1, "no message with the id");
+            world.run(&["poison", "drop", &id(0)]).await.failed(3, "no message with the id");
             assert_eq!(world.json(&["poison", "retry", &id(1)]).await["done"], "retried");
             // It is as bad as before, and comes back under another id.
             let again = |list: &Value| list["messages"].as_array().is_some_and(|m| m.len() == 1 && m[0]["id"] != id(1));

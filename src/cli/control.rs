@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 use taskhub::{Client, ErrorKind, RuntimeStatus};
 
-use super::failure::{Failure, Outcome};
+use super::failure::{Failure, Kind, Outcome};
 use super::instances;
 use super::output::Output;
 use super::{text, values};
@@ -72,10 +72,13 @@ impl Start {
             start = start.instance_id(id);
         }
         let id = start.await.map_err(|error| match error.kind() {
-            ErrorKind::AlreadyExists => Failure::Failed(format!(
-                "instance \"{}\" exists and has not ended; use another --id, or `taskhub terminate` it first",
-                wanted.unwrap_or_default()
-            )),
+            ErrorKind::AlreadyExists => Failure::new(
+                Kind::Exists,
+                format!(
+                    "instance \"{}\" exists and has not ended; use another --id, or `taskhub terminate` it first",
+                    wanted.unwrap_or_default()
+                ),
+            ),
             _ => error.into(),
         })?;
         // The id alone, for scripts.
@@ -126,7 +129,7 @@ impl Wait {
         instances::print(&status, out)?;
         match status.status {
             RuntimeStatus::Completed => Ok(()),
-            other => Err(Failure::Failed(format!("instance \"{}\" is {other}", self.id))),
+            other => Err(Failure::new(Kind::Failed, format!("instance \"{}\" is {other}", self.id))),
         }
     }
 }

@@ -6,42 +6,98 @@ use std::process::ExitCode;
 use serde_json::json;
 use taskhub::{Error, ErrorKind, StorageErrorKind};
 
+use super::text;
+
 /// How a command ended.
 pub(crate) type Outcome = Result<(), Failure>;
 
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Arguments that cannot be meant.
-    Usage(String),
-    /// It could not be done.
-    Failed(String),
+    /// A kind for scripts, and words for people.
+    Told(Kind, String),
     /// Whoever read the output has seen enough.
     Unread,
 }
 
+/// What a script can tell apart: by the exit code, and by the name in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Error = 1,
+    Invalid = 2,
+    NotFound = 3,
+    Exists = 4,
+    Ended = 5,
+    Failed = 6,
+    Timeout = 7,
+    Denied = 8,
+    Unreachable = 9,
+    Busy = 10,
+    Mismatch = 11,
+    Corrupt = 12,
+}
+
+impl Kind {
+    /// Every kind, its name in JSON, and what it means.
+    pub(crate) const ALL: [(Self, &str, &str); 12] = [
+        (Self::Error, "error", "anything that has no code of its own"),
+        (Self::Invalid, "invalid", "an argument, or the connection string"),
+        (Self::NotFound, "notFound", "no such hub, instance or message"),
+        (Self::Exists, "exists", "an instance with this id is there and has not ended"),
+        (Self::Ended, "ended", "the instance has ended, so nothing was sent"),
+        (Self::Failed, "failed", "the instance that was waited for ended, but did not complete"),
+        (Self::Timeout, "timeout", "what was waited for did not come in time"),
+        (Self::Denied, "denied", "the storage account refused the credentials"),
+        (Self::Unreachable, "unreachable", "the storage account did not answer"),
+        (Self::Busy, "busy", "the storage account asks to come later"),
+        (Self::Mismatch, "mismatch", "the hub is run with other settings"),
+        (Self::Corrupt, "corrupt", "stored data cannot be read"),
+    ];
+
+    fn name(self) -> &'static str {
+        Self::ALL.into_iter().find(|(kind, ..)| *kind == self).map_or("error", |(_, name, _)| name)
+    }
+
+    fn of(error: &Error) -> Self {
+        match (error.kind(), error.storage().map(|storage| storage.kind)) {
+            (ErrorKind::NotFound, _) => Self::NotFound,
+            (ErrorKind::AlreadyExists, _) => Self::Exists,
+            (ErrorKind::Ended, _) => Self::Ended,
+            (ErrorKind::Invalid, _) => Self::Invalid,
+            (ErrorKind::Mismatch, _) => Self::Mismatch,
+            (ErrorKind::Corrupt, _) => Self::Corrupt,
+            (ErrorKind::Timeout, _) => Self::Timeout,
+            (_, Some(StorageErrorKind::Denied)) => Self::Denied,
+            (_, Some(StorageErrorKind::Throttled)) => Self::Busy,
+            (_, Some(StorageErrorKind::Transient | StorageErrorKind::Unknown)) => Self::Unreachable,
+            _ => Self::Error,
+        }
+    }
+}
+
 impl Failure {
+    pub(crate) fn new(kind: Kind, words: impl Into<String>) -> Self {
+        Self::Told(kind, words.into())
+    }
+
     /// Says why, as text or as one JSON document, and gives the exit code.
     #[allow(clippy::print_stderr, reason = "this is where the command speaks")]
     pub(crate) fn report(self, as_json: bool) -> ExitCode {
-        let (words, kind, code) = match self {
-            Self::Usage(words) => (words, "usage", 2),
-            Self::Failed(words) => (words, "failed", 1),
-            Self::Unread => return ExitCode::SUCCESS,
-        };
+        let Self::Told(kind, words) = self else { return ExitCode::SUCCESS };
         if as_json {
-            eprintln!("{:#}", json!({ "error": { "kind": kind, "message": words } }));
+            let error = json!({ "error": { "kind": kind.name(), "message": words } });
+            eprintln!("{}", text::json(&format!("{error:#}")));
         } else {
-            eprintln!("error: {words}");
+            eprintln!("error: {}", text::block(&words));
         }
-        ExitCode::from(code)
+        ExitCode::from(kind as u8)
     }
 }
 
 impl From<clap::Error> for Failure {
     fn from(refused: clap::Error) -> Self {
         let words = refused.render().to_string();
-        Self::Usage(words.strip_prefix("error: ").unwrap_or(&words).trim_end().to_owned())
+        Self::new(Kind::Invalid, words.strip_prefix("error: ").unwrap_or(&words).trim_end())
     }
 }
 
@@ -55,18 +111,20 @@ impl From<Error> for Failure {
             }
             _ => "",
         };
-        let words = format!("{error}{remedy}");
-        if error.kind() == ErrorKind::Invalid { Self::Usage(words) } else { Self::Failed(words) }
+        Self::new(Kind::of(&error), format!("{error}{remedy}"))
     }
 }
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::BrokenPipe { Self::Unread } else { Self::Failed(format!("standard output: {error}")) }
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::Unread,
+            _ => Self::new(Kind::Error, format!("standard output: {error}")),
+        }
     }
 }
 
 /// An instance that is not there.
 pub(crate) fn no_instance(id: &str) -> Failure {
-    Failure::Failed(format!("there is no instance \"{id}\" in this task hub; `taskhub list` shows what there is"))
+    Failure::new(Kind::NotFound, format!("there is no instance \"{id}\" in this task hub; `taskhub list` shows what there is"))
 }

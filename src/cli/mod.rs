@@ -5,23 +5,23 @@ mod events;
 mod failure;
 mod hub;
 mod instances;
+mod log;
 mod output;
 mod poison;
 mod text;
 mod values;
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use taskhub::{Client, Storage, TaskHub};
 
-use failure::{Failure, Outcome};
+use failure::{Failure, Kind, Outcome};
 use output::Output;
 
 /// Looks at and steers Durable Task hubs on Azure Storage.
 #[derive(Debug, Parser)]
-#[command(name = "taskhub", version, max_term_width = 110, after_help = EXIT_CODES)]
+#[command(name = "taskhub", version, max_term_width = 110, after_help = exit_codes())]
 struct Cli {
     #[command(flatten)]
     target: Target,
@@ -32,9 +32,18 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 failed or not found, 2 wrong usage.
-RUST_LOG sets the log on standard error, such as RUST_LOG=taskhub=debug.";
+/// Clap's refusal that is the help itself.
+const NO_COMMAND: clap::error::ErrorKind = clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+
+/// What scripts need to know.
+fn exit_codes() -> String {
+    let row = |(kind, name, meaning): (Kind, &str, &str)| format!("\n  {:>2}  {name:<12} {meaning}", kind as u8);
+    let rows: String = Kind::ALL.into_iter().map(row).collect();
+    format!(
+        "Exit codes, and with --json the kinds of errors:\n   0               done{rows}\n\n\
+         RUST_LOG sets the log on standard error, such as RUST_LOG=taskhub=debug."
+    )
+}
 
 #[derive(Args, Debug)]
 struct Target {
@@ -81,15 +90,17 @@ enum Command {
 pub(crate) async fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        // Also the way of `--help` and `--version`, whose code is 0. If nobody reads, there is nothing to tell.
-        Err(refused) if refused.use_stderr() && asks_for_json() => return Failure::from(refused).report(true),
+        Err(refused) if refused.use_stderr() && (asks_for_json() || refused.kind() != NO_COMMAND) => {
+            return Failure::from(refused).report(asks_for_json());
+        }
+        // `--help` and `--version`, whose code is 0, and help for who gave no command. If nobody reads, there is nothing to tell.
         Err(refused) => {
             let _ = refused.print();
             return ExitCode::from(u8::try_from(refused.exit_code()).unwrap_or(2));
         }
     };
     let as_json = cli.json;
-    log_to_stderr(as_json);
+    log::to_stderr(as_json);
     match cli.run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(as_json),
@@ -128,16 +139,16 @@ impl Target {
             .or_else(|| given(std::env::var("AzureWebJobsStorage").ok()))
             .or_else(|| given(std::env::var("AZURE_STORAGE_CONNECTION_STRING").ok()))
             .ok_or_else(|| {
-                Failure::Usage(
+                Failure::new(
+                    Kind::Invalid,
                     "no storage account: set AzureWebJobsStorage or AZURE_STORAGE_CONNECTION_STRING to its connection string, or \
-                     pass --storage (UseDevelopmentStorage=true is a local Azurite)"
-                        .to_owned(),
+                     pass --storage (UseDevelopmentStorage=true is a local Azurite)",
                 )
             })?;
         let name = given(self.hub.clone())
-            .ok_or_else(|| Failure::Usage("no task hub: pass --hub NAME, or set TASKHUB_NAME".to_owned()))?;
-        let storage =
-            Storage::connect(&connection).map_err(|e| Failure::Usage(format!("the connection string: {}", e.message)))?;
+            .ok_or_else(|| Failure::new(Kind::Invalid, "no task hub: pass --hub NAME, or set TASKHUB_NAME"))?;
+        let storage = Storage::connect(&connection)
+            .map_err(|e| Failure::new(Kind::Invalid, format!("the connection string: {}", e.message)))?;
         let hub = TaskHub::builder(storage, name).must_exist().open().await?;
         Ok(Client::new(&hub))
     }
@@ -146,14 +157,6 @@ impl Target {
 /// An empty variable is one that is not set.
 fn given(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.trim().is_empty())
-}
-
-/// Unless it is asked for, nothing may stand beside an error that is JSON.
-fn log_to_stderr(as_json: bool) {
-    let usual = if as_json { "off" } else { "error" };
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| usual.into());
-    let ansi = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
 }
 
 #[cfg(test)]
@@ -167,5 +170,6 @@ mod tests {
         Cli::command().debug_assert();
         let help = Cli::command().render_long_help().to_string();
         assert!(help.contains("AzureWebJobsStorage") && help.contains("TASKHUB_NAME"), "{help}");
+        assert!(help.contains("\n   3  notFound     no such hub, instance or message\n"), "{help}");
     }
 }

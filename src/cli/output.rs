@@ -6,6 +6,7 @@ use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use serde_json::Value;
 
 use super::failure::Outcome;
+use super::text;
 
 /// Where results go.
 #[derive(Debug)]
@@ -19,8 +20,8 @@ impl Output {
     }
 
     /// Prints a result in the form that was asked for.
-    pub(crate) fn print(&self, json: impl FnOnce() -> Value, text: impl FnOnce() -> String) -> Outcome {
-        let shown = if self.json { format!("{:#}", json()) } else { text() };
+    pub(crate) fn print(&self, json: impl FnOnce() -> Value, words: impl FnOnce() -> String) -> Outcome {
+        let shown = if self.json { text::json(&format!("{:#}", json())) } else { text::block(&words()) };
         let mut out = io::stdout().lock();
         writeln!(out, "{}", shown.trim_end())?;
         Ok(out.flush()?)
@@ -53,7 +54,7 @@ pub(crate) fn shortened_table(header: &[&str], rows: &[Vec<String>], width: usiz
     let short = |row: &Vec<String>| {
         let mut row = row.clone();
         if let Some(last) = row.last_mut() {
-            *last = super::text::shortened(last, left);
+            *last = text::shortened(last, left);
         }
         row
     };
