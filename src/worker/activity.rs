@@ -177,7 +177,8 @@ impl Shared {
 
     async fn delete_work_item(&self, held: &Held) {
         if let Err(error) = self.hub.delete_message(held).await {
-            tracing::warn!(instance = held.message.target.instance_id, %error, "a work item could not be deleted and will run again");
+            let (hub, instance, message_id) = (self.hub.names_hub(), &held.message.target.instance_id, &held.id);
+            tracing::warn!(hub, instance, message_id, %error, "a work item could not be deleted and will run again");
         }
     }
 }

@@ -62,12 +62,22 @@ impl Commit<'_> {
         let Some(stored) = append(hub, instance_id, history, record).await? else { return Ok(Committed::Lost) };
         self.log(record);
         let Some(written) = self.partition.while_ours(self.write_row(record, &stored)).await else {
-            tracing::info!(instance = instance_id, "the lease ran out during the checkpoint; its row is left to the next owner");
+            tracing::info!(
+                hub = hub.names_hub(),
+                partition = self.partition.id,
+                instance = instance_id,
+                "the lease ran out during the checkpoint; its row is left to the next owner"
+            );
             return Ok(Committed::Lost);
         };
         // With its inputs the next owner sees that the row may lag behind, and repairs it.
         if !written? {
-            tracing::info!(instance = instance_id, "another worker has committed since; the row is left to him");
+            tracing::info!(
+                hub = hub.names_hub(),
+                partition = self.partition.id,
+                instance = instance_id,
+                "another worker has committed since; the row is left to him"
+            );
             return Ok(Committed::Lost);
         }
         self.delete_inputs(record).await?;

@@ -27,7 +27,12 @@ impl Shared {
                 let serving = AssertUnwindSafe(Arc::clone(&shared).serve_instance(&partition, &instance_id));
                 if serving.catch_unwind().await.is_err() {
                     // Nobody would work on the instance again: the partition begins anew.
-                    tracing::error!(partition = partition.id, instance = instance_id, "the work on an instance broke off");
+                    tracing::error!(
+                        hub = shared.hub.names_hub(),
+                        partition = partition.id,
+                        instance = instance_id,
+                        "the work on an instance broke off"
+                    );
                     partition.lose();
                 }
             });
@@ -59,7 +64,8 @@ impl Shared {
             drop(turn);
             match passed {
                 None => {
-                    tracing::info!(partition = partition.id, instance = instance_id, "a pass over a lost partition was dropped");
+                    let (hub, partition) = (self.hub.names_hub(), partition.id);
+                    tracing::info!(hub, partition, instance = instance_id, "a pass over a lost partition was dropped");
                     self.give_back_now(messages).await;
                 }
                 Some(Ok(Ok(passed))) => self.settle(partition, instance_id, passed, waiting).await,
@@ -83,7 +89,8 @@ impl Shared {
         let give_back = async |(held, delay): (Arc<Held>, Duration)| {
             if let Err(error) = self.hub.give_back(&held, delay).await {
                 // It surfaces by itself when the hold ends.
-                tracing::warn!(instance = held.message.target.instance_id, %error, "a message could not be handed back");
+                let (hub, instance, message_id) = (self.hub.names_hub(), &held.message.target.instance_id, &held.id);
+                tracing::warn!(hub, instance, message_id, %error, "a message could not be handed back");
             }
         };
         several_at_once(messages.into_iter().map(|message| give_back(message).boxed()).collect()).await;

@@ -70,8 +70,8 @@ impl Keeper {
 async fn renew(hub: &Hub, held: Arc<Hold>, hold: Duration) {
     match hub.renew(&held, hold).await {
         Ok(true) => {}
-        Ok(false) => tracing::debug!(id = held.id, "a held message was received by somebody else"),
+        Ok(false) => tracing::debug!(hub = hub.names_hub(), message_id = held.id, "a held message was received by somebody else"),
         // The next sweep tries again, if the hold has not ended.
-        Err(error) => tracing::warn!(%error, "a held message could not be renewed"),
+        Err(error) => tracing::warn!(hub = hub.names_hub(), message_id = held.id, %error, "a held message could not be renewed"),
     }
 }

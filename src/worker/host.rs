@@ -314,7 +314,11 @@ impl Shared {
         let (drained, bell) = (Arc::clone(drained), Arc::clone(bell));
         self.tasks.spawn(async move {
             if tokio::time::timeout(shared.options.drain_timeout, partition.idle()).await.is_err() {
-                tracing::warn!(partition = partition.id, "turns are still open after the drain; they are dropped");
+                tracing::warn!(
+                    hub = shared.hub.names_hub(),
+                    partition = partition.id,
+                    "turns are still open after the drain; they are dropped"
+                );
                 partition.lose();
                 // Their messages go back before the next owner looks for them.
                 drop(tokio::time::timeout(shared.options.drop_timeout, partition.idle()).await);

@@ -122,7 +122,12 @@ impl Shared {
                         let reading = AssertUnwindSafe(shared.read_bodies(&partition, &instance_id));
                         if reading.catch_unwind().await.is_err() {
                             // Nobody would read for the instance again: the partition begins anew.
-                            tracing::error!(partition = partition.id, instance = instance_id, "reading messages broke off");
+                            tracing::error!(
+                                hub = shared.hub.names_hub(),
+                                partition = partition.id,
+                                instance = instance_id,
+                                "reading messages broke off"
+                            );
                             partition.lose();
                             partition.forget_arrivals(&instance_id);
                         }
@@ -217,7 +222,7 @@ impl Shared {
             Ok(received) if received.is_empty() => return None,
             Ok(received) => received,
             Err(error) => {
-                tracing::warn!(hub = self.hub.names_hub(), ?queue, %error, "receive failed");
+                tracing::warn!(hub = self.hub.names_hub(), queue = self.hub.queue_name(queue), %error, "receive failed");
                 return None;
             }
         };
@@ -236,7 +241,8 @@ impl Shared {
     pub(crate) async fn let_go(&self, holds: Vec<(Arc<Hold>, Duration)>) {
         let give_back = async |(hold, delay): (Arc<Hold>, Duration)| {
             if let Err(error) = self.hub.give_back(&hold, delay).await {
-                tracing::warn!(id = hold.id, queue = ?hold.queue, %error, "a message could not be handed back");
+                let (hub, queue, message_id) = (self.hub.names_hub(), self.hub.queue_name(hold.queue), &hold.id);
+                tracing::warn!(hub, queue, message_id, %error, "a message could not be handed back");
             }
         };
         several_at_once(holds.into_iter().map(|message| give_back(message).boxed()).collect()).await;

@@ -1,9 +1,11 @@
 //! Log lines about instances and their tasks, each where what it says has become so: a committed turn, an answered work item.
 
+use std::sync::Arc;
+
 use super::checkpoint::Commit;
 use super::orchestration::Pass;
 use super::turn::Record;
-use super::watch::Code;
+use super::watch::{Code, What};
 use crate::authoring::MISFIT;
 use crate::hub::{Held, InstanceRow};
 use crate::model::{EventKind, FailureDetails, RuntimeStatus, StoredEvent};
@@ -72,6 +74,19 @@ impl Commit<'_> {
                 Some((name.as_str(), instance_id.as_str()))
             }
             _ => None,
+        })
+    }
+}
+
+impl Pass<'_> {
+    /// The orchestrator's code, while it is run.
+    pub(super) fn code(&self, execution_id: &str, orchestrator: &str) -> Arc<Code> {
+        Arc::new(Code {
+            hub: self.hub.names_hub().to_owned(),
+            instance: self.instance_id.to_owned(),
+            execution: execution_id.to_owned(),
+            name: orchestrator.to_owned(),
+            what: What::Turn { partition: self.partition.id },
         })
     }
 }

@@ -239,3 +239,56 @@ async fn code_that_blocks_the_only_thread_is_named_while_it_does() {
     let activity = block_until(&heard, "WARN an activity blocks its thread");
     assert!(activity.contains(" instance=the-id ") && activity.ends_with(" name=Double task=0 seconds=2"), "{activity}");
 }
+
+/// A line without what is in all of them, and its message id.
+fn warned(line: &str) -> (String, String) {
+    let id = line.split(' ').find_map(|word| word.strip_prefix("message_id=")).expect("the message is named").to_owned();
+    let (before, reason) = line.split_once(" reason=").expect("the reason is told");
+    assert!(!reason.is_empty() && line.contains(" hub=Test "), "{line}");
+    (essence(&before.replace(&format!(" message_id={id}"), "")), id)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_will_be_parked_is_told_from_its_first_failed_receive() {
+    let heard = Overheard::default();
+    let _hears = heard.listen();
+    let world = World::new().await;
+    world.start_waiting("i", "").await;
+    world.corrupt("i");
+    let known = heard.lines().len();
+    world.client.raise("i", super::poison_tests::GO, &"now".to_owned()).await.unwrap();
+    world.work(MINUTE).await;
+    let lines: Vec<_> =
+        heard.lines().split_off(known).iter().filter(|line| line.contains("message_id=")).map(|line| warned(line)).collect();
+    let id = world.only_poison().await.id;
+    let fails = "WARN a turn fails by itself; its messages are parked unless the cause is repaired instance=i event=EventRaised messages=1";
+    let expected = [
+        format!("{fails} receives=1 parked_at=3"),
+        format!("{fails} receives=2 parked_at=3"),
+        "ERROR a message that keeps failing is parked instance=i event=EventRaised receives=3".to_owned(),
+    ];
+    assert_eq!(lines, expected.map(|line| (line, id.clone())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_is_told_from_its_first_receive() {
+    let heard = Overheard::default();
+    let _hears = heard.listen();
+    let world = World::new().await;
+    world.start_waiting("i", "").await;
+    world.client.raise("i", super::poison_tests::GO, &"x".repeat(super::poison_tests::LARGE)).await.unwrap();
+    world.lose_blobs("i/").await;
+    let known = heard.lines().len();
+    world.work(MINUTE).await;
+    let lines: Vec<_> =
+        heard.lines().split_off(known).iter().filter(|line| line.contains("message_id=")).map(|line| warned(line)).collect();
+    let id = world.only_poison().await.id;
+    let unread =
+        "WARN a message cannot be read; it is parked unless another version of the worker takes it queue=test-control-00";
+    let expected = [
+        format!("{unread} receives=1 parked_at=3"),
+        format!("{unread} receives=2 parked_at=3"),
+        "ERROR a message that cannot be read is parked queue=test-control-00 receives=3".to_owned(),
+    ];
+    assert_eq!(lines, expected.map(|line| (line, id.clone())));
+}

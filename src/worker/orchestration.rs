@@ -9,7 +9,7 @@ use super::inbox::Partition;
 use super::log;
 use super::reconcile::{Known, Verdict};
 use super::turn::{self, Ended, Opened, keep_last};
-use super::watch::{Code, Watch, What};
+use super::watch::Watch;
 use crate::authoring::Registry;
 use crate::error::Result;
 use crate::hub::history::History;
@@ -298,7 +298,12 @@ impl Pass<'_> {
         let record = turn::run(self.registry, &self.hub.clock, self.hub.partitions, opened);
         std::mem::drop(busy);
         if !self.partition.may_commit() {
-            tracing::info!(instance = self.instance_id, "the partition was lost during the turn; its messages go back");
+            tracing::info!(
+                hub = self.hub.names_hub(),
+                partition = self.partition.id,
+                instance = self.instance_id,
+                "the partition was lost during the turn; its messages go back"
+            );
             return Ok(Sorted { apply, drop, early, postponed }.all_back());
         }
         let (hub, instance_id, partition) = (self.hub, self.instance_id, self.partition);
@@ -306,21 +311,15 @@ impl Pass<'_> {
         match commit.run(&record).await? {
             Committed::Yes => Ok(Passed { again: early, postponed }),
             Committed::Lost => {
-                tracing::info!(instance = self.instance_id, "another worker committed first; the messages go back");
+                tracing::info!(
+                    hub = hub.names_hub(),
+                    partition = partition.id,
+                    instance = instance_id,
+                    "another worker committed first; the messages go back"
+                );
                 Ok(Sorted { apply, drop, early, postponed }.all_back())
             }
         }
-    }
-
-    /// The orchestrator's code, while it is run.
-    pub(super) fn code(&self, execution_id: &str, orchestrator: &str) -> Arc<Code> {
-        Arc::new(Code {
-            hub: self.hub.names_hub().to_owned(),
-            instance: self.instance_id.to_owned(),
-            execution: execution_id.to_owned(),
-            name: orchestrator.to_owned(),
-            what: What::Turn { partition: self.partition.id },
-        })
     }
 
     fn open(&self, history: &History, start: Option<&Held>, apply: &[Arc<Held>]) -> Opened {
@@ -346,7 +345,12 @@ impl Pass<'_> {
         for held in std::mem::take(&mut sorted.early) {
             if held.dequeue_count <= EARLY_TRIES {
                 let delay = back_off(held.dequeue_count);
-                tracing::debug!(instance = self.instance_id, ?delay, "a message is early and waits for its decision");
+                tracing::debug!(
+                    hub = self.hub.names_hub(),
+                    instance = self.instance_id,
+                    ?delay,
+                    "a message is early and waits for its decision"
+                );
                 postponed.push((held, delay));
                 continue;
             }

@@ -321,7 +321,7 @@ impl Ownership {
                 None => break,
             }
         }
-        tracing::info!(hub = self.shared.hub.names_hub(), queue, "partition released");
+        tracing::info!(hub = self.shared.hub.names_hub(), partition = owned.partition.id, "partition released");
         self.owned.remove(queue);
         Ok(())
     }
@@ -334,8 +334,13 @@ impl Ownership {
         }
         match tokio::time::timeout(STOP_PATIENCE, self.withdraw()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the partition table could not be read; others wait until leases expire"),
-            Err(_) => tracing::warn!("the partition table does not answer; others wait until leases expire"),
+            Ok(Err(error)) => {
+                tracing::warn!(hub = self.shared.hub.names_hub(), %error, "the partition table could not be read; others wait until leases expire")
+            }
+            Err(_) => tracing::warn!(
+                hub = self.shared.hub.names_hub(),
+                "the partition table does not answer; others wait until leases expire"
+            ),
         }
         let options = &self.shared.options;
         // Every drain ends by itself by then.
@@ -350,12 +355,15 @@ impl Ownership {
             match tokio::time::timeout(STOP_PATIENCE, self.release_drained()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, "a partition could not be released; tried again until the end of its drain");
+                    tracing::warn!(hub = self.shared.hub.names_hub(), %error, "a partition could not be released; tried again until the end of its drain");
                     tokio::time::sleep(Duration::from_millis(200)).await;
                     self.drained.notify_one();
                 }
                 Err(_) => {
-                    tracing::warn!("the partition table does not answer; the leases will expire");
+                    tracing::warn!(
+                        hub = self.shared.hub.names_hub(),
+                        "the partition table does not answer; the leases will expire"
+                    );
                     return;
                 }
             }

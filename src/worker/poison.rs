@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Shared;
 use super::bodies::Arrived;
 use super::inbox::Partition;
+use super::log::shown;
 use super::orchestration::back_off;
 use crate::error::{Error, Result};
 use crate::hub::{Culprit, Held, Unreadable, blob_names};
@@ -47,17 +48,11 @@ fn shortened(text: &str) -> String {
 impl Shared {
     /// One bad instance never slows another: its messages go back for longer each time, and end up parked.
     pub(crate) async fn turn_failed(&self, partition: &Partition, instance_id: &str, trouble: &Trouble, waiting: &[Arrived]) {
-        tracing::error!(
-            hub = self.hub.names_hub(),
-            partition = partition.id,
-            instance = instance_id,
-            reason = trouble.reason,
-            "a turn failed"
-        );
         // Whoever owns the partition now may do better.
         let may_park = partition.may_commit();
         let (poison, others): (Vec<_>, Vec<_>) =
             waiting.iter().map(|w| Arc::clone(&w.held)).partition(|held| may_park && self.is_poison(held, trouble));
+        self.log_failed_turn(partition, instance_id, trouble, if poison.is_empty() { &others } else { &[] });
         self.give_back(others.into_iter().map(|held| (Arc::clone(&held), back_off(held.dequeue_count))).collect()).await;
         for held in poison {
             let is_start = matches!(held.message.event.kind, EventKind::ExecutionStarted(_));
@@ -66,15 +61,22 @@ impl Shared {
         }
     }
 
+    /// Of those that go back and will be parked, the first is named; what is parked already is told of there.
+    fn log_failed_turn(&self, partition: &Partition, instance: &str, trouble: &Trouble, back: &[Arc<Held>]) {
+        let (hub, partition, reason) = (self.hub.names_hub(), partition.id, shown(&trouble.reason));
+        if !trouble.lasting {
+            tracing::warn!(hub, partition, instance, reason, "a turn failed");
+        } else if let Some(first) = back.iter().max_by_key(|held| held.dequeue_count) {
+            let (event, message_id, messages) = (first.message.event.kind.type_name(), &first.id, back.len());
+            let (receives, parked_at) = (first.dequeue_count, self.options.poison_after);
+            let words = "a turn fails by itself; its messages are parked unless the cause is repaired";
+            tracing::warn!(hub, partition, instance, event, message_id, messages, receives, parked_at, reason, "{words}");
+        }
+    }
+
     /// A work item could not be run, or its answer could not be sent.
     pub(crate) async fn work_item_failed(&self, held: &Arc<Held>, trouble: &Trouble) {
         let target = &held.message.target;
-        tracing::error!(
-            hub = self.hub.names_hub(),
-            instance = target.instance_id,
-            reason = trouble.reason,
-            "an activity could not be run or answered"
-        );
         if self.is_poison(held, trouble) {
             let instance_id = target.instance_id.as_str();
             let culprit = match target.execution_id.as_deref() {
@@ -83,7 +85,21 @@ impl Shared {
             };
             self.park_or_postpone(held, trouble, culprit).await;
         } else {
+            self.log_failed_item(held, trouble);
             self.give_back(vec![(Arc::clone(held), back_off(held.dequeue_count))]).await;
+        }
+    }
+
+    fn log_failed_item(&self, held: &Held, trouble: &Trouble) {
+        let target = &held.message.target;
+        let (hub, instance, execution) = (self.hub.names_hub(), &target.instance_id, target.execution_id.as_deref());
+        let (event, message_id, reason) = (held.message.event.kind.type_name(), &held.id, shown(&trouble.reason));
+        if trouble.lasting {
+            let (receives, parked_at) = (held.dequeue_count, self.options.poison_after);
+            let words = "a work item fails by itself; it is parked unless the cause is repaired";
+            tracing::warn!(hub, instance, execution, event, message_id, receives, parked_at, reason, "{words}");
+        } else {
+            tracing::warn!(hub, instance, execution, event, message_id, reason, "an activity could not be run or answered");
         }
     }
 
@@ -94,7 +110,8 @@ impl Shared {
 
     async fn park_or_postpone(&self, held: &Arc<Held>, trouble: &Trouble, culprit: Culprit<'_>) {
         if let Err(error) = self.park(held, trouble, culprit).await {
-            tracing::warn!(instance = held.message.target.instance_id, %error, "a message that keeps failing could not be parked");
+            let (hub, instance, message_id) = (self.hub.names_hub(), &held.message.target.instance_id, &held.id);
+            tracing::warn!(hub, instance, message_id, %error, "a message that keeps failing could not be parked");
             self.give_back(vec![(Arc::clone(held), back_off(held.dequeue_count))]).await;
         }
     }
@@ -104,8 +121,11 @@ impl Shared {
         tracing::error!(
             hub = self.hub.names_hub(),
             instance = held.message.target.instance_id,
+            execution = held.message.target.execution_id.as_deref(),
             event = event.type_name(),
             message_id = held.id,
+            receives = held.dequeue_count,
+            reason = shown(&trouble.reason),
             "a message that keeps failing is parked"
         );
         let what = match event {
@@ -122,7 +142,7 @@ impl Shared {
     async fn show_as_failed(&self, culprit: Culprit<'_>, output: &str) -> Result<()> {
         match self.hub.show_as_failed(culprit, output).await {
             Err(error) if error.is_lasting() => {
-                tracing::warn!(%error, "an instance whose message is parked cannot be shown as failed");
+                tracing::warn!(hub = self.hub.names_hub(), %error, "an instance whose message is parked cannot be shown as failed");
                 Ok(())
             }
             other => other,
@@ -132,18 +152,33 @@ impl Shared {
     /// Parks a message that cannot be read once it has been received often enough; until then it may be read by another version.
     pub(crate) async fn unreadable(&self, unreadable: &Unreadable) {
         if let Err(error) = self.settle_unreadable(unreadable).await {
-            tracing::warn!(%error, "a message that cannot be read stays in its queue");
+            let (hub, message_id) = (self.hub.names_hub(), &unreadable.hold.id);
+            tracing::warn!(hub, message_id, %error, "a message that cannot be read stays in its queue");
         }
     }
 
     async fn settle_unreadable(&self, unreadable: &Unreadable) -> Result<()> {
         let (hold, lasting) = (&unreadable.hold, unreadable.error.is_lasting());
         if lasting && self.is_of_no_use(unreadable).await? {
+            tracing::debug!(hub = self.hub.names_hub(), message_id = hold.id, "message dropped: a copy whose instance has ended");
             self.hub.delete_unreadable(unreadable).await
         } else if lasting && hold.dequeue_count >= self.options.poison_after {
             self.park_unreadable(unreadable).await
         } else {
+            self.log_unreadable(unreadable);
             self.hub.give_back(hold, back_off(hold.dequeue_count)).await
+        }
+    }
+
+    fn log_unreadable(&self, unreadable: &Unreadable) {
+        let (hold, hub, reason) = (&unreadable.hold, self.hub.names_hub(), shown(&unreadable.error.to_string()));
+        let (queue, message_id, receives) = (self.hub.queue_name(hold.queue), &hold.id, hold.dequeue_count);
+        if unreadable.error.is_lasting() {
+            let parked_at = self.options.poison_after;
+            let words = "a message cannot be read; it is parked unless another version of the worker takes it";
+            tracing::warn!(hub, queue, message_id, receives, parked_at, reason, "{words}");
+        } else {
+            tracing::warn!(hub, queue, message_id, receives, reason, "the body of a message could not be read; it goes back");
         }
     }
 
@@ -161,7 +196,8 @@ impl Shared {
             hub = self.hub.names_hub(),
             queue = self.hub.queue_name(hold.queue),
             message_id = hold.id,
-            reason,
+            receives = hold.dequeue_count,
+            reason = shown(&reason),
             "a message that cannot be read is parked"
         );
         // The blob tells by its name whose message it was. If it is missing, this may be a copy whose body went with the other one,
