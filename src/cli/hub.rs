@@ -48,7 +48,9 @@ fn as_text(status: &HubStatus) -> String {
         table(&header, &rows),
     ];
     let unowned = status.partitions.iter().filter(|p| !p.is_owned(now)).count();
-    if unowned == status.partitions.len() {
+    if status.is_run_with_blob_leases {
+        lines.push("\nOwners are not shown: the .NET workers of this hub manage its partitions by leases of blobs.".to_owned());
+    } else if unowned == status.partitions.len() {
         lines.push("\nNo worker is running: nothing moves until one starts.".to_owned());
     } else if unowned > 0 {
         let words = text::count(unowned as u64, "partition");
@@ -110,6 +112,7 @@ fn as_json(status: &HubStatus) -> Value {
         "workItems": queue(&status.work_items),
         "parked": status.parked,
         "appLeaseOwner": status.app_lease_owner,
+        "isRunWithBlobLeases": status.is_run_with_blob_leases,
     })
 }
 

@@ -114,8 +114,8 @@ fn asks_for_json() -> bool {
 
 impl Cli {
     async fn run(self) -> Outcome {
-        let client = self.target.open().await?;
         let out = Output::new(self.json);
+        let client = self.target.open(&out).await?;
         match self.command {
             Command::Hub(command) => command.run(&client, &out).await,
             Command::List(list) => list.run(&client, &out).await,
@@ -134,7 +134,7 @@ impl Cli {
 
 impl Target {
     /// Opens the hub; never creates one.
-    async fn open(&self) -> Result<Client, Failure> {
+    async fn open(&self, out: &Output) -> Result<Client, Failure> {
         let connection = given(self.storage.clone())
             .or_else(|| given(std::env::var("AzureWebJobsStorage").ok()))
             .or_else(|| given(std::env::var("AZURE_STORAGE_CONNECTION_STRING").ok()))
@@ -150,6 +150,11 @@ impl Target {
         let storage = Storage::connect(&connection)
             .map_err(|e| Failure::new(Kind::Invalid, format!("the connection string: {}", e.message)))?;
         let hub = TaskHub::builder(storage, name).must_exist().open().await?;
+        if hub.is_run_with_blob_leases() {
+            out.warn(
+                "the .NET workers of this hub manage its partitions by leases of blobs; a worker of taskhub would be refused",
+            );
+        }
         Ok(Client::new(&hub))
     }
 }

@@ -27,6 +27,14 @@ impl Output {
         Ok(out.flush()?)
     }
 
+    /// Says one line beside the result; nothing may stand beside one that is JSON.
+    #[allow(clippy::print_stderr, reason = "the command speaks")]
+    pub(crate) fn warn(&self, words: &str) {
+        if !self.json {
+            eprintln!("warning: {words}");
+        }
+    }
+
     /// How many columns a shortened table may take: those of the terminal. A file or a pipe takes everything.
     pub(crate) fn width() -> usize {
         let columns = || std::env::var("COLUMNS").ok()?.parse().ok();

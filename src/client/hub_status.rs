@@ -23,6 +23,8 @@ pub struct HubStatus {
     pub parked: usize,
     /// The app that took the app lease last, by the id under which its workers hold it: a hash of its name. `None` if none did.
     pub app_lease_owner: Option<String>,
+    /// Whether .NET workers manage the partitions by leases of blobs: owners are not seen then.
+    pub is_run_with_blob_leases: bool,
 }
 
 /// One partition: its control queue, and its row in the partition table.
@@ -93,7 +95,9 @@ impl Client {
         let partitions = partitions.collect();
         let parked = hub.count_poison().await?;
         let app_lease_owner = hub.app_lease_info().await?.0.owner_id;
-        Ok(HubStatus { name: hub.names_hub().to_owned(), read_at, partitions, work_items, parked, app_lease_owner })
+        let is_run_with_blob_leases = !hub.sees_owners();
+        let name = hub.names_hub().to_owned();
+        Ok(HubStatus { name, read_at, partitions, work_items, parked, app_lease_owner, is_run_with_blob_leases })
     }
 }
 

@@ -24,16 +24,24 @@ pub(crate) struct AppLeaseInfo {
     pub(crate) desired_swap_id: Option<String>,
 }
 
+/// What became of a try to hold the lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AppLease {
+    Held,
+    /// Another app holds it: the one of this id, as far as the info blob tells.
+    Anothers(Option<String>),
+}
+
 /// The id under which every worker of an app holds the lease: the hash of its name as a GUID, as in .NET.
 pub(crate) fn lease_id(app_name: &str) -> String {
     format!("{:08x}-0000-0000-0000-000000000000", fnv1a(app_name.as_bytes()))
 }
 
 impl Hub {
-    /// Acquires the lease for an app; workers of one app share it. `false` if another app holds it.
+    /// Acquires the lease for an app; workers of one app share it.
     ///
     /// An app that was told to take over changes the lease instead; the other one notices at its next renewal.
-    pub(crate) async fn acquire_app_lease(&self, id: &str, duration: Duration) -> Result<bool> {
+    pub(crate) async fn acquire_app_lease(&self, id: &str, duration: Duration) -> Result<AppLease> {
         let (info, etag) = self.app_lease_info().await?;
         let wanted = is(info.desired_swap_id.as_deref(), id);
         let swapped = match &info.owner_id {
@@ -45,13 +53,13 @@ impl Hub {
             _ => false,
         };
         if !swapped && !self.act(&Lease::Acquire { id: id.to_owned(), duration }).await? {
-            return Ok(false);
+            return Ok(AppLease::Anothers(info.owner_id));
         }
         if !is(info.owner_id.as_deref(), id) {
             let now = AppLeaseInfo { owner_id: Some(id.to_owned()), desired_swap_id: None };
             self.put_app_lease_info(&now, etag).await?;
         }
-        Ok(true)
+        Ok(AppLease::Held)
     }
 
     /// Renews the lease. `false` if another app has it.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::instance_row::BlobUrls;
 use super::rows::{self, Sentinel};
-use super::{Hub, keys};
+use super::{Hub, keys, soundness};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::StoredEvent;
 use crate::sabotage::{self, Sabotage};
@@ -73,20 +73,23 @@ impl Hub {
     pub(crate) async fn load_history(&self, instance_id: &str) -> Result<History> {
         let rows = self.query_history(instance_id).await?;
         let mut history = History::default();
-        let Some(row) = rows.iter().rev().find(|r| r.entity.row_key == rows::SENTINEL) else { return Ok(history) };
+        let Some(row) = rows.iter().rev().find(|r| r.entity.row_key == rows::SENTINEL) else {
+            return match rows.first() {
+                Some(row) => Err(corrupt(instance_id, &row.entity.row_key, &"the history has no sentinel")),
+                None => Ok(history),
+            };
+        };
         history.sentinel = rows::sentinel_from_entity(&row.entity).map_err(|e| corrupt(instance_id, rows::SENTINEL, &e))?;
         history.etag = Some(row.etag.clone());
         history.execution_id = Some(history.sentinel.execution_id.clone());
-        for row in rows {
-            // Rows of an older, longer execution lie behind those of the current one and are never trimmed.
-            if row.entity.row_key == rows::SENTINEL || row.entity.text("ExecutionId") != history.execution_id.as_deref() {
-                break;
-            }
+        let count = soundness::rows_of_execution(&rows, &history.sentinel).map_err(|flaw| flaw.within(instance_id))?;
+        for row in rows.into_iter().take(count) {
             let mut entity = row.entity;
             history.blobs.extend(self.inline_blobs(&mut entity).await?);
             let event = rows::event_from_entity(&entity).map_err(|e| corrupt(instance_id, &entity.row_key, &e))?;
             history.events.push(event);
         }
+        soundness::check_events(&history.events, &history.sentinel).map_err(|flaw| flaw.within(instance_id))?;
         history.stored_rows = history.events.len() as u64;
         if history.is_torn() {
             drop_torn_rows(&mut history.events);
@@ -154,6 +157,7 @@ impl Hub {
                 custom_status: append.custom_status.clone(),
                 commit: Some(commit_id(commit, number)),
                 has_parked: false,
+                is_fence: false,
             };
             ops.push(sentinel_op(append.instance_id, &sentinel, etag.as_ref()));
             match self.transact_fenced(append.instance_id, &ops, etag.as_ref(), &sentinel).await? {
@@ -316,7 +320,7 @@ fn estimate(entity: &Entity) -> usize {
     1024 + text
 }
 
-fn corrupt(instance_id: &str, row: &str, error: &dyn std::fmt::Display) -> Error {
+pub(super) fn corrupt(instance_id: &str, row: &str, error: &dyn std::fmt::Display) -> Error {
     Error::new(ErrorKind::Corrupt, format!("history of instance \"{instance_id}\", row {row}: {error}"))
 }
 
@@ -357,9 +361,11 @@ mod tests {
         }
     }
 
-    fn turn() -> [StoredEvent; 2] {
-        [EventKind::OrchestratorStarted, EventKind::OrchestratorCompleted]
-            .map(|kind| HistoryEvent::arriving(Timestamp::UNIX_EPOCH, kind).into())
+    /// The events of a turn; the first has the start.
+    fn turn(is_first: bool) -> Vec<StoredEvent> {
+        let start = is_first.then(|| EventKind::ExecutionStarted(Box::default()));
+        let kinds = [Some(EventKind::OrchestratorStarted), start, Some(EventKind::OrchestratorCompleted)];
+        kinds.into_iter().flatten().map(|kind| HistoryEvent::arriving(Timestamp::UNIX_EPOCH, kind).into()).collect()
     }
 
     /// One more turn.
@@ -371,7 +377,7 @@ mod tests {
             execution_id: "x",
             etag: loaded.etag.as_ref(),
             first,
-            events: &turn(),
+            events: &turn(first == 0),
             surplus: 0..0,
             applied: Vec::new(),
             superseded: Vec::new(),
@@ -399,7 +405,7 @@ mod tests {
         for commits in 0..4 {
             let (hub, loaded) = load_beside("table.query", commits).await;
             let (loaded, stored) = (loaded.unwrap(), hub.0.load_history("i").await.unwrap());
-            assert_eq!((loaded.events.len(), &loaded.etag), (2 + 2 * commits, &stored.etag), "after {commits} commits");
+            assert_eq!((loaded.events.len(), &loaded.etag), (3 + 2 * commits, &stored.etag), "after {commits} commits");
             assert_eq!(loaded.events, stored.events);
         }
     }

@@ -14,6 +14,7 @@ pub(crate) mod instance_row;
 mod instances;
 pub(crate) mod keys;
 mod lanes;
+pub(crate) mod lease;
 mod names;
 #[cfg(test)]
 mod opening;
@@ -23,6 +24,8 @@ mod payloads;
 mod poison;
 mod queues;
 pub(crate) mod rows;
+mod soundness;
+mod stored;
 mod task_hub;
 mod waiting;
 

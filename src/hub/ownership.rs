@@ -35,8 +35,8 @@ pub(crate) struct Judge<'a> {
     pub(crate) now: Timestamp,
     /// What a lease is renewed for.
     pub(crate) lease: Duration,
-    /// How far another machine's clock may be off before its lease is called expired.
-    pub(crate) skew: Duration,
+    /// How much before the end of its lease an owner stops writing, and how much after it others take over.
+    pub(crate) margin: Duration,
 }
 
 impl PartitionRow {
@@ -55,13 +55,9 @@ impl PartitionRow {
         self.next_owner.as_deref().or(self.current_owner.as_deref())
     }
 
-    /// The row claimed, if it is free, promised to me, or expired.
-    pub(crate) fn claimed(&self, judge: &Judge<'_>) -> Option<Self> {
-        let free = self.current_owner.is_none() && self.next_owner.as_deref().is_none_or(|n| n == judge.me);
-        let expired = self.expires_at.is_some_and(|at| judge.now >= at.plus(judge.skew));
-        // Nobody else could have claimed a row that still names me: it is from before a restart under the same name.
-        let (free, expired) = (free, expired && (self.current_owner.is_some() || self.next_owner.is_some()));
-        (free || expired).then(|| Self {
+    /// The row claimed, if it may be after such a silence of its owner.
+    pub(crate) fn claimed(&self, judge: &Judge<'_>, silence: Duration) -> Option<Self> {
+        self.claimable_in(judge, silence).is_zero().then(|| Self {
             queue: self.queue.clone(),
             current_owner: Some(judge.me.to_owned()),
             next_owner: None,
@@ -130,8 +126,11 @@ pub(crate) fn is_abandoned(row: &PartitionRow, me: &str) -> bool {
 }
 
 impl Hub {
-    /// All rows of the partition table, in the order of the queues.
+    /// All rows of the partition table, in the order of the queues; none where leases of blobs stand for them.
     pub(crate) async fn read_partitions(&self) -> Result<Vec<StoredPartition>> {
+        if !self.sees_owners() {
+            return Ok(Vec::new());
+        }
         let mut query = Query::default();
         let mut partitions = Vec::new();
         loop {
@@ -213,7 +212,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
     fn judge(now: Timestamp) -> Judge<'static> {
-        Judge { me: "me", now, lease: Duration::from_secs(30), skew: Duration::from_secs(5) }
+        Judge { me: "me", now, lease: Duration::from_secs(30), margin: Duration::from_secs(5) }
     }
 
     fn row(current: Option<&str>, next: Option<&str>) -> PartitionRow {
@@ -229,12 +228,13 @@ mod tests {
 
     #[test]
     fn a_row_is_claimed_when_free_or_promised_or_expired_and_not_before() {
-        assert!(row(None, None).claimed(&judge(NOW)).is_some());
-        assert!(row(None, Some("me")).claimed(&judge(NOW)).is_some());
-        assert!(row(None, Some("you")).claimed(&judge(NOW)).is_none());
-        assert!(row(Some("you"), None).claimed(&judge(NOW.plus(Duration::from_secs(34)))).is_none());
+        let (none, watched) = (Duration::ZERO, Duration::from_secs(34));
+        assert!(row(None, None).claimed(&judge(NOW), none).is_some());
+        assert!(row(None, Some("me")).claimed(&judge(NOW), none).is_some());
+        assert!(row(None, Some("you")).claimed(&judge(NOW), none).is_none());
+        assert!(row(Some("you"), None).claimed(&judge(NOW.plus(Duration::from_secs(34))), watched).is_none());
         let late = judge(NOW.plus(Duration::from_secs(35)));
-        let claimed = row(Some("you"), Some("third")).claimed(&late).unwrap();
+        let claimed = row(Some("you"), Some("third")).claimed(&late, watched).unwrap();
         assert!(claimed.is_listening("me"));
         assert_eq!(claimed.expires_at, Some(late.now.plus(Duration::from_secs(30))));
     }
@@ -248,7 +248,7 @@ mod tests {
         let hub = TaskHub::builder(storage, "Test").partitions(1).clock(clock).rng(Rng::seeded(3)).open().await.unwrap().0;
         let free = hub.read_partitions().await.unwrap().remove(0);
         faulty.set_enabled(true);
-        let claimed = free.row.claimed(&judge(NOW)).unwrap();
+        let claimed = free.row.claimed(&judge(NOW), Duration::ZERO).unwrap();
         let etag = hub.write_partition(&claimed, &free.etag).await.unwrap();
         assert_eq!(Some(hub.read_partitions().await.unwrap().remove(0).etag), etag);
         // A rival's write is no answer.

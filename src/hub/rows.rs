@@ -76,6 +76,8 @@ pub(crate) struct Sentinel {
     pub(crate) commit: Option<String>,
     /// Whether the instance row may be marked as failed because a message was parked. Read only: see [`sentinel_parked`].
     pub(crate) has_parked: bool,
+    /// Whether only a fence stands here, of an instance that never committed. Read only: commits leave an id.
+    pub(crate) is_fence: bool,
 }
 
 /// The JSON of the column `Taskhub`. Unknown members are for later versions.
@@ -119,7 +121,9 @@ pub(crate) fn sentinel_parked(key: &str) -> Entity {
 /// Reads a sentinel, also one that .NET wrote.
 pub(crate) fn sentinel_from_entity(entity: &Entity) -> Result<Sentinel, DecodeError> {
     let row = RowReader(entity);
-    let bookkeeping: Bookkeeping = match row.text(BOOKKEEPING)? {
+    let bookkeeping = row.text(BOOKKEEPING)?;
+    let is_ours = bookkeeping.is_some();
+    let bookkeeping: Bookkeeping = match bookkeeping {
         None => Bookkeeping::default(),
         Some(text) => serde_json::from_str(&text).map_err(|e| DecodeError::not_json(&e).within(BOOKKEEPING))?,
     };
@@ -134,6 +138,7 @@ pub(crate) fn sentinel_from_entity(entity: &Entity) -> Result<Sentinel, DecodeEr
         applied: applied.collect::<Result<_, _>>()?,
         superseded: bookkeeping.superseded,
         custom_status: bookkeeping.custom_status,
+        is_fence: is_ours && bookkeeping.commit.is_none(),
         commit: bookkeeping.commit,
         has_parked: row.flag(HAS_PARKED)?,
     })

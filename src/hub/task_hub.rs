@@ -4,19 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
-use serde::Deserialize;
 
 use super::codec::Encoding;
 use super::doorbell::Doorbell;
 use super::lanes::Lanes;
-use super::names::{HUB_INFO_BLOB, Names};
+use super::names::Names;
+use super::stored::{LeaseManager, StoredHub, stored_hub};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::rng::Rng;
 use crate::storage::blob::PutCondition;
 use crate::storage::error::OrNone;
-use crate::storage::table::{Entity, Query, TableOp, Value};
+use crate::storage::table::{Entity, TableOp, Value};
 use crate::storage::{self, Storage};
 
 /// A task hub: the queues, tables and blobs that workers and clients share.
@@ -46,6 +46,7 @@ pub(crate) struct Hub {
     pub(super) holds: Storage,
     pub(crate) names: Names,
     pub(crate) partitions: u32,
+    pub(super) manager: LeaseManager,
     pub(crate) clock: Clock,
     pub(crate) rng: Rng,
     pub(crate) encoding: Encoding,
@@ -86,6 +87,13 @@ impl TaskHub {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.names.hub
+    }
+
+    /// Whether the hub's .NET workers manage its partitions by leases of blobs (`UseTablePartitionManagement` off). Clients may use
+    /// such a hub; a worker of this crate is refused, because it does not see those leases.
+    #[must_use]
+    pub fn is_run_with_blob_leases(&self) -> bool {
+        !self.0.sees_owners()
     }
 
     /// Deletes the hub with all its instances, messages and payloads. Workers should have stopped.
@@ -143,7 +151,7 @@ impl TaskHubBuilder {
     ///
     /// # Errors
     /// `NotFound` if the hub [must exist](Self::must_exist) and does not; `Invalid` for a name or partition count that Azure Storage cannot take; `Mismatch` if the hub exists with another
-    /// partition count or is run with the blob lease manager; `Storage` if storage fails.
+    /// partition count, or rows in its partition table that are no partitions; `Storage` if storage fails.
     pub async fn open(self) -> Result<TaskHub> {
         let names = Names::new(&self.name).map_err(|e| Error::new(ErrorKind::Invalid, e.to_string()))?;
         if let Some(count) = self.partitions
@@ -153,7 +161,7 @@ impl TaskHubBuilder {
             return Err(Error::new(ErrorKind::Invalid, message));
         }
         let Lanes { data: storage, leases, holds } = Lanes::to(&self.storage, &self.rng);
-        let stored = stored_partitions(&storage, &names).await?;
+        let stored = stored_hub(&storage, &names).await?;
         if stored.is_none() && self.must_exist {
             let message = format!(
                 "there is no task hub \"{}\" in this storage account; check the name and the account, or start a worker of the \
@@ -162,8 +170,10 @@ impl TaskHubBuilder {
             );
             return Err(Error::new(ErrorKind::NotFound, message));
         }
-        let partitions = self.partitions.or(stored).unwrap_or(PARTITIONS_DEFAULT);
-        if let Some(stored) = stored
+        let count = self.partitions.or(stored.map(|stored| stored.partitions)).unwrap_or(PARTITIONS_DEFAULT);
+        let wanted = StoredHub { partitions: count, manager: stored.map_or(LeaseManager::Table, |stored| stored.manager) };
+        let StoredHub { partitions, manager } = wanted;
+        if let Some(StoredHub { partitions: stored, .. }) = stored
             && stored != partitions
         {
             return Err(Error::new(
@@ -181,6 +191,7 @@ impl TaskHubBuilder {
             holds,
             names,
             partitions,
+            manager,
             clock: self.clock,
             rng: self.rng,
             encoding: self.encoding,
@@ -191,52 +202,47 @@ impl TaskHubBuilder {
         if stored.is_none() {
             hub.ensure().await?;
             // Several may create at once, with different counts: the rows tell whose count it is.
-            if stored_partitions(&hub.storage, &hub.names).await? != Some(partitions) {
+            if stored_hub(&hub.storage, &hub.names).await? != Some(wanted) {
                 let message =
                     format!("task hub \"{}\" was created meanwhile with another partition count; open it again", self.name);
                 return Err(Error::new(ErrorKind::Mismatch, message));
             }
         }
+        if !hub.sees_owners() {
+            tracing::warn!(
+                hub = hub.names_hub(),
+                "the .NET workers of this task hub manage its partitions by leases of blobs: clients may use it, a worker of taskhub \
+                 is refused"
+            );
+        }
         Ok(TaskHub(Arc::new(hub)))
     }
-}
-
-/// The count that the hub was created with: its partition rows, or the info blob of the blob lease manager.
-async fn stored_partitions(storage: &Storage, names: &Names) -> Result<Option<u32>> {
-    let (mut query, mut rows) = (Query::default(), 0);
-    while let Some(page) = storage.tables.query(&names.partitions, &query).await.or_none()? {
-        rows += page.rows.len();
-        if page.continuation.is_none() {
-            break;
-        }
-        query.continuation = page.continuation;
-    }
-    if rows > 0 {
-        return Ok(u32::try_from(rows).ok());
-    }
-    let blob = storage.blobs.get(&names.leases, HUB_INFO_BLOB, 64 * 1024).await.or_none()?;
-    let Some(blob) = blob else { return Ok(None) };
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Info {
-        partition_count: u32,
-    }
-    let info: Info = serde_json::from_slice(&blob.bytes)
-        .map_err(|e| Error::new(ErrorKind::Corrupt, format!("blob {}/taskhub.json: {e}", names.leases)))?;
-    Err(Error::new(
-        ErrorKind::Mismatch,
-        format!(
-            "task hub \"{}\" ({} partitions) is run with the blob lease manager, whose leases this worker does not see; \
-             set useTablePartitionManagement to true in the .NET workers, stop them, and delete the container {}",
-            names.hub, info.partition_count, names.leases
-        ),
-    ))
 }
 
 impl Hub {
     /// The hub's name as given.
     pub(crate) fn names_hub(&self) -> &str {
         &self.names.hub
+    }
+
+    /// Whether the partition table tells who owns which partition.
+    pub(crate) fn sees_owners(&self) -> bool {
+        self.manager == LeaseManager::Table
+    }
+
+    /// Refuses a hub in which a worker would own every partition beside somebody else.
+    pub(crate) fn check_lease_manager(&self) -> Result<()> {
+        if self.sees_owners() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Mismatch,
+            format!(
+                "task hub \"{}\" ({} partitions) is run with the blob lease manager, whose leases this worker does not see; \
+                 set useTablePartitionManagement to true in the .NET workers, stop them, and delete the container {}",
+                self.names.hub, self.partitions, self.names.leases
+            ),
+        ))
     }
 
     /// Creates what is missing, in .NET's order; what exists is fine, so that several may do so at once.
@@ -268,7 +274,7 @@ impl Hub {
         for table in [&names.history, &names.instances, &names.poison, &names.partitions] {
             storage.tables.delete_table(table).await.or_none()?;
         }
-        for container in [&names.large_messages, &names.app_lease] {
+        for container in [&names.large_messages, &names.leases, &names.app_lease] {
             storage.blobs.delete_container(container).await.or_none()?;
         }
         Ok(())

@@ -28,8 +28,8 @@ use crate::{TaskHub, Worker};
 
 pub(super) const HUB: &str = "Sim";
 
-/// How far the clock of a process may be off: two of them less than the five seconds by which leases are judged.
-const SKEW_TICKS_MAX: i64 = 24_000_000;
+/// How far the clock of a process may be off: two of them two minutes, four times a lease.
+const SKEW_TICKS_MAX: i64 = 600_000_000;
 
 /// The world. Everything in it runs in one task and one thread.
 pub(super) struct World {

@@ -9,9 +9,13 @@ use tokio_util::task::TaskTracker;
 
 use super::Shared;
 use super::partitions::Ownership;
+use crate::hub::app_lease::{AppLease, lease_id};
 
 /// Between two tries of a call that failed.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(2);
+
+/// How often a worker that waits for another app says so.
+const WARNING_EVERY: Duration = Duration::from_secs(60);
 
 /// Where a worker stands with the app lease.
 #[derive(Clone, Copy, Debug)]
@@ -27,17 +31,28 @@ enum State {
 impl Shared {
     /// Receives work until the worker stops, whenever its app may.
     pub(crate) async fn work(self: Arc<Self>) {
-        let Some(id) = self.options.app_lease_id.clone() else {
+        let Some(app) = self.options.app_name.clone() else {
             return Arc::clone(&self).work_until(self.stopping.clone()).await;
         };
-        let mut state = State::Acquiring;
+        let id = lease_id(&app);
+        let (mut state, mut warned) = (State::Acquiring, None);
         while !self.stopping.is_cancelled() {
             state = match state {
-                State::Acquiring => self.acquire(&id).await,
+                State::Acquiring => {
+                    let acquiring = self.unless_it_panics("acquiring the app lease", self.acquire(&app, &id, &mut warned));
+                    match acquiring.await {
+                        Some(Ok(since)) => State::Held(since),
+                        tried => {
+                            self.pause(tried.map_or(PAUSE_AFTER_ERROR, |tried| tried.err().unwrap_or_default())).await;
+                            State::Acquiring
+                        }
+                    }
+                }
                 State::Held(since) => {
+                    warned = None;
                     let until = self.stopping.child_token();
                     let keeping = async {
-                        self.keep(&id, since, &until).await;
+                        self.unless_it_panics("renewing the app lease", self.keep(&id, since, &until)).await;
                         until.cancel();
                     };
                     let ((), ()) = tokio::join!(keeping, Arc::clone(&self).work_until(until.clone()));
@@ -54,36 +69,59 @@ impl Shared {
     /// Owns partitions and receives work items; returns when both have ended and the partitions are released.
     async fn work_until(self: Arc<Self>, until: CancellationToken) {
         let tracker = TaskTracker::new();
-        self.tasks.spawn(tracker.track_future(Arc::clone(&self).poll_work_items(until.clone())));
+        let (shared, ending) = (Arc::clone(&self), until.clone());
+        let polling = async move {
+            let poll = |_| Arc::clone(&shared).poll_work_items(ending.clone());
+            shared.steadily("receiving work items", poll).await;
+        };
+        self.tasks.spawn(tracker.track_future(polling));
         // A task of its own, so that lease calls never wait behind data calls.
-        self.tasks.spawn(tracker.track_future(Ownership::new(Arc::clone(&self), until).run()));
+        let shared = Arc::clone(&self);
+        let owning = async move {
+            let own = |again| Ownership::new(Arc::clone(&shared), until.clone()).run(again);
+            shared.steadily("owning partitions", own).await;
+        };
+        self.tasks.spawn(tracker.track_future(owning));
         tracker.close();
         tracker.wait().await;
     }
 
-    /// Tries once, and waits before the next try if it was in vain.
-    async fn acquire(&self, id: &str) -> State {
+    /// Tries once: since when the lease is held, or how long to wait before the next try.
+    async fn acquire(&self, app: &str, id: &str, warned: &mut Option<Instant>) -> Result<Instant, Duration> {
         let before = Instant::now();
-        let pause = match self.hub.acquire_app_lease(id, self.options.app_lease).await {
-            Ok(true) => {
+        match self.hub.acquire_app_lease(id, self.options.app_lease).await {
+            Ok(AppLease::Held) => {
                 tracing::info!(hub = self.hub.names_hub(), app_lease = id, "app lease held");
-                return State::Held(before);
+                Ok(before)
             }
-            Ok(false) => {
-                tracing::info!(hub = self.hub.names_hub(), app_lease = id, "another app holds the app lease; waiting for it");
-                self.options.app_lease_retry
+            Ok(AppLease::Anothers(holder)) => {
+                if warned.is_none_or(|last: Instant| last.elapsed() >= WARNING_EVERY) {
+                    *warned = Some(before);
+                    tracing::warn!(
+                        hub = self.hub.names_hub(),
+                        app,
+                        app_lease = id,
+                        holder,
+                        "another app holds the app lease, so this worker stands by and asks again every {} s: give the workers of \
+                         all apps of this hub the same app name, or let all of them work without the app lease",
+                        self.options.app_lease_retry.as_secs()
+                    );
+                }
+                Err(self.options.app_lease_retry)
             }
             Err(error) => {
                 tracing::warn!(hub = self.hub.names_hub(), %error, "the app lease could not be acquired");
-                PAUSE_AFTER_ERROR
+                Err(PAUSE_AFTER_ERROR)
             }
-        };
+        }
+    }
+
+    async fn pause(&self, time: Duration) {
         tokio::select! {
             biased;
             () = self.stopping.cancelled() => {}
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(time) => {}
         }
-        State::Acquiring
     }
 
     /// Renews the lease until the worker stops or the lease is, or may be, another's.

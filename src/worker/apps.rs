@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::handover::{Account, DO, Running, owned_by, seconds, worker};
+use super::overheard::Overheard;
 use crate::hub::app_lease::lease_id;
 use crate::{Client, TaskHub, WorkerBuilder};
 
@@ -83,5 +84,28 @@ async fn without_the_lease_workers_ask_nobody() {
     seconds(30).await;
     assert_eq!((owned_by(&hub, "a").await, owned_by(&hub, "b").await), (2, 2));
     a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_another_app_says_whose_and_what_to_do_and_follows_it_within_seconds() {
+    let account = Account::new();
+    let (hub, other) = (account.hub(1).await, account.hub(2).await);
+    let a = Running::start(of_app(&hub, "a", "one"));
+    seconds(1).await;
+    let heard = Overheard::default();
+    let _listening = heard.listen();
+    let b = Running::start(of_app(&other, "b", "two"));
+    seconds(299).await;
+    let warnings = heard.with("another app holds the app lease");
+    assert_eq!(warnings.len(), 5, "at first, and then once a minute: {warnings:#?}");
+    let holder = format!("holder={}", lease_id("one"));
+    for words in [&*holder, "app=two", &lease_id("two"), "the same app name", "without the app lease"] {
+        assert!(warnings.iter().all(|line| line.contains(words)), "{words} is not in: {warnings:#?}");
+    }
+    // Taken over within five seconds of its end: the lease of the app that works ends 60 s after its last renewal.
+    let _ = a.stop().await;
+    seconds(66).await;
+    assert_eq!(owned_by(&hub, "b").await, 4);
     b.stop().await;
 }

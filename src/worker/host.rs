@@ -20,7 +20,7 @@ use super::watch::Watch;
 use crate::authoring::{Activity, ActivityContext, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::ownership::Judge;
-use crate::hub::{Hub, TaskHub, app_lease};
+use crate::hub::{Hub, TaskHub};
 
 /// Hosts orchestrators and activities of a task hub until it is told to stop.
 ///
@@ -94,15 +94,17 @@ impl Worker {
     /// when its leases expire.
     ///
     /// # Errors
-    /// Only what fails before the first message is received: the hub cannot be reached or is incomplete and cannot be created.
+    /// Only what fails before the first message is received: the hub cannot be reached or is incomplete and cannot be created;
+    /// `Mismatch` if .NET runs it with a blob lease manager.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let shared = Arc::clone(&self.shared);
+        shared.hub.check_lease_manager()?;
         shared.hub.ensure().await?;
         tracing::info!(hub = shared.hub.names_hub(), worker = shared.worker_id, "worker started");
         let _watching = shared.watch.start(&shared.hub.clock);
         let keeper = Arc::clone(&shared);
         // Not among the tasks that stopping waits for: it renews to the very end.
-        let keeping = async move { keeper.keeper.run(&keeper.hub, keeper.options.hold).await };
+        let keeping = keeper.steadily("renewing held messages", |_| keeper.keeper.run(&keeper.hub, keeper.options.hold));
         let working = async {
             shared.tasks.spawn(Arc::clone(&shared).work());
             shutdown.await;
@@ -230,7 +232,7 @@ impl WorkerBuilder {
             Ok(registry) => registry,
             Err(twice) => return invalid(twice.to_string()),
         };
-        self.options.app_lease_id = self.app.lease_id();
+        self.options.app_name = self.app.name();
         let hub = self.hub.0;
         let worker_id = self.worker_id.unwrap_or_else(|| format!("taskhub-{}-{}", std::process::id(), hub.rng.uuid().simple()));
         let shared = Shared {
@@ -259,14 +261,14 @@ impl WorkerBuilder {
 }
 
 impl App {
-    fn lease_id(self) -> Option<String> {
+    fn name(self) -> Option<String> {
         match self {
             Self::None => None,
-            Self::Named(name) => Some(app_lease::lease_id(&name)),
+            Self::Named(name) => Some(name),
             // The one place where the environment is read: .NET workers of the same machine or site take their name from it.
             Self::OfEnvironment => {
                 let name = ["WEBSITE_SITE_NAME", "DTFX_APP_NAME"].into_iter().find_map(|name| std::env::var(name).ok());
-                Some(app_lease::lease_id(&name.unwrap_or_default()))
+                Some(name.unwrap_or_default())
             }
         }
     }
@@ -287,7 +289,7 @@ impl Shared {
     }
 
     pub(crate) fn judge(&self) -> Judge<'_> {
-        Judge { me: &self.worker_id, now: self.hub.now(), lease: self.options.lease, skew: self.options.lease_margin }
+        Judge { me: &self.worker_id, now: self.hub.now(), lease: self.options.lease, margin: self.options.lease_margin }
     }
 
     /// Until when a lease that was renewed at `before` keeps others away, by the monotonic clock.
@@ -313,16 +315,19 @@ impl Shared {
         let (shared, partition) = (Arc::clone(self), Arc::clone(partition));
         let (drained, bell) = (Arc::clone(drained), Arc::clone(bell));
         self.tasks.spawn(async move {
-            if tokio::time::timeout(shared.options.drain_timeout, partition.idle()).await.is_err() {
-                tracing::warn!(
-                    hub = shared.hub.names_hub(),
-                    partition = partition.id,
-                    "turns are still open after the drain; they are dropped"
-                );
-                partition.lose();
-                // Their messages go back before the next owner looks for them.
-                drop(tokio::time::timeout(shared.options.drop_timeout, partition.idle()).await);
-            }
+            let draining = async {
+                if tokio::time::timeout(shared.options.drain_timeout, partition.idle()).await.is_err() {
+                    tracing::warn!(
+                        hub = shared.hub.names_hub(),
+                        partition = partition.id,
+                        "turns are still open after the drain; they are dropped"
+                    );
+                    partition.lose();
+                    // Their messages go back before the next owner looks for them.
+                    drop(tokio::time::timeout(shared.options.drop_timeout, partition.idle()).await);
+                }
+            };
+            shared.unless_it_panics("draining a partition", draining).await;
             drained.store(true, Ordering::Release);
             bell.notify_one();
         });

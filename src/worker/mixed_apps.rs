@@ -5,17 +5,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Value as Json, json};
 
-use super::handover::{Account, Running, owned_by, seconds, worker};
+use super::handover::{Account, DO, Running, owned_by, seconds, worker};
 use super::mixed_hub::dotnet;
+use super::overheard::Overheard;
 use crate::clock::Clock;
 use crate::hub::app_lease::{AppLeaseInfo, lease_id};
 use crate::hub::golden::ownership::{Act, BlobHub, blob_hubs, recorded, setting};
+use crate::hub::partition_of;
 use crate::model::Timestamp;
 use crate::rng::Rng;
 use crate::storage::Storage;
 use crate::storage::blob::{Lease, PutCondition};
 use crate::storage::layer::tapped::{Effect, Tap};
-use crate::{ErrorKind, TaskHub};
+use crate::{Client, ErrorKind, Event, InstanceQuery, RuntimeStatus, TaskHub};
 
 const CONTAINER: &str = "test-applease";
 const INFO: &str = "test-appleaseinfo";
@@ -38,24 +40,63 @@ async fn load(hub: &BlobHub) -> Storage {
     storage
 }
 
-#[tokio::test(start_paused = true)]
-async fn hubs_of_the_blob_lease_managers_are_refused_with_the_remedy() {
+/// The recorded hubs of the blob lease managers: created, running, stopped.
+async fn blob_lease_hubs() -> Vec<(Storage, &'static str)> {
+    let mut hubs = Vec::new();
     for (scenario, name) in [("55-BlobSafe", "h55BlobSafe"), ("56-BlobLegacy", "h56BlobLegacy")] {
         let moments = blob_hubs(scenario);
-        assert_eq!(moments.len(), 3, "created, running, stopped");
+        assert_eq!(moments.len(), 3);
         for moment in moments {
-            let storage = load(&moment).await;
-            let refused = TaskHub::builder(storage.clone(), name).open().await.unwrap_err();
-            assert_eq!(refused.kind(), ErrorKind::Mismatch, "{refused}");
-            let text = refused.to_string();
-            for part in ["4 partitions", "useTablePartitionManagement", &format!("{}-leases", name.to_lowercase())] {
-                assert!(text.contains(part), "{part} is not in: {text}");
-            }
-            assert!(storage.tables.query(&format!("{name}Partitions"), &Default::default()).await.is_err(), "nothing is created");
-            // The remedy, done.
-            storage.blobs.delete_container(&format!("{}-leases", name.to_lowercase())).await.unwrap();
-            assert_eq!(TaskHub::open(storage, name).await.unwrap().partitions(), 4);
+            hubs.push((load(&moment).await, name));
         }
+    }
+    hubs
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_is_refused_by_hubs_of_the_blob_lease_managers_with_the_remedy() {
+    for (storage, name) in blob_lease_hubs().await {
+        let hub = TaskHub::open(storage.clone(), name).await.unwrap();
+        let refused = worker(&hub, "w").run(std::future::pending()).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Mismatch, "{refused}");
+        let text = refused.to_string();
+        for part in ["4 partitions", "useTablePartitionManagement", &format!("{}-leases", name.to_lowercase())] {
+            assert!(text.contains(part), "{part} is not in: {text}");
+        }
+        assert!(storage.tables.query(&format!("{name}Partitions"), &Default::default()).await.is_err(), "nothing is created");
+        // The remedy, done.
+        storage.blobs.delete_container(&format!("{}-leases", name.to_lowercase())).await.unwrap();
+        assert_eq!(TaskHub::open(storage, name).await.unwrap().partitions(), 4);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_uses_hubs_of_the_blob_lease_managers_and_is_warned_once() {
+    for (storage, name) in blob_lease_hubs().await {
+        let heard = Overheard::default();
+        let _listening = heard.listen();
+        let hub = TaskHub::builder(storage.clone(), name).must_exist().open().await.unwrap();
+        assert_eq!((hub.partitions(), hub.is_run_with_blob_leases()), (4, true));
+        assert_eq!(heard.with("leases of blobs").len(), 1);
+        let client = Client::new(&hub);
+        for number in 0..8 {
+            let id = format!("i{number}");
+            let queue = format!("{}-control-{:02}", name.to_lowercase(), partition_of(&id, 4));
+            let before = storage.queues.count(&queue).await.unwrap();
+            client.start(DO, 1).instance_id(&id).await.unwrap();
+            assert_eq!(storage.queues.count(&queue).await.unwrap(), before + 1, "where .NET looks for it");
+            client.raise(&id, Event::<u32>::new("go"), &1).await.unwrap();
+            assert_eq!(storage.queues.count(&queue).await.unwrap(), before + 2);
+            assert_eq!(client.status(&id).await.unwrap().unwrap().status, RuntimeStatus::Pending);
+            assert_eq!(client.history(&id).await.unwrap(), []);
+        }
+        let query = InstanceQuery { id_prefix: Some("i".to_owned()), ..InstanceQuery::default() };
+        assert_eq!(client.list(&query).await.unwrap().instances.len(), 8);
+        let status = client.hub_status().await.unwrap();
+        assert_eq!((status.partitions.len(), status.is_run_with_blob_leases), (4, true));
+        assert!(storage.tables.query(&format!("{name}Partitions"), &Default::default()).await.is_err(), "nothing is created");
+        let other = TaskHub::builder(storage, name).partitions(8).open().await.unwrap_err();
+        assert!(other.to_string().contains("has 4 partitions"), "{other}");
     }
 }
 

@@ -28,11 +28,15 @@ pub use host::{Worker, WorkerBuilder};
 #[cfg(test)]
 mod apps;
 #[cfg(test)]
+mod clocks;
+#[cfg(test)]
 mod counts;
 #[cfg(test)]
 mod crash_points;
 #[cfg(test)]
 mod crowd;
+#[cfg(test)]
+mod damage;
 #[cfg(test)]
 mod edges;
 #[cfg(test)]
@@ -57,6 +61,8 @@ mod mixed_hub;
 mod old_owner;
 #[cfg(test)]
 mod overheard;
+#[cfg(test)]
+mod panics;
 #[cfg(test)]
 mod poison_tests;
 #[cfg(test)]

@@ -18,8 +18,8 @@ pub(crate) struct Options {
     /// What a partition is leased for.
     pub(crate) lease: Duration,
     pub(crate) lease_renewal: Duration,
-    /// The lease of the worker's app; without it, workers of any app work beside each other.
-    pub(crate) app_lease_id: Option<String>,
+    /// The app under whose lease the worker works; without it, workers of any app work beside each other.
+    pub(crate) app_name: Option<String>,
     pub(crate) app_lease: Duration,
     pub(crate) app_lease_renewal: Duration,
     /// How often a waiting app asks for the lease.
@@ -53,10 +53,10 @@ impl Default for Options {
             poll_interval_max: Duration::from_secs(30),
             lease: Duration::from_secs(30),
             lease_renewal: Duration::from_secs(10),
-            app_lease_id: None,
+            app_name: None,
             app_lease: Duration::from_secs(60),
             app_lease_renewal: Duration::from_secs(40),
-            app_lease_retry: Duration::from_secs(30),
+            app_lease_retry: Duration::from_secs(5),
             lease_margin: Duration::from_secs(5),
             ownership_poll: Duration::from_secs(2),
             handover_poll: Duration::from_millis(250),

@@ -28,6 +28,11 @@ impl Overheard {
         self.0.lock().unwrap().clone()
     }
 
+    /// The lines that have these words.
+    pub(super) fn with(&self, words: &str) -> Vec<String> {
+        self.lines().into_iter().filter(|line| line.contains(words)).collect()
+    }
+
     /// The lines about instances and their tasks, not those about the worker.
     pub(super) fn about_instances(&self) -> Vec<String> {
         self.lines().into_iter().filter(|line| line.contains(" instance=")).collect()

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::inbox::Partition;
 use crate::error::Result;
+use crate::hub::lease::Sightings;
 use crate::hub::ownership::{self, Judge, PartitionRow, StoredPartition};
 use crate::storage::table::Etag;
 
@@ -29,6 +30,13 @@ struct Owned {
     is_draining: bool,
 }
 
+impl Drop for Owned {
+    /// Nobody renews what is not owned any more: after a panic of the ownership nothing of it may go on by itself.
+    fn drop(&mut self) {
+        self.partition.lose();
+    }
+}
+
 /// The ownership of one worker. It runs in a task of its own, so that lease calls never wait behind data calls.
 #[derive(Debug)]
 pub(crate) struct Ownership {
@@ -45,7 +53,9 @@ pub(crate) struct Ownership {
     expecting: bool,
     /// Whether other workers own some of the partitions.
     alone: bool,
-    /// When the earliest lease of somebody else may be called expired.
+    /// What others have shown of themselves at the partition table.
+    sightings: Sightings,
+    /// When the earliest lease of somebody else has ended unless he renews it.
     next_expiry: Option<Duration>,
 }
 
@@ -61,12 +71,17 @@ impl Ownership {
             failed: false,
             expecting: false,
             alone: false,
+            sightings: Sightings::default(),
             next_expiry: None,
         }
     }
 
-    /// Owns what it can until it has to end, then hands everything over.
-    pub(crate) async fn run(mut self) {
+    /// Owns what it can until it has to end, then hands everything over. `again`: after one that broke off, whose rows are given up
+    /// first, so that others may have them if it breaks off again.
+    pub(crate) async fn run(mut self, again: bool) {
+        if again {
+            self.take_back().await;
+        }
         while !self.until.is_cancelled() {
             let (drained, until) = (Arc::clone(&self.drained), self.until.clone());
             let passed = tokio::select! {
@@ -128,8 +143,9 @@ impl Ownership {
             return Ok(());
         }
         let rows = self.shared.hub.read_partitions().await?;
-        // The partition count was checked when the hub was opened; of a row beyond it nobody would ever read the queue.
-        let known = rows.into_iter().filter(|s| self.shared.partition_of_queue(&s.row.queue).is_some()).collect();
+        let (known, unknown): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|s| self.shared.partition_of_queue(&s.row.queue).is_some());
+        self.warn_of_unknown(&unknown);
         let rows = self.judge(known).await?;
         if self.until.is_cancelled() { Ok(()) } else { self.balance(&rows).await }
     }
@@ -209,7 +225,9 @@ impl Ownership {
             // Whoever leaves neither takes nor asks.
             return Ok((stored, true));
         }
-        if let Some(claimed) = row.claimed(&judge) {
+        let silence = self.sightings.silence(&stored);
+        self.warn_of_undated(row, &judge);
+        if let Some(claimed) = row.claimed(&judge, silence) {
             if let Some(etag) = self.shared.hub.write_partition(&claimed, &stored.etag).await? {
                 if let Some(owner) = &row.current_owner {
                     tracing::info!(hub = self.shared.hub.names_hub(), owner, "the lease of another worker had expired");
@@ -223,11 +241,40 @@ impl Ownership {
             if let Some(etag) = self.shared.hub.write_partition(&wanted, &stored.etag).await? {
                 return Ok((StoredPartition { row: wanted, etag }, true));
             }
-        } else if let Some(at) = row.expires_at {
-            let left = at.plus(judge.skew).since(judge.now);
+        } else {
+            let left = row.claimable_in(&judge, silence);
             self.next_expiry = Some(self.next_expiry.map_or(left, |next| next.min(left)));
         }
         Ok((stored, true))
+    }
+
+    /// The partition count was checked when the hub was opened. A row that came later is none of its partitions: of its queue nobody
+    /// would ever read.
+    fn warn_of_unknown(&mut self, rows: &[StoredPartition]) {
+        for StoredPartition { row, .. } in rows {
+            if self.sightings.may_warn(&row.queue) {
+                let hub = &self.shared.hub;
+                tracing::warn!(
+                    hub = hub.names_hub(),
+                    row = row.queue,
+                    "the partition table has a row that is none of the {} partitions of the hub; it is ignored here, keeps the hub                      from being opened, and .NET workers would serve it: delete it",
+                    hub.partitions
+                );
+            }
+        }
+    }
+
+    fn warn_of_undated(&mut self, row: &PartitionRow, judge: &Judge<'_>) {
+        if row.is_undated(judge) && self.sightings.may_warn(&row.queue) {
+            tracing::warn!(
+                hub = self.shared.hub.names_hub(),
+                row = row.queue,
+                owner = row.current_owner,
+                expires_at = ?row.expires_at,
+                "a partition has an owner and a lease that cannot be: its ExpiresAt is missing, unreadable, or too far ahead; it is                  claimed when its row has not changed for {} s. If that owner runs, stop it; if none does, clear CurrentOwner and                  NextOwner of the row, and the partition is claimed at once",
+                (judge.lease + judge.margin).as_secs()
+            );
+        }
     }
 
     /// A row of ours: adopt it, renew it when that is due, or begin to hand it over. The row afterwards; `false` if it has changed.
@@ -332,16 +379,7 @@ impl Ownership {
             owned.is_draining = true;
             self.shared.drain(&owned.partition, &owned.drained, &self.drained);
         }
-        match tokio::time::timeout(STOP_PATIENCE, self.withdraw()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(hub = self.shared.hub.names_hub(), %error, "the partition table could not be read; others wait until leases expire")
-            }
-            Err(_) => tracing::warn!(
-                hub = self.shared.hub.names_hub(),
-                "the partition table does not answer; others wait until leases expire"
-            ),
-        }
+        self.take_back().await;
         let options = &self.shared.options;
         // Every drain ends by itself by then.
         let deadline = Instant::now() + options.drain_timeout + options.drop_timeout + STOP_PATIENCE;
@@ -367,6 +405,17 @@ impl Ownership {
                     return;
                 }
             }
+        }
+    }
+
+    async fn take_back(&self) {
+        let hub = self.shared.hub.names_hub();
+        match tokio::time::timeout(STOP_PATIENCE, self.withdraw()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(hub, %error, "the partition table could not be read; others wait until leases expire")
+            }
+            Err(_) => tracing::warn!(hub, "the partition table does not answer; others wait until leases expire"),
         }
     }
 

@@ -8,6 +8,7 @@ use super::bodies::Arrived;
 use super::inbox::Partition;
 use super::log::shown;
 use super::orchestration::back_off;
+use super::tasks::words_of;
 use crate::error::{Error, Result};
 use crate::hub::{Culprit, Held, Unreadable, blob_names};
 use crate::model::EventKind;
@@ -25,8 +26,7 @@ pub(crate) struct Trouble {
 
 impl Trouble {
     pub(crate) fn of_panic(panic: &(dyn Any + Send)) -> Self {
-        let words = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        let reason = shortened(&format!("the worker panicked: {}", words.unwrap_or("without words")));
+        let reason = shortened(&format!("the worker panicked: {}", words_of(panic)));
         Self { reason, lasting: true }
     }
 

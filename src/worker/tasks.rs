@@ -1,10 +1,49 @@
-//! The worker's task set: the only place that spawns, so that dropping the worker stops everything it began.
+//! The worker's task set: the only place that spawns, so that dropping the worker stops everything it began; and what becomes of
+//! a task that panics.
 
+use std::any::Any;
 use std::future::{Future, poll_fn};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, PoisonError};
 use std::task::Context;
+use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::task::JoinSet;
+
+use super::Shared;
+
+/// Between a panic of the worker itself and the next try.
+const PAUSE_AFTER_PANIC: Duration = Duration::from_secs(1);
+
+impl Shared {
+    /// Does something of the worker itself. `None`, and an error in the log, if it panics.
+    pub(super) async fn unless_it_panics<T>(&self, what: &'static str, work: impl Future<Output = T>) -> Option<T> {
+        match AssertUnwindSafe(work).catch_unwind().await {
+            Ok(done) => Some(done),
+            Err(panic) => {
+                let (hub, worker) = (self.hub.names_hub(), &self.worker_id);
+                tracing::error!(hub, worker, reason = words_of(&*panic), "{what} broke off: a panic of the worker itself");
+                None
+            }
+        }
+    }
+
+    /// Does it anew, after a pause, whenever it panics: nothing else would ever do it. It is told whether it is done again.
+    pub(super) async fn steadily<F: Future<Output = ()>>(&self, what: &'static str, work: impl Fn(bool) -> F) {
+        let mut is_again = false;
+        while self.unless_it_panics(what, work(is_again)).await.is_none() {
+            is_again = true;
+            tokio::time::sleep(PAUSE_AFTER_PANIC).await;
+        }
+    }
+}
+
+/// What a panic says of itself.
+pub(super) fn words_of(panic: &(dyn Any + Send)) -> &str {
+    let words = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    words.unwrap_or("without words")
+}
 
 /// Tasks that end with the set.
 #[derive(Debug, Default)]

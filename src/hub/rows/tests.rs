@@ -83,6 +83,7 @@ fn a_sentinel_survives_with_all_that_it_keeps() {
         commit: Some("c-0".to_owned()),
         custom_status: Some("{\"at\":1}".to_owned()),
         has_parked: false,
+        is_fence: false,
     };
     let mut entity = sentinel_to_entity("i", &sentinel);
     assert_eq!(sentinel_from_entity(&entity), Ok(sentinel.clone()));

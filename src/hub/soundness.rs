@@ -1,0 +1,71 @@
+//! What the rows of a history must look like; anything else is damage, which no turn may build upon.
+
+use super::history::corrupt;
+use super::rows::{self, SENTINEL, Sentinel};
+use crate::error::Error;
+use crate::model::{EventKind, StoredEvent};
+use crate::storage::table::Row;
+
+/// What is wrong, and at which row.
+#[derive(Debug)]
+pub(super) struct Flaw {
+    row: String,
+    what: String,
+}
+
+impl Flaw {
+    fn new(row: impl Into<String>, what: impl Into<String>) -> Self {
+        Self { row: row.into(), what: what.into() }
+    }
+
+    pub(super) fn within(self, instance_id: &str) -> Error {
+        corrupt(instance_id, &self.row, &self.what)
+    }
+}
+
+/// How many of the rows are of the execution that the sentinel names. They are the first ones, and each has the key of its ordinal:
+/// rows of an older, longer execution lie behind them and are never trimmed.
+pub(super) fn rows_of_execution(all: &[Row], sentinel: &Sentinel) -> Result<usize, Flaw> {
+    let execution_id = Some(sentinel.execution_id.as_str());
+    let events: Vec<_> = all.iter().map(|row| &row.entity).filter(|row| row.row_key != SENTINEL).collect();
+    let is_ours = |row: &&&crate::storage::table::Entity| row.text("ExecutionId") == execution_id;
+    let count = events.iter().take_while(is_ours).count();
+    if sentinel.is_fence && events.is_empty() {
+        return Ok(0);
+    }
+    if sentinel.execution_id.is_empty() {
+        return Err(Flaw::new(SENTINEL, "it names no execution"));
+    }
+    if count == 0 {
+        return Err(Flaw::new(SENTINEL, format!("there is no first row of its execution \"{}\"", sentinel.execution_id)));
+    }
+    if let Some((ordinal, row)) = (0..).zip(&events[..count]).find(|(ordinal, row)| row.row_key != rows::row_key(*ordinal)) {
+        return Err(Flaw::new(rows::row_key(ordinal), format!("it is missing: row {} stands in its place", row.row_key)));
+    }
+    match events[count..].iter().find(|row| row.text("ExecutionId") == execution_id) {
+        Some(row) => Err(Flaw::new(
+            rows::row_key(count as u64),
+            format!("it is missing or of another execution, but row {} goes on", row.row_key),
+        )),
+        None => Ok(count),
+    }
+}
+
+/// The events of such rows: the first turn has the start, and a checkpoint that is complete ends with `OrchestratorCompleted`.
+pub(super) fn check_events(events: &[StoredEvent], sentinel: &Sentinel) -> Result<(), Flaw> {
+    let is_end = |stored: &StoredEvent| matches!(stored.event.kind, EventKind::OrchestratorCompleted);
+    let is_start = |stored: &StoredEvent| matches!(stored.event.kind, EventKind::ExecutionStarted(_));
+    let Some(last) = events.last() else { return Ok(()) };
+    // Of a first checkpoint that was interrupted nothing counts.
+    let has_begun = sentinel.is_complete || events.iter().any(is_end);
+    if has_begun && !events.iter().take_while(|stored| !is_end(stored)).any(is_start) {
+        return Err(Flaw::new(rows::row_key(0), "the first turn of the history has no start"));
+    }
+    if sentinel.is_complete && !is_end(last) {
+        return Err(Flaw::new(
+            rows::row_key(events.len() as u64),
+            "it is missing: the last checkpoint is complete and has no end",
+        ));
+    }
+    Ok(())
+}
