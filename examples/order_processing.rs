@@ -132,6 +132,7 @@ impl Shop {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    support::log_to_stderr("error");
     match Arguments::from_command_line(&[STORAGE, HUB, ORDERS]) {
         Ok(arguments) => support::exit_code(run(&arguments).await),
         Err(code) => code,

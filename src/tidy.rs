@@ -204,12 +204,58 @@ fn documents_name_only_files_that_exist() {
     check(&problems);
 }
 
+/// The words of the log lines in a text, at info and above.
+fn log_lines(text: &str) -> Vec<&str> {
+    let calls = ["tracing::info!(", "tracing::warn!(", "tracing::error!("];
+    calls.into_iter().flat_map(|call| text.split(call).skip(1)).filter_map(last_string).collect()
+}
+
+/// The last string of a call, of which this is the text behind the opening parenthesis.
+fn last_string(call: &str) -> Option<&str> {
+    let (mut open, mut string, mut last) = (1, None, None);
+    let mut chars = call.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match (c, string) {
+            ('\\', Some(_)) => drop(chars.next()),
+            ('"', Some(begin)) => (string, last) = (None, Some(&call[begin..at])),
+            ('"', None) => string = Some(at + 1),
+            ('(', None) => open += 1,
+            (')', None) => open -= 1,
+            _ => {}
+        }
+        if open == 0 {
+            return last;
+        }
+    }
+    None
+}
+
+#[test]
+fn every_log_line_is_documented() {
+    let document = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let sources = sources();
+    let only = test_only(&sources);
+    let mut problems = Vec::new();
+    for source in sources.iter().filter(|s| s.path.starts_with("src") && !s.path.ancestors().any(|path| only.contains(path))) {
+        let code = source.text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        for line in log_lines(code).into_iter().filter(|line| !document.contains(&format!("`{line}`"))) {
+            problems.push(format!(
+                "{}: \"{line}\" is not in docs/operations.md, What to watch: what does who reads it do?",
+                source.name()
+            ));
+        }
+    }
+    check(&problems);
+}
+
 #[test]
 fn the_rules_find_what_they_forbid() {
     assert_eq!(
         paths("use crate::storage::table::{Etag, Match}; crate::hub::keys").collect::<Vec<_>>(),
         ["storage::table", "hub::keys"]
     );
+    let logs = r#"tracing::warn!(hub, "one \" (of two)"); tracing::info!(hub = x("a"), "two",); tracing::debug!("three")"#;
+    assert_eq!(log_lines(logs), ["two", r#"one \" (of two)"#]);
     assert!(is_allowed("worker", "storage::table") && is_allowed("hub", "storage::memory") && is_allowed("hub", "model"));
     assert!(!is_allowed("worker", "storage") && !is_allowed("worker", "storage::azure") && !is_allowed("replay", "hub"));
     assert!(!is_allowed("client", "worker") && !is_allowed("worker", "storage::tables"));

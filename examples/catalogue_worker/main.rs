@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use support::{Argument, Arguments, HUB, Outcome, STORAGE};
 use taskhub::Worker;
-use tracing_subscriber::EnvFilter;
 
 const PARTITIONS: Argument = ("--partitions", "partitions of a hub that does not exist yet, 1 to 16; 4 unless set");
 const WORKER_ID: Argument = ("--worker-id", "name under which partitions are owned; generated unless set");
@@ -19,8 +18,7 @@ const RUN_SECONDS: Argument = ("--run-seconds", "ends the worker after so long; 
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    support::log_to_stderr("info");
     match Arguments::from_command_line(&[STORAGE, HUB, PARTITIONS, WORKER_ID, POLL_SECONDS, RUN_SECONDS]) {
         Ok(arguments) => support::exit_code(run(&arguments).await),
         Err(code) => code,

@@ -4,11 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use taskhub::{Client, Storage, TaskHub, Worker, WorkerBuilder};
 use tokio::sync::oneshot;
+use tracing_subscriber::EnvFilter;
 
 /// Any error of an example: it is printed, and the exit code tells.
 pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error>>;
@@ -78,6 +80,13 @@ impl Arguments {
     }
 }
 
+/// Writes the log of the worker to standard error; the variable RUST_LOG says what of it, such as RUST_LOG=info.
+pub(crate) fn log_to_stderr(usual: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
+    let is_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal).init();
+}
+
 /// The storage of a connection string, or one in memory that ends with the process.
 pub(crate) fn storage(connection_string: Option<&str>) -> Outcome<Storage> {
     match connection_string {
@@ -106,6 +115,7 @@ pub(crate) async fn run(
     register: impl FnOnce(WorkerBuilder) -> WorkerBuilder,
     body: impl AsyncFnOnce(Client) -> Outcome,
 ) -> ExitCode {
+    log_to_stderr("error");
     let arguments = match Arguments::from_command_line(&[STORAGE, HUB]) {
         Ok(arguments) => arguments,
         Err(code) => return code,

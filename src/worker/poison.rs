@@ -69,8 +69,18 @@ impl Shared {
         } else if let Some(first) = back.iter().max_by_key(|held| held.dequeue_count) {
             let (event, message_id, messages) = (first.message.event.kind.type_name(), &first.id, back.len());
             let (receives, parked_at) = (first.dequeue_count, self.options.poison_after);
-            let words = "a turn fails by itself; its messages are parked unless the cause is repaired";
-            tracing::warn!(hub, partition, instance, event, message_id, messages, receives, parked_at, reason, "{words}");
+            tracing::warn!(
+                hub,
+                partition,
+                instance,
+                event,
+                message_id,
+                messages,
+                receives,
+                parked_at,
+                reason,
+                "a turn fails by itself; its messages are parked unless the cause is repaired"
+            );
         }
     }
 
@@ -96,8 +106,17 @@ impl Shared {
         let (event, message_id, reason) = (held.message.event.kind.type_name(), &held.id, shown(&trouble.reason));
         if trouble.lasting {
             let (receives, parked_at) = (held.dequeue_count, self.options.poison_after);
-            let words = "a work item fails by itself; it is parked unless the cause is repaired";
-            tracing::warn!(hub, instance, execution, event, message_id, receives, parked_at, reason, "{words}");
+            tracing::warn!(
+                hub,
+                instance,
+                execution,
+                event,
+                message_id,
+                receives,
+                parked_at,
+                reason,
+                "a work item fails by itself; it is parked unless the cause is repaired"
+            );
         } else {
             tracing::warn!(hub, instance, execution, event, message_id, reason, "an activity could not be run or answered");
         }
@@ -175,8 +194,15 @@ impl Shared {
         let (queue, message_id, receives) = (self.hub.queue_name(hold.queue), &hold.id, hold.dequeue_count);
         if unreadable.error.is_lasting() {
             let parked_at = self.options.poison_after;
-            let words = "a message cannot be read; it is parked unless another version of the worker takes it";
-            tracing::warn!(hub, queue, message_id, receives, parked_at, reason, "{words}");
+            tracing::warn!(
+                hub,
+                queue,
+                message_id,
+                receives,
+                parked_at,
+                reason,
+                "a message cannot be read; it is parked unless another version of the worker takes it"
+            );
         } else {
             tracing::warn!(hub, queue, message_id, receives, reason, "the body of a message could not be read; it goes back");
         }
