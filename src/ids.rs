@@ -1,10 +1,9 @@
 //! Identities: those that are derived and never drawn, so that a decision made again is recognised, and what an instance id may be.
 
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::limits;
-use crate::model::Timestamp;
+use crate::model::{Timestamp, canonical};
 
 /// Namespace of every derived id; persisted, never change it.
 const NAMESPACE: Uuid = Uuid::from_u128(0x7461_736b_6875_6220_6465_6369_7369_6f6e);
@@ -39,12 +38,11 @@ impl DecisionId {
             DecisionKind::Complete => "complete",
         };
         // Lengths keep ("ab", "c") apart from ("a", "bc"); an absent input differs from an empty one.
-        let text = format!(
-            "{}:{execution_id}/{task_id}/{kind}/{}:{name}/{}",
-            execution_id.len(),
-            name.len(),
-            input.map_or_else(|| "-".to_owned(), |i| format!("+{}", canonical(i))),
-        );
+        let mut text = format!("{}:{execution_id}/{task_id}/{kind}/{}:{name}/", execution_id.len(), name.len());
+        match input {
+            None => text.push('-'),
+            Some(input) => text.extend(["+", &canonical(input)]),
+        }
         Self(Uuid::new_v5(&NAMESPACE, text.as_bytes()))
     }
 
@@ -97,32 +95,6 @@ pub(crate) fn why_no_key(instance_id: &str) -> Option<String> {
 pub(crate) fn why_no_orchestration(instance_id: &str) -> Option<String> {
     let is_entity = instance_id.starts_with('@');
     why_no_key(instance_id).or_else(|| is_entity.then(|| "begins with \"@\", which is reserved for entities".to_owned()))
-}
-
-/// One text for every JSON text of the same meaning; text that is not JSON is itself.
-fn canonical(input: &str) -> String {
-    let Ok(mut value) = serde_json::from_str::<Value>(input) else { return input.to_owned() };
-    normalise(&mut value);
-    value.to_string()
-}
-
-fn normalise(value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            members.remove("$type");
-            members.sort_keys();
-            members.values_mut().for_each(normalise);
-        }
-        Value::Array(items) => items.iter_mut().for_each(normalise),
-        Value::Number(number) => {
-            let whole = number.as_f64().filter(|f| number.is_f64() && f.fract() == 0.0 && f.abs() < 9e15);
-            #[allow(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
-            if let Some(whole) = whole {
-                *number = (whole as i64).into();
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::String(_) => {}
-    }
 }
 
 #[cfg(test)]

@@ -68,8 +68,8 @@ pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result};
 pub use hub::{PoisonMessage, TaskHub, TaskHubBuilder};
 pub use model::{
-    DecodeError, EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, ParentInstance, RuntimeStatus, Tags,
-    Timestamp, TraceContext, UnknownStatus,
+    DecodeError, EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, ParentInstance, Properties,
+    RuntimeStatus, Tags, Timestamp, TraceContext, UnknownStatus,
 };
 pub use replay::RetryPolicy;
 pub use rng::Rng;

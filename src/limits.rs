@@ -6,8 +6,10 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 45 * 1024;
 pub(crate) const COLUMN_UNITS_MAX: usize = 30 * 1024;
 /// The largest compressed payload that is read.
 pub(crate) const BLOB_BYTES_MAX: usize = 256 * 1024 * 1024;
-/// The largest payload that a blob may expand to.
-pub(crate) const PAYLOAD_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// The largest payload that a blob may expand to: a turn has it in memory some ten times, and a worker may have 4 GB.
+pub(crate) const PAYLOAD_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// The largest JSON of tags that is read: many small ones take ten times their text in memory, and no row holds nearly so much.
+pub(crate) const TAGS_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A hub has one to sixteen partitions.
 pub(crate) const PARTITIONS_MAX: u32 = 16;
 /// Longest instance id in UTF-16 units after escaping: the key limit of the table service.

@@ -71,7 +71,7 @@ impl OrchestrationContext {
 
     /// Calls an activity by its name, for one that is written in another language.
     pub fn call_named<O: DeserializeOwned>(&self, name: &str, input: &impl Serialize) -> Call<NamedActivity<O>> {
-        let json = serde_json::to_string(input).map(|json| Some(payload::as_argument(&json)));
+        let json = serde_json::to_string(input).map(|json| Some(payload::as_argument(json)));
         Call::new(self.schedule(name, false, json))
     }
 

@@ -77,9 +77,9 @@ impl Failure {
 
     /// Adds a value that callers can read.
     #[must_use]
-    pub fn property(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+    pub fn property(mut self, name: impl AsRef<str>, value: impl Into<Value>) -> Self {
         if let Why::Failed(details) = &mut *self.0 {
-            details.properties.get_or_insert_default().insert(name.into(), value.into());
+            details.properties.get_or_insert_default().insert(name.as_ref(), value);
         }
         self
     }

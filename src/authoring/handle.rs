@@ -193,7 +193,7 @@ impl<I, O> sealed::Request for Activity<I, O> {
     fn wire(&self, json: String) -> Option<String> {
         // The input of a raw handle is a text, so its JSON is that text in quotes.
         let raw = if self.raw { serde_json::from_str(&json).ok() } else { None };
-        Some(raw.unwrap_or_else(|| payload::as_argument(&json)))
+        Some(raw.unwrap_or_else(|| payload::as_argument(json)))
     }
 }
 

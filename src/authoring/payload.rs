@@ -4,9 +4,8 @@ use std::any::type_name;
 
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use serde_json::Value;
 
-use crate::model::FailureDetails;
+use crate::model::{FailureDetails, read_payload};
 
 /// The JSON text of a value; nothing for null.
 pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Option<String>, serde_json::Error> {
@@ -19,32 +18,25 @@ pub(super) fn unless_null(json: String) -> Option<String> {
 }
 
 /// The input of an activity is an array of its arguments, of which we have one.
-pub(super) fn as_argument(json: &str) -> String {
-    format!("[{json}]")
+pub(super) fn as_argument(mut json: String) -> String {
+    json.insert(0, '[');
+    json.push(']');
+    json
 }
 
 /// Reads a payload. `what` names it in the failure, such as `The input of the activity "Greet"`.
 pub(super) fn decode<T: DeserializeOwned>(json: Option<&str>, what: &str) -> Result<T, FailureDetails> {
-    parse(json.unwrap_or("null")).map_err(|error| misfit::<T>(what, &error))
+    read_payload(json.unwrap_or("null")).map_err(|error| misfit::<T>(what, &error))
 }
 
 /// Reads the input of an activity: an array of exactly one element stands for the element.
 pub(super) fn decode_argument<T: DeserializeOwned>(json: Option<&str>, what: &str) -> Result<T, FailureDetails> {
     let Some(array) = json.filter(|json| has_one_element(json)) else { return decode(json, what) };
-    parse(array).map(|(argument,)| argument).map_err(|error| misfit::<T>(what, &error))
+    read_payload(array).map(|(argument,)| argument).map_err(|error| misfit::<T>(what, &error))
 }
 
 fn has_one_element(json: &str) -> bool {
     json.trim_start().starts_with('[') && serde_json::from_str::<(IgnoredAny,)>(json).is_ok()
-}
-
-fn parse<T: DeserializeOwned>(json: &str) -> Result<T, serde_json::Error> {
-    // .NET puts the type first in objects. Structs ignore unknown members, but maps would have one too many.
-    if json.contains("\"$type\"") {
-        serde_json::from_str(json).map(without_types).and_then(serde_json::from_value)
-    } else {
-        serde_json::from_str(json)
-    }
 }
 
 /// What stands before the type in the failure of a payload that does not fit it. Behind the type the payload is quoted.
@@ -71,32 +63,21 @@ pub(super) fn unencodable(what: &str, error: &serde_json::Error) -> FailureDetai
     }
 }
 
-fn without_types(mut value: Value) -> Value {
-    strip(&mut value);
-    value
-}
-
-fn strip(value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            if members.keys().next().is_some_and(|key| key == "$type") {
-                members.shift_remove("$type");
-            }
-            members.values_mut().for_each(strip);
-        }
-        Value::Array(elements) => elements.iter_mut().for_each(strip),
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::Value;
 
     use super::*;
+
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct OnlyName {
+        #[serde(rename = "Name")]
+        name: String,
+    }
 
     #[test]
     fn null_is_absent() {
@@ -115,14 +96,18 @@ mod tests {
         assert_eq!(decode_argument(Some("[[10,0]]"), "x"), Ok((10, 0)));
         assert_eq!(decode_argument(Some("[null]"), "x"), Ok(()));
         assert_eq!(decode_argument::<Vec<u8>>(Some("[]"), "x"), Ok(vec![]));
-        assert_eq!(decode_argument(Some(&as_argument(&u128::MAX.to_string())), "x"), Ok(u128::MAX));
-        assert_eq!(decode_argument::<Vec<u8>>(Some(&as_argument("[1]")), "x"), Ok(vec![1]));
+        assert_eq!(decode_argument(Some(&as_argument(u128::MAX.to_string())), "x"), Ok(u128::MAX));
+        assert_eq!(decode_argument::<Vec<u8>>(Some(&as_argument("[1]".to_owned())), "x"), Ok(vec![1]));
     }
 
     #[test]
-    fn types_of_dotnet_are_no_members() {
+    fn types_of_dotnet_are_members_only_where_they_fit() {
         let text = r#"[{"$type":"Peer.Poco, Peer","Name":"a","Nested":{"$type":"Peer.Poco, Peer","Name":"b"}}]"#;
-        assert_eq!(decode_argument(Some(text), "x"), Ok(json!({"Name": "a", "Nested": {"Name": "b"}})));
+        // Where everything fits, what is stored is what is read.
+        let stored: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(decode_argument(Some(text), "x"), Ok(stored[0].clone()));
+        let maps: BTreeMap<String, OnlyName> = decode(Some(r#"{"$type":"D","a":{"$type":"P","Name":"b"}}"#), "x").unwrap();
+        assert_eq!(maps["a"].name, "b");
         let map: BTreeMap<String, u8> = decode(Some(r#"{"$type":"D","a":1}"#), "x").unwrap();
         assert_eq!(map.len(), 1);
         assert_eq!(decode(Some(r#""the \"$type\"""#), "x"), Ok("the \"$type\"".to_owned()));
@@ -132,7 +117,7 @@ mod tests {
         #[test]
         fn what_is_written_is_read(value: (String, Vec<Option<i64>>, bool)) {
             let json = serde_json::to_string(&value).unwrap();
-            prop_assert_eq!(decode_argument(Some(&as_argument(&json)), "x"), Ok(value.clone()));
+            prop_assert_eq!(decode_argument(Some(&as_argument(json.clone())), "x"), Ok(value.clone()));
             prop_assert_eq!(decode(encode(&value).unwrap().as_deref(), "x"), Ok(value));
         }
 

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use super::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{Hub, InstanceRow};
-use crate::model::{HistoryEvent, RuntimeStatus, Tags, Timestamp};
+use crate::model::{HistoryEvent, RuntimeStatus, Tags, Timestamp, read_payload};
 
 /// What the instance row shows.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,7 +105,7 @@ impl InstanceStatus {
             let message = format!("instance \"{}\" is {}: {output}", self.instance_id, self.status);
             return Err(Error::new(ErrorKind::Invalid, message));
         }
-        serde_json::from_str(self.output.as_deref().unwrap_or("null")).map_err(|e| {
+        read_payload(self.output.as_deref().unwrap_or("null")).map_err(|e| {
             Error::new(
                 ErrorKind::Invalid,
                 format!("the output of instance \"{}\" is no {}: {e}", self.instance_id, std::any::type_name::<T>()),

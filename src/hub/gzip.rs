@@ -25,13 +25,42 @@ pub(crate) fn compress(text: &str) -> Vec<u8> {
 /// Expands to at most `max` bytes of text; a byte order mark is dropped, and bytes that are no UTF-8 are replaced, as .NET does.
 pub(crate) fn decompress(bytes: &[u8], max: usize) -> Result<String, BadPayload> {
     let mut text = Vec::new();
+    text.reserve_exact(expected_length(bytes).min(max).saturating_add(1));
     // One byte more than allowed tells "exactly full" from "too large".
     MultiGzDecoder::new(bytes).take(max as u64 + 1).read_to_end(&mut text)?;
     if text.len() > max {
         return Err(BadPayload::TooLarge(max));
     }
-    let text = String::from_utf8(text).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
-    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+    let mut text = String::from_utf8(text).or_else(|e| repaired(e.as_bytes(), max))?;
+    if text.starts_with('\u{feff}') {
+        text.drain(..'\u{feff}'.len_utf8());
+    }
+    Ok(text)
+}
+
+/// How long the text will be, so that it need not grow: the trailer says it. A false one must not take memory, and nothing
+/// is packed closer than this.
+fn expected_length(bytes: &[u8]) -> usize {
+    const RATIO_MAX: usize = 1032;
+    let trailer = bytes.last_chunk().map_or(0, |length| u32::from_le_bytes(*length));
+    usize::try_from(trailer).unwrap_or(usize::MAX).min(bytes.len().saturating_mul(RATIO_MAX))
+}
+
+/// Each byte that is no UTF-8 can become three.
+fn repaired(bytes: &[u8], max: usize) -> Result<String, BadPayload> {
+    let replaced = |invalid: &[u8]| if invalid.is_empty() { 0 } else { char::REPLACEMENT_CHARACTER.len_utf8() };
+    let length: usize = bytes.utf8_chunks().map(|chunk| chunk.valid().len() + replaced(chunk.invalid())).sum();
+    if length > max {
+        return Err(BadPayload::TooLarge(max));
+    }
+    let mut text = String::with_capacity(length);
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -45,6 +74,24 @@ mod tests {
         assert!(bomb.len() < 10_000);
         assert!(matches!(decompress(&bomb, 999_999), Err(BadPayload::TooLarge(_))));
         assert_eq!(decompress(&bomb, 1_000_000).unwrap().len(), 1_000_000);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_replaced_and_what_that_makes_too_large_is_refused() {
+        let packed = |bytes: &[u8]| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        };
+        assert_eq!(decompress(&packed(b"a\xff\xffb\xf0\x9f"), 100).unwrap(), String::from_utf8_lossy(b"a\xff\xffb\xf0\x9f"));
+        assert_eq!(decompress(&packed(&[0xff; 100]), 300).unwrap().len(), 300);
+        assert!(matches!(decompress(&packed(&[0xff; 100]), 299), Err(BadPayload::TooLarge(299))));
+        // The trailer of a text is not believed beyond what can be.
+        let mut lying = compress("short");
+        let length = lying.len();
+        lying[length - 4..].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert!(expected_length(&lying) < 100_000);
+        assert!(decompress(&lying, 1 << 29).is_err());
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! What this package's own integration target shares with it. Not part of the API: it changes without notice.
+//! What this package's own integration target and command share with it. Not part of the API: it changes without notice.
 
 mod snapshot;
 
+pub use crate::model::without_lone_surrogates;
 pub use crate::storage::azure::repairs as azure_repairs;
 pub use crate::storage::contract::{run_contract, run_differential, run_strict};
 pub use snapshot::{Leftovers, Snapshot, completed_twice, leftovers};
@@ -11,4 +12,10 @@ pub use snapshot::{Leftovers, Snapshot, completed_twice, leftovers};
 pub fn memory_at(base: crate::Timestamp, seed: u64) -> (crate::Storage, crate::Clock) {
     let clock = crate::Clock::paused(base);
     (crate::Storage::memory(clock.clone(), crate::Rng::seeded(seed)), clock)
+}
+
+/// Whether a text is a message that can be read.
+#[must_use]
+pub fn is_message(json: &str) -> bool {
+    crate::model::Incoming::from_json(json).is_ok()
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::Properties;
+
 /// What went wrong in an activity or orchestration: .NET's `FailureDetails` (wire-format 3.4, semantics 7).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FailureDetails {
@@ -15,8 +17,8 @@ pub struct FailureDetails {
     pub inner: Option<Box<Self>>,
     /// Whether a retry policy must give up at once.
     pub is_non_retriable: bool,
-    /// Further typed values: JSON.
-    pub properties: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Further values by name.
+    pub properties: Option<Properties>,
 }
 
 impl fmt::Display for FailureDetails {

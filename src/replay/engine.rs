@@ -18,7 +18,7 @@ use super::retry::Verdict;
 use super::turn::{Completion, Outcome, Turn};
 use super::waker::TurnWaker;
 use crate::limits;
-use crate::model::{EventKind, FailureDetails, HistoryEvent};
+use crate::model::{EventKind, FailureDetails, HistoryEvent, text_member};
 
 /// Polls that follow one event. Combinators wake themselves a few times; code that never stops would hang the worker.
 const MOST_POLLS: u32 = 100_000;
@@ -298,11 +298,12 @@ fn deliver(execution: &Execution, kind: &EventKind, event: &HistoryEvent) -> Vec
 
 /// A failure as .NET stores it by default: a reason, and the exception as JSON.
 fn legacy_failure(reason: Option<&str>, details: Option<&str>) -> FailureDetails {
-    let exception: serde_json::Value = details.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    let text = |key: &str| exception.get(key).and_then(serde_json::Value::as_str);
-    let error_type = text("ClassName").or(text("$type")).and_then(|name| name.split(',').next()).unwrap_or("TaskFailed");
-    let error_message = reason.or(text("Message")).unwrap_or("The task failed without a reason.").to_owned();
-    FailureDetails { error_type: error_type.to_owned(), error_message, ..FailureDetails::default() }
+    let text = |name: &str| details.and_then(|exception| text_member(exception, name));
+    let class = text("ClassName").or_else(|| text("$type"));
+    let error_type = class.as_deref().and_then(|name| name.split(',').next()).unwrap_or("TaskFailed").to_owned();
+    let error_message = reason.map(str::to_owned).or_else(|| text("Message"));
+    let error_message = error_message.unwrap_or_else(|| "The task failed without a reason.".to_owned());
+    FailureDetails { error_type, error_message, ..FailureDetails::default() }
 }
 
 fn completion(end: Result<End, FailureDetails>) -> Completion {

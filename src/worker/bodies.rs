@@ -6,11 +6,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::hub::{Held, Hub, InBlob, Received};
 
-/// Large bodies of one queue in memory. One that is larger takes it all.
+/// Large bodies of one queue in memory, and what reading them takes. One that takes more than this takes it all.
 const BUDGET_BYTES: usize = 128 * 1024 * 1024;
 /// Sizes at which reading a body is tried: a larger one is not read, and tried again when there is room for the next size.
 /// Only the blob itself tells how large its text is.
 const SIZES: [usize; 3] = [1024 * 1024, 8 * 1024 * 1024, crate::limits::PAYLOAD_BYTES_MAX];
+
+/// What reading takes, as a multiple of the text: the blob, its text, and the message.
+const READING: usize = 3;
 
 /// The memory for large bodies of one queue.
 #[derive(Debug)]
@@ -41,7 +44,7 @@ impl Default for Bodies {
 impl Bodies {
     /// Waits for room. Those who wait get it in their order, so a large body is not overtaken for ever.
     pub(crate) async fn room(&self, size: Size) -> Room {
-        let bytes = u32::try_from(size.bytes().min(BUDGET_BYTES)).unwrap_or(u32::MAX);
+        let bytes = u32::try_from((READING * size.bytes()).min(BUDGET_BYTES)).unwrap_or(u32::MAX);
         Room(Arc::clone(&self.0).acquire_many_owned(bytes).await.expect("the semaphore is never closed"))
     }
 }

@@ -6,9 +6,10 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::write::untyped;
 use crate::model::{
-    EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, Message, ParentInstance, RuntimeStatus, Sender, Tags,
-    Timestamp, TraceContext,
+    EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, Message, ParentInstance, Properties, RuntimeStatus,
+    Sender, Tags, Timestamp, TraceContext,
 };
 
 /// Any text, often with what JSON and XML find hard.
@@ -48,7 +49,7 @@ fn trace() -> impl Strategy<Value = TraceContext> {
     )
 }
 
-fn properties() -> impl Strategy<Value = Map<String, Value>> {
+fn object() -> impl Strategy<Value = String> {
     let leaf = || {
         prop_oneof![
             Just(Value::Null),
@@ -58,19 +59,23 @@ fn properties() -> impl Strategy<Value = Map<String, Value>> {
         ]
     };
     let nested = (text(), leaf()).prop_map(|(name, value)| json!({ name: [value, 1.5] }));
-    btree_map(text(), prop_oneof![leaf(), nested], 0..4).prop_map(|map| map.into_iter().collect())
+    btree_map(text(), prop_oneof![leaf(), nested], 0..4).prop_map(|map| {
+        let object: Map<String, Value> = map.into_iter().collect();
+        // As it comes out of every codec.
+        untyped(&Value::Object(object).to_string())
+    })
 }
 
 fn failure() -> impl Strategy<Value = FailureDetails> {
     let one = || {
-        (text(), text(), of(text()), any::<bool>(), of(properties())).prop_map(
+        (text(), text(), of(text()), any::<bool>(), of(object())).prop_map(
             |(error_type, error_message, stack_trace, is_non_retriable, properties)| FailureDetails {
                 error_type,
                 error_message,
                 stack_trace,
                 inner: None,
                 is_non_retriable,
-                properties,
+                properties: properties.as_deref().map(Properties::of_dictionary),
             },
         )
     };
@@ -144,7 +149,7 @@ fn kind() -> impl Strategy<Value = EventKind> {
         (of(text()), of(text()), of(text()), of(trace())).prop_map(|(reason, parent_execution_id, instance_id, trace)| {
             EventKind::ExecutionRewound { reason, parent_execution_id, instance_id, trace }
         }),
-        of(properties()).prop_map(|state| EventKind::HistoryState { state: state.map(|s| Value::Object(s).to_string()) }),
+        of(object()).prop_map(|state| EventKind::HistoryState { state }),
     ]
 }
 

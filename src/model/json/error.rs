@@ -17,6 +17,10 @@ pub struct DecodeError {
 enum Problem {
     #[error("not JSON: {0}")]
     NotJson(String),
+    #[error("nested deeper than anybody reads")]
+    TooDeep,
+    #[error("more than {0} bytes, which no row holds")]
+    TooLarge(usize),
     #[error("missing")]
     Missing,
     #[error("{found} where {expected} belongs")]
@@ -38,6 +42,14 @@ impl fmt::Display for Place<'_> {
 impl DecodeError {
     pub(crate) fn not_json(error: &serde_json::Error) -> Self {
         Self::here(Problem::NotJson(error.to_string()))
+    }
+
+    pub(crate) fn too_deep() -> Self {
+        Self::here(Problem::TooDeep)
+    }
+
+    pub(crate) fn too_large(max: usize) -> Self {
+        Self::here(Problem::TooLarge(max))
     }
 
     pub(crate) fn missing() -> Self {

@@ -1,10 +1,9 @@
 //! One event as JSON: with `$type` as in messages, without as in exports.
 
-use serde_json::Value;
-
 use super::error::DecodeError;
-use super::parts::Part;
-use super::read::{Node, parse};
+use super::parts::{Part, write_tags};
+use super::read::{Node, parse, raw};
+use super::text::unescape;
 use super::write::JsonWriter;
 use crate::model::members::{self, MemberReader, MemberWriter};
 use crate::model::{FailureDetails, HistoryEvent, InstanceRef, ParentInstance, RuntimeStatus, Tags, Timestamp, TraceContext};
@@ -33,8 +32,7 @@ impl HistoryEvent {
     /// # Errors
     /// The text is no JSON, names no known event, or a member has a value that cannot stand there.
     pub fn from_json(text: &str) -> Result<Self, DecodeError> {
-        let value = parse(text)?;
-        let node = Node::of(&value)?;
+        let node = parse(text)?;
         let class = match class_of(&node)? {
             Some(class) => class,
             None => class_of_number(&node)?,
@@ -75,10 +73,10 @@ fn class_of(node: &Node<'_>) -> Result<Option<String>, DecodeError> {
 }
 
 fn class_of_number(node: &Node<'_>) -> Result<String, DecodeError> {
-    if let Some(Value::String(name)) = node.get("EventType")
-        && members::type_number(name).is_some()
+    if let Some(name) = node.get("EventType").filter(|json| json.starts_with('"')).map(unescape)
+        && members::type_number(&name).is_some()
     {
-        return Ok(name.clone());
+        return Ok(name);
     }
     let number = node.long("EventType")?.ok_or_else(|| DecodeError::missing().within("EventType"))?;
     let name = usize::try_from(number).ok().and_then(members::type_name_of);
@@ -144,14 +142,18 @@ impl MemberWriter for JsonWriter {
     }
 
     fn tags(&mut self, name: &'static str, value: Option<&Tags>) {
-        self.part(name, value);
+        self.name(name);
+        match value {
+            Some(tags) => write_tags(tags, self),
+            None => self.null(),
+        }
     }
 
     fn json(&mut self, name: &'static str, value: Option<&str>) {
         self.name(name);
         // The text brings whatever types it has; none are added.
-        match value.and_then(|text| parse(text).ok()) {
-            Some(value) => self.untyped(&value),
+        match value.and_then(|text| raw(text).ok()) {
+            Some(json) => self.untyped(json),
             None => self.null(),
         }
     }

@@ -4,11 +4,11 @@ use uuid::Uuid;
 
 use super::error::DecodeError;
 use super::event::{read_event, write_event};
-use super::parts::Part as _;
+use super::parts::{Part as _, write_tags};
 use super::read::{Node, parse};
 use super::write::JsonWriter;
 use crate::model::members::MemberReader as _;
-use crate::model::{InstanceRef, Message, Sender, Tags};
+use crate::model::{InstanceRef, Message, Sender};
 
 /// What an envelope holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +51,7 @@ impl Message {
         w.name("OrchestrationExecutionContext");
         match &self.context_tags {
             Some(tags) => {
-                w.object("DurableTask.Core.OrchestrationExecutionContext", |w| tags.write(w.name("OrchestrationTags")));
+                w.object("DurableTask.Core.OrchestrationExecutionContext", |w| write_tags(tags, w.name("OrchestrationTags")));
             }
             None => w.null(),
         }
@@ -62,15 +62,14 @@ impl Message {
     /// # Errors
     /// The text is no JSON, holds no message, names no known event, or a member has a value that cannot stand there.
     pub(crate) fn from_json(text: &str) -> Result<Self, DecodeError> {
-        read_message(&Node::of(&parse(text)?)?)
+        read_message(&parse(text)?)
     }
 }
 
 impl Incoming {
     /// Reads a message or a wrapper.
     pub(crate) fn from_json(text: &str) -> Result<Self, DecodeError> {
-        let value = parse(text)?;
-        let node = Node::of(&value)?;
+        let node = parse(text)?;
         match node.text("CompressedBlobName")? {
             Some(blob) if !blob.is_empty() => Ok(Self::InBlob(blob)),
             _ => Ok(Self::Message(Box::new(read_message(&node)?))),
@@ -100,10 +99,10 @@ fn read_message(node: &Node<'_>) -> Result<Message, DecodeError> {
     let sender = node.object("Sender")?;
     let sender = match sender {
         None => Sender::default(),
-        Some(node) => read_sender(&node).map_err(|e| e.within("Sender"))?,
+        Some(node) => read_sender(node).map_err(|e| e.within("Sender"))?,
     };
     let task_message = node.object("TaskMessage")?.ok_or_else(|| DecodeError::missing().within("TaskMessage"))?;
-    let mut message = read_task_message(&task_message).map_err(|e| e.within("TaskMessage"))?;
+    let mut message = read_task_message(task_message).map_err(|e| e.within("TaskMessage"))?;
     message.activity_id = activity_id;
     message.sequence_number = node.long("SequenceNumber")?.unwrap_or(0);
     message.episode = node.nullable_int("Episode")?;
@@ -122,13 +121,13 @@ fn read_task_message(node: &Node<'_>) -> Result<Message, DecodeError> {
         node.part("OrchestrationInstance")?.ok_or_else(|| DecodeError::missing().within("OrchestrationInstance"))?;
     let context_tags = match node.object("OrchestrationExecutionContext")? {
         None => None,
-        Some(context) => Some(
-            context.part::<Tags>("OrchestrationTags").map_err(|e| e.within("OrchestrationExecutionContext"))?.unwrap_or_default(),
-        ),
+        Some(context) => {
+            Some(context.tags("OrchestrationTags").map_err(|e| e.within("OrchestrationExecutionContext"))?.unwrap_or_default())
+        }
     };
     Ok(Message {
         activity_id: Uuid::nil(),
-        event: read_event(&event).map_err(|e| e.within("Event"))?,
+        event: read_event(event).map_err(|e| e.within("Event"))?,
         target,
         context_tags,
         sequence_number: 0,

@@ -1,17 +1,22 @@
 //! The parts of events and messages that are objects of their own: instances, parents, trace contexts, tags, failures.
 
-use serde_json::{Map, Value};
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::error::DecodeError;
-use super::read::{Node, kind_of, text_of};
+use super::read::{Node, kind_of, parse, text_of};
+use super::text::unescape;
 use super::write::{JsonWriter, STRING_DICTIONARY};
+use crate::limits;
 use crate::model::members::MemberReader;
-use crate::model::{FailureDetails, InstanceRef, ParentInstance, Tags, TraceContext};
+use crate::model::{FailureDetails, InstanceRef, ParentInstance, Properties, Tags, TraceContext};
 
 /// A part that has a JSON form of its own.
 pub(crate) trait Part: Sized {
     fn write(&self, w: &mut JsonWriter);
-    fn read(value: &Value) -> Result<Self, DecodeError>;
+    fn read(node: &Node<'_>) -> Result<Self, DecodeError>;
 }
 
 impl Part for InstanceRef {
@@ -22,8 +27,7 @@ impl Part for InstanceRef {
         });
     }
 
-    fn read(value: &Value) -> Result<Self, DecodeError> {
-        let node = Node::of(value)?;
+    fn read(node: &Node<'_>) -> Result<Self, DecodeError> {
         Ok(Self { instance_id: node.text("InstanceId")?.unwrap_or_default(), execution_id: node.text("ExecutionId")? })
     }
 }
@@ -38,8 +42,7 @@ impl Part for ParentInstance {
         });
     }
 
-    fn read(value: &Value) -> Result<Self, DecodeError> {
-        let node = Node::of(value)?;
+    fn read(node: &Node<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             name: node.text("Name")?,
             instance: node.part("OrchestrationInstance")?.unwrap_or_default(),
@@ -60,8 +63,7 @@ impl Part for TraceContext {
         });
     }
 
-    fn read(value: &Value) -> Result<Self, DecodeError> {
-        let node = Node::of(value)?;
+    fn read(node: &Node<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             trace_parent: node.text("TraceParent")?,
             trace_state: node.text("TraceState")?,
@@ -72,37 +74,73 @@ impl Part for TraceContext {
     }
 }
 
-impl Part for Tags {
-    fn write(&self, w: &mut JsonWriter) {
-        w.object(STRING_DICTIONARY, |w| {
-            for (name, value) in self {
-                w.name(name).string(value);
-            }
-        });
-    }
+pub(super) fn write_tags(tags: &Tags, w: &mut JsonWriter) {
+    w.object(STRING_DICTIONARY, |w| {
+        for (name, value) in tags {
+            w.name(name).string(value);
+        }
+    });
+}
 
-    /// A tag whose value is null, which .NET can write, is left out: .NET looks it up with the same result.
-    fn read(value: &Value) -> Result<Self, DecodeError> {
-        let pairs: Result<Vec<_>, _> = match value {
-            Value::Object(map) => map.iter().filter(|(name, _)| *name != "$type").map(|(name, value)| tag(name, value)).collect(),
-            // The data contract serializer writes dictionaries as lists of pairs.
-            Value::Array(pairs) => pairs.iter().map(pair).collect(),
-            other => return Err(DecodeError::wrong_type("an object", kind_of(other))),
-        };
-        Ok(pairs?.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
+/// A tag whose value is null, which .NET can write, is left out: .NET looks it up with the same result.
+pub(super) fn read_tags(json: &str) -> Result<Option<Tags>, DecodeError> {
+    if json.len() > limits::TAGS_BYTES_MAX {
+        return Err(DecodeError::too_large(limits::TAGS_BYTES_MAX));
     }
+    let mut parser = serde_json::Deserializer::from_str(json);
+    let pairs: Result<Vec<Tag>, _> = match kind_of(json) {
+        "null" => return Ok(None),
+        "an object" => {
+            let members = Members.deserialize(&mut parser).map_err(|e| DecodeError::not_json(&e))?;
+            members.into_iter().filter(|(name, _)| *name != "\"$type\"").map(tag).collect()
+        }
+        // The data contract serializer writes dictionaries as lists of pairs.
+        "a list" => {
+            let pairs: Vec<&RawValue> = serde_json::from_str(json).map_err(|e| DecodeError::not_json(&e))?;
+            pairs.into_iter().map(|json| pair(json.get())).collect()
+        }
+        other => return Err(DecodeError::wrong_type("an object", other)),
+    };
+    Ok(Some(pairs?.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()))
 }
 
 type Tag = (String, Option<String>);
 
-fn tag(name: &str, value: &Value) -> Result<Tag, DecodeError> {
+fn tag((name, value): (&str, &str)) -> Result<Tag, DecodeError> {
     let text = text_of(value).map_err(|e| e.within("(tag)"))?;
-    Ok((name.to_owned(), text))
+    Ok((unescape(name), text))
 }
 
-fn pair(value: &Value) -> Result<Tag, DecodeError> {
-    let node = Node::of(value)?;
+fn pair(json: &str) -> Result<Tag, DecodeError> {
+    let node = parse(json)?;
     Ok((node.text("Key")?.ok_or_else(|| DecodeError::missing().within("Key"))?, node.text("Value")?))
+}
+
+/// Reads the members of an object, names and values as they are written.
+struct Members;
+
+impl<'de> DeserializeSeed<'de> for Members {
+    type Value = Vec<(&'de str, &'de str)>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Vec<(&'de str, &'de str)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+            members.push((name.get(), value.get()));
+        }
+        Ok(members)
+    }
 }
 
 impl Part for FailureDetails {
@@ -119,17 +157,16 @@ impl Part for FailureDetails {
             w.name("IsNonRetriable").raw(self.is_non_retriable);
             w.name("Properties");
             match &self.properties {
-                Some(properties) => w.dictionary(properties),
+                Some(properties) => w.dictionary(properties.as_json()),
                 None => w.null(),
             }
         });
     }
 
-    fn read(value: &Value) -> Result<Self, DecodeError> {
-        let node = Node::of(value)?;
+    fn read(node: &Node<'_>) -> Result<Self, DecodeError> {
         let properties = match node.get("Properties") {
-            None | Some(Value::Null) => None,
-            Some(Value::Object(map)) => Some(without_dictionary_types(map)),
+            None | Some("null") => None,
+            Some(json) if json.starts_with('{') => Some(Properties::of_dictionary(json)),
             Some(other) => return Err(DecodeError::wrong_type("an object", kind_of(other)).within("Properties")),
         };
         Ok(Self {
@@ -140,24 +177,5 @@ impl Part for FailureDetails {
             is_non_retriable: node.flag("IsNonRetriable")?,
             properties,
         })
-    }
-}
-
-/// How the `$type` of every dictionary begins.
-const DICTIONARY: &str = "System.Collections.Generic.Dictionary`";
-
-/// Dictionaries carry a `$type` in messages and none in columns; kept without, so that both forms read alike.
-fn without_dictionary_types(map: &Map<String, Value>) -> Map<String, Value> {
-    map.iter()
-        .filter(|(name, value)| *name != "$type" || value.as_str().is_none_or(|t| !t.starts_with(DICTIONARY)))
-        .map(|(name, value)| (name.clone(), without_types(value)))
-        .collect()
-}
-
-fn without_types(value: &Value) -> Value {
-    match value {
-        Value::Object(map) => Value::Object(without_dictionary_types(map)),
-        Value::Array(items) => Value::Array(items.iter().map(without_types).collect()),
-        other => other.clone(),
     }
 }

@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
-use serde_json::{Map, Value};
+use super::text::{Tokens, unescape};
 
 /// .NET refuses to read deeper than 64; what would lie deeper is left out (null).
 const DEPTH_MAX: usize = 60;
+/// How the `$type` of every dictionary begins, as it is written.
+const DICTIONARY: &str = "\"System.Collections.Generic.Dictionary`";
 /// The `$type` of a dictionary from string to anything.
 const OBJECT_DICTIONARY: &str =
     "System.Collections.Generic.Dictionary`2[[System.String, System.Private.CoreLib],[System.Object, System.Private.CoreLib]]";
@@ -100,49 +102,122 @@ impl JsonWriter {
         }
     }
 
-    /// Any JSON value; its objects are dictionaries to .NET and get that `$type` unless they bring their own.
-    pub(super) fn value(&mut self, value: &Value) {
-        match value {
-            Value::String(text) => self.string(text),
-            Value::Array(items) => self.array(items),
-            Value::Object(map) => self.dictionary(map),
-            Value::Null | Value::Bool(_) | Value::Number(_) => self.raw(value),
-        }
+    /// A JSON text; its objects are dictionaries to .NET and get that `$type` unless they bring their own.
+    pub(super) fn dictionary(&mut self, json: &str) {
+        self.copy(json, false);
     }
 
-    pub(super) fn dictionary(&mut self, map: &Map<String, Value>) {
-        let typed = self.types && !map.contains_key("$type");
-        self.plain_object(|w| {
-            if typed {
-                w.name("$type").string(OBJECT_DICTIONARY);
-            }
-            for (name, item) in map {
-                w.name(name).value(item);
-            }
-        });
-    }
-
-    /// Any JSON value as it is.
-    pub(super) fn untyped(&mut self, value: &Value) {
+    /// A JSON text, whose objects bring whatever types they have.
+    pub(super) fn untyped(&mut self, json: &str) {
         let types = std::mem::replace(&mut self.types, false);
-        self.value(value);
+        self.copy(json, false);
         self.types = types;
     }
 
-    fn array(&mut self, items: &[Value]) {
-        if self.depth >= DEPTH_MAX {
-            self.null();
-            return;
-        }
-        self.depth += 1;
-        self.out.push('[');
-        for (index, item) in items.iter().enumerate() {
-            if index > 0 {
-                self.out.push(',');
+    /// Copies a valid JSON text: numbers as they are written, texts with .NET's escapes.
+    fn copy(&mut self, json: &str, without_dictionaries: bool) {
+        let mut tokens = Tokens::of(json);
+        let mut open: Vec<Open> = Vec::new();
+        let mut before = "";
+        while let Some(token) = tokens.next() {
+            let is_name = before == "{" || before == "," && open.last().is_some_and(|open| open.is_object);
+            before = token;
+            match token {
+                "{" | "[" if self.depth >= DEPTH_MAX => {
+                    skip_value(&mut tokens);
+                    self.null();
+                    before = "";
+                }
+                "{" | "[" => {
+                    self.depth += 1;
+                    self.out.push_str(token);
+                    open.push(Open { is_object: token == "{", begins: self.out.len(), has_type: false });
+                }
+                "}" | "]" => {
+                    if let Some(open) = open.pop() {
+                        self.depth -= 1;
+                        self.add_type(&open);
+                    }
+                    self.out.push_str(token);
+                }
+                "\"$type\"" if is_name && without_dictionaries && skip_dictionary_type(&mut tokens) => {
+                    // One comma goes with it: the one before it, or that behind it.
+                    if self.out.ends_with(',') {
+                        self.out.pop();
+                    } else {
+                        skip_comma(&mut tokens);
+                        before = "{";
+                    }
+                }
+                text if text.starts_with('"') => {
+                    if let Some(open) = open.last_mut() {
+                        open.has_type |= is_name && text == "\"$type\"";
+                    }
+                    self.string(&unescape(text));
+                }
+                other => self.out.push_str(other),
             }
-            self.value(item);
         }
-        self.out.push(']');
-        self.depth -= 1;
+    }
+
+    /// Puts the `$type` of a dictionary into an object that has been written without one.
+    fn add_type(&mut self, object: &Open) {
+        if self.types && object.is_object && !object.has_type {
+            let comma = if self.out.len() > object.begins { "," } else { "" };
+            self.out.insert_str(object.begins, &format!("\"$type\":\"{OBJECT_DICTIONARY}\"{comma}"));
+        }
+    }
+}
+
+/// An object or a list whose end is still to be copied.
+struct Open {
+    is_object: bool,
+    /// Where its first member was written.
+    begins: usize,
+    has_type: bool,
+}
+
+/// A JSON text as .NET would write it, compact, without any types but those that it has.
+pub(super) fn untyped(json: &str) -> String {
+    let mut w = JsonWriter::new(false);
+    w.untyped(json);
+    w.finish()
+}
+
+/// Dictionaries carry a `$type` in messages and none in columns; without it both forms read alike.
+pub(crate) fn without_dictionary_types(json: &str) -> String {
+    let mut w = JsonWriter::new(false);
+    w.copy(json, true);
+    w.finish()
+}
+
+/// Skips the rest of an object or list that has begun.
+fn skip_value(tokens: &mut Tokens<'_>) {
+    let mut depth = 1_usize;
+    while depth > 0
+        && let Some(token) = tokens.next()
+    {
+        match token {
+            "{" | "[" => depth += 1,
+            "}" | "]" => depth -= 1,
+            _ => {}
+        }
+    }
+}
+
+/// Skips the colon and the value of a `$type`, if that is the type of a dictionary.
+fn skip_dictionary_type(tokens: &mut Tokens<'_>) -> bool {
+    let mut ahead = tokens.clone();
+    let is_one = ahead.next() == Some(":") && ahead.next().is_some_and(|value| value.starts_with(DICTIONARY));
+    if is_one {
+        *tokens = ahead;
+    }
+    is_one
+}
+
+fn skip_comma(tokens: &mut Tokens<'_>) {
+    let mut ahead = tokens.clone();
+    if ahead.next() == Some(",") {
+        *tokens = ahead;
     }
 }
