@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
 use taskhub::{EventKind, FailureDetails, HistoryEvent};
 
-use super::instances::payload;
+use super::json::{Json, as_stored, payload};
 use super::text;
 
 /// The columns of a history.
@@ -32,7 +31,8 @@ pub(crate) fn lines(history: &[HistoryEvent]) -> Vec<Vec<String>> {
         let said = said(event);
         let name = said.name.or_else(|| said.id.and_then(|id| names.get(&id).copied()));
         let more = said.more.as_ref().map(|(label, value)| format!("{} {value}", words(label)));
-        let data = said.failure.map(ToString::to_string).or_else(|| said.data.map(str::to_owned)).or(more);
+        let data =
+            said.failure.map(ToString::to_string).or_else(|| said.data.map(|stored| as_stored(stored).into_owned())).or(more);
         vec![
             number.to_string(),
             text::time(event.timestamp),
@@ -46,33 +46,34 @@ pub(crate) fn lines(history: &[HistoryEvent]) -> Vec<Vec<String>> {
 }
 
 /// The events for JSON, with the members that they have.
-pub(crate) fn as_json(history: &[HistoryEvent]) -> Value {
+pub(crate) fn as_json(history: &[HistoryEvent]) -> Json {
     let names = task_names(history);
     let one = |(number, event): (usize, &HistoryEvent)| {
         let said = said(event);
-        let mut all = Map::new();
-        all.insert("index".to_owned(), json!(number));
-        all.insert("eventType".to_owned(), json!(event.kind.type_name()));
-        all.insert("timestamp".to_owned(), json!(event.timestamp.to_string()));
+        let mut all: Vec<(&'static str, Json)> = vec![
+            ("index", number.into()),
+            ("eventType", event.kind.type_name().into()),
+            ("timestamp", event.timestamp.to_string().into()),
+        ];
         if let Some(id) = said.id {
-            all.insert("taskId".to_owned(), json!(id));
+            all.push(("taskId", id.into()));
         }
         if let Some(name) = said.name.or_else(|| said.id.and_then(|id| names.get(&id).copied())) {
-            all.insert("name".to_owned(), json!(name));
+            all.push(("name", name.into()));
         }
         if !said.label.is_empty() {
-            all.insert(said.label.to_owned(), payload(said.data));
+            all.push((said.label, payload(said.data)));
         }
         if let Some(failure) = said.failure {
-            let details = json!({ "type": failure.error_type, "message": failure.error_message, "stack": failure.stack_trace });
-            all.insert("failure".to_owned(), details);
+            let FailureDetails { error_type, error_message, stack_trace, .. } = failure;
+            let details = [("type", error_type.as_str().into()), ("message", error_message.as_str().into())];
+            let stack = ("stack", stack_trace.as_deref().into());
+            all.push(("failure", Json::Object(details.into_iter().chain([stack]).collect())));
         }
-        if let Some((label, value)) = said.more {
-            all.insert(label.to_owned(), json!(value));
-        }
-        Value::Object(all)
+        all.extend(said.more.map(|(label, value)| (label, value.into())));
+        Json::Object(all)
     };
-    history.iter().enumerate().map(one).collect()
+    Json::List(history.iter().enumerate().map(one).collect())
 }
 
 /// The names of tasks by their ids, for the events that answer them.
@@ -182,12 +183,12 @@ mod tests {
 
     #[test]
     fn json_has_the_members_that_an_event_has() {
-        let json = as_json(&history());
+        let json = serde_json::to_value(as_json(&history())).unwrap();
         assert_eq!(
             json[4].to_string(),
             r#"{"index":4,"eventType":"TaskFailed","timestamp":"2026-01-01T12:00:00Z","taskId":0,"name":"Charge","reason":"no money","failure":{"type":"E","message":"no\nmoney","stack":null}}"#
         );
-        assert_eq!(json[1]["input"], json!(7));
-        assert_eq!(json[5]["status"], json!("Completed"));
+        assert_eq!(json[1]["input"], 7);
+        assert_eq!(json[5]["status"], "Completed");
     }
 }

@@ -1,10 +1,10 @@
 //! `taskhub list`, `show` and `history`.
 
 use clap::Args;
-use serde_json::{Map, Value, json};
 use taskhub::{Client, Clock, InstanceQuery, InstanceStatus, RuntimeStatus, Timestamp};
 
 use super::failure::{Outcome, no_instance};
+use super::json::{Json, as_stored, over_lines, payload};
 use super::output::{Output, shortened_table, table};
 use super::{events, text, values};
 
@@ -63,7 +63,10 @@ impl List {
         let more = found.len() > top;
         found.truncate(top);
         out.print(
-            || json!({ "instances": found.iter().map(|i| as_json(i, false)).collect::<Vec<_>>(), "more": more }),
+            || {
+                let instances = Json::List(found.iter().map(|i| as_json(i, false)).collect());
+                Json::Object(vec![("instances", instances), ("more", more.into())])
+            },
             || list_text(&found, more),
         )
     }
@@ -102,7 +105,10 @@ impl One {
         let execution_id = status.as_ref().and_then(|s| s.execution_id.as_deref());
         let lines = events::lines(&history);
         out.print(
-            || json!({ "instanceId": self.id, "executionId": execution_id, "events": events::as_json(&history) }),
+            || {
+                let (id, execution_id, events) = (self.id.as_str().into(), execution_id.into(), events::as_json(&history));
+                Json::Object(vec![("instanceId", id), ("executionId", execution_id), ("events", events)])
+            },
             || match status.as_ref().map(|s| s.status) {
                 Some(status) if history.is_empty() => format!("The instance is {status} and has not run yet."),
                 _ => shortened_table(&events::HEADER, &lines, Output::width()),
@@ -128,7 +134,7 @@ fn as_text(status: &InstanceStatus, now: Timestamp) -> String {
     add("Name", Some(text::line(&status.name)));
     add("Version", status.version.as_deref().map(text::line));
     add("Status", Some(status.status.to_string()));
-    add("Custom status", status.custom_status.as_deref().map(text::line));
+    add("Custom status", status.custom_status.as_deref().map(|stored| text::line(&as_stored(stored))));
     add("Created", time(status.created));
     add("Scheduled for", time(status.scheduled_start));
     add("Updated", time(status.last_updated));
@@ -138,18 +144,10 @@ fn as_text(status: &InstanceStatus, now: Timestamp) -> String {
     add("Tags", Some(text::line(&tags.join(", "))).filter(|tags| !tags.is_empty()));
     for (name, payload) in [("Input", &status.input), ("Output", &status.output)] {
         if let Some(payload) = payload {
-            lines.push(format!("\n{name}\n{}", indented(&pretty(payload))));
+            lines.push(format!("\n{name}\n{}", indented(&text::block(&over_lines(payload)))));
         }
     }
     lines.join("\n")
-}
-
-/// Objects and arrays over several lines; all else as it is.
-fn pretty(payload: &str) -> String {
-    match serde_json::from_str::<Value>(payload) {
-        Ok(value @ (Value::Object(_) | Value::Array(_))) => format!("{value:#}"),
-        _ => text::block(payload),
-    }
 }
 
 fn indented(block: &str) -> String {
@@ -157,35 +155,28 @@ fn indented(block: &str) -> String {
 }
 
 /// The members of the HTTP management API by their names there, and what it leaves out.
-fn as_json(status: &InstanceStatus, with_payloads: bool) -> Value {
-    let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
-    let mut all = Map::new();
-    let mut add = |name: &str, value: Value| all.insert(name.to_owned(), value);
-    add("instanceId", json!(status.instance_id));
-    add("name", json!(status.name));
-    add("version", json!(status.version));
-    add("runtimeStatus", json!(status.status.name()));
-    add("customStatus", payload(status.custom_status.as_deref()));
+fn as_json(status: &InstanceStatus, with_payloads: bool) -> Json {
+    let time = |at: Option<Timestamp>| at.map(|at| at.to_string()).into();
+    let mut all = vec![
+        ("instanceId", status.instance_id.as_str().into()),
+        ("name", status.name.as_str().into()),
+        ("version", status.version.as_deref().into()),
+        ("runtimeStatus", status.status.name().into()),
+        ("customStatus", payload(status.custom_status.as_deref())),
+    ];
     if with_payloads {
-        add("input", payload(status.input.as_deref()));
-        add("output", payload(status.output.as_deref()));
+        all.extend([("input", payload(status.input.as_deref())), ("output", payload(status.output.as_deref()))]);
     }
-    add("createdTime", json!(time(status.created)));
-    add("lastUpdatedTime", json!(time(status.last_updated)));
-    add("completedTime", json!(time(status.completed)));
-    add("scheduledStartTime", json!(time(status.scheduled_start)));
-    add("executionId", json!(status.execution_id));
-    add("generation", json!(status.generation));
-    add("tags", json!(status.tags));
-    Value::Object(all)
-}
-
-/// A stored payload: its JSON, or the text itself where it is none, as reasons and messages of failures are.
-pub(crate) fn payload(text: Option<&str>) -> Value {
-    match text {
-        Some(text) => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())),
-        None => Value::Null,
-    }
+    all.extend([
+        ("createdTime", time(status.created)),
+        ("lastUpdatedTime", time(status.last_updated)),
+        ("completedTime", time(status.completed)),
+        ("scheduledStartTime", time(status.scheduled_start)),
+        ("executionId", status.execution_id.as_deref().into()),
+        ("generation", status.generation.into()),
+        ("tags", serde_json::json!(status.tags).into()),
+    ]);
+    Json::Object(all)
 }
 
 #[cfg(test)]
@@ -229,10 +220,11 @@ Input
 Output
   NoMoney: the account [31m is empty";
         assert_eq!(as_text(&status, now), expected);
-        let json = as_json(&status, true);
-        assert_eq!((&json["input"]["cents"], json["output"].as_str()), (&json!(7), status.output.as_deref()));
+        let json = |with_payloads| serde_json::to_value(as_json(&status, with_payloads)).unwrap();
+        let (json, without) = (json(true), json(false));
+        assert_eq!((&json["input"]["cents"], json["output"].as_str()), (&7.into(), status.output.as_deref()));
         assert_eq!(json["lastUpdatedTime"], "2026-01-01T12:00:05.1234567Z");
-        assert!(as_json(&status, false).get("output").is_none());
+        assert!(without.get("output").is_none());
     }
 
     #[tokio::test]

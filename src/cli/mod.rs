@@ -1,10 +1,11 @@
-//! The command line: arguments, exit codes, and which group of commands does what. It uses the public API alone.
+//! The command line: arguments, exit codes, and which group of commands does what. It uses the public API alone, and one reader of texts.
 
 mod control;
 mod events;
 mod failure;
 mod hub;
 mod instances;
+mod json;
 mod log;
 mod output;
 mod poison;

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
-use serde_json::Value;
+use serde::Serialize;
 
 use super::failure::Outcome;
 use super::text;
@@ -20,8 +20,8 @@ impl Output {
     }
 
     /// Prints a result in the form that was asked for.
-    pub(crate) fn print(&self, json: impl FnOnce() -> Value, words: impl FnOnce() -> String) -> Outcome {
-        let shown = if self.json { text::json(&format!("{:#}", json())) } else { text::block(&words()) };
+    pub(crate) fn print<J: Serialize>(&self, json: impl FnOnce() -> J, words: impl FnOnce() -> String) -> Outcome {
+        let shown = if self.json { text::json(&serde_json::to_string_pretty(&json()).map_err(io::Error::from)?) } else { text::block(&words()) };
         let mut out = io::stdout().lock();
         writeln!(out, "{}", shown.trim_end())?;
         Ok(out.flush()?)
