@@ -20,6 +20,11 @@ async fn table_values_and_keys_come_back() -> Outcome {
 }
 
 #[tokio::test]
+async fn table_texts_come_back_exactly() -> Outcome {
+    tables::texts_come_back_exactly(&azurite().storage(), &unique_hub_name("texts")).await
+}
+
+#[tokio::test]
 async fn table_conditions_hold() -> Outcome {
     tables::conditions_hold(&azurite().storage(), &unique_hub_name("conditions")).await
 }

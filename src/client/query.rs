@@ -94,10 +94,10 @@ impl Client {
 fn filter(query: &InstanceQuery) -> Option<Filter> {
     let mut all = Vec::new();
     if let Some(from) = query.created_from {
-        all.push(Filter::compare("CreatedTime", Cmp::Ge, Value::DateTime(from)));
+        all.push(Filter::compare("CreatedTime", Cmp::Ge, Value::time(from)));
     }
     if let Some(to) = query.created_to {
-        all.push(Filter::compare("CreatedTime", Cmp::Le, Value::DateTime(to)));
+        all.push(Filter::compare("CreatedTime", Cmp::Le, Value::time(to)));
     }
     if !query.statuses.is_empty() {
         all.push(Filter::Or(query.statuses.iter().map(|s| Filter::eq("RuntimeStatus", s.name())).collect()));

@@ -12,7 +12,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{Held, Hub, StoredRow, blob_names, instance_row};
 use crate::ids;
 use crate::model::{EventKind, ExecutionStarted, HistoryEvent, InstanceRef, Message, RuntimeStatus, Sender, Tags, Timestamp};
-use crate::storage::queue::VISIBILITY_MAX;
 
 /// A start that is being prepared; awaiting it starts the instance and gives its id.
 ///
@@ -102,7 +101,8 @@ impl<'a> Start<'a> {
         self
     }
 
-    /// Starts not before this time, which may be at most seven days ahead: the queue service hides a message no longer.
+    /// Starts not before this time; at once, if that is over. A start more than seven days ahead comes up early and is hidden
+    /// again by workers of this library; those of .NET would start it then.
     pub fn at(mut self, time: Timestamp) -> Self {
         self.scheduled = Some(time);
         self
@@ -121,7 +121,7 @@ impl<'a> Start<'a> {
         let instance_id = self.instance_id.clone().unwrap_or_else(|| hub.rng.uuid().simple().to_string());
         check_id(&instance_id)?;
         let now = hub.now();
-        let delay = self.delay(now)?;
+        let delay = self.scheduled.map_or(Duration::ZERO, |at| at.since(now));
         // Nobody else can have drawn a generated id, so there is no row to look at.
         let existing = if generated { None } else { hub.read_instance(&instance_id, false).await? };
         if let Some(stored) = &existing {
@@ -143,15 +143,6 @@ impl<'a> Start<'a> {
         };
         put_start(hub, start, now, delay, existing).await?;
         Ok(instance_id)
-    }
-
-    fn delay(&self, now: Timestamp) -> Result<Duration> {
-        let delay = self.scheduled.map_or(Duration::ZERO, |at| at.since(now));
-        if delay > VISIBILITY_MAX {
-            let message = format!("a start at {} is more than seven days ahead; start it later", self.scheduled.unwrap_or(now));
-            return Err(Error::new(ErrorKind::Invalid, message));
-        }
-        Ok(delay)
     }
 }
 

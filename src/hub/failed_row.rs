@@ -52,7 +52,7 @@ impl Hub {
                 self.note_parked(instance_id).await?;
                 is_noted = true;
             }
-            let now = Value::DateTime(self.now());
+            let now = Value::time(self.now());
             let changes = Entity::new(keys::escape(instance_id), "")
                 .with("RuntimeStatus", Value::string(RuntimeStatus::Failed.name()))
                 .with("Output", Value::string(output))
@@ -104,7 +104,7 @@ impl Hub {
             let behind = row.text(STATUS_BEHIND).unwrap_or(RuntimeStatus::Running.name()).to_owned();
             COLUMNS.into_iter().for_each(|column| drop(row.properties.remove(column)));
             row.set("RuntimeStatus", Value::String(behind));
-            row.set("LastUpdatedTime", Value::DateTime(now));
+            row.set("LastUpdatedTime", Value::time(now));
         };
         self.change_marked(&keys::escape(instance_id), unmark).await.map(drop)
     }

@@ -12,7 +12,7 @@ use crate::model::StoredEvent;
 use crate::sabotage::{self, Sabotage};
 use crate::storage;
 use crate::storage::error::OrNone;
-use crate::storage::table::{Entity, Etag, Filter, Match, Query, TableOp};
+use crate::storage::table::{Entity, Etag, Filter, Match, Query, TableOp, Value, json_bytes};
 
 /// Event rows in one transaction; the sentinel is the hundredth operation (wire-format 5.5).
 pub(crate) const BATCH_ROWS_MAX: usize = 99;
@@ -316,8 +316,8 @@ fn commit_id(commit: Uuid, number: usize) -> String {
 }
 
 fn estimate(entity: &Entity) -> usize {
-    let text: usize = rows::LARGE_COLUMNS.iter().filter_map(|c| entity.text(c)).map(|t| 2 * t.len()).sum();
-    1024 + text
+    let text = |value: &Value| if let Value::String(text) = value { json_bytes(text) } else { 0 };
+    1024 + entity.properties.values().map(text).sum::<usize>()
 }
 
 pub(super) fn corrupt(instance_id: &str, row: &str, error: &dyn std::fmt::Display) -> Error {

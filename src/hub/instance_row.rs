@@ -84,9 +84,9 @@ pub(crate) struct RowChange {
 /// The row of an instance that a client starts (6.1). `input`: the text of the column, inline or a URL.
 pub(crate) fn pending(hub: &str, started: &ExecutionStarted, input: Option<&str>, created: Timestamp, now: Timestamp) -> Entity {
     let mut entity = Entity::new(keys::escape(&started.instance.instance_id), "")
-        .with("CreatedTime", Value::DateTime(created))
+        .with("CreatedTime", Value::time(created))
         .with("RuntimeStatus", Value::string(RuntimeStatus::Pending.name()))
-        .with("LastUpdatedTime", Value::DateTime(now));
+        .with("LastUpdatedTime", Value::time(now));
     set_base(&mut entity, hub, started.instance.execution_id.as_deref());
     set_started(&mut entity, started);
     set_text(&mut entity, "Input", input);
@@ -107,14 +107,14 @@ pub(crate) fn checkpoint(
     set_base(&mut entity, hub, Some(execution_id));
     set_custom_status(&mut entity, custom_status);
     if let Some(last) = events.last() {
-        entity.set("LastUpdatedTime", Value::DateTime(last.timestamp));
+        entity.set("LastUpdatedTime", Value::time(last.timestamp));
     }
     let mut output = None;
     for (index, event) in events.iter().enumerate() {
         let text_of = |column: &'static str, text: Option<&String>| urls.get(&(index, column)).or(text).cloned();
         let (status, new_output) = match &event.kind {
             EventKind::ExecutionStarted(started) => {
-                entity.set("CreatedTime", Value::DateTime(event.timestamp));
+                entity.set("CreatedTime", Value::time(event.timestamp));
                 set_started(&mut entity, started);
                 set_text(&mut entity, "Input", text_of("Input", started.input.as_ref()).as_deref());
                 (RuntimeStatus::Running, None)
@@ -130,7 +130,7 @@ pub(crate) fn checkpoint(
         };
         entity.set("RuntimeStatus", Value::string(status.name()));
         if status.is_terminal() {
-            entity.set("CompletedTime", Value::DateTime(now));
+            entity.set("CompletedTime", Value::time(now));
         }
         output = new_output.or(output);
     }
@@ -164,8 +164,8 @@ pub(crate) fn repair(
 pub(crate) fn terminated_pending(instance_id: &str, output: Option<&str>, requested: Timestamp, now: Timestamp) -> RowChange {
     let mut entity = Entity::new(keys::escape(instance_id), "")
         .with("RuntimeStatus", Value::string(RuntimeStatus::Terminated.name()))
-        .with("LastUpdatedTime", Value::DateTime(requested))
-        .with("CompletedTime", Value::DateTime(now));
+        .with("LastUpdatedTime", Value::time(requested))
+        .with("CompletedTime", Value::time(now));
     set_text(&mut entity, "Output", output);
     RowChange { entity, clears_output: output.is_none() }
 }
@@ -175,14 +175,14 @@ pub(crate) fn terminated_pending(instance_id: &str, output: Option<&str>, reques
 pub(crate) fn rewound(instance_id: &str, now: Timestamp) -> Entity {
     Entity::new(keys::escape(instance_id), "")
         .with("RuntimeStatus", Value::string(RuntimeStatus::Pending.name()))
-        .with("LastUpdatedTime", Value::DateTime(now))
+        .with("LastUpdatedTime", Value::time(now))
 }
 
 /// What every row has: the columns of the start, but its input, and the status.
 pub(crate) fn set_base_if_absent(entity: &mut Entity, started: &ExecutionStarted, created: Timestamp, status: RuntimeStatus) {
     if !entity.properties.contains_key("Name") {
         set_started(entity, started);
-        entity.set("CreatedTime", Value::DateTime(created));
+        entity.set("CreatedTime", Value::time(created));
     }
     if !entity.properties.contains_key("RuntimeStatus") {
         entity.set("RuntimeStatus", Value::string(status.name()));
@@ -206,7 +206,7 @@ fn set_started(entity: &mut Entity, started: &ExecutionStarted) {
         entity.set("Generation", Value::I32(generation));
     }
     if let Some(time) = started.scheduled_start {
-        entity.set("ScheduledStartTime", Value::DateTime(time));
+        entity.set("ScheduledStartTime", Value::time(time));
     }
 }
 

@@ -190,7 +190,7 @@ fn from_entity(entity: &Entity) -> PartitionRow {
 }
 
 fn to_entity(row: &PartitionRow) -> Entity {
-    let time = |at: Option<Timestamp>| at.map_or(Value::Null, Value::DateTime);
+    let time = |at: Option<Timestamp>| at.map_or(Value::Null, Value::time);
     Entity::new("", row.queue.clone())
         .with("CurrentOwner", Value::optional(row.current_owner.clone()))
         .with("NextOwner", Value::optional(row.next_owner.clone()))

@@ -65,7 +65,7 @@ impl Hub {
             .with("Queue", Value::string(self.queue_name(queue)))
             .with("Reason", Value::string(reason))
             .with("DequeueCount", Value::I32(i32::try_from(dequeue_count).unwrap_or(i32::MAX)))
-            .with("ParkedAt", Value::DateTime(self.clock.now()))
+            .with("ParkedAt", Value::time(self.clock.now()))
     }
 
     async fn park(&self, mut entity: Entity, body: &str) -> Result<()> {

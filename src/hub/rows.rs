@@ -99,7 +99,7 @@ pub(crate) fn sentinel_to_entity(key: &str, sentinel: &Sentinel) -> Entity {
         .with("ExecutionId", Value::string(&sentinel.execution_id))
         .with("IsCheckpointComplete", Value::Bool(sentinel.is_complete));
     if let Some(time) = sentinel.completed_at {
-        entity.set("CheckpointCompletedTimestamp", Value::DateTime(time));
+        entity.set("CheckpointCompletedTimestamp", Value::time(time));
     }
     let bookkeeping = Bookkeeping {
         applied: sentinel.applied.iter().map(|id| id.simple().to_string()).collect(),
@@ -181,7 +181,7 @@ impl MemberWriter for RowWriter {
 
     fn time(&mut self, name: &'static str, value: Option<Timestamp>) {
         if let Some(time) = value {
-            self.0.set(column(name), Value::DateTime(time));
+            self.0.set(column(name), Value::time(time));
         }
     }
 

@@ -10,6 +10,9 @@ const TICKS_PER_SECOND: i64 = 10_000_000;
 const EPOCH_TICKS: i64 = 621_355_968_000_000_000;
 /// 9999-12-31T23:59:59.9999999Z.
 const MAX_TICKS: i64 = 3_155_378_975_999_999_999;
+/// 1601-01-01: no column holds an earlier time.
+const STORED_MIN_TICKS: i64 = 504_911_232_000_000_000;
+const TICKS_PER_DAY: i64 = 86_400 * TICKS_PER_SECOND;
 
 /// A UTC time with a resolution of 100 ns, from year 1 to year 9999, like .NET's `DateTime`.
 ///
@@ -56,21 +59,26 @@ impl Timestamp {
         Duration::new(ticks / 10_000_000, u32::try_from(ticks % 10_000_000 * 100).unwrap_or(0))
     }
 
-    /// Reads ISO 8601 with or without fraction (more than seven digits are cut), `Z`, offset, or nothing (taken as UTC).
+    /// This time as a column of a table holds it: an earlier one than the service knows becomes the earliest, which is over too.
+    #[must_use]
+    pub(crate) fn storable(self) -> Self {
+        Self(self.0.max(STORED_MIN_TICKS))
+    }
+
+    /// Reads ISO 8601 with or without fraction (more than seven digits are cut), `Z`, offset, or nothing (taken as UTC). What an
+    /// offset moves out of the range is clamped, as .NET does.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let time_of_day = text.find('T')? + 1;
-        let tail = text.get(time_of_day..)?;
-        if tail.ends_with(['Z', 'z']) || tail.contains(['+', '-']) {
-            let parsed: jiff::Timestamp = text.parse().ok()?;
-            let ticks = parsed.as_nanosecond().div_euclid(100) + i128::from(EPOCH_TICKS);
-            return i64::try_from(ticks).ok().filter(|t| (0..=MAX_TICKS).contains(t)).map(Self);
-        }
-        let parsed: civil::DateTime = text.parse().ok()?;
-        let since = parsed.since((jiff::Unit::Hour, civil::date(1, 1, 1).at(0, 0, 0, 0))).ok()?;
-        let seconds = i64::from(since.get_hours()) * 3600 + since.get_minutes() * 60 + since.get_seconds();
-        let fraction = i64::from(parsed.subsec_nanosecond() / 100);
-        Some(Self(seconds * TICKS_PER_SECOND + fraction)).filter(|t| (0..=MAX_TICKS).contains(&t.0))
+        let zone = text.get(time_of_day..)?.find(['Z', 'z', '+', '-']).map_or(text.len(), |at| time_of_day + at);
+        let (local, zone) = text.split_at(zone);
+        let local: civil::DateTime = local.parse().ok()?;
+        let days = i64::from(local.date().since(civil::date(1, 1, 1)).ok()?.get_days());
+        let time = local.time();
+        let seconds = i64::from(time.hour()) * 3600 + i64::from(time.minute()) * 60 + i64::from(time.second());
+        let ticks = days * TICKS_PER_DAY + seconds * TICKS_PER_SECOND + i64::from(time.subsec_nanosecond() / 100);
+        let offset = offset_seconds(zone)? * TICKS_PER_SECOND;
+        (0..=MAX_TICKS).contains(&ticks).then(|| Self(ticks).plus_ticks(-offset))
     }
 
     /// The form of queue messages: zeros at the end of the fraction are cut (wire-format 3.3).
@@ -86,12 +94,31 @@ impl Timestamp {
     /// The form of table columns and OData filters: always seven digits (wire-format 5.2).
     #[must_use]
     pub fn to_table_text(self) -> String {
-        let days = i32::try_from(self.0 / (86_400 * TICKS_PER_SECOND)).unwrap_or(0);
+        let days = i32::try_from(self.0 / TICKS_PER_DAY).unwrap_or(0);
         let date = civil::date(1, 1, 1).saturating_add(jiff::Span::new().days(days));
-        let in_day = self.0 % (86_400 * TICKS_PER_SECOND);
+        let in_day = self.0 % TICKS_PER_DAY;
         let (seconds, fraction) = (in_day / TICKS_PER_SECOND, in_day % TICKS_PER_SECOND);
         format!("{date}T{:02}:{:02}:{:02}.{fraction:07}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
     }
+}
+
+/// The seconds of `+02:00`, `-0230`, `+02`; none of `Z` and of nothing.
+fn offset_seconds(zone: &str) -> Option<i64> {
+    if zone.is_empty() {
+        return Some(0);
+    }
+    let (sign, digits) = match zone.split_at_checked(1)? {
+        ("Z" | "z", "") => return Some(0),
+        ("+", digits) => (1, digits.replacen(':', "", 1)),
+        ("-", digits) => (-1, digits.replacen(':', "", 1)),
+        _ => return None,
+    };
+    let digits = if digits.len() == 2 { digits + "00" } else { digits };
+    if digits.len() != 4 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let number: i64 = digits.parse().ok()?;
+    (number / 100 < 24 && number % 100 < 60).then_some(sign * (number / 100 * 3600 + number % 100 * 60))
 }
 
 impl fmt::Display for Timestamp {
@@ -124,9 +151,33 @@ mod tests {
         assert_eq!(Timestamp::parse("1970-01-01T00:00:00Z"), Some(Timestamp::UNIX_EPOCH));
     }
 
+    #[test]
+    fn the_ends_of_the_range_are_read_and_written_and_offsets_beyond_them_are_clamped() {
+        for text in ["9999-12-31T23:59:59.9999999", "9999-12-31T23:59:59.9999999Z", "9999-12-31T23:59:59.9999999-08:00"] {
+            assert_eq!(Timestamp::parse(text), Some(Timestamp::MAX), "{text}");
+        }
+        assert_eq!(Timestamp::parse("0001-01-01T00:00:00+14:00"), Some(Timestamp::MIN));
+        assert_eq!(Timestamp::MIN.storable().to_message_text(), "1601-01-01T00:00:00Z");
+        assert_eq!(Timestamp::MAX.storable(), Timestamp::MAX);
+        let ten = Timestamp::parse("2024-03-14T10:00:00Z");
+        for text in ["2024-03-14T12:30:00+02:30", "2024-03-14T05:00:00-0500", "2024-03-14T11:00:00+01", "2024-03-14T10:00:00z"] {
+            assert_eq!(Timestamp::parse(text), ten, "{text}");
+        }
+        for bad in ["2024-03-14T10:00:00+1", "2024-03-14T10:00:00+24:00", "2024-03-14T10:00:00Z+01:00", "10000-01-01T00:00:00Z"] {
+            assert_eq!(Timestamp::parse(bad), None, "{bad}");
+        }
+    }
+
+    /// Any tick, often one within hours of the ends of the range and of what the calendar and the store make of it.
+    fn ticks() -> impl Strategy<Value = i64> {
+        let near =
+            |ticks: i64| ticks.saturating_sub(2 * TICKS_PER_DAY).max(0)..=ticks.saturating_add(2 * TICKS_PER_DAY).min(MAX_TICKS);
+        prop_oneof![0..=MAX_TICKS, near(0), near(MAX_TICKS), near(STORED_MIN_TICKS), near(EPOCH_TICKS), Just(0), Just(MAX_TICKS)]
+    }
+
     proptest! {
         #[test]
-        fn every_tick_survives_both_texts(ticks in 0..=MAX_TICKS) {
+        fn every_tick_survives_both_texts(ticks in ticks()) {
             let t = Timestamp::from_ticks(ticks);
             prop_assert_eq!(Timestamp::parse(&t.to_table_text()), Some(t));
             prop_assert_eq!(Timestamp::parse(&t.to_message_text()), Some(t));

@@ -98,9 +98,9 @@ impl Execution {
         }
     }
 
-    /// Starts a timer.
+    /// Starts a timer. A time that no history can hold is long over: the earliest one that it can hold stands for it.
     pub(crate) fn timer(self: &Rc<Self>, fire_at: Timestamp) -> TimerWait {
-        TimerWait(self.call(ActionKind::Timer { fire_at }))
+        TimerWait(self.call(ActionKind::Timer { fire_at: fire_at.storable() }))
     }
 
     /// Waits for the next event of that name.

@@ -133,12 +133,28 @@ pub(crate) trait TableStore: Send + Sync {
     async fn transact(&self, table: &str, ops: &[TableOp]) -> Result<Vec<Option<Etag>>>;
 }
 
+/// How many bytes a text takes in the body of a write, where everything that is not ASCII is escaped.
+pub(crate) fn json_bytes(text: &str) -> usize {
+    text.chars()
+        .map(|char| match char {
+            '"' | '\\' | '\n' | '\r' | '\t' => 2,
+            ' '..='~' => 1,
+            other => 6 * other.len_utf16(),
+        })
+        .sum()
+}
+
 impl Value {
     pub(crate) fn string(text: impl Into<String>) -> Self {
         Self::String(text.into())
     }
 
     /// A string, or `Null`.
+    /// A time that the service can hold.
+    pub(crate) fn time(time: Timestamp) -> Self {
+        Self::DateTime(time.storable())
+    }
+
     pub(crate) fn optional(text: Option<impl Into<String>>) -> Self {
         text.map_or(Self::Null, |t| Self::String(t.into()))
     }

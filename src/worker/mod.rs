@@ -68,4 +68,6 @@ mod poison_tests;
 #[cfg(test)]
 mod scripted;
 #[cfg(test)]
+mod stored_values;
+#[cfg(test)]
 mod tests;

@@ -105,7 +105,12 @@ proptest! {
     fn every_event_survives(event in arbitrary::event(), ordinal: u64, id in any::<Option<u128>>(), decision in proptest::option::of(arbitrary::text())) {
         let stored = StoredEvent { event, message_id: id.map(Uuid::from_u128), decision_id: decision };
         let entity = event_to_entity("key", ordinal, "execution", &stored);
-        prop_assert_eq!(event_from_entity(&entity), Ok(stored));
+        let read = event_from_entity(&entity).unwrap();
+        // Times that no column can hold have become the earliest that it can.
+        prop_assert_eq!(&event_to_entity("key", ordinal, "execution", &read), &entity);
+        if !entity.properties.values().any(|value| *value == Value::time(Timestamp::MIN)) {
+            prop_assert_eq!(read, stored);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub(super) const BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Asks for no echo of inserted rows, and closes the last boundary, which the crate leaves open.
 ///
-/// Bodies are JSON on one line that begins with `{`, so only request lines begin with `POST ` and end with the protocol.
+/// Bodies are JSON in ASCII on one line that begins with `{`, so only request lines begin with `POST ` and end with the protocol.
 pub(super) fn without_echo(body: &str) -> Bytes {
     let mut out = String::with_capacity(body.len() + body.len() / 16 + 64);
     for line in body.lines() {

@@ -10,6 +10,7 @@ use azure_storage::clients::ServiceType;
 use bytes::{Bytes, BytesMut};
 
 use super::batch;
+use super::entity::in_ascii;
 use super::failure::{Effect, Failure};
 use crate::storage::error::ErrorKind;
 
@@ -73,7 +74,7 @@ impl Exchange {
         let effect = effect_of(*request.method());
         let table = matches!(context.get::<ServiceType>(), Some(ServiceType::Table));
         let batch = table && request.url().path().ends_with("/$batch");
-        let body = body_of(request, batch)?;
+        let body = body_of(request, table, batch)?;
         let max = context.get::<BodyMax>().map_or(ANSWER_BYTES_MAX, |bound| bound.0);
         let payload = context.get::<BodyMax>().map_or(0, |bound| bound.0).saturating_add(body.len());
         let mut outgoing = self
@@ -127,19 +128,23 @@ fn method_of(method: Method) -> Result<reqwest::Method, Failure> {
     reqwest::Method::from_bytes(method.as_ref().as_bytes()).map_err(|_| Failure::new(ErrorKind::Invalid, "odd method"))
 }
 
-fn body_of(request: &Request, batch: bool) -> Result<Bytes, Failure> {
+fn body_of(request: &Request, table: bool, batch: bool) -> Result<Bytes, Failure> {
     let Body::Bytes(body) = request.body() else {
         return Err(Failure::new(ErrorKind::Invalid, "a streamed body is not supported"));
     };
-    if !batch {
+    if !table {
         return Ok(body.clone());
+    }
+    let text = std::str::from_utf8(body).map_err(|_| Failure::new(ErrorKind::Invalid, "a body is not UTF-8"))?;
+    let body = in_ascii(text);
+    if !batch {
+        return Ok(body.into_owned().into());
     }
     if body.len() > batch::BYTES_MAX {
         let failure = Failure::new(ErrorKind::Invalid, format!("a transaction of {} bytes exceeds 4 MiB", body.len()));
         return Err(Failure { code: Some("RequestBodyTooLarge".to_owned()), ..failure });
     }
-    let text = std::str::from_utf8(body).map_err(|_| Failure::new(ErrorKind::Invalid, "a transaction is not UTF-8"))?;
-    Ok(batch::without_echo(text))
+    Ok(batch::without_echo(&body))
 }
 
 fn headers_to_send(request: &Request, body: &Bytes) -> Result<reqwest::header::HeaderMap, Failure> {

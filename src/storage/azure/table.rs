@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 use super::account::{Call, Service, refused, unreadable};
-use super::entity::{from_json, to_json};
+use super::entity::{from_json, read_answer, to_json};
 use super::failure::{Effect, describe};
 use crate::storage::error::{Error, Result};
 use crate::storage::table::{
@@ -75,7 +75,7 @@ impl TableStore for AzureTables {
         }
         let answer = self.service.call(read("table.get", &target, url)).await?;
         let unreadable = |what| unreadable(("table.get", &target), Method::Get, what);
-        let json: Map<String, Json> = serde_json::from_slice(&answer.body).map_err(|_| unreadable("no JSON"))?;
+        let json: Map<String, Json> = read_answer(&answer.body).ok_or_else(|| unreadable("no JSON"))?;
         from_json(&json, answer.headers.get_optional_str(&ETAG)).map_err(unreadable)
     }
 
@@ -86,7 +86,7 @@ impl TableStore for AzureTables {
         }
         let answer = self.service.call(read("table.query", table, self.query_url(table, query)?)).await?;
         let unreadable = |what| unreadable(("table.query", table), Method::Get, what);
-        let rows: Answer = serde_json::from_slice(&answer.body).map_err(|_| unreadable("no JSON"))?;
+        let rows: Answer = read_answer(&answer.body).ok_or_else(|| unreadable("no JSON"))?;
         let rows =
             rows.value.iter().map(|json| from_json(json, None)).collect::<std::result::Result<_, _>>().map_err(unreadable)?;
         let header = |name| answer.headers.get_optional_string(&HeaderName::from_static(name));

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::Refusal;
-use crate::model::Timestamp;
 use crate::storage::error::ErrorKind;
-use crate::storage::table::{Entity, TRANSACTION_OPERATIONS_MAX, TableOp, Value};
+use crate::storage::table::{Entity, TRANSACTION_OPERATIONS_MAX, TableOp, Value, json_bytes};
 
 const KEY_UNITS_MAX: usize = 512;
 const TEXT_UNITS_MAX: usize = 32 * 1024;
@@ -13,8 +12,6 @@ const PROPERTIES_MAX: usize = 252;
 const PROPERTY_NAME_MAX: usize = 255;
 const ENTITY_BYTES_MAX: usize = 1024 * 1024;
 const TRANSACTION_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// 1601-01-01: the service stores no earlier `Edm.DateTime`.
-const EARLIEST: &str = "1601-01-01T00:00:00Z";
 /// Headers and boundaries around one write of a transaction, about.
 const ENVELOPE_BYTES: usize = 512;
 
@@ -66,9 +63,7 @@ pub(super) fn check_sent(entity: &Entity) -> Result<(), Refusal> {
             Value::String(text) if exceeds(text, TEXT_UNITS_MAX) => {
                 return Err(Refusal(ErrorKind::Invalid, 400, "PropertyValueTooLarge"));
             }
-            Value::DateTime(time) if Timestamp::parse(EARLIEST).is_some_and(|earliest| *time < earliest) => {
-                return Err(OUT_OF_RANGE);
-            }
+            Value::DateTime(time) if *time != time.storable() => return Err(OUT_OF_RANGE),
             _ => {}
         }
     }
@@ -134,14 +129,4 @@ fn body_bytes(op: &TableOp) -> usize {
         _ => name.len() + 32,
     });
     ENVELOPE_BYTES + properties.sum::<usize>()
-}
-
-fn json_bytes(text: &str) -> usize {
-    text.bytes()
-        .map(|byte| match byte {
-            b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 2,
-            0..0x20 => 6,
-            _ => 1,
-        })
-        .sum()
 }

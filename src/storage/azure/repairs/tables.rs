@@ -59,6 +59,32 @@ pub async fn values_and_keys_come_back(storage: &Storage, table: &str) -> Result
     Ok(())
 }
 
+/// Texts of every script come back, however they are written and however long they are, and spoil nothing for what follows.
+///
+/// # Errors
+/// Of a call that should have worked.
+pub async fn texts_come_back_exactly(storage: &Storage, table: &str) -> Result<()> {
+    let tables = &storage.tables;
+    tables.create_table(table).await?;
+    let all: String = ('\0'..='\u{2fff}').chain(['\u{feff}', '\u{fffe}', '\u{ffff}', '😀', '\u{10ffff}']).collect();
+    // Of three bytes each: characters lie across every border of the chunks in which a body arrives.
+    let long = "漢字仮名".repeat(30 * 1024 / 4);
+    let of = |key: &str, text: &str| Entity::new(key, "r").with("A", Value::string(text)).with("B", Value::string(text));
+    for (key, text) in [("all", all.as_str()), ("long", &long), ("a\u{2028}é", "a\u{2028}b\u{2029}c\u{85}d")] {
+        let entity = of(key, text);
+        let more = |n: usize| TableOp::UpsertReplace(Entity { row_key: n.to_string(), ..of(key, text) });
+        tables.write(table, &TableOp::Insert(entity.clone())).await?;
+        assert!(tables.get(table, key, "r", &[]).await?.entity == entity, "{key}: another text came back");
+        tables.transact(table, &(0..9).map(more).collect::<Vec<_>>()).await?;
+        let query = Query { filter: Some(Filter::eq("PartitionKey", key)), ..Query::default() };
+        let rows = tables.query(table, &query).await?.rows;
+        assert_eq!(rows.len(), 10);
+        assert!(rows.iter().all(|row| row.entity.properties == entity.properties), "{key}: another text came back");
+    }
+    tables.delete_table(table).await?;
+    Ok(())
+}
+
 /// Each write keeps its condition, and each refusal its code.
 ///
 /// # Errors
