@@ -21,7 +21,11 @@ impl Output {
 
     /// Prints a result in the form that was asked for.
     pub(crate) fn print<J: Serialize>(&self, json: impl FnOnce() -> J, words: impl FnOnce() -> String) -> Outcome {
-        let shown = if self.json { text::json(&serde_json::to_string_pretty(&json()).map_err(io::Error::from)?) } else { text::block(&words()) };
+        let shown = if self.json {
+            text::json(&serde_json::to_string_pretty(&json()).map_err(io::Error::from)?)
+        } else {
+            text::block(&words())
+        };
         let mut out = io::stdout().lock();
         writeln!(out, "{}", shown.trim_end())?;
         Ok(out.flush()?)

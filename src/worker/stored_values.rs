@@ -27,7 +27,7 @@ const WHOLE: &str = "ab\u{fffd}";
 #[serde(tag = "$type")]
 enum Shape {
     Circle { radius: u64 },
-    Group { shapes: BTreeMap<String, Shape> },
+    Group { shapes: BTreeMap<String, Self> },
 }
 
 async fn due(ctx: OrchestrationContext, ticks: i64) -> Result<String, Failure> {

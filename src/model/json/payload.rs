@@ -79,7 +79,7 @@ mod tests {
     #[serde(tag = "$type")]
     enum Shape {
         Circle { radius: u64 },
-        Group { shapes: Vec<Shape> },
+        Group { shapes: Vec<Self> },
     }
 
     #[test]
