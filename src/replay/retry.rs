@@ -112,9 +112,13 @@ impl RetryPolicy {
 
     fn interval(&self, failed: u32) -> Duration {
         let factor = self.coefficient.powi(i32::try_from(failed).unwrap_or(i32::MAX));
-        // Whole milliseconds and exact for a factor of one; what does not fit a duration is clamped below.
+        // Exact for a factor of one, and none remains none however large the factor; what does not fit a duration is clamped below.
         let seconds = self.first.as_secs_f64() * factor;
-        let grown = if factor == 1.0 { self.first } else { Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST) };
+        let grown = if factor == 1.0 || self.first.is_zero() {
+            self.first
+        } else {
+            Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST)
+        };
         grown.min(self.max_interval.unwrap_or(LONGEST)).min(LONGEST)
     }
 }
@@ -155,6 +159,10 @@ mod tests {
         let policy = RetryPolicy::exponential(u32::MAX, Duration::MAX).coefficient(f64::INFINITY);
         assert_eq!(after(&policy, u32::MAX - 2), Verdict::Again(LONGEST));
         assert_eq!(after(&RetryPolicy::exponential(u32::MAX, Duration::from_secs(1)), 100_000), Verdict::Again(LONGEST));
+        for coefficient in [2.0, f64::INFINITY] {
+            let at_once = RetryPolicy::fixed(u32::MAX, Duration::ZERO).coefficient(coefficient);
+            assert_eq!(after(&at_once, 100_000), Verdict::Again(Duration::ZERO), "{coefficient}");
+        }
         let not_a_number = RetryPolicy::fixed(3, Duration::ZERO).coefficient(f64::NAN);
         assert_eq!(after(&not_a_number, 1), Verdict::Again(Duration::ZERO));
     }

@@ -41,6 +41,9 @@ pub struct WorkerBuilder {
     app: App,
 }
 
+/// The longest worker id: it stands in columns of the partition rows.
+const WORKER_ID_UNITS_MAX: usize = 1024;
+
 /// Whose lease a worker works under.
 #[derive(Debug, Default)]
 enum App {
@@ -166,7 +169,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// The name under which the worker owns partitions. It must differ from that of every other running worker of the hub.
+    /// The name under which the worker owns partitions, of 1 to 1,024 UTF-16 units. It must differ from that of every other running
+    /// worker of the hub.
     pub fn worker_id(mut self, id: impl Into<String>) -> Self {
         self.worker_id = Some(id.into());
         self
@@ -188,32 +192,34 @@ impl WorkerBuilder {
     }
 
     /// Turns of orchestrations that run at once when the worker owns every partition; 100 unless set. Each partition has an
-    /// equal share, at least one, so that none waits for the storage of another.
+    /// equal share, at least one, so that none waits for the storage of another. Zero is refused; there is no upper limit.
     pub fn max_orchestrations(mut self, count: usize) -> Self {
         self.options.turns = count;
         self
     }
 
-    /// Activities that run at once; ten per core unless set.
+    /// Activities that run at once; ten per core unless set. Zero is refused; there is no upper limit.
     pub fn max_activities(mut self, count: usize) -> Self {
         self.options.activities = count;
         self
     }
 
-    /// The longest wait between two receives from an idle queue; 30 seconds unless set.
+    /// The longest wait between two receives from an idle queue; 30 seconds unless set. Less than 50 milliseconds count as those,
+    /// and more than a day as a day.
     pub fn max_poll_interval(mut self, interval: Duration) -> Self {
         self.options.poll_interval_max = interval;
         self
     }
 
-    /// How long stopping waits for running activities; ten seconds unless set.
+    /// How long stopping waits for running activities; ten seconds unless set. With zero it waits for none, with `Duration::MAX` for
+    /// all.
     pub fn grace_period(mut self, grace: Duration) -> Self {
         self.options.grace = grace;
         self
     }
 
     /// How often a message that cannot be read or keeps failing is received before it is parked; eight unless set. Outages and
-    /// refusals of storage never make a message count as bad.
+    /// refusals of storage never make a message count as bad. Zero counts as one.
     pub fn poison_after(mut self, receives: u32) -> Self {
         self.options.poison_after = receives;
         self
@@ -222,11 +228,20 @@ impl WorkerBuilder {
     /// Builds the worker without starting it.
     ///
     /// # Errors
-    /// `Invalid` if a name was registered twice or a limit is zero.
+    /// `Invalid` if a name was registered twice, a limit is zero, or the worker's id is empty or too long.
     pub fn build(mut self) -> Result<Worker> {
         let invalid = |what: String| Err(Error::new(ErrorKind::Invalid, what));
         if self.options.turns == 0 || self.options.activities == 0 {
             return invalid("a worker needs at least one orchestration and one activity at a time".to_owned());
+        }
+        // A semaphore counts no further.
+        self.options.turns = self.options.turns.min(Semaphore::MAX_PERMITS);
+        self.options.activities = self.options.activities.min(Semaphore::MAX_PERMITS);
+        let units = self.worker_id.as_deref().map_or(1, |id| id.encode_utf16().count());
+        if !(1..=WORKER_ID_UNITS_MAX).contains(&units) {
+            return invalid(format!(
+                "a worker id of {units} UTF-16 units is outside 1 to {WORKER_ID_UNITS_MAX}; give it another, or none"
+            ));
         }
         let registry = match self.registry.build() {
             Ok(registry) => registry,

@@ -14,10 +14,11 @@ use crate::rng::Rng;
 use crate::storage::Storage;
 use crate::storage::error::Result;
 use crate::storage::layer::{Call, Layer, Reply};
-use crate::{Client, TaskHub};
+use crate::{Client, ErrorKind, RetryPolicy, TaskHub, WorkerBuilder};
 
 const WORK: Activity<(), ()> = Activity::new("Work");
 const MANY: Orchestrator<usize, ()> = Orchestrator::new("Many");
+const TWICE: Orchestrator<(), ()> = Orchestrator::new("Twice");
 
 /// Something of which several may be under way.
 #[derive(Clone, Default)]
@@ -98,6 +99,60 @@ async fn most(turns: usize, activities: usize) -> (usize, usize) {
     };
     worker.run(all).await.unwrap();
     (commits.0.most(), working.most())
+}
+
+/// A worker with one setting, or why there is none; it runs an orchestration with two activities and stops.
+async fn works(set: impl FnOnce(WorkerBuilder) -> WorkerBuilder) -> crate::Result<()> {
+    let hub = hub(&SlowCommits::default()).await;
+    let client = Client::new(&hub);
+    let twice = async |ctx: crate::OrchestrationContext, (): ()| {
+        let retry = RetryPolicy::exponential(u32::MAX, Duration::MAX).max_interval(Duration::ZERO).timeout(Duration::MAX);
+        ctx.call(WORK, ()).retry(retry).await?;
+        Ok(ctx.call(WORK, ()).await?)
+    };
+    let worker = worker(&hub).activity(WORK, async |_: ActivityContext, (): ()| Ok(())).orchestrator(TWICE, twice);
+    let worker = set(worker.max_poll_interval(Duration::from_secs(1))).build()?;
+    let client = async {
+        let id = client.start(TWICE, ()).await.unwrap();
+        let ended = client.wait(&id, Duration::MAX).await.unwrap();
+        assert_eq!(ended.status, RuntimeStatus::Completed);
+    };
+    // A worker that does nothing is not waited for.
+    let ran = tokio::time::timeout(Duration::from_secs(7 * 24 * 3600), worker.run(client)).await;
+    ran.expect("the worker has worked")
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_number_that_a_worker_can_be_given_works_or_is_refused() {
+    for count in [1, 33, usize::MAX >> 3, (usize::MAX >> 3) + 1, usize::MAX] {
+        works(|worker| worker.max_orchestrations(count)).await.unwrap();
+        works(|worker| worker.max_activities(count)).await.unwrap();
+    }
+    for time in [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(u64::from(u32::MAX)), Duration::MAX] {
+        works(|worker| worker.max_poll_interval(time)).await.unwrap();
+        works(|worker| worker.grace_period(time)).await.unwrap();
+    }
+    for receives in [0, 1, u32::MAX] {
+        works(|worker| worker.poison_after(receives)).await.unwrap();
+    }
+    works(|worker| worker.worker_id("w".repeat(1024))).await.unwrap();
+    let refused = [
+        works(|worker| worker.max_orchestrations(0)).await,
+        works(|worker| worker.max_activities(0)).await,
+        works(|worker| worker.worker_id("")).await,
+        works(|worker| worker.worker_id("w".repeat(1025))).await,
+    ];
+    assert!(refused.iter().all(|refused| refused.as_ref().is_err_and(|e| e.kind() == ErrorKind::Invalid)), "{refused:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_of_no_time_looks_once() {
+    let hub = hub(&SlowCommits::default()).await;
+    let client = Client::new(&hub);
+    let id = client.start(MANY, 0).await.unwrap();
+    assert_eq!(client.wait(&id, Duration::ZERO).await.unwrap_err().kind(), ErrorKind::Timeout);
+    let waiting = client.wait(&id, Duration::MAX);
+    assert!(tokio::time::timeout(Duration::from_secs(3600), waiting).await.is_err(), "it waits on");
 }
 
 #[tokio::test(start_paused = true)]

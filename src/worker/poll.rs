@@ -6,8 +6,9 @@ use tokio::time::Instant;
 
 use crate::hub::Doorbell;
 
-/// The shortest wait between two empty receives.
+/// The shortest wait between two empty receives, and the longest that can be asked for.
 const WAIT_MIN: Duration = Duration::from_millis(50);
+const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// The back-off of one poller.
 #[derive(Debug)]
@@ -18,12 +19,12 @@ pub(crate) struct BackOff {
 
 impl BackOff {
     pub(crate) fn new(max: Duration) -> Self {
-        Self { wait: WAIT_MIN.min(max), max }
+        Self { wait: WAIT_MIN, max: max.clamp(WAIT_MIN, WAIT_MAX) }
     }
 
     /// Something was received: the next receive comes at once.
     pub(crate) fn reset(&mut self) {
-        self.wait = WAIT_MIN.min(self.max);
+        self.wait = WAIT_MIN;
     }
 
     /// Nothing was received: waits, for longer each time, unless the bell rings or something falls due.
