@@ -1,12 +1,14 @@
-//! Access by a shared access signature: a whole orchestration with no account key in the worker's hands.
+//! Access: by a shared access signature, with no account key in the worker's hands; and what is told where there is none.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use azure_core::auth::Secret;
 use azure_core::hmac::hmac_sha256;
 use taskhub::{Activity, ActivityContext, Client, Orchestrator, RuntimeStatus, Storage, TaskHub, Worker};
 
-use crate::harness::{azurite, unique_hub_name};
+use crate::harness::{azurite, connection_string_at, unique_hub_name};
 
 const ECHO: Activity<String, String> = Activity::new("Echo");
 const RUN: Orchestrator<String, String> = Orchestrator::new("Run");
@@ -55,4 +57,75 @@ async fn a_signature_that_allows_too_little_is_refused_without_showing_it() {
     let told = format!("{error} {error:?}");
     assert!(told.contains("Denied"), "{told}");
     assert!(!told.contains("sig="), "the error shows the signature");
+}
+
+/// The connection string of Azurite's account with another key.
+fn with_another_key() -> String {
+    let all = azurite().connection_string();
+    let parts =
+        all.split(';').map(|part| if part.starts_with("AccountKey=") { "AccountKey=bm90IHRoZSByaWdodCBrZXk=" } else { part });
+    parts.collect::<Vec<_>>().join(";")
+}
+
+async fn refusal(connection_string: &str) -> taskhub::Error {
+    let storage = Storage::connect(connection_string).expect("the connection string is well formed");
+    TaskHub::open(storage, unique_hub_name("none")).await.expect_err("no hub can be opened there")
+}
+
+#[tokio::test]
+async fn what_the_user_can_mend_is_told_with_the_remedy() {
+    let denied = refusal(&with_another_key()).await;
+    assert!(denied.to_string().contains("check the account's name and key"), "{denied}");
+    assert!(!denied.is_retriable());
+    let closed = ["1", "2", "3"].map(|port| format!("http://127.0.0.1:{port}"));
+    let unreachable = refusal(&connection_string_at(&closed)).await;
+    assert!(unreachable.to_string().contains("does not answer: check its endpoints"), "{unreachable}");
+    assert!(unreachable.is_retriable());
+}
+
+/// Serves HTTPS under a certificate that nobody has reason to trust, on a port that it prints.
+const UNTRUSTED: &str = "
+const https = require('https');
+const server = https.createServer({ key: process.env.KEY, cert: process.env.CERT }, (_, response) => response.end());
+server.listen(0, '127.0.0.1', () => console.log(server.address().port));
+process.stdin.on('end', () => process.exit()).resume();
+";
+/// Of `localhost` and 127.0.0.1, signed by itself, used nowhere else.
+const KEY: &str = "-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgvXrxqCpIIwbgIR6U
+TKurPJwT5Gv7kZ227WsjV17y7zShRANCAASHM830poOS7Ceuz5XnOV4wxPrWWuhk
+SBU2caN95ZSPBXgAGNuNBf2dgv90rLOrcvDtfBOfnaHmKjnIYyqI/+Y6
+-----END PRIVATE KEY-----";
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----
+MIIBnDCCAUGgAwIBAgIULHIKmy2d5Wg9a0prYBNmr1NvRlUwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyOTA0MjcxN1oYDzIxMjYxMTA1
+MDQyNzE3WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAASHM830poOS7Ceuz5XnOV4wxPrWWuhkSBU2caN95ZSPBXgAGNuNBf2d
+gv90rLOrcvDtfBOfnaHmKjnIYyqI/+Y6o28wbTAdBgNVHQ4EFgQUEczF1/5Elvvl
+iyZismnKYVZKIp0wHwYDVR0jBBgwFoAUEczF1/5ElvvliyZismnKYVZKIp0wDwYD
+VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZI
+zj0EAwIDSQAwRgIhAMzIWEeS9oj1WrfTMaaqHXT+2PzwPbYRlFTbBJNrpF4WAiEA
+mHb/wBAAZYuF0Im2UtCGiV2D7ZyPGBLAtb/iEGbEqSw=
+-----END CERTIFICATE-----";
+
+#[tokio::test]
+async fn a_certificate_that_is_not_trusted_is_no_silence() {
+    let mut server = Command::new("node")
+        .args(["-e", UNTRUSTED])
+        .envs([("KEY", KEY), ("CERT", CERTIFICATE)])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the azurite tests need Node.js on the PATH");
+    let mut port = String::new();
+    BufReader::new(server.stdout.take().expect("it is piped")).read_line(&mut port).expect("the server says its port");
+    let endpoint = format!("https://127.0.0.1:{}", port.trim());
+    let begun = std::time::Instant::now();
+    let untrusted = refusal(&connection_string_at(&[endpoint.clone(), endpoint.clone(), endpoint])).await;
+    drop(server.stdin.take());
+    server.wait().expect("a child can be waited for");
+    assert_eq!(untrusted.storage().map(|error| error.kind), Some(taskhub::StorageErrorKind::Untrusted), "{untrusted}");
+    assert!(untrusted.to_string().contains("make this machine trust its issuer"), "{untrusted}");
+    assert!(!untrusted.to_string().contains("does not answer") && !untrusted.is_retriable());
+    assert!(begun.elapsed() < Duration::from_secs(5), "nothing is tried again");
 }

@@ -69,7 +69,8 @@ impl Error {
 impl From<storage::Error> for Error {
     fn from(source: storage::Error) -> Self {
         let kind = if source.kind == storage::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Storage };
-        Self { kind, message: source.to_string(), source: Some(source) }
+        let message = source.remedy().map_or_else(|| source.to_string(), |remedy| format!("{source}. {remedy}"));
+        Self { kind, message, source: Some(source) }
     }
 }
 

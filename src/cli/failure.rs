@@ -35,11 +35,12 @@ pub(crate) enum Kind {
     Busy = 10,
     Mismatch = 11,
     Corrupt = 12,
+    Untrusted = 13,
 }
 
 impl Kind {
     /// Every kind, its name in JSON, and what it means.
-    pub(crate) const ALL: [(Self, &str, &str); 12] = [
+    pub(crate) const ALL: [(Self, &str, &str); 13] = [
         (Self::Error, "error", "anything that has no code of its own"),
         (Self::Invalid, "invalid", "an argument, or the connection string"),
         (Self::NotFound, "notFound", "no such hub, instance or message"),
@@ -52,6 +53,7 @@ impl Kind {
         (Self::Busy, "busy", "the storage account asks to come later"),
         (Self::Mismatch, "mismatch", "the hub is run with other settings"),
         (Self::Corrupt, "corrupt", "stored data cannot be read"),
+        (Self::Untrusted, "untrusted", "the certificate of the storage account is not trusted here"),
     ];
 
     fn name(self) -> &'static str {
@@ -68,6 +70,7 @@ impl Kind {
             (ErrorKind::Corrupt, _) => Self::Corrupt,
             (ErrorKind::Timeout, _) => Self::Timeout,
             (_, Some(StorageErrorKind::Denied)) => Self::Denied,
+            (_, Some(StorageErrorKind::Untrusted)) => Self::Untrusted,
             (_, Some(StorageErrorKind::Throttled)) => Self::Busy,
             (_, Some(StorageErrorKind::Transient | StorageErrorKind::Unknown)) => Self::Unreachable,
             _ => Self::Error,
@@ -103,15 +106,7 @@ impl From<clap::Error> for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let remedy = match error.storage().map(|e| e.kind) {
-            Some(StorageErrorKind::Denied) => "\nThe storage account refused the credentials: check the connection string.",
-            Some(StorageErrorKind::Throttled) => "\nThe storage account is busy: try again later.",
-            Some(StorageErrorKind::Transient | StorageErrorKind::Unknown) => {
-                "\nThe storage account does not answer: check its endpoints in the connection string and the network, and try again."
-            }
-            _ => "",
-        };
-        Self::new(Kind::of(&error), format!("{error}{remedy}"))
+        Self::new(Kind::of(&error), error.to_string())
     }
 }
 

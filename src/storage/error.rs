@@ -50,6 +50,8 @@ pub enum ErrorKind {
     Unknown,
     /// The credentials were refused.
     Denied,
+    /// The certificate of the service is not trusted here, or not that of the endpoint's name. Nothing was sent.
+    Untrusted,
     /// A value exceeds a limit of the service, or the request is malformed; no retry helps.
     Invalid,
 }
@@ -85,6 +87,33 @@ impl Error {
         matches!(self.kind, ErrorKind::Throttled | ErrorKind::Transient | ErrorKind::Unknown)
     }
 
+    /// What whoever runs the program can do about it, as a sentence; `None` if the error alone says all there is.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&'static str> {
+        let rights = ["AuthorizationFailure", "AuthorizationPermissionMismatch", "InsufficientAccountPermissions"];
+        match self.kind {
+            ErrorKind::Denied if self.code.as_deref().is_some_and(|code| rights.iter().any(|right| code.starts_with(right))) => {
+                Some(
+                    "The account knows the credentials and does not let them do this: give them the right to read, write, create and delete \
+                 tables, queues and blobs, and let the account's firewall admit this machine.",
+                )
+            }
+            ErrorKind::Denied => Some(
+                "The storage account refused the credentials: check the account's name and key, or the shared access signature, in the \
+                 connection string, and this machine's clock.",
+            ),
+            ErrorKind::Untrusted => Some(
+                "The certificate of the service is not trusted: make this machine trust its issuer, which may be that of a proxy in \
+                 between, or correct the endpoint in the connection string, whose host the certificate must name.",
+            ),
+            ErrorKind::Throttled => Some("The storage account is busy: try again later."),
+            ErrorKind::Transient | ErrorKind::Unknown if self.status.is_none() => Some(
+                "The storage account does not answer: check its endpoints in the connection string and the network, and try again.",
+            ),
+            _ => None,
+        }
+    }
+
     /// Whether the call may have taken effect although it failed.
     #[must_use]
     pub fn outcome_unknown(&self) -> bool {
@@ -118,5 +147,28 @@ impl<T> OrNone<T> for Result<T> {
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_user_can_mend_comes_with_the_remedy_and_nothing_else_does() {
+        let error = |kind| Error::new(kind, "table.get", "Test");
+        let said = |error: Error| error.remedy().unwrap_or_default();
+        assert!(said(error(ErrorKind::Denied).with_status(403, "AuthenticationFailed")).contains("name and key"));
+        assert!(said(error(ErrorKind::Denied).with_status(403, "AuthorizationPermissionMismatch")).contains("right to read"));
+        assert!(said(error(ErrorKind::Untrusted)).contains("certificate"));
+        assert!(said(error(ErrorKind::Throttled).with_status(503, "ServerBusy")).contains("later"));
+        for kind in [ErrorKind::Transient, ErrorKind::Unknown] {
+            assert!(said(error(kind)).contains("does not answer"));
+            assert_eq!(said(error(kind).with_status(500, "InternalError")), "");
+        }
+        for kind in [ErrorKind::NotFound, ErrorKind::Precondition, ErrorKind::Invalid, ErrorKind::Lease, ErrorKind::PopReceipt] {
+            assert_eq!(said(error(kind)), "");
+        }
+        assert!(!error(ErrorKind::Untrusted).is_retriable());
     }
 }

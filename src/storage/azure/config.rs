@@ -19,8 +19,8 @@ const REMEDY: &str = "copy the whole connection string from the storage account'
 impl Storage {
     /// The account that an Azure Storage connection string names. Nothing is sent until the first call.
     ///
-    /// Understood, with keys in any order and case: `UseDevelopmentStorage=true` (Azurite on its own ports, with
-    /// `DevelopmentStorageProxyUri` for another host), `AccountName` with `AccountKey` or `SharedAccessSignature`,
+    /// Understood, with keys in any order and case: `UseDevelopmentStorage=true` (Azurite on its own ports unless the keys below say
+    /// otherwise, with `DevelopmentStorageProxyUri` for another host), `AccountName` with `AccountKey` or `SharedAccessSignature`,
     /// `DefaultEndpointsProtocol` (https unless said otherwise), `EndpointSuffix`, and `BlobEndpoint`, `QueueEndpoint` and
     /// `TableEndpoint`, which win over everything else. Other keys are ignored.
     ///
@@ -50,7 +50,7 @@ pub(super) fn account(connection_string: &str) -> Result<Account> {
         return settings.development();
     }
     let endpoint = |service| settings.endpoint(service);
-    let (blob, queue, table) = (endpoint("blob")?, endpoint("queue")?, endpoint("table")?);
+    let (blob, queue, table) = (endpoint("Blob")?, endpoint("Queue")?, endpoint("Table")?);
     let name = settings.get("AccountName").unwrap_or_default().to_owned();
     Ok(Account { name, blob, queue, table, credentials: settings.credentials()? })
 }
@@ -60,6 +60,7 @@ struct Settings(BTreeMap<String, String>);
 
 impl Settings {
     fn parse(text: &str) -> Result<Self> {
+        check_wrapping(text.trim())?;
         let mut settings = BTreeMap::new();
         for (index, part) in text.split(';').map(str::trim).enumerate().filter(|(_, part)| !part.is_empty()) {
             let Some((key, value)) = part.split_once('=') else {
@@ -77,36 +78,45 @@ impl Settings {
         self.0.get(&key.to_ascii_lowercase()).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// Azurite's account on its own ports, unless endpoints, name or key are given.
     fn development(&self) -> Result<Account> {
+        let name = self.get("AccountName").unwrap_or(EMULATOR_ACCOUNT);
         let proxy = self.get("DevelopmentStorageProxyUri").unwrap_or("http://127.0.0.1");
         let proxy = url("DevelopmentStorageProxyUri", proxy)?;
-        let endpoint = |port| {
+        let endpoint = |service, port| {
+            if let Some(explicit) = self.explicit_endpoint(service) {
+                return explicit;
+            }
             let mut url = proxy.clone();
             // Fails only for a URL without a host, which was refused.
             let _ = url.set_port(Some(port));
-            url.set_path(EMULATOR_ACCOUNT);
-            url
+            url.set_path(name);
+            Ok(url)
         };
-        Ok(Account {
-            name: EMULATOR_ACCOUNT.to_owned(),
-            blob: endpoint(10000),
-            queue: endpoint(10001),
-            table: endpoint(10002),
-            credentials: StorageCredentials::access_key(EMULATOR_ACCOUNT, EMULATOR_ACCOUNT_KEY),
-        })
+        let is_given = ["AccountName", "AccountKey", "SharedAccessSignature"].iter().any(|key| self.get(key).is_some());
+        let credentials =
+            if is_given { self.credentials()? } else { StorageCredentials::access_key(EMULATOR_ACCOUNT, EMULATOR_ACCOUNT_KEY) };
+        let (blob, queue, table) = (endpoint("Blob", 10000)?, endpoint("Queue", 10001)?, endpoint("Table", 10002)?);
+        Ok(Account { name: name.to_owned(), blob, queue, table, credentials })
+    }
+
+    /// An endpoint that is given, which wins over everything else.
+    fn explicit_endpoint(&self, service: &str) -> Option<Result<Url>> {
+        let key = format!("{service}Endpoint");
+        self.get(&key).map(|explicit| url(&key, explicit))
     }
 
     fn endpoint(&self, service: &str) -> Result<Url> {
-        let key = format!("{service}Endpoint").replacen(&service[..1], &service[..1].to_ascii_uppercase(), 1);
-        if let Some(explicit) = self.get(&key) {
-            return url(&key, explicit);
+        if let Some(explicit) = self.explicit_endpoint(service) {
+            return explicit;
         }
         let Some(name) = self.get("AccountName") else {
-            return Err(invalid(format!("AccountName is missing, and so is {key}; {REMEDY}")));
+            return Err(invalid(format!("AccountName is missing, and so is {service}Endpoint; {REMEDY}")));
         };
         let protocol = self.get("DefaultEndpointsProtocol").unwrap_or("https");
         let suffix = self.get("EndpointSuffix").unwrap_or("core.windows.net");
-        url("AccountName, DefaultEndpointsProtocol or EndpointSuffix", &format!("{protocol}://{name}.{service}.{suffix}"))
+        let host = format!("{name}.{}.{suffix}", service.to_ascii_lowercase());
+        url("AccountName, DefaultEndpointsProtocol or EndpointSuffix", &format!("{protocol}://{host}"))
     }
 
     fn credentials(&self) -> Result<StorageCredentials> {
@@ -126,6 +136,18 @@ impl Settings {
         }
         Ok(StorageCredentials::access_key(name.to_owned(), key.to_owned()))
     }
+}
+
+/// What editors and shells leave around a text is told apart from what is wrong with the text itself.
+fn check_wrapping(text: &str) -> Result<()> {
+    if text.starts_with('\u{feff}') {
+        return Err(invalid("it begins with a byte order mark, which some editors write; save the text without"));
+    }
+    let is_quote = |c: char| matches!(c, '"' | '\'' | '`' | '\u{201c}' | '\u{201d}' | '\u{2018}' | '\u{2019}');
+    if text.starts_with(is_quote) || text.ends_with(is_quote) {
+        return Err(invalid("there is a quotation mark around it, which is not part of it; leave the quotes away"));
+    }
+    Ok(())
 }
 
 /// An endpoint without a slash at its end, as .NET writes it before a container's name.
@@ -150,13 +172,23 @@ mod tests {
         [account.blob, account.queue, account.table].map(|url| url.to_string().trim_end_matches('/').to_owned())
     }
 
+    fn azurite_default() -> [String; 3] {
+        ["10000", "10001", "10002"].map(|port| format!("http://127.0.0.1:{port}/devstoreaccount1"))
+    }
+
     #[test]
     fn endpoints_are_those_of_dotnet() {
-        let azurite = ["10000", "10001", "10002"].map(|port| format!("http://127.0.0.1:{port}/devstoreaccount1"));
+        let azurite = azurite_default();
         assert_eq!(endpoints("UseDevelopmentStorage=true"), azurite);
         assert_eq!(endpoints(" usedevelopmentstorage=TRUE; "), azurite);
         let proxied = azurite.map(|url| url.replace("127.0.0.1", "azurite"));
         assert_eq!(endpoints("UseDevelopmentStorage=true;DevelopmentStorageProxyUri=http://azurite/"), proxied);
+        let given = "UseDevelopmentStorage=true;QueueEndpoint=http://azurite:7/devstoreaccount1/;BlobEndpoint=http://h:1/devstoreaccount1";
+        let [_, _, table] = azurite_default();
+        let [blob, queue] = ["http://h:1/devstoreaccount1", "http://azurite:7/devstoreaccount1"].map(str::to_owned);
+        assert_eq!(endpoints(given), [blob, queue, table]);
+        let own = account(&format!("UseDevelopmentStorage=true;AccountName=me;AccountKey={KEY}")).unwrap();
+        assert_eq!((own.name.as_str(), own.table.as_str()), ("me", "http://127.0.0.1:10002/me"));
         let public = ["blob", "queue", "table"].map(|service| format!("https://me.{service}.core.windows.net"));
         assert_eq!(endpoints(&format!("AccountName=me;AccountKey={KEY}")), public);
         let china = ["blob", "queue", "table"].map(|service| format!("http://me.{service}.core.chinacloudapi.cn"));
@@ -190,6 +222,11 @@ mod tests {
         check("AccountName=a;SharedAccessSignature=secret", "SharedAccessSignature");
         check("BlobEndpoint=secret;AccountKey=c2VjcmV0", "BlobEndpoint");
         check("UseDevelopmentStorage=secret", "UseDevelopmentStorage");
+        check("UseDevelopmentStorage=true;TableEndpoint=secret", "TableEndpoint");
+        check("\"UseDevelopmentStorage=true\"", "leave the quotes away");
+        check(" 'AccountName=a;AccountKey=c2VjcmV0'\n", "leave the quotes away");
+        check("AccountName=a;AccountKey=c2VjcmV0\u{201d}", "leave the quotes away");
+        check("\u{feff}AccountName=a;AccountKey=c2VjcmV0", "byte order mark");
         check("BlobEndpoint=http://h/a;AccountName=a b;AccountKey=c2VjcmV0", "AccountName");
     }
 

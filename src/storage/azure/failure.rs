@@ -58,13 +58,7 @@ impl Failure {
 
     /// The exchange broke before there was an answer.
     pub(super) fn broke(effect: Effect, error: reqwest::Error) -> Self {
-        let kind = if error.is_builder() {
-            ErrorKind::Invalid
-        } else if error.is_connect() {
-            ErrorKind::Transient
-        } else {
-            effect.unknown()
-        };
+        let (is_builder, is_connect) = (error.is_builder(), error.is_connect());
         // The URL may carry a signature.
         let error = error.without_url();
         let mut message = error.to_string();
@@ -73,6 +67,13 @@ impl Failure {
             let _ = write!(message, ": {inner}");
             source = inner.source();
         }
+        let kind = match () {
+            () if is_builder => ErrorKind::Invalid,
+            // The layers in between keep only the words of the one that knows.
+            () if is_connect && message.contains("certificate") => ErrorKind::Untrusted,
+            () if is_connect => ErrorKind::Transient,
+            () => effect.unknown(),
+        };
         Self::new(kind, first_line(&message))
     }
 

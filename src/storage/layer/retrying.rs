@@ -109,6 +109,7 @@ fn may_repeat(class: Class, kind: ErrorKind) -> bool {
         | ErrorKind::PopReceipt
         | ErrorKind::Lease
         | ErrorKind::Denied
+        | ErrorKind::Untrusted
         | ErrorKind::Invalid => false,
     }
 }
