@@ -12,6 +12,7 @@ mod contract;
 mod fleet;
 mod harness;
 mod load;
+mod odd_ids;
 mod patterns;
 #[cfg(unix)]
 mod proxy;

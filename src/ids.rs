@@ -2,11 +2,15 @@
 
 use uuid::Uuid;
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::model::{Timestamp, canonical};
 
 /// Namespace of every derived id; persisted, never change it.
 const NAMESPACE: Uuid = Uuid::from_u128(0x7461_736b_6875_6220_6465_6369_7369_6f6e);
+
+/// How much of a text of a user is shown in an error.
+const SHOWN_CHARS_MAX: usize = 100;
 
 /// What kind of decision an id stands for; the text is persisted, never change it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,11 +87,20 @@ pub(crate) fn why_no_key(instance_id: &str) -> Option<String> {
     if instance_id.is_empty() {
         return Some("is empty; leave it out to have one generated".to_owned());
     }
+    why_too_long(instance_id)
+}
+
+fn why_too_long(instance_id: &str) -> Option<String> {
     // Each character that a key cannot have becomes two; all of them are one UTF-16 unit long.
     let is_escaped = |c: char| matches!(c, '^' | '/' | '\\' | '#' | '?') || c.is_control();
     let units: usize = instance_id.chars().map(|c| c.len_utf16() + usize::from(is_escaped(c))).sum();
     let most = limits::KEY_UNITS_MAX;
-    (units > most).then(|| format!("is too long: it has {units} UTF-16 units once it is escaped, and a table key holds {most}"))
+    (units > most).then(|| {
+        format!(
+            "is too long: it has {units} UTF-16 units once it is escaped, and a table key holds {most}; use a shorter one, such as a \
+             hash of it"
+        )
+    })
 }
 
 /// Why no orchestration can have this id, as the end of a sentence.
@@ -95,6 +108,35 @@ pub(crate) fn why_no_key(instance_id: &str) -> Option<String> {
 pub(crate) fn why_no_orchestration(instance_id: &str) -> Option<String> {
     let is_entity = instance_id.starts_with('@');
     why_no_key(instance_id).or_else(|| is_entity.then(|| "begins with \"@\", which is reserved for entities".to_owned()))
+}
+
+/// Refuses what no instance can have as its id.
+pub(crate) fn check_key(instance_id: &str) -> Result<()> {
+    refuse("instance id", instance_id, why_no_key(instance_id))
+}
+
+/// Refuses what no orchestration can have as its id.
+pub(crate) fn check_orchestration(instance_id: &str) -> Result<()> {
+    refuse("instance id", instance_id, why_no_orchestration(instance_id))
+}
+
+/// Refuses what no id can begin with.
+pub(crate) fn check_prefix(prefix: &str) -> Result<()> {
+    refuse("id prefix", prefix, why_too_long(prefix))
+}
+
+fn refuse(what: &str, id: &str, why: Option<String>) -> Result<()> {
+    let Some(why) = why else { return Ok(()) };
+    Err(Error::new(ErrorKind::Invalid, format!("the {what} \"{}\" {why}", shortened(id))))
+}
+
+/// A text of a user in an error: one that is long is not repeated in whole.
+#[must_use]
+pub(crate) fn shortened(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((cut, _)) => format!("{}...", &text[..cut]),
+        None => text.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -143,6 +185,11 @@ mod tests {
         assert!(why_no_key(&"😀".repeat(257)).unwrap().contains("holds 512"));
         assert_eq!(why_no_orchestration("a@b"), None);
         assert!(why_no_orchestration("@a@b").unwrap().contains("entities"));
+        let error = check_key(&"x".repeat(513)).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("the instance id \"{}...\" is too long", "x".repeat(100))), "{error}");
+        assert!(error.ends_with("use a shorter one, such as a hash of it") && error.len() < 300, "{error}");
+        assert_eq!((shortened(""), shortened(&"日".repeat(100))), (String::new(), "日".repeat(100)));
+        assert!(check_prefix("").is_ok() && check_prefix("@").is_ok() && check_prefix(&"/".repeat(257)).is_err());
     }
 
     proptest! {

@@ -179,9 +179,7 @@ fn refusal(execution: &Execution, id: &str) -> Option<FailureDetails> {
 
 /// The failure of a decision that names an instance which cannot be.
 pub(super) fn invalid_id(id: &str, why: &str) -> FailureDetails {
-    // An id that is too long is not repeated in whole.
-    let shown: String = id.chars().take(100).collect();
-    let more = if shown.len() < id.len() { "..." } else { "" };
-    let (error_type, error_message) = ("InvalidInstanceId".to_owned(), format!("The instance id \"{shown}{more}\" {why}."));
+    let (error_type, shown) = ("InvalidInstanceId".to_owned(), ids::shortened(id));
+    let error_message = format!("The instance id \"{shown}\" {why}.");
     FailureDetails { error_type, error_message, is_non_retriable: true, ..FailureDetails::default() }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Client;
-use super::start::check_id;
 use crate::authoring::Event;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::PoisonMessage;
+use crate::ids;
 use crate::model::{EventKind, HistoryEvent, InstanceRef, Message, Sender};
 
 impl Client {
@@ -89,7 +89,7 @@ impl Client {
     }
 
     fn message(&self, instance_id: &str, kind: EventKind) -> Result<Message> {
-        check_id(instance_id)?;
+        ids::check_orchestration(instance_id)?;
         Ok(Message {
             activity_id: self.hub.rng.uuid(),
             event: HistoryEvent::arriving(self.hub.now(), kind),

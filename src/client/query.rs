@@ -1,9 +1,12 @@
 //! Listing instances: filters and pages, as .NET clients ask (wire-format 9).
 
+use std::collections::BTreeSet;
+
 use super::Client;
 use super::status::{InstanceStatus, resolved};
 use crate::error::Result;
 use crate::hub::keys;
+use crate::ids;
 use crate::model::{RuntimeStatus, Timestamp};
 use crate::storage::table::{Cmp, Continuation, Filter, PAGE_ROWS_MAX, Query, Value};
 
@@ -73,8 +76,9 @@ impl Client {
     /// One page of instances. One that is damaged is listed with what can be read of it, and a warning is logged.
     ///
     /// # Errors
-    /// `Storage` if storage fails.
+    /// `Invalid` if no id can begin with the prefix; `Storage` if storage fails.
     pub async fn list(&self, query: &InstanceQuery) -> Result<InstancePage> {
+        ids::check_prefix(query.id_prefix.as_deref().unwrap_or_default())?;
         let select = if query.with_payloads { Vec::new() } else { WITHOUT_PAYLOADS.map(str::to_owned).to_vec() };
         let table_query = Query {
             filter: filter(query),
@@ -100,7 +104,9 @@ fn filter(query: &InstanceQuery) -> Option<Filter> {
         all.push(Filter::compare("CreatedTime", Cmp::Le, Value::time(to)));
     }
     if !query.statuses.is_empty() {
-        all.push(Filter::Or(query.statuses.iter().map(|s| Filter::eq("RuntimeStatus", s.name())).collect()));
+        // Each once: a filter has room for fifteen comparisons.
+        let names: BTreeSet<_> = query.statuses.iter().map(|status| status.name()).collect();
+        all.push(Filter::Or(names.into_iter().map(|name| Filter::eq("RuntimeStatus", name)).collect()));
     }
     if let Some(prefix) = query.id_prefix.as_deref().filter(|p| !p.is_empty()) {
         let prefix = keys::escape(prefix);

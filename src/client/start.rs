@@ -82,8 +82,8 @@ impl Client {
 impl<'a> Start<'a> {
     /// The instance id; a generated one (32 hexadecimal digits) unless set.
     ///
-    /// Not empty, not beginning with `@`, which is reserved for entities, and at most 512 UTF-16 units long, where `/`, `\`, `#`,
-    /// `?`, `^` and control characters count twice: it becomes the key of table rows.
+    /// Any text that is not empty, does not begin with `@`, which is reserved for entities, and is at most 512 UTF-16 units long,
+    /// where `/`, `\`, `#`, `?`, `^` and control characters count twice: it becomes the key of table rows. Case matters.
     pub fn instance_id(mut self, id: impl Into<String>) -> Self {
         self.instance_id = Some(id.into());
         self
@@ -119,7 +119,7 @@ impl<'a> Start<'a> {
         let hub = &*self.client.hub;
         let generated = self.instance_id.is_none();
         let instance_id = self.instance_id.clone().unwrap_or_else(|| hub.rng.uuid().simple().to_string());
-        check_id(&instance_id)?;
+        ids::check_orchestration(&instance_id)?;
         let now = hub.now();
         let delay = self.scheduled.map_or(Duration::ZERO, |at| at.since(now));
         // Nobody else can have drawn a generated id, so there is no row to look at.
@@ -186,12 +186,6 @@ fn already_exists(instance_id: &str, status: RuntimeStatus) -> Error {
             "instance \"{instance_id}\" exists and is {status}; use another id, or name {status} among the statuses to replace"
         ),
     )
-}
-
-/// What an id must fulfil to be a key, and not to be taken for an entity.
-pub(super) fn check_id(instance_id: &str) -> Result<()> {
-    let Some(why) = ids::why_no_orchestration(instance_id) else { return Ok(()) };
-    Err(Error::new(ErrorKind::Invalid, format!("the instance id \"{instance_id}\" {why}")))
 }
 
 impl<'a> IntoFuture for Start<'a> {

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use super::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{Hub, InstanceRow};
+use crate::ids;
 use crate::model::{HistoryEvent, RuntimeStatus, Tags, Timestamp, read_payload};
 
 /// What the instance row shows.
@@ -42,8 +43,9 @@ impl Client {
     /// The status of an instance, `None` if there is none with this id.
     ///
     /// # Errors
-    /// `Corrupt` if its row cannot be read; `Storage` if storage fails.
+    /// `Invalid` if no instance can have this id; `Corrupt` if its row cannot be read; `Storage` if storage fails.
     pub async fn status(&self, instance_id: &str) -> Result<Option<InstanceStatus>> {
+        ids::check_key(instance_id)?;
         match self.hub.read_instance(instance_id, true).await? {
             Some(stored) => Ok(Some(resolved(&self.hub, stored.row).await?)),
             None => Ok(None),
@@ -53,8 +55,9 @@ impl Client {
     /// The recorded events of the current execution, in order; none if the instance has not run yet.
     ///
     /// # Errors
-    /// `Corrupt` if a row cannot be read; `Storage` if storage fails.
+    /// `Invalid` if no instance can have this id; `Corrupt` if a row cannot be read; `Storage` if storage fails.
     pub async fn history(&self, instance_id: &str) -> Result<Vec<HistoryEvent>> {
+        ids::check_key(instance_id)?;
         let history = self.hub.load_history(instance_id).await?;
         Ok(history.events.into_iter().map(|stored| stored.event).collect())
     }
@@ -62,9 +65,11 @@ impl Client {
     /// Waits until the instance has ended.
     ///
     /// # Errors
-    /// `Timeout` if it has not ended after `limit`; `NotFound` if there is no such instance; `Storage` if storage fails.
+    /// `Timeout` if it has not ended after `limit`, which `Duration::MAX` never is; `NotFound` if there is no such instance;
+    /// `Invalid` if no instance can have this id; `Storage` if storage fails.
     pub async fn wait(&self, instance_id: &str, limit: Duration) -> Result<InstanceStatus> {
-        let deadline = tokio::time::Instant::now() + limit;
+        ids::check_key(instance_id)?;
+        let begun = tokio::time::Instant::now();
         let mut pause = WAIT_MIN;
         loop {
             let stored = self.hub.read_instance(instance_id, false).await?;
@@ -77,7 +82,7 @@ impl Client {
                 return Ok(status);
             }
             // The last look is at the very end.
-            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            let left = limit.saturating_sub(begun.elapsed());
             if left.is_zero() {
                 let status = stored.row.status.unwrap_or(RuntimeStatus::Running);
                 let message = format!("instance \"{instance_id}\" is still {status} after {limit:?}");

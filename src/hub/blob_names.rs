@@ -1,25 +1,54 @@
 //! Names of large-payload blobs, and their URLs in instance rows (wire-format 4).
 
+use std::borrow::Cow;
+
 use uuid::Uuid;
+
+use super::keys;
 
 /// Ends the name of a blob that holds a start message rather than a text.
 const START_MESSAGE_SUFFIX: &str = "ExecutionStarted.json.gz";
 
-/// The blob of a large message; the folder is the raw instance id.
+/// Behind the number of a message whose folder is the escaped instance id. No name of .NET has it there.
+const KEYED: &str = "-keyed";
+
+/// The blob of a large message. The folder is the raw instance id, as in .NET, unless a URL or the service would change it: then
+/// it is the escaped one. Readers of both sides find the blob by the name that the queue holds.
 pub(crate) fn message_blob(instance_id: &str, activity_id: Uuid, event_type: &str) -> String {
-    format!("{instance_id}/message-{}-{event_type}.json.gz", activity_id.simple())
+    let (folder, mark) = if is_folder(instance_id) {
+        (Cow::Borrowed(instance_id), "")
+    } else {
+        (Cow::Owned(folder_of_key(&keys::escape(instance_id)).into_owned()), KEYED)
+    };
+    format!("{folder}/message-{}{mark}-{event_type}.json.gz", activity_id.simple())
 }
 
 /// The instance and the kind of event of a large message's blob, `None` if it is another blob.
-pub(crate) fn parse_message_blob(blob_name: &str) -> Option<(&str, &str)> {
-    let (instance_id, message) = blob_name.rsplit_once("/message-")?;
-    let (_, event_type) = message.strip_suffix(".json.gz")?.rsplit_once('-')?;
+pub(crate) fn parse_message_blob(blob_name: &str) -> Option<(String, &str)> {
+    let (folder, message) = blob_name.rsplit_once("/message-")?;
+    let (number, event_type) = message.strip_suffix(".json.gz")?.rsplit_once('-')?;
+    let instance_id = if number.ends_with(KEYED) { keys::unescape(folder) } else { folder.to_owned() };
     Some((instance_id, event_type))
+}
+
+/// Whether a text is kept as it is as the first parts of a blob's name.
+fn is_folder(text: &str) -> bool {
+    let is_part = |part: &str| !part.is_empty() && !part.ends_with('.');
+    text.split('/').all(is_part) && !text.chars().any(|c| c == '\\' || c.is_control())
+}
+
+/// The folder of a partition key. A dot at its end, which a URL or the service may drop, is escaped as control characters are.
+pub(crate) fn folder_of_key(partition_key: &str) -> Cow<'_, str> {
+    match partition_key.strip_suffix('.') {
+        Some(rest) => Cow::Owned(format!("{rest}^\u{ee}")),
+        None => Cow::Borrowed(partition_key),
+    }
 }
 
 /// The blob of a large column of a history row; the folder is the escaped instance id. Only 31 bits of `random` are used.
 pub(crate) fn history_blob(partition_key: &str, row_key: &str, event_type: &str, random: u32, column: &str) -> String {
-    format!("{partition_key}/history-{row_key}-{event_type}-{:08X}-{column}.json.gz", random & 0x7FFF_FFFF)
+    let folder = folder_of_key(partition_key);
+    format!("{folder}/history-{row_key}-{event_type}-{:08X}-{column}.json.gz", random & 0x7FFF_FFFF)
 }
 
 /// The blob of a large column of an instance row.
@@ -84,6 +113,7 @@ fn hex(digit: u8) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::blob::name_sent;
     use proptest::prelude::*;
 
     const CONTAINER: &str = "http://127.0.0.1:10000/devstoreaccount1/h-largemessages";
@@ -100,10 +130,37 @@ mod tests {
             "a^0b/history-000000000000000A-TaskCompleted-00003039-Result.json.gz"
         );
         assert_eq!(instance_blob("abc", 0x9A2B_3C4D, "Input"), "abc/history--Input-1A2B3C4D-Input.json.gz");
-        assert_eq!(parse_message_blob(&message_blob("a/b", id, "TaskFailed")), Some(("a/b", "TaskFailed")));
+        assert_eq!(parse_message_blob(&message_blob("a/b", id, "TaskFailed")), Some(("a/b".into(), "TaskFailed")));
         assert_eq!(parse_message_blob("a/history-0-TaskFailed-1-Result.json.gz"), None);
         assert!(is_start_message(&message_blob("i", id, "ExecutionStarted")));
         assert!(!is_start_message(&history_blob("i", "0", "ExecutionStarted", 1, "Input")));
+    }
+
+    #[test]
+    fn ids_that_are_no_folders_have_another_that_is() {
+        let id = Uuid::from_u128(1);
+        for (instance, folder) in [
+            ("CONTOSO\\jdoe", "CONTOSO^1jdoe"),
+            ("a//b", "a^0^0b"),
+            ("/lead", "^0lead"),
+            ("trail/", "trail^0"),
+            (".", "^î"),
+            ("..", ".^î"),
+            ("a/../b", "a^0..^0b"),
+            ("a./b", "a.^0b"),
+            ("tab\t", "tab^É"),
+        ] {
+            let blob = message_blob(instance, id, "ExecutionStarted");
+            assert_eq!(blob, format!("{folder}/message-{}-keyed-ExecutionStarted.json.gz", id.simple()));
+            assert!(is_start_message(&blob));
+        }
+        assert_eq!(history_blob("..", "0", "T", 1, "Result"), ".^î/history-0-T-00000001-Result.json.gz");
+        // What .NET wrote is of the instance that it says.
+        let parsed =
+            |folder: &str| parse_message_blob(&format!("{folder}/message-{}-E.json.gz", id.simple())).map(|parsed| parsed.0);
+        for folder in ["a\\b", "/a//b/", "a^1b", "a/message-1-keyed", "."] {
+            assert_eq!(parsed(folder).as_deref(), Some(folder));
+        }
     }
 
     #[test]
@@ -143,6 +200,26 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn every_id_has_blobs_of_its_own_that_are_kept_as_they_are_named(
+            id in "[\\\\/.^#?%+ a😀\\x00-\\xff]{1,12}", other in "[\\\\/.^1]{1,3}",
+        ) {
+            let names = |id: &str| {
+                let key = keys::escape(id);
+                [message_blob(id, Uuid::nil(), "E"), history_blob(&key, "0", "E", 1, "Input"), instance_blob(&key, 1, "Input")]
+            };
+            for name in names(&id) {
+                prop_assert_eq!(name_sent(&name), Ok(name.clone()));
+                prop_assert!(!name.contains('\\'));
+                prop_assert_eq!(from_url(CONTAINER, &to_url(CONTAINER, &name)), Some(name));
+            }
+            let [message, ..] = names(&id);
+            prop_assert_eq!(parse_message_blob(&message), Some((id.clone(), "E")));
+            if id != other {
+                prop_assert!(names(&id).iter().all(|name| !names(&other).contains(name)));
+            }
+        }
+
         #[test]
         fn every_name_survives(name in ".+") {
             prop_assert_eq!(from_url(CONTAINER, &to_url(CONTAINER, &name)), Some(name));

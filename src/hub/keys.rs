@@ -46,11 +46,19 @@ pub(crate) fn unescape(key: &str) -> String {
     id
 }
 
-/// The first text after all that begin with a prefix, as .NET asks for them: the last UTF-16 unit plus one (wire-format 9).
+/// The first text after all that begin with a prefix, in the order of UTF-16 units, as .NET asks for them: the last unit plus one
+/// (wire-format 9). `None` if there is none.
 pub(crate) fn prefix_end(prefix: &str) -> Option<String> {
     let last = prefix.chars().next_back()?;
-    let next = char::from_u32(u32::from(last) + 1)?;
-    Some(format!("{}{next}", prefix.strip_suffix(last)?))
+    let rest = prefix.strip_suffix(last)?;
+    let next = match last {
+        // Characters of two units lie between these two of one.
+        '\u{d7ff}' => '\u{10000}',
+        '\u{10ffff}' => '\u{e000}',
+        '\u{ffff}' => return prefix_end(rest),
+        other => char::from_u32(u32::from(other) + 1)?,
+    };
+    Some(format!("{rest}{next}"))
 }
 
 fn shifted_up(c: char) -> char {
@@ -98,7 +106,31 @@ mod tests {
         assert_eq!(unescape("a^😀"), "a😀");
     }
 
+    #[test]
+    fn the_end_of_a_prefix_is_that_of_dotnet_where_dotnet_has_one() {
+        let end = |prefix: &str| prefix_end(prefix);
+        assert_eq!(
+            (end("order-"), end("a^0"), end("z\u{7f}")),
+            (Some("order.".into()), Some("a^1".into()), Some("z\u{80}".into()))
+        );
+        assert_eq!((end("a\u{d7ff}"), end("a\u{10ffff}")), (Some("a\u{10000}".into()), Some("a\u{e000}".into())));
+        assert_eq!((end("a\u{ffff}\u{ffff}"), end("\u{ffff}"), end("")), (Some("b".into()), None, None));
+    }
+
+    fn units(text: &str) -> Vec<u16> {
+        text.encode_utf16().collect()
+    }
+
     proptest! {
+        #[test]
+        fn a_prefix_ends_right_behind_what_begins_with_it(prefix in "[a\u{d7ff}\u{e000}\u{ffff}\u{10000}\u{10ffff}]{1,4}", other: String, tail: String) {
+            let (from, to) = (units(&prefix), prefix_end(&prefix).map(|end| units(&end)));
+            for text in [other.clone(), format!("{prefix}{tail}"), format!("{}{other}", &prefix[..prefix.len() - prefix.chars().next_back().unwrap().len_utf8()])] {
+                let is_between = units(&text) >= from && to.as_ref().is_none_or(|to| units(&text) < *to);
+                prop_assert_eq!(is_between, text.starts_with(&prefix), "{:?}", text);
+            }
+        }
+
         #[test]
         fn every_id_survives(id in "\\PC*|[\\x00-\\xff]*") {
             let key = escape(&id);

@@ -198,8 +198,8 @@ impl Received {
 
 impl InBlob {
     /// The instance that the message is for, as far as the name of its blob tells; a name of another form stands for itself.
-    pub(crate) fn instance_id(&self) -> &str {
-        blob_names::parse_message_blob(&self.blob).map_or(&self.blob, |(instance_id, _)| instance_id)
+    pub(crate) fn instance_id(&self) -> String {
+        blob_names::parse_message_blob(&self.blob).map_or_else(|| self.blob.clone(), |(instance_id, _)| instance_id)
     }
 }
 

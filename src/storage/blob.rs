@@ -8,6 +8,10 @@ use bytes::Bytes;
 use super::error::Result;
 use super::table::Etag;
 
+/// Longest name of a blob, in UTF-16 units, and the most parts between slashes that it may have.
+const NAME_UNITS_MAX: usize = 1024;
+const NAME_PARTS_MAX: usize = 254;
+
 /// When a put may take effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PutCondition {
@@ -54,7 +58,31 @@ pub(crate) struct BlobPage {
     pub(crate) continuation: Option<String>,
 }
 
-/// A blob service. Implementations do not retry; the retry layer does.
+/// The name that a request carries for a blob, as .NET's clients form it: slashes at the ends fall away, and parts of one or two
+/// dots are resolved. The service itself takes a backslash for a slash. The error says why there can be no such blob.
+pub(crate) fn name_sent(name: &str) -> std::result::Result<String, &'static str> {
+    let mut parts = Vec::new();
+    for part in name.trim_matches('/').split('/') {
+        match part {
+            "." => {}
+            ".." => drop(parts.pop().ok_or("it leaves its container")?),
+            part => parts.push(part),
+        }
+    }
+    let sent = parts.join("/");
+    if sent.is_empty() {
+        return Err("it is empty");
+    }
+    if sent.chars().any(char::is_control) {
+        return Err("it has control characters");
+    }
+    if sent.encode_utf16().count() > NAME_UNITS_MAX || sent.split(['/', '\\']).count() > NAME_PARTS_MAX {
+        return Err("it is longer than 1,024 characters or has more than 254 parts");
+    }
+    Ok(sent)
+}
+
+/// A blob service. Implementations do not retry; the retry layer does. Names are taken as [`name_sent`] says.
 #[async_trait]
 pub(crate) trait BlobStore: Send + Sync {
     /// The absolute URL of a container, in the form that .NET clients use (no slash at the end).

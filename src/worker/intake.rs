@@ -103,7 +103,7 @@ impl Shared {
     ) {
         let instance_id = match &received {
             Received::Held(held) => held.message.target.instance_id.clone(),
-            Received::InBlob(message) => message.instance_id().to_owned(),
+            Received::InBlob(message) => message.instance_id(),
             Received::Unreadable(_) => String::new(),
         };
         let (shared, guard) = (Arc::clone(self), Arc::clone(receiving));

@@ -58,6 +58,8 @@ mod mixed_apps;
 #[cfg(test)]
 mod mixed_hub;
 #[cfg(test)]
+mod odd_ids;
+#[cfg(test)]
 mod old_owner;
 #[cfg(test)]
 mod overheard;

@@ -213,7 +213,7 @@ impl Shared {
     async fn is_of_no_use(&self, unreadable: &Unreadable) -> Result<bool> {
         let Some(blob) = unreadable.blob.as_deref().filter(|blob| !blob_names::is_start_message(blob)) else { return Ok(false) };
         let Some((instance_id, _)) = blob_names::parse_message_blob(blob) else { return Ok(false) };
-        self.hub.has_ended(instance_id).await
+        self.hub.has_ended(&instance_id).await
     }
 
     async fn park_unreadable(&self, unreadable: &Unreadable) -> Result<()> {
@@ -233,7 +233,7 @@ impl Shared {
             && (blob_names::is_start_message(blob) || self.hub.has_payload(blob).await?)
         {
             let is_start = blob_names::is_start_message(blob);
-            let culprit = if is_start { Culprit::StartIn(instance_id, blob) } else { Culprit::Begun(instance_id) };
+            let culprit = if is_start { Culprit::StartIn(&instance_id, blob) } else { Culprit::Begun(&instance_id) };
             let output = parked_output(&format!("message {event}"), hold.dequeue_count, &shortened(&reason), &hold.id);
             self.show_as_failed(culprit, &output).await?;
         }

@@ -19,6 +19,8 @@ pub(super) async fn run(storage: &Storage, prefix: &str) {
     blobs.create_container(container).await.unwrap();
     puts_keep_their_conditions(blobs, container).await;
     bytes_come_back_exactly(blobs, container).await;
+    names_are_kept_as_they_are_sent(blobs, container).await;
+    names_that_nothing_can_have_are_refused(blobs, container).await;
     listings_follow_prefix_and_order(blobs, container).await;
     leases_exclude_each_other(blobs, container).await;
     blobs.delete_container(container).await.unwrap();
@@ -71,6 +73,52 @@ async fn bytes_come_back_exactly(blobs: &dyn BlobStore, container: &str) {
         }
     }
     blobs.delete(container, "bytes").await.unwrap();
+}
+
+async fn names_are_kept_as_they_are_sent(blobs: &dyn BlobStore, container: &str) {
+    let put = async |name: &str| {
+        blobs.put(container, name, Bytes::copy_from_slice(name.as_bytes()), PutCondition::Absent).await.unwrap();
+    };
+    let all = [
+        "a b/ü%2F?#'",
+        "a//b",
+        "x^y",
+        "50%+1/&=;:@,$!~*()",
+        "日本/😀",
+        "a/.b",
+        "%2e%2e/x",
+        "Case",
+        "case",
+        "\u{a0}",
+        &"n".repeat(1024),
+    ];
+    for name in all {
+        put(name).await;
+    }
+    for name in all {
+        assert_eq!(blobs.get(container, name, 5000).await.unwrap().bytes, name.as_bytes(), "{name}");
+        assert!(blobs.list(container, name, None).await.unwrap().names.iter().any(|listed| listed == name), "{name}");
+        blobs.delete(container, name).await.unwrap();
+    }
+    for (sent, kept) in [("/lead", "lead"), ("trail/", "trail"), ("d\\e", "d/e"), ("f/./g", "f/g"), ("h/../i", "i"), ("./j", "j")]
+    {
+        put(sent).await;
+        for name in [sent, kept] {
+            assert_eq!(blobs.get(container, name, 99).await.unwrap().bytes, sent.as_bytes(), "{sent} is {kept}");
+        }
+        assert_eq!(blobs.list(container, kept, None).await.unwrap().names, [kept]);
+        blobs.delete(container, sent).await.unwrap();
+        refused(blobs.get(container, kept, 99).await, NotFound);
+    }
+}
+
+async fn names_that_nothing_can_have_are_refused(blobs: &dyn BlobStore, container: &str) {
+    let (long, deep) = ("n".repeat(1025), "n/".repeat(254) + "n");
+    for name in ["", "/", ".", "..", "../x", "a/../../x", "a\n", "a\u{0}", "a\u{7f}", "a\u{9f}", &long, &deep] {
+        refused(blobs.put(container, name, Bytes::new(), PutCondition::Always).await, Invalid);
+        refused(blobs.get(container, name, 9).await, Invalid);
+        refused(blobs.delete(container, name).await, Invalid);
+    }
 }
 
 async fn listings_follow_prefix_and_order(blobs: &dyn BlobStore, container: &str) {

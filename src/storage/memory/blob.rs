@@ -115,9 +115,9 @@ impl BlobStore for MemoryBlobs {
     async fn put(&self, container: &str, name: &str, bytes: Bytes, condition: PutCondition) -> Result<Etag> {
         fair().await;
         let fail = |refusal: Refusal| refusal.of("blob.put", format!("{container}/{name}"));
-        names::check_blob(name).map_err(fail)?;
+        let name = names::kept_blob(name).map_err(fail)?;
         let mut state = lock(&self.state);
-        let found = state.containers.get(container).ok_or_else(|| fail(NO_CONTAINER))?.blobs.get(name);
+        let found = state.containers.get(container).ok_or_else(|| fail(NO_CONTAINER))?.blobs.get(&name);
         match (&condition, found) {
             (PutCondition::Absent, Some(_)) => return Err(fail(Refusal(ErrorKind::AlreadyExists, 409, "BlobAlreadyExists"))),
             (PutCondition::Etag(etag), found) if found.is_none_or(|blob| blob.etag != *etag) => {
@@ -127,16 +127,17 @@ impl BlobStore for MemoryBlobs {
         }
         let etag = state.next_etag(&self.clock);
         let blobs = &mut state.containers.entry(container.to_owned()).or_default().blobs;
-        blobs.insert(name.to_owned(), Blob { bytes, etag: etag.clone() });
+        blobs.insert(name, Blob { bytes, etag: etag.clone() });
         Ok(etag)
     }
 
     async fn get(&self, container: &str, name: &str, max: usize) -> Result<Blob> {
         fair().await;
         let target = || format!("{container}/{name}");
+        let kept = names::kept_blob(name).map_err(|refusal| refusal.of("blob.get", target()))?;
         let state = lock(&self.state);
         let found = state.containers.get(container).ok_or_else(|| NO_CONTAINER.of("blob.get", target()))?;
-        let blob = found.blobs.get(name).ok_or_else(|| NO_BLOB.of("blob.get", target()))?;
+        let blob = found.blobs.get(&kept).ok_or_else(|| NO_BLOB.of("blob.get", target()))?;
         if blob.bytes.len() > max {
             let message = format!("{} bytes, more than {max}", blob.bytes.len());
             return Err(Error::new(ErrorKind::Invalid, "blob.get", target()).with_message(message));
@@ -147,9 +148,10 @@ impl BlobStore for MemoryBlobs {
     async fn delete(&self, container: &str, name: &str) -> Result<()> {
         fair().await;
         let fail = |refusal: Refusal| refusal.of("blob.delete", format!("{container}/{name}"));
+        let kept = names::kept_blob(name).map_err(fail)?;
         let mut state = lock(&self.state);
         let found = state.containers.get_mut(container).ok_or_else(|| fail(NO_CONTAINER))?;
-        found.blobs.remove(name).map(|_| ()).ok_or_else(|| fail(NO_BLOB))
+        found.blobs.remove(&kept).map(|_| ()).ok_or_else(|| fail(NO_BLOB))
     }
 
     async fn list(&self, container: &str, prefix: &str, continuation: Option<&str>) -> Result<BlobPage> {

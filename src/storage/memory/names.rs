@@ -1,17 +1,19 @@
 //! Which names the services take for tables, queues, containers and blobs.
 
 use super::Refusal;
+use crate::storage::blob::name_sent;
 use crate::storage::error::ErrorKind;
 
 const BAD_NAME: Refusal = Refusal(ErrorKind::Invalid, 400, "InvalidResourceName");
 const BAD_LENGTH: Refusal = Refusal(ErrorKind::Invalid, 400, "OutOfRangeInput");
-const BLOB_NAME_MAX: usize = 1024;
+const BAD_URI: Refusal = Refusal(ErrorKind::Invalid, 400, "InvalidUri");
 
 /// Letters and digits, a letter first. Two names that differ only by case are the same table.
 pub(super) fn check_table(name: &str) -> Result<(), Refusal> {
     check_length(name)?;
     let begins = name.starts_with(|c: char| c.is_ascii_alphabetic());
-    if begins && name.chars().all(|c| c.is_ascii_alphanumeric()) { Ok(()) } else { Err(BAD_NAME) }
+    let is_reserved = name.eq_ignore_ascii_case("tables");
+    if begins && !is_reserved && name.chars().all(|c| c.is_ascii_alphanumeric()) { Ok(()) } else { Err(BAD_NAME) }
 }
 
 /// Queues and containers: lower-case letters, digits and single hyphens between them.
@@ -22,8 +24,9 @@ pub(super) fn check_dns(name: &str) -> Result<(), Refusal> {
     if allowed && !hyphens { Ok(()) } else { Err(BAD_NAME) }
 }
 
-pub(super) fn check_blob(name: &str) -> Result<(), Refusal> {
-    if name.is_empty() || name.chars().count() > BLOB_NAME_MAX { Err(BAD_LENGTH) } else { Ok(()) }
+/// The name under which the service keeps a blob: it takes a backslash for a slash.
+pub(super) fn kept_blob(name: &str) -> Result<String, Refusal> {
+    name_sent(name).map(|sent| sent.replace('\\', "/")).map_err(|_| BAD_URI)
 }
 
 fn check_length(name: &str) -> Result<(), Refusal> {
