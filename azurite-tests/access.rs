@@ -120,7 +120,7 @@ async fn a_certificate_that_is_not_trusted_is_no_silence() {
     let mut port = String::new();
     BufReader::new(server.stdout.take().expect("it is piped")).read_line(&mut port).expect("the server says its port");
     let endpoint = format!("https://127.0.0.1:{}", port.trim());
-    let begun = std::time::Instant::now();
+    let begun = tokio::time::Instant::now();
     let untrusted = refusal(&connection_string_at(&[endpoint.clone(), endpoint.clone(), endpoint])).await;
     drop(server.stdin.take());
     server.wait().expect("a child can be waited for");

@@ -42,6 +42,7 @@
 //! .NET: `docs/operations.md`.
 
 mod authoring;
+mod bounds;
 mod client;
 mod clock;
 mod error;

@@ -2,6 +2,8 @@
 
 /// A message of more bytes of JSON goes to a blob (wire-format 4).
 pub(crate) const MESSAGE_BYTES_MAX: usize = 45 * 1024;
+/// The most that a queue takes, as the text of XML.
+pub(crate) const QUEUE_TEXT_BYTES_MAX: usize = 64 * 1024;
 /// A column of more UTF-16 units goes to a blob (wire-format 4).
 pub(crate) const COLUMN_UNITS_MAX: usize = 30 * 1024;
 /// The largest compressed payload that is read.
@@ -14,6 +16,12 @@ pub(crate) const TAGS_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub(crate) const PARTITIONS_MAX: u32 = 16;
 /// Longest instance id in UTF-16 units after escaping: the key limit of the table service.
 pub(crate) const KEY_UNITS_MAX: usize = 512;
+/// Longest name of an orchestrator, and longest version, in UTF-16 units: the history row of a child holds those of its parent in
+/// one column that .NET never off-loads, as JSON, where a unit may take six.
+pub(crate) const NAME_UNITS_MAX: usize = 2 * 1024;
+/// The largest text of a user that is written, as it stands in the JSON of a message: whatever it says, that message is a blob that
+/// can be read, compressed and as text, with tags beside it.
+pub(crate) const TEXT_BYTES_MAX: usize = PAYLOAD_BYTES_MAX - 16 * 1024 * 1024;
 /// The longest custom status in UTF-16 units of JSON: 16 KiB, as in Durable Functions.
 pub(crate) const CUSTOM_STATUS_UNITS_MAX: usize = 8 * 1024;
 /// Generations that one turn may run through before it must commit.

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use super::excess;
 use super::failure::TaskFailed;
 use super::handle::{Activity, Callable, Orchestrator};
 use super::payload;
@@ -51,16 +52,30 @@ impl<C: Callable> Call<C> {
     /// Which version to run. Of an orchestrator: the one that is registered for it, or else the one without a version. Of an
     /// activity: the version goes with the work item, for a .NET worker to choose by; a worker of this crate runs the activity of
     /// that name whatever the version. Without this a call has none; it does not inherit that of the caller.
-    pub fn version(mut self, version: impl Into<String>) -> Self {
+    ///
+    /// The call fails at once with a version of more than 2,048 UTF-16 units.
+    pub fn version(self, version: impl Into<String>) -> Self {
         let version = version.into();
-        self.wait.revise(|kind| set_version(kind, version));
-        self
+        self.revised(|kind| set_version(kind, version))
     }
 
     /// Adds a tag.
-    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+    pub fn tag(self, key: impl Into<String>, value: impl Into<String>) -> Self {
         let (key, value) = (key.into(), value.into());
-        self.wait.revise(|kind| add_tag(kind, key, value));
+        self.revised(|kind| add_tag(kind, key, value))
+    }
+
+    /// The call with a change, or one that fails because nothing could store it so.
+    fn revised(mut self, change: impl FnOnce(&mut ActionKind)) -> Self {
+        let mut excess = None;
+        let execution = Rc::clone(self.wait.execution());
+        self.wait.revise(|kind| {
+            change(kind);
+            excess = excess::of_decision(kind, execution.started().tags.as_ref());
+        });
+        if let Some(excess) = excess {
+            self.wait.withdraw(excess);
+        }
         self
     }
 }
@@ -135,19 +150,29 @@ impl Detached {
         self
     }
 
-    /// Which version of the orchestrator to run.
+    /// Which version of the orchestrator to run. One that a call would refuse fails the orchestrator.
     #[allow(clippy::must_use_candidate, reason = "the child is started either way")]
     pub fn version(self, version: impl Into<String>) -> Self {
         let version = version.into();
-        self.execution.revise(self.id, |kind| set_version(kind, version));
-        self
+        self.revised(|kind| set_version(kind, version))
     }
 
     /// Adds a tag.
     #[allow(clippy::must_use_candidate, reason = "the child is started either way")]
     pub fn tag(self, key: impl Into<String>, value: impl Into<String>) -> Self {
         let (key, value) = (key.into(), value.into());
-        self.execution.revise(self.id, |kind| add_tag(kind, key, value));
+        self.revised(|kind| add_tag(kind, key, value))
+    }
+
+    fn revised(self, change: impl FnOnce(&mut ActionKind)) -> Self {
+        let mut excess = None;
+        self.execution.revise(self.id, |kind| {
+            change(kind);
+            excess = excess::of_decision(kind, self.execution.started().tags.as_ref());
+        });
+        if let Some(excess) = excess {
+            self.execution.withdraw(self.id, excess);
+        }
         self
     }
 }

@@ -8,12 +8,13 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::call::{Call, Detached, NamedActivity, NamedOrchestrator, add_tag, invalid_id};
+use super::excess;
 use super::failure::Failure;
 use super::handle::{AsInput, Callable, Event, Orchestrator};
 use super::payload;
 use super::wait::{Timer, WaitForEvent};
 use crate::ids;
-use crate::model::{ParentInstance, Tags, Timestamp};
+use crate::model::{FailureDetails, ParentInstance, Tags, Timestamp};
 use crate::replay::{ActionKind, Execution, TaskWait};
 
 /// The tag of a child that nobody waits for, as .NET writes it.
@@ -86,9 +87,19 @@ impl OrchestrationContext {
 
     fn schedule(&self, name: &str, is_orchestrator: bool, input: Result<Option<String>, serde_json::Error>) -> TaskWait {
         match input {
-            Ok(input) => self.execution.call(decision(name, is_orchestrator, input)),
+            Ok(input) => {
+                let kind = decision(name, is_orchestrator, input);
+                match self.excess_of(&kind) {
+                    None => self.execution.call(kind),
+                    Some(excess) => self.execution.refuse(name, excess),
+                }
+            }
             Err(error) => self.execution.refuse(name, payload::unencodable(&format!("The input of \"{name}\""), &error)),
         }
+    }
+
+    fn excess_of(&self, kind: &ActionKind) -> Option<FailureDetails> {
+        excess::of_decision(kind, self.execution.started().tags.as_ref())
     }
 
     /// Starts an orchestration that nobody waits for: its end and its failure are its own.
@@ -102,7 +113,12 @@ impl OrchestrationContext {
         });
         let mut kind = decision(name, true, json);
         add_tag(&mut kind, FIRE_AND_FORGET.to_owned(), String::new());
-        Detached { id: self.execution.decide(kind), execution: Rc::clone(&self.execution) }
+        let excess = self.excess_of(&kind);
+        let id = self.execution.decide(kind);
+        if let Some(excess) = excess {
+            self.execution.withdraw(id, excess);
+        }
+        Detached { id, execution: Rc::clone(&self.execution) }
     }
 
     /// Waits for the next event of that name; [`WaitForEvent::within`] limits the wait.
@@ -111,7 +127,7 @@ impl OrchestrationContext {
     }
 
     /// Sends an event to another orchestration. Nothing tells whether there is one that wants it; an id that no instance can have,
-    /// empty or longer than a table key, fails the orchestrator.
+    /// empty or longer than a table key, fails the orchestrator, and so does a payload that could not be read back.
     #[allow(clippy::needless_pass_by_value, reason = "a value and a reference both serve as input")]
     pub fn send_event<T: Serialize>(&self, instance_id: impl Into<String>, event: Event<T>, payload: impl AsInput<T>) {
         let (instance_id, name) = (instance_id.into(), event.name().to_owned());
@@ -120,7 +136,11 @@ impl OrchestrationContext {
         }
         match payload.with(payload::encode) {
             Ok(input) => {
-                self.execution.decide(ActionKind::SendEvent { instance_id, name, input });
+                let kind = ActionKind::SendEvent { instance_id, name, input };
+                match self.excess_of(&kind) {
+                    None => drop(self.execution.decide(kind)),
+                    Some(excess) => self.execution.fault(excess),
+                }
             }
             Err(error) => self.execution.fault(payload::unencodable(&format!("The payload of the event \"{name}\""), &error)),
         }
@@ -201,10 +221,10 @@ impl OrchestrationContext {
     }
 
     fn next(&self, input: &impl Serialize, version: Option<String>) -> Failure {
-        match payload::encode(input) {
-            Ok(input) => Failure::continue_as_new(input, version),
-            Err(error) => payload::unencodable("The input of the next generation", &error).into(),
-        }
+        let what = "The input of the next generation";
+        let input = payload::encode(input).map_err(|error| payload::unencodable(what, &error));
+        let next = input.and_then(|input| Ok((excess::checked(what, input)?, excess::checked_version(version)?)));
+        next.map_or_else(Failure::from, |(input, version)| Failure::continue_as_new(input, version))
     }
 
     /// The name of this orchestrator.

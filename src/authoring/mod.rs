@@ -5,6 +5,7 @@ mod activity;
 mod bare_runtime;
 mod call;
 mod context;
+mod excess;
 mod failure;
 mod handle;
 mod payload;

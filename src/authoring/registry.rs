@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use super::activity::ActivityContext;
 use super::bare_runtime::{BareRuntime, is_lack};
 use super::context::OrchestrationContext;
+use super::excess;
 use super::failure::{Failure, Next};
 use super::handle::{Activity, Orchestrator};
 use super::payload;
@@ -210,14 +211,16 @@ fn context(task: ActivityTask) -> ActivityContext {
 fn end<O: Serialize>(name: &str, result: Result<O, Failure>) -> Result<End, FailureDetails> {
     match result.map_err(Failure::into_next) {
         Err(Ok(Next { input, version })) => Ok(End::ContinueAsNew { input, version }),
-        Err(Err(failure)) => Err(failure),
+        Err(Err(failure)) => Err(excess::checked_failure(&format!("the orchestrator \"{name}\""), failure)),
         Ok(value) => output("orchestrator", name, Ok(value)).map(|output| End::Completed { output }),
     }
 }
 
 fn output<O: Serialize>(what: &str, name: &str, result: Result<O, Failure>) -> Result<Option<String>, FailureDetails> {
-    let value = result.map_err(|failure| failure.details())?;
-    payload::encode(&value).map_err(|error| payload::unencodable(&format!("The output of the {what} \"{name}\""), &error))
+    let value = result.map_err(|failure| excess::checked_failure(&format!("the {what} \"{name}\""), failure.details()))?;
+    let output = format!("The output of the {what} \"{name}\"");
+    let json = payload::encode(&value).map_err(|error| payload::unencodable(&output, &error))?;
+    excess::checked(&output, json)
 }
 
 /// Things by name, without regard to case, and version.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Client;
 use crate::authoring::Event;
+use crate::bounds;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::PoisonMessage;
 use crate::ids;
@@ -16,7 +17,7 @@ impl Client {
     ///
     /// # Errors
     /// `NotFound` if there is no such instance, `Ended` if it has ended, unless this client is [`unchecked`](Self::unchecked);
-    /// `Invalid` if the payload cannot be written as JSON, or the id is none that an instance can have (see
+    /// `Invalid` if the payload cannot be written as JSON or is larger than 240 MiB, or the id is none that an instance can have (see
     /// [`Start::instance_id`](super::Start::instance_id)); `Storage` if storage fails.
     pub async fn raise<T: Serialize>(&self, instance_id: &str, event: Event<T>, payload: &T) -> Result<()> {
         self.send(self.event(instance_id, event, payload)?).await
@@ -70,6 +71,19 @@ impl Client {
 
     /// Sends a message to an instance that is there to take it.
     async fn send(&self, message: Message) -> Result<()> {
+        let too_large = match &message.event.kind {
+            EventKind::EventRaised { name, input, .. } => {
+                let texts = [name.as_str(), input.as_deref().unwrap_or_default()];
+                bounds::why_too_large(&format!("the payload of event \"{}\"", ids::shortened(name)), texts)
+            }
+            EventKind::ExecutionTerminated { reason }
+            | EventKind::ExecutionSuspended { reason }
+            | EventKind::ExecutionResumed { reason } => bounds::why_too_large("the reason", reason.as_deref()),
+            _ => None,
+        };
+        if let Some(why) = too_large {
+            return Err(Error::new(ErrorKind::Invalid, why));
+        }
         if self.looks {
             self.expect_open(&message.target.instance_id).await?;
         }

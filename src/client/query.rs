@@ -55,7 +55,7 @@ impl Default for InstanceQuery {
     }
 }
 
-const WITHOUT_PAYLOADS: [&str; 14] = [
+const WITHOUT_PAYLOADS: [&str; 15] = [
     "PartitionKey",
     "RowKey",
     "Timestamp",
@@ -70,6 +70,7 @@ const WITHOUT_PAYLOADS: [&str; 14] = [
     "ScheduledStartTime",
     "Generation",
     "Tags",
+    "TagsBlobName",
 ];
 
 impl Client {

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::Client;
 use crate::authoring::Orchestrator;
+use crate::bounds;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{Held, Hub, StoredRow, blob_names, instance_row};
 use crate::ids;
@@ -18,7 +19,7 @@ use crate::model::{EventKind, ExecutionStarted, HistoryEvent, InstanceRef, Messa
 /// # Errors
 /// Awaiting it fails with `AlreadyExists` if an instance with this id exists in a status that is not to be
 /// [replaced](Self::replacing); `Invalid` if the [id](Self::instance_id) cannot be one, the [time](Self::at) is too far ahead,
-/// or the input cannot be written as JSON; `Storage` if storage fails. After an error the instance may have been started all the
+/// name or version have more than 2,048 UTF-16 units, the input more than 240 MiB, the tags more than 4 MiB, or the input cannot be written as JSON; `Storage` if storage fails. After an error the instance may have been started all the
 /// same if the reply of the storage service was lost; with an id of its own it can be looked up.
 #[derive(Debug)]
 #[must_use = "nothing starts until it is awaited"]
@@ -120,6 +121,7 @@ impl<'a> Start<'a> {
         let generated = self.instance_id.is_none();
         let instance_id = self.instance_id.clone().unwrap_or_else(|| hub.rng.uuid().simple().to_string());
         ids::check_orchestration(&instance_id)?;
+        self.check_texts()?;
         let now = hub.now();
         let delay = self.scheduled.map_or(Duration::ZERO, |at| at.since(now));
         // Nobody else can have drawn a generated id, so there is no row to look at.
@@ -143,6 +145,18 @@ impl<'a> Start<'a> {
         };
         put_start(hub, start, now, delay, existing).await?;
         Ok(instance_id)
+    }
+
+    /// What the message and the row have room for.
+    fn check_texts(&self) -> Result<()> {
+        let why = bounds::why_no_name("the orchestrator name", &self.name)
+            .or_else(|| bounds::why_no_name("the version", &self.version))
+            .or_else(|| bounds::why_no_tags("the instance", &self.tags))
+            .or_else(|| {
+                let input = self.input.as_ref().ok().and_then(Option::as_deref);
+                bounds::why_too_large(&format!("the input of \"{}\"", self.name), input)
+            });
+        why.map_or(Ok(()), |why| Err(Error::new(ErrorKind::Invalid, why)))
     }
 }
 
@@ -171,7 +185,7 @@ async fn put_start(
     let put = hub.send(queue, message.clone(), delay).await?;
     let input_url = body.map(|name| hub.payload_url(&name));
     let mut row = instance_row::pending(hub.names_hub(), &start, input_url.as_deref().or(start.input.as_deref()), now, hub.now());
-    hub.offload_row_column(&mut row, "Input").await?;
+    hub.offload_row(&mut row).await?;
     if !hub.write_pending(row, existing.as_ref().map(|r| &r.etag)).await? {
         hub.delete_message(&Held::of_put(queue, put, message)).await?;
         return Err(already_exists(instance_id, RuntimeStatus::Pending));

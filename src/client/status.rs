@@ -122,6 +122,7 @@ impl InstanceStatus {
 /// The status with its large payloads fetched.
 pub(super) async fn resolved(hub: &Hub, row: InstanceRow) -> Result<InstanceStatus> {
     Ok(InstanceStatus {
+        tags: tags(hub, &row).await?,
         input: payload(hub, &row.instance_id, row.input).await?,
         output: payload(hub, &row.instance_id, row.output).await?,
         instance_id: row.instance_id,
@@ -130,13 +131,23 @@ pub(super) async fn resolved(hub: &Hub, row: InstanceRow) -> Result<InstanceStat
         version: row.version.filter(|v| !v.is_empty()),
         status: row.status.unwrap_or(RuntimeStatus::Running),
         custom_status: row.custom_status.filter(|s| s != "null"),
-        tags: row.tags.unwrap_or_default(),
         created: row.created,
         last_updated: row.last_updated,
         completed: row.completed,
         scheduled_start: row.scheduled_start,
         generation: row.generation.unwrap_or(0),
     })
+}
+
+/// The tags; none if their blob is lost or damaged.
+async fn tags(hub: &Hub, row: &InstanceRow) -> Result<Tags> {
+    match hub.resolve_tags(row).await {
+        Err(error) if error.is_lasting() => {
+            tracing::warn!(instance = row.instance_id, %error, "tags cannot be shown");
+            Ok(Tags::new())
+        }
+        tags => tags,
+    }
 }
 
 /// A payload, or the URL of the blob that should hold it: the instance that lacks it has to be seen all the same.

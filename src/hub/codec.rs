@@ -44,9 +44,14 @@ pub(crate) fn decode(text: &str) -> Result<Incoming, BadMessage> {
     Ok(Incoming::from_json(json.trim_start_matches('\u{feff}'))?)
 }
 
-/// Whether the message must go to a blob.
+/// Whether the message must go to a blob: by the rule of .NET, or because the queue has no room for its JSON as the text of XML.
 pub(crate) fn is_large(json: &str) -> bool {
-    json.len() > limits::MESSAGE_BYTES_MAX
+    json.len() > limits::MESSAGE_BYTES_MAX || xml_bytes(json) > limits::QUEUE_TEXT_BYTES_MAX
+}
+
+/// The size of a text in XML.
+fn xml_bytes(text: &str) -> usize {
+    text.bytes().map(|byte| if matches!(byte, b'&' | b'<' | b'>') { 5 } else { 1 }).sum()
 }
 
 #[cfg(test)]

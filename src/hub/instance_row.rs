@@ -22,6 +22,8 @@ pub(crate) struct InstanceRow {
     /// `None` also for a status that this version does not know.
     pub(crate) status: Option<RuntimeStatus>,
     pub(crate) tags: Option<Tags>,
+    /// The blob of tags that are too large for their column, which is empty then.
+    pub(crate) tags_blob: Option<String>,
     pub(crate) created: Option<Timestamp>,
     pub(crate) last_updated: Option<Timestamp>,
     pub(crate) completed: Option<Timestamp>,
@@ -60,6 +62,8 @@ fn read(entity: &Entity, instance_id: &str) -> Result<InstanceRow, DecodeError> 
         custom_status: row.text("CustomStatus")?.filter(|text| text != "null"),
         status: row.text("RuntimeStatus")?.and_then(|_| row.status("RuntimeStatus").ok().flatten()),
         tags: row.tags("Tags")?,
+        // An older start may have left the name beside tags that fit.
+        tags_blob: if row.text("Tags")?.as_deref() == Some("") { row.text(TAGS_BLOB)? } else { None },
         created: row.time("CreatedTime")?,
         last_updated: row.time("LastUpdatedTime")?,
         completed: row.time("CompletedTime")?,
@@ -68,6 +72,9 @@ fn read(entity: &Entity, instance_id: &str) -> Result<InstanceRow, DecodeError> 
         task_hub_name: row.text("TaskHubName")?,
     })
 }
+
+/// The column that names the blob of large tags.
+pub(crate) const TAGS_BLOB: &str = "TagsBlobName";
 
 /// Where large columns of a checkpoint's events went: index of the event and column, to the blob's URL.
 pub(crate) type BlobUrls = BTreeMap<(usize, &'static str), String>;

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::failed_row::change_behind_mark;
 use super::instance_row::{self, InstanceRow, RowChange};
+use super::partition::fnv1a;
 use super::payloads::is_large_column;
-use super::{Hub, keys};
+use super::{Hub, blob_names, keys};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::Timestamp;
+use crate::model::{JsonColumn as _, Tags, Timestamp};
 use crate::sabotage::{self, Sabotage};
 use crate::storage;
 use crate::storage::error::OrNone;
@@ -129,9 +130,7 @@ impl Hub {
     ///
     /// Never whatever the version: a request can reach the service after its own retry, and after the row of a later turn.
     pub(crate) async fn write_row(&self, mut write: RowWrite<'_>, mut known: Option<RowVersion>) -> Result<Option<Etag>> {
-        for column in ["Input", "Output"] {
-            self.offload_row_column(&mut write.change.entity, column).await?;
-        }
+        self.offload_row(&mut write.change.entity).await?;
         if write.depends_on_row() {
             known = None;
         }
@@ -219,10 +218,10 @@ impl Hub {
     pub(crate) async fn resolve_payload(&self, column: Option<String>) -> Result<Option<String>> {
         let Some(text) = column else { return Ok(None) };
         let container = self.storage.blobs.container_url(&self.names.large_messages);
-        let Some(blob) = super::blob_names::from_url(&container, &text) else { return Ok(Some(text)) };
+        let Some(blob) = blob_names::from_url(&container, &text) else { return Ok(Some(text)) };
         let body = self.get_payload(&blob).await?;
         // A start message too large for the queue: its blob is the whole message.
-        if super::blob_names::is_start_message(&blob) {
+        if blob_names::is_start_message(&blob) {
             return Ok(start_input(&body));
         }
         Ok(Some(body))
@@ -251,22 +250,39 @@ impl Hub {
         at: Timestamp,
     ) -> Result<bool> {
         let mut row = instance_row::terminated_pending(instance_id, reason, at, self.now()).entity;
-        self.offload_row_column(&mut row, "Output").await?;
+        self.offload_row(&mut row).await?;
         self.merge_instance_version(row, &stored.etag).await
     }
 
-    /// Moves a large column of an instance row to a blob and leaves its URL.
-    pub(crate) async fn offload_row_column(&self, row: &mut Entity, column: &str) -> Result<()> {
-        let Some(text) = row.text(column).filter(|text| is_large_column(text)) else { return Ok(()) };
-        let name = super::blob_names::instance_blob(&row.partition_key, self.random_suffix(), column);
-        self.put_payload(&name, text).await?;
-        row.set(column, Value::String(self.payload_url(&name)));
+    /// Moves large columns of an instance row to blobs. Of input and output it leaves the URLs; of tags, in which .NET reads nothing
+    /// but tags, the name in a column beside, as .NET does.
+    pub(crate) async fn offload_row(&self, row: &mut Entity) -> Result<()> {
+        for column in ["Input", "Output"] {
+            let Some(text) = row.text(column).filter(|text| is_large_column(text)) else { continue };
+            let name = blob_names::instance_blob(&row.partition_key, self.random_suffix(), column);
+            self.put_payload(&name, text).await?;
+            row.set(column, Value::String(self.payload_url(&name)));
+        }
+        if let Some(text) = row.text("Tags").filter(|text| is_large_column(text)) {
+            // Every checkpoint writes the same tags: they have one blob.
+            let name = blob_names::instance_blob(&row.partition_key, fnv1a(text.as_bytes()), "Tags");
+            self.put_payload(&name, text).await?;
+            row.set("Tags", Value::string(""));
+            row.set(instance_row::TAGS_BLOB, Value::String(name));
+        }
         Ok(())
+    }
+
+    /// The tags that a row shows, also from their blob.
+    pub(crate) async fn resolve_tags(&self, row: &InstanceRow) -> Result<Tags> {
+        let Some(blob) = &row.tags_blob else { return Ok(row.tags.clone().unwrap_or_default()) };
+        let tags = Tags::from_column(&self.get_payload(blob).await?);
+        Ok(tags.map_err(|e| Error::new(ErrorKind::Corrupt, format!("blob \"{blob}\": {e}")))?.unwrap_or_default())
     }
 
     /// The URL by which an instance row refers to a blob (wire-format 4).
     pub(crate) fn payload_url(&self, blob: &str) -> String {
-        super::blob_names::to_url(&self.storage.blobs.container_url(&self.names.large_messages), blob)
+        blob_names::to_url(&self.storage.blobs.container_url(&self.names.large_messages), blob)
     }
 
     /// The time that the row of a new checkpoint shows; never before what it showed.

@@ -13,9 +13,13 @@ use crate::storage::error::OrNone;
 use crate::storage::table::{Entity, Value};
 
 impl Hub {
-    /// Stores a text under a blob name.
+    /// Stores a text under a blob name. One that could not be read back is `Invalid`, and nothing is stored.
     pub(crate) async fn put_payload(&self, name: &str, text: &str) -> Result<()> {
         let bytes = Bytes::from(gzip::compress(text));
+        if text.len() > limits::PAYLOAD_BYTES_MAX || bytes.len() > limits::BLOB_BYTES_MAX {
+            let message = format!("blob \"{name}\": {} bytes, or {} compressed, could not be read back", text.len(), bytes.len());
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
         let put = || self.storage.blobs.put(&self.names.large_messages, name, bytes.clone(), PutCondition::Always);
         match put().await {
             // The container is made when the first large payload needs it, as .NET does.

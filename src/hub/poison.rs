@@ -29,6 +29,8 @@ pub struct PoisonMessage {
     pub parked_at: Timestamp,
 }
 
+/// Longer reasons are cut: they must fit a column, and are shown in lists.
+const REASON_CHARS_MAX: usize = 2000;
 /// All parked messages lie in one partition of the table: there should be few.
 const PARTITION: &str = "poison";
 /// The columns of a list: bodies may be large.
@@ -63,7 +65,7 @@ impl Hub {
     fn poison_entity(&self, queue: QueueId, id: &str, reason: &str, dequeue_count: u32) -> Entity {
         Entity::new(PARTITION, keys::escape(id))
             .with("Queue", Value::string(self.queue_name(queue)))
-            .with("Reason", Value::string(reason))
+            .with("Reason", Value::String(reason.chars().take(REASON_CHARS_MAX).collect()))
             .with("DequeueCount", Value::I32(i32::try_from(dequeue_count).unwrap_or(i32::MAX)))
             .with("ParkedAt", Value::time(self.clock.now()))
     }

@@ -73,3 +73,5 @@ mod scripted;
 mod stored_values;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod texts;

@@ -11,6 +11,7 @@ use super::orchestration::back_off;
 use super::tasks::words_of;
 use crate::error::{Error, Result};
 use crate::hub::{Culprit, Held, Unreadable, blob_names};
+use crate::ids::shortened as shortened_name;
 use crate::model::EventKind;
 
 /// Longer reasons are cut: they are shown in lists and must fit a column.
@@ -148,7 +149,7 @@ impl Shared {
             "a message that keeps failing is parked"
         );
         let what = match event {
-            EventKind::TaskScheduled { name, .. } => format!("activity \"{name}\""),
+            EventKind::TaskScheduled { name, .. } => format!("activity \"{}\"", shortened_name(name)),
             other => format!("message {}", other.type_name()),
         };
         let output = parked_output(&what, held.dequeue_count, &trouble.reason, &held.id);

@@ -36,7 +36,7 @@ pub(super) async fn run(storage: &Storage, prefix: &str) {
 }
 
 async fn names_are_checked(storage: &Storage) {
-    for name in ["ab", "1abc", "with-hyphen", "with_underscore", &"x".repeat(64)] {
+    for name in ["tables", "ab", "1abc", "with-hyphen", "with_underscore", &"x".repeat(64)] {
         refused(storage.tables.create_table(name).await, Invalid);
     }
     storage.tables.create_table("CaseOfName").await.unwrap();
@@ -131,6 +131,9 @@ async fn filters_know_types(tables: &dyn TableStore, table: &str) {
     assert_eq!(found(Filter::compare("Timestamp", Cmp::Gt, Value::DateTime(Timestamp::MIN))).await, "1234");
     let null = Query { filter: Some(Filter::compare("x", Cmp::Eq, Value::Null)), ..Query::default() };
     refused(tables.query(table, &null).await, Invalid);
+    let many = |count: i32| Filter::Or((0..count).map(|n| Filter::compare("x", Cmp::Eq, Value::I32(n))).collect());
+    refused(tables.query(table, &Query { filter: Some(many(16)), ..Query::default() }).await, Invalid);
+    tables.query(table, &Query { filter: Some(many(15)), ..Query::default() }).await.unwrap();
     for top in [0, 1001] {
         refused(tables.query(table, &Query { top: Some(top), ..Query::default() }).await, Invalid);
     }
@@ -138,6 +141,7 @@ async fn filters_know_types(tables: &dyn TableStore, table: &str) {
 
 async fn queue_limits(queues: &dyn QueueStore, queue: &str) {
     refused(queues.put(queue, &"x".repeat(64 * 1024 + 1), Duration::ZERO).await, Invalid);
+    refused(queues.put(queue, &"<".repeat(20 * 1024), Duration::ZERO).await, Invalid);
     for text in ["\u{0}", "a\u{b}", "\r", "\u{ffff}"] {
         refused(queues.put(queue, text, Duration::ZERO).await, Invalid);
     }

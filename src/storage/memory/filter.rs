@@ -44,6 +44,14 @@ pub(super) fn partition_bounds(filter: &Filter) -> (Option<&str>, Option<&str>) 
     }
 }
 
+/// How many comparisons the filter makes.
+pub(super) fn comparisons(filter: &Filter) -> usize {
+    match filter {
+        Filter::And(filters) | Filter::Or(filters) => filters.iter().map(comparisons).sum(),
+        Filter::Compare(..) => 1,
+    }
+}
+
 /// The first comparison that no service understands: with null.
 pub(super) fn compares_null(filter: &Filter) -> bool {
     match filter {

@@ -283,9 +283,11 @@ fn check_max(max: usize) -> std::result::Result<(), Refusal> {
     if (1..=RECEIVE_MAX).contains(&max) { Ok(()) } else { Err(OUT_OF_RANGE) }
 }
 
-/// A message travels as XML: what XML cannot hold, or would change (a carriage return), cannot be stored.
+/// A message travels as XML, and so much of it may be its text: what XML cannot hold, or would change (a carriage return), cannot be
+/// stored.
 fn check_text(text: &str) -> std::result::Result<(), Refusal> {
-    if text.len() > TEXT_BYTES_MAX {
+    let encoded: usize = text.bytes().map(|byte| if matches!(byte, b'&' | b'<' | b'>') { 4 } else { 1 }).sum();
+    if encoded > TEXT_BYTES_MAX {
         return Err(Refusal(ErrorKind::Invalid, 413, "RequestBodyTooLarge"));
     }
     let spoiled = |c: char| (c < ' ' && c != '\t' && c != '\n') || matches!(c, '\u{fffe}' | '\u{ffff}');

@@ -13,13 +13,18 @@ use super::{Refusal, fair, filter, lock, names, rules};
 use crate::clock::Clock;
 use crate::model::Timestamp;
 use crate::storage::error::{Error, ErrorKind, Result};
-use crate::storage::table::{Continuation, Entity, Etag, Match, PAGE_ROWS_MAX, Page, Query, Row, TableOp, TableStore, Value};
+use crate::storage::table::{
+    Continuation, Entity, Etag, Filter, Match, PAGE_ROWS_MAX, Page, Query, Row, TableOp, TableStore, Value,
+};
 
 const NO_TABLE: Refusal = Refusal(ErrorKind::NotFound, 404, "TableNotFound");
 const NO_ROW: Refusal = Refusal(ErrorKind::NotFound, 404, "ResourceNotFound");
 const ROW_EXISTS: Refusal = Refusal(ErrorKind::AlreadyExists, 409, "EntityAlreadyExists");
 const CHANGED: Refusal = Refusal(ErrorKind::Precondition, 412, "UpdateConditionNotSatisfied");
 const INVALID: Refusal = Refusal(ErrorKind::Invalid, 400, "InvalidInput");
+
+/// So many comparisons may a filter make.
+const COMPARISONS_MAX: usize = 15;
 
 pub(super) struct MemoryTables {
     clock: Clock,
@@ -127,7 +132,8 @@ impl TableStore for MemoryTables {
         fair().await;
         let fail = |refusal: Refusal| refusal.of("table.query", table);
         let top = query.top.unwrap_or(PAGE_ROWS_MAX);
-        if top == 0 || top > PAGE_ROWS_MAX || query.filter.as_ref().is_some_and(filter::compares_null) {
+        let is_too_much = |filter: &Filter| filter::compares_null(filter) || filter::comparisons(filter) > COMPARISONS_MAX;
+        if top == 0 || top > PAGE_ROWS_MAX || query.filter.as_ref().is_some_and(is_too_much) {
             return Err(fail(INVALID));
         }
         let begin = query.continuation.as_ref().map(decode).transpose().map_err(fail)?;
