@@ -83,6 +83,18 @@ async fn what_the_user_can_mend_is_told_with_the_remedy() {
     assert!(unreachable.is_retriable());
 }
 
+#[tokio::test]
+async fn a_hub_whose_name_is_written_in_another_case_is_told() {
+    let name = unique_hub_name("CaseOfName");
+    let hub = TaskHub::open(azurite().storage(), &name).await.expect("a hub can be created");
+    let other = || TaskHub::builder(azurite().storage(), name.to_lowercase());
+    for error in [other().open().await, other().must_exist().open().await].map(|opened| opened.expect_err("it is none")) {
+        assert_eq!(error.kind(), taskhub::ErrorKind::NotFound);
+        assert!(error.to_string().contains("in the same case"), "{error}");
+    }
+    hub.delete().await.expect("it is whole");
+}
+
 /// Serves HTTPS under a certificate that nobody has reason to trust, on a port that it prints.
 const UNTRUSTED: &str = "
 const https = require('https');

@@ -73,7 +73,7 @@ mod tests {
             ["\"\\".repeat(200_000), "\u{1}\n".repeat(200_000), "\u{2028}\u{85}é".repeat(100_000), "日x😀".repeat(100_000)];
         for text in texts {
             let written = serde_json::to_string(&text).unwrap().replace('\u{2028}', "\\u2028").replace('\u{85}', "\\u0085").len();
-            assert!((written - 2..written * 5 / 4).contains(&json_bytes(&text)), "{written} {}", json_bytes(&text));
+            assert!((written - 2..2 * written).contains(&json_bytes(&text)), "{written} {}", json_bytes(&text));
         }
     }
 

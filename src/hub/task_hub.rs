@@ -16,7 +16,7 @@ use crate::limits;
 use crate::rng::Rng;
 use crate::storage::blob::PutCondition;
 use crate::storage::error::OrNone;
-use crate::storage::table::{Entity, TableOp, Value};
+use crate::storage::table::{Entity, Query, TableOp, Value};
 use crate::storage::{self, Storage};
 
 /// A task hub: the queues, tables and blobs that workers and clients share.
@@ -163,6 +163,10 @@ impl TaskHubBuilder {
         let Lanes { data: storage, leases, holds } = Lanes::to(&self.storage, &self.rng);
         let stored = stored_hub(&storage, &names).await?;
         if stored.is_none() && self.must_exist {
+            let has_queues = storage.queues.count(&names.work_items).await.or_none()?.is_some();
+            if has_queues && storage.tables.query(&names.partitions, &Query::default()).await.or_none()?.is_none() {
+                return Err(in_another_case(&self.name));
+            }
             let message = format!(
                 "there is no task hub \"{}\" in this storage account; check the name and the account, or start a worker of the \
                  hub, which creates it",
@@ -200,7 +204,8 @@ impl TaskHubBuilder {
             control_bells: (0..partitions).map(|_| Doorbell::default()).collect(),
         };
         if stored.is_none() {
-            hub.ensure().await?;
+            let is_missing = |error: &Error| error.kind() == ErrorKind::NotFound;
+            hub.ensure().await.map_err(|error| if is_missing(&error) { in_another_case(&self.name) } else { error })?;
             // Several may create at once, with different counts: the rows tell whose count it is.
             if stored_hub(&hub.storage, &hub.names).await? != Some(wanted) {
                 let message =
@@ -217,6 +222,17 @@ impl TaskHubBuilder {
         }
         Ok(TaskHub(Arc::new(hub)))
     }
+}
+
+/// What is created and then not found is there under another name: Azurite tells the names of tables apart by case when it looks
+/// for them, and not when it creates them; the names of queues are in lower case.
+fn in_another_case(name: &str) -> Error {
+    let message = format!(
+        "the queues of a task hub \"{name}\" are in this storage account and its tables are not: open it by the name under which it was \
+         created, in the same case; if it was deleted in part, delete the queues that begin with \"{}-\" too",
+        name.to_ascii_lowercase()
+    );
+    Error::new(ErrorKind::NotFound, message)
 }
 
 impl Hub {
