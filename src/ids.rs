@@ -81,6 +81,13 @@ impl DecisionId {
     }
 }
 
+/// Whether this is an id that a decision of this execution gave to its child, in our way or in that of .NET.
+#[must_use]
+pub(crate) fn is_derived(instance_id: &str, parent_execution_id: &str) -> bool {
+    let number = instance_id.strip_prefix(parent_execution_id).and_then(|rest| rest.strip_prefix(':'));
+    !parent_execution_id.is_empty() && number.is_some_and(|n| !n.is_empty() && n.bytes().all(|digit| digit.is_ascii_digit()))
+}
+
 /// Why no instance can have this id, as the end of a sentence: it is a table key once it is escaped.
 #[must_use]
 pub(crate) fn why_no_key(instance_id: &str) -> Option<String> {
@@ -174,6 +181,16 @@ mod tests {
             assert_ne!(base, other);
         }
         assert_eq!(base, DecisionId::new("x", 0, DecisionKind::Activity, "a", Some("1")));
+    }
+
+    #[test]
+    fn a_derived_id_tells_of_its_parent() {
+        let child = DecisionId::new("x", 3, DecisionKind::SubOrchestration, "a", None).child_instance_id("x");
+        assert!(is_derived(&child, "x") && is_derived("x:0", "x"));
+        for other in ["x", "x:", "x:1a", "y:1", "x:1:2", ":1"] {
+            assert!(!is_derived(other, "x"), "{other}");
+        }
+        assert!(!is_derived(":1", ""));
     }
 
     #[test]

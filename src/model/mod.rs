@@ -18,6 +18,6 @@ pub use json::without_lone_surrogates;
 pub(crate) use json::{Incoming, JsonColumn, canonical, read_payload, text_member, wrapper_json};
 pub(crate) use message::{Message, Sender};
 pub use properties::Properties;
-pub(crate) use state::{OpenTask, State, TaskKind};
+pub(crate) use state::{OpenTask, Started, State, TaskKind};
 pub use status::{RuntimeStatus, UnknownStatus};
 pub use time::Timestamp;

@@ -1,5 +1,5 @@
-//! Whether a child is still asked for. What a turn sends is out before its history, so a start may come from a turn that was never
-//! committed, or from an instance that such a turn has started.
+//! Whether a start of a child may begin: whether the decision behind it stands, and whether its id is free. What a turn sends is
+//! out before its history, so a start may come from a turn that was never committed, or from an instance that such a turn has started.
 
 use std::time::Duration;
 
@@ -7,8 +7,10 @@ use super::orchestration::{EARLY_TRIES, Pass, START_TRIES};
 use super::reconcile::is_same_decision;
 use super::turn::{Ended, is_detached};
 use crate::error::Result;
+use crate::hub::history::History;
 use crate::hub::{Held, Hub};
-use crate::model::{ExecutionStarted, FailureDetails, RuntimeStatus, State, TaskKind};
+use crate::ids;
+use crate::model::{ExecutionStarted, FailureDetails, ParentInstance, RuntimeStatus, Started, State, TaskKind};
 use crate::storage::table::Etag;
 
 /// Instances are nested no deeper than this, as far as anybody looks.
@@ -27,6 +29,23 @@ enum Claim {
     Open { depth: usize, parent_id: String, version: Option<Etag> },
 }
 
+/// Who has the id that a start asks for.
+#[derive(Debug)]
+enum Holder<'s> {
+    /// Nobody, now or ever.
+    Nobody,
+    /// An instance that has ended.
+    Ended,
+    /// A child of the same parent, from another decision.
+    Sibling(&'s Started),
+    /// A child of another parent, which is known not to wait for it.
+    Orphan(&'s Started),
+    /// An instance whose first checkpoint was interrupted, and whose start comes again.
+    Unborn,
+    /// An instance that stays: how it came to run, as the end of a sentence.
+    Other(&'static str),
+}
+
 /// What becomes of the start of a child.
 #[derive(Debug)]
 pub(crate) enum Ruling {
@@ -36,48 +55,158 @@ pub(crate) enum Ruling {
 }
 
 impl Pass<'_> {
-    /// Whether a child may begin. One that has begun for somebody else gives way only to a start for which somebody is known to
-    /// wait; if it is running, its parent is told.
-    pub(super) async fn rule_on_child(&self, state: &State, held: &Held, start: &ExecutionStarted) -> Result<Ruling> {
-        let Some(replaced) = state.started.as_ref().filter(|_| !is_detached(start)) else { return Ok(Ruling::Begin) };
-        let (depth, why) = match await_commit(self.hub, self.instance_id, held, start).await? {
-            Claim::Stands => {
-                if state.completed.is_none() {
-                    self.refuse(&replaced.event, replaced.decision_id.as_deref()).await?;
-                }
-                return Ok(Ruling::Begin);
+    /// Whether a child may begin. An instance that has not ended gives way to another decision of its own parent, or if its own
+    /// parent is known not to wait for it; otherwise it stays, and whoever asks for its id is told.
+    pub(super) async fn rule_on_child(
+        &self,
+        history: &History,
+        state: &State,
+        held: &Held,
+        start: &ExecutionStarted,
+        parent: &ParentInstance,
+    ) -> Result<Ruling> {
+        let decision_id = held.message.decision_id.as_deref();
+        match self.holder(history, state, start, parent).await? {
+            Holder::Nobody => Ok(Ruling::Begin),
+            Holder::Unborn if held.dequeue_count <= START_TRIES => Ok(Ruling::Wait),
+            Holder::Other(_) if is_detached(start) => {
+                Ok(self.in_use(parent, "it is left to itself, and an instance that has not ended has its id"))
             }
-            Claim::Left { .. } if state.completed.is_some() => return Ok(Ruling::Begin),
-            Claim::Left { depth } => (depth, "its parent has continued as new"),
-            Claim::Void { depth, why } => (depth, why),
-            // As for every message whose decision is nowhere in history.
-            Claim::Open { depth, parent_id, version } => {
-                let is_over = held.dequeue_count > EARLY_TRIES
-                    && match version {
-                        Some(version) => self.hub.bump_fence(&parent_id, &version).await?,
-                        None => held.dequeue_count > START_TRIES,
-                    };
-                if !is_over {
-                    return Ok(Ruling::Wait);
+            // Nobody waits for what is left to itself, and nobody looks whether its parent still exists.
+            Holder::Unborn | Holder::Ended | Holder::Sibling(_) | Holder::Orphan(_) if is_detached(start) => Ok(Ruling::Begin),
+            holder => match (await_commit(self.hub, self.instance_id, held, start).await?, holder) {
+                (Claim::Stands, Holder::Other(why)) => {
+                    self.refuse(start, decision_id, why).await?;
+                    Ok(self.in_use(parent, why))
                 }
-                (depth, "its decision was never committed")
-            }
-        };
+                (Claim::Stands, Holder::Sibling(other)) if self.is_before(parent, other).await? => {
+                    self.refuse(start, decision_id, LATER).await?;
+                    Ok(Ruling::Drop("a later call of its parent has its id"))
+                }
+                (Claim::Stands, Holder::Sibling(replaced)) => {
+                    self.refuse(&replaced.event, replaced.decision_id.as_deref(), LATER).await?;
+                    Ok(Ruling::Begin)
+                }
+                (Claim::Stands, Holder::Orphan(replaced)) => {
+                    self.refuse(&replaced.event, replaced.decision_id.as_deref(), ANOTHER).await?;
+                    Ok(Ruling::Begin)
+                }
+                (Claim::Stands, _) | (Claim::Left { .. }, Holder::Ended | Holder::Unborn) => Ok(Ruling::Begin),
+                (Claim::Left { depth }, _) => self.give_up(start, decision_id, depth, "its parent has continued as new").await,
+                (Claim::Void { depth, why }, _) => self.give_up(start, decision_id, depth, why).await,
+                // As for every message whose decision is nowhere in history.
+                (Claim::Open { depth, parent_id, version }, _) => {
+                    let is_over = held.dequeue_count > EARLY_TRIES
+                        && match version {
+                            Some(version) => self.hub.bump_fence(&parent_id, &version).await?,
+                            None => held.dequeue_count > START_TRIES,
+                        };
+                    if !is_over {
+                        return Ok(Ruling::Wait);
+                    }
+                    self.give_up(start, decision_id, depth, "its decision was never committed").await
+                }
+            },
+        }
+    }
+
+    /// Who has the id. Storage is read only for an id that may be used again, which a derived one never is.
+    async fn holder<'s>(
+        &self,
+        history: &History,
+        state: &'s State,
+        start: &ExecutionStarted,
+        parent: &ParentInstance,
+    ) -> Result<Holder<'s>> {
+        if parent.instance.instance_id == self.instance_id {
+            return Ok(Holder::Other("is the one that asks for it"));
+        }
+        if let Some(started) = state.started.as_ref().filter(|_| state.completed.is_none()) {
+            return self.holder_that_runs(started, parent).await;
+        }
+        let derived_from = parent.instance.execution_id.as_deref().unwrap_or_default();
+        if !ids::is_derived(self.instance_id, derived_from) && self.is_pending(history, state).await? {
+            return Ok(Holder::Other(CLIENTS));
+        }
+        if state.completed.is_some() {
+            return Ok(Holder::Ended);
+        }
+        let is_of_another = history.execution_id != start.instance.execution_id;
+        Ok(if history.is_torn() && is_of_another { Holder::Unborn } else { Holder::Nobody })
+    }
+
+    async fn holder_that_runs<'s>(&self, started: &'s Started, parent: &ParentInstance) -> Result<Holder<'s>> {
+        let Some(its_parent) = &started.event.parent else { return Ok(Holder::Other(CLIENTS)) };
+        if its_parent.instance.instance_id == parent.instance.instance_id {
+            return Ok(Holder::Sibling(started));
+        }
+        // As long as it is not proved that nobody waits, somebody may: the parent may be gone, or have continued as new often.
+        let claim = of_start(self.hub, self.instance_id, &started.event, started.decision_id.as_deref()).await?;
+        Ok(if matches!(claim, Claim::Void { .. }) { Holder::Orphan(started) } else { Holder::Other(ANOTHER) })
+    }
+
+    /// Whether the instance row tells of a start by a client that has not begun yet.
+    pub(super) async fn is_pending(&self, history: &History, state: &State) -> Result<bool> {
+        let row = self.hub.read_instance(self.instance_id, false).await?.map(|stored| stored.row);
+        // A row that names an execution which has ended, or which this one has replaced, is not of a new start: its checkpoint was
+        // interrupted.
+        let ended = history.execution_id.as_ref().filter(|_| state.completed.is_some());
+        let known = ended.into_iter().chain(&history.sentinel.superseded);
+        Ok(row.is_some_and(|row| {
+            let is_new = row.execution_id.as_deref().is_some_and(|id| known.clone().all(|known| !known.eq_ignore_ascii_case(id)));
+            is_new && row.status.is_some_and(|status| !status.is_terminal())
+        }))
+    }
+
+    /// Whether the parent made this decision before the one for which the child runs, and waits for both.
+    async fn is_before(&self, parent: &ParentInstance, other: &Started) -> Result<bool> {
+        let is_after = |other: &ParentInstance| other.instance == parent.instance && other.task_id > parent.task_id;
+        if !other.event.parent.as_ref().is_some_and(is_after) {
+            return Ok(false);
+        }
+        let claim = of_start(self.hub, self.instance_id, &other.event, other.decision_id.as_deref()).await?;
+        Ok(matches!(claim, Claim::Stands))
+    }
+
+    /// Nothing that was under way is replaced; who asked should know, and who watches the worker too.
+    fn in_use(&self, parent: &ParentInstance, why: &'static str) -> Ruling {
+        tracing::warn!(
+            hub = self.hub.names_hub(),
+            instance = self.instance_id,
+            parent = parent.instance.instance_id,
+            "a sub-orchestration was not started, because its instance id is in use: {why}"
+        );
+        Ruling::Drop("its instance id is in use")
+    }
+
+    /// A start that begins nothing. Its parent is told if it waits, though for it nobody waits.
+    async fn give_up(
+        &self,
+        start: &ExecutionStarted,
+        decision_id: Option<&str>,
+        depth: usize,
+        why: &'static str,
+    ) -> Result<Ruling> {
         if depth > 0 {
-            self.refuse(start, held.message.decision_id.as_deref()).await?;
+            self.refuse(start, decision_id, ANOTHER).await?;
         }
         Ok(Ruling::Drop(why))
     }
 
-    /// Tells a parent that waits, but for which nobody waits, that its child runs for somebody else.
-    async fn refuse(&self, start: &ExecutionStarted, decision_id: Option<&str>) -> Result<()> {
+    /// Tells the parent behind a start that it does not get its child.
+    pub(super) async fn refuse(&self, start: &ExecutionStarted, decision_id: Option<&str>, why: &str) -> Result<()> {
         let execution_id = start.instance.execution_id.as_deref().unwrap_or_default();
-        let failure = refusal(self.instance_id);
+        let failure = refusal(self.instance_id, why);
         let result = Some(failure.to_string());
         let end = Ended { execution_id, episode: 0, id: 0, status: RuntimeStatus::Failed, result, failure: Some(failure) };
         self.answer(end, start, decision_id).await
     }
 }
+
+/// Whose an instance is for which a start does not begin, as the end of a sentence.
+pub(super) const CLIENTS: &str = "was started by a client";
+const ANOTHER: &str = "runs for another parent";
+const LATER: &str = "runs for a later call of the same parent";
 
 /// As [`of_start`], a little later if the commit of the turn that asks may just be under way.
 async fn await_commit(hub: &Hub, child_id: &str, held: &Held, start: &ExecutionStarted) -> Result<Claim> {
@@ -91,11 +220,11 @@ async fn await_commit(hub: &Hub, child_id: &str, held: &Held, start: &ExecutionS
     of_start(hub, child_id, start, held.message.decision_id.as_deref()).await
 }
 
-/// What a parent is told whose child runs for another one.
-fn refusal(child_id: &str) -> FailureDetails {
+/// What a parent is told that does not get its child.
+fn refusal(child_id: &str, why: &str) -> FailureDetails {
     let error_message = format!(
-        "the instance \"{child_id}\" runs for another parent; a sub-orchestration that several instances may ask for at once needs \
-         an id for each"
+        "the instance \"{child_id}\" {why}; a sub-orchestration needs an id that no other instance has until it has ended, or none, \
+         to have one derived"
     );
     FailureDetails { error_type: "InstanceIdInUse".to_owned(), error_message, ..FailureDetails::default() }
 }

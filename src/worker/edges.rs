@@ -1,6 +1,7 @@
 //! Messages at the edges of an instance's life: each situation that loses, doubles or stalls something elsewhere.
 
 mod children;
+mod clashes;
 mod messages;
 mod starts;
 mod vanishing;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::checkpoint::{self, Commit, Committed};
-use super::claim::Ruling;
+use super::claim::{CLIENTS, Ruling};
 use super::inbox::Partition;
 use super::log;
 use super::reconcile::{Known, Verdict};
@@ -16,7 +16,7 @@ use crate::hub::history::History;
 use crate::hub::rows::Sentinel;
 use crate::hub::{Held, Hub, StoredRow};
 use crate::limits;
-use crate::model::{EventKind, ExecutionStarted, HistoryEvent, RuntimeStatus, Sender, State, StoredEvent};
+use crate::model::{EventKind, ExecutionStarted, HistoryEvent, ParentInstance, RuntimeStatus, Sender, State, StoredEvent};
 use crate::sabotage::{self, Sabotage};
 
 /// How often a message whose decision is nowhere in history is received before it is given up.
@@ -101,13 +101,7 @@ impl Pass<'_> {
         if state.completed.is_none() || !messages.iter().any(for_any) {
             return Ok(false);
         }
-        let row = self.hub.read_instance(self.instance_id, false).await?.map(|stored| stored.row);
-        // A row that still names an execution which this one has replaced is not of a new start: its checkpoint was interrupted.
-        let known = [history.execution_id.as_ref()].into_iter().flatten().chain(&history.sentinel.superseded);
-        Ok(row.is_some_and(|row| {
-            let is_new = row.execution_id.as_deref().is_some_and(|id| known.clone().all(|known| !known.eq_ignore_ascii_case(id)));
-            is_new && row.status.is_some_and(|status| !status.is_terminal())
-        }))
+        self.is_pending(history, state).await
     }
 
     /// The start that opens a new execution, if one of the messages is a valid one. Other starts are sorted here.
@@ -133,9 +127,9 @@ impl Pass<'_> {
                 sorted.postponed.push((Arc::clone(held), wait));
             } else if accepted.is_some() {
                 sorted.early.push(Arc::clone(held));
-            } else if match start.parent {
-                Some(_) => self.is_asked_for(state, held, start, sorted).await?,
-                None => self.is_wanted(held, start, sorted).await?,
+            } else if match &start.parent {
+                Some(parent) => self.is_asked_for((history, state), held, (start, parent), sorted).await?,
+                None => self.is_wanted(state, held, start, sorted).await?,
             } {
                 accepted = Some(Arc::clone(held));
             }
@@ -182,8 +176,14 @@ impl Pass<'_> {
     }
 
     /// Whether this start of a child begins it.
-    async fn is_asked_for(&self, state: &State, held: &Arc<Held>, start: &ExecutionStarted, sorted: &mut Sorted) -> Result<bool> {
-        match self.rule_on_child(state, held, start).await? {
+    async fn is_asked_for(
+        &self,
+        (history, state): (&History, &State),
+        held: &Arc<Held>,
+        (start, parent): (&ExecutionStarted, &ParentInstance),
+        sorted: &mut Sorted,
+    ) -> Result<bool> {
+        match self.rule_on_child(history, state, held, start, parent).await? {
             Ruling::Begin => return Ok(true),
             Ruling::Wait => sorted.postponed.push((Arc::clone(held), back_off(held.dequeue_count))),
             Ruling::Drop(why) => {
@@ -194,8 +194,9 @@ impl Pass<'_> {
         Ok(false)
     }
 
-    /// Whether the instance row wants this start of a client (wire-format 6.6).
-    async fn is_wanted(&self, held: &Arc<Held>, start: &ExecutionStarted, sorted: &mut Sorted) -> Result<bool> {
+    /// Whether the instance row wants this start of a client (wire-format 6.6). A client that was told to replace what runs does
+    /// so in the row; the parent of a child that is replaced must not wait for ever.
+    async fn is_wanted(&self, state: &State, held: &Arc<Held>, start: &ExecutionStarted, sorted: &mut Sorted) -> Result<bool> {
         let Some(stored) = self.hub.await_row_of_start(self.instance_id).await? else {
             self.defer_start(held, sorted, "its instance row is missing");
             return Ok(false);
@@ -212,6 +213,8 @@ impl Pass<'_> {
             if ended {
                 self.log_drop(held, "the instance ended before it started");
                 sorted.drop.push(Arc::clone(held));
+            } else if let Some(replaced) = state.started.as_ref().filter(|_| state.completed.is_none()) {
+                self.refuse(&replaced.event, replaced.decision_id.as_deref(), CLIENTS).await?;
             }
             return Ok(!ended);
         }
