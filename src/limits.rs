@@ -26,8 +26,10 @@ pub(crate) const TEXT_BYTES_MAX: usize = PAYLOAD_BYTES_MAX - 16 * 1024 * 1024;
 pub(crate) const CUSTOM_STATUS_UNITS_MAX: usize = 8 * 1024;
 /// Generations that one turn may run through before it must commit.
 pub(crate) const GENERATIONS_PER_TURN_MAX: usize = 20;
-/// Events that continue-as-new carries over as rows; they must fit the first transaction with the start. Others travel as messages.
+/// Events that continue-as-new carries over in one turn of the next generation, and their bytes as a transaction counts them: such
+/// a turn must fit one transaction, the first beside the start.
 pub(crate) const CARRIED_ROWS_MAX: usize = 90;
+pub(crate) const CARRIED_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Identities of applied messages, and of superseded executions, that the sentinel remembers across continue-as-new.
-pub(crate) const REMEMBERED_MESSAGES_MAX: usize = 200;
+pub(crate) const REMEMBERED_MESSAGES_MAX: usize = 400;
 pub(crate) const REMEMBERED_EXECUTIONS_MAX: usize = 20;

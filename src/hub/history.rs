@@ -8,7 +8,7 @@ use super::instance_row::BlobUrls;
 use super::rows::{self, Sentinel};
 use super::{Hub, keys, soundness};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::StoredEvent;
+use crate::model::{EventKind, StoredEvent};
 use crate::sabotage::{self, Sabotage};
 use crate::storage;
 use crate::storage::error::OrNone;
@@ -171,17 +171,7 @@ impl Hub {
     /// The transactions of an append, without their sentinels; large columns are moved to blobs here.
     async fn batches(&self, append: &Append<'_>) -> Result<(Vec<Vec<TableOp>>, BlobUrls)> {
         let key = keys::escape(append.instance_id);
-        let (mut batches, mut bytes, mut urls) = (vec![Vec::new()], 0, BlobUrls::new());
-        let mut add = |op: TableOp, size: usize| {
-            let current: &mut Vec<TableOp> = batches.last_mut().expect("never empty");
-            if !current.is_empty() && (current.len() == BATCH_ROWS_MAX || bytes + size > BATCH_BYTES_MAX) {
-                batches.push(vec![op]);
-                bytes = size;
-            } else {
-                current.push(op);
-                bytes += size;
-            }
-        };
+        let (mut batches, mut part, mut urls) = (Batches::default(), Vec::new(), BlobUrls::new());
         for (index, stored) in append.events.iter().enumerate() {
             let ordinal = append.first + index as u64;
             let mut entity = rows::event_to_entity(&key, ordinal, append.execution_id, stored);
@@ -189,13 +179,17 @@ impl Hub {
                 urls.insert((index, column), self.payload_url(&blob));
             }
             let size = estimate(&entity);
-            add(TableOp::UpsertReplace(entity), size);
+            part.push((TableOp::UpsertReplace(entity), size));
+            if matches!(stored.event.kind, EventKind::OrchestratorCompleted) {
+                batches.add(std::mem::take(&mut part));
+            }
         }
+        batches.add(part);
         for ordinal in append.surplus.clone() {
             let row_key = rows::row_key(ordinal);
-            add(TableOp::Delete { partition_key: key.clone(), row_key, condition: Match::Any }, 512);
+            batches.add(vec![(TableOp::Delete { partition_key: key.clone(), row_key, condition: Match::Any }, 512)]);
         }
-        Ok((batches, urls))
+        Ok((batches.all, urls))
     }
 
     /// One transaction under the fence. `None` if the fence did not hold.
@@ -288,6 +282,42 @@ impl Hub {
     }
 }
 
+/// The transactions of an append while they are filled.
+struct Batches {
+    all: Vec<Vec<TableOp>>,
+    bytes: usize,
+}
+
+impl Default for Batches {
+    fn default() -> Self {
+        Self { all: vec![Vec::new()], bytes: 0 }
+    }
+}
+
+impl Batches {
+    /// Adds rows up to the end of a turn. They stay together if one transaction can hold them: what an interrupted checkpoint has
+    /// stored of a turn does not count.
+    fn add(&mut self, part: Vec<(TableOp, usize)>) {
+        let (rows, bytes) = (part.len(), part.iter().map(|(_, size)| size).sum());
+        if rows <= BATCH_ROWS_MAX && bytes <= BATCH_BYTES_MAX {
+            self.make_room(rows, bytes);
+        }
+        for (op, size) in part {
+            self.make_room(1, size);
+            self.bytes += size;
+            self.all.last_mut().expect("never empty").push(op);
+        }
+    }
+
+    fn make_room(&mut self, rows: usize, bytes: usize) {
+        let current = self.all.last().map_or(0, Vec::len);
+        if current > 0 && (current + rows > BATCH_ROWS_MAX || self.bytes + bytes > BATCH_BYTES_MAX) {
+            self.all.push(Vec::new());
+            self.bytes = 0;
+        }
+    }
+}
+
 /// How often a transaction is sent again when its reply is lost and the sentinel shows that it was not applied.
 const TRIES_AFTER_LOST_REPLY: usize = 5;
 
@@ -297,7 +327,7 @@ const READS_MAX: usize = 5;
 /// A checkpoint ends with `OrchestratorCompleted`; what an interrupted one left behind the last of them is not history:
 /// its messages are decided again, under the same decision ids, when its inputs reappear.
 fn drop_torn_rows(events: &mut Vec<StoredEvent>) {
-    let complete = events.iter().rposition(|e| matches!(e.event.kind, crate::model::EventKind::OrchestratorCompleted));
+    let complete = events.iter().rposition(|e| matches!(e.event.kind, EventKind::OrchestratorCompleted));
     events.truncate(complete.map_or(0, |last| last + 1));
 }
 
@@ -331,7 +361,7 @@ mod tests {
 
     use super::*;
     use crate::TaskHub;
-    use crate::model::{EventKind, HistoryEvent, Timestamp};
+    use crate::model::{HistoryEvent, Timestamp};
     use crate::rng::Rng;
     use crate::storage::layer::{Call, Layer, Reply};
     use crate::storage::memory::Memory;

@@ -74,12 +74,12 @@ fn terminated_at_birth(new: &[HistoryEvent]) -> Option<Option<String>> {
     })
 }
 
-/// The suspension in which the rest of the batch leaves the execution.
-fn suspended_at_birth<'a>(events: impl Iterator<Item = &'a HistoryEvent>) -> Option<&'a HistoryEvent> {
+/// The place of the suspension in which the rest of the batch leaves the execution.
+fn suspended_at_birth<'a>(events: impl Iterator<Item = (usize, &'a HistoryEvent)>) -> Option<usize> {
     let mut suspended = None;
-    for event in events {
+    for (position, event) in events {
         match event.kind {
-            EventKind::ExecutionSuspended { .. } => suspended = Some(event),
+            EventKind::ExecutionSuspended { .. } => suspended = Some(position),
             EventKind::ExecutionResumed { .. } => suspended = None,
             EventKind::OrchestratorStarted | EventKind::OrchestratorCompleted => break,
             _ => {}
@@ -98,8 +98,8 @@ struct Runner<'a, S> {
     completion: Option<Completion>,
     /// Whether the decisions of this turn stand.
     keeps_actions: bool,
-    /// The suspension in effect.
-    suspended: Option<&'a HistoryEvent>,
+    /// The place of the suspension in effect.
+    suspended: Option<usize>,
     /// Events that arrived while suspended, with their positions.
     held: VecDeque<(usize, &'a HistoryEvent)>,
     /// The place of the current event in history.
@@ -117,7 +117,7 @@ where
         for (position, event) in past.iter().chain(new).enumerate() {
             self.execution.state.borrow_mut().replaying = position < past.len();
             if matches!(event.kind, EventKind::ExecutionStarted(_)) && self.start.is_some() && self.suspended.is_none() {
-                self.suspended = suspended_at_birth(past.iter().chain(new).skip(position + 1));
+                self.suspended = suspended_at_birth(past.iter().chain(new).enumerate().skip(position + 1));
             }
             self.take_in(position, event);
             if !self.keeps_actions {
@@ -138,7 +138,7 @@ where
                     self.apply(position, event);
                 }
             }
-            EventKind::ExecutionSuspended { .. } => self.suspended = self.suspended.or(Some(event)),
+            EventKind::ExecutionSuspended { .. } => self.suspended = self.suspended.or(Some(position)),
             _ if self.suspended.is_some() => self.held.push_back((position, event)),
             _ => self.apply(position, event),
         }
@@ -160,7 +160,7 @@ where
             EventKind::OrchestratorStarted => self.execution.state.borrow_mut().now = Some(event.timestamp),
             EventKind::ExecutionStarted(_) => self.begin(),
             kind => {
-                let wakers = deliver(&self.execution, kind, event);
+                let wakers = deliver(&self.execution, position, kind);
                 wakers.into_iter().for_each(Waker::wake);
             }
         }
@@ -261,11 +261,11 @@ where
         let holds = !self.keeps_actions || (self.suspended.is_some() && self.completion.is_none());
         let mut completion = self.completion;
         if let Some(Completion::ContinuedAsNew { carry, .. }) = &mut completion {
-            // The suspension first: what does not fit the first rows of the next generation comes later, as messages.
-            carry.extend(self.suspended.cloned());
+            // The suspension first: a checkpoint that is interrupted keeps the first rows of the next generation.
+            carry.extend(self.suspended);
             carry.extend(std::mem::take(&mut state.mailbox).into_unconsumed());
-            let held = self.held.into_iter().map(|(_, event)| event);
-            carry.extend(held.filter(|event| matches!(event.kind, EventKind::EventRaised { .. })).cloned());
+            let held = self.held.into_iter().filter(|(_, event)| matches!(event.kind, EventKind::EventRaised { .. }));
+            carry.extend(held.map(|(position, _)| position));
         }
         let actions = if holds { Vec::new() } else { actions };
         // Whoever has ended tries nothing again.
@@ -275,9 +275,9 @@ where
 }
 
 /// Brings one event to the books; answers whom to wake.
-fn deliver(execution: &Execution, kind: &EventKind, event: &HistoryEvent) -> Vec<Waker> {
+fn deliver(execution: &Execution, position: usize, kind: &EventKind) -> Vec<Waker> {
     let waker = match kind {
-        EventKind::EventRaised { .. } => return execution.state.borrow_mut().mailbox.deliver(event),
+        EventKind::EventRaised { .. } => return execution.state.borrow_mut().mailbox.deliver(position, kind),
         EventKind::TaskCompleted { task_id, result } | EventKind::SubOrchestrationCompleted { task_id, result } => {
             execution.state.borrow_mut().succeed(*task_id, result.clone())
         }

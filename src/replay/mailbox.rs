@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::task::Waker;
 
-use crate::model::{EventKind, HistoryEvent};
+use crate::model::EventKind;
 
 /// Every event that arrived and was not consumed, and every wait that is open.
 #[derive(Debug, Default)]
@@ -16,13 +16,20 @@ pub(super) struct Mailbox {
 /// One name.
 #[derive(Debug, Default)]
 struct Lane {
-    events: BTreeMap<u64, HistoryEvent>,
+    events: BTreeMap<u64, Letter>,
     waits: BTreeMap<u64, Wait>,
+}
+
+/// An event: its payload, and its place in history.
+#[derive(Debug)]
+struct Letter {
+    position: usize,
+    input: Option<String>,
 }
 
 #[derive(Debug, Default)]
 struct Wait {
-    event: Option<(u64, HistoryEvent)>,
+    event: Option<(u64, Letter)>,
     waker: Option<Waker>,
 }
 
@@ -34,12 +41,12 @@ pub(super) struct WaitId {
 }
 
 impl Mailbox {
-    /// Takes an `EventRaised` in; answers whom to wake.
-    pub(super) fn deliver(&mut self, event: &HistoryEvent) -> Vec<Waker> {
-        let EventKind::EventRaised { name, .. } = &event.kind else { return Vec::new() };
+    /// Takes an `EventRaised` in, which has this place in history; answers whom to wake.
+    pub(super) fn deliver(&mut self, position: usize, event: &EventKind) -> Vec<Waker> {
+        let EventKind::EventRaised { name, input, .. } = event else { return Vec::new() };
         let number = self.tick();
         let lane = self.lanes.entry(name.to_lowercase()).or_default();
-        lane.events.insert(number, event.clone());
+        lane.events.insert(number, Letter { position, input: input.clone() });
         lane.settle()
     }
 
@@ -57,10 +64,9 @@ impl Mailbox {
     pub(super) fn poll(&mut self, id: &WaitId, waker: &Waker) -> (Option<Option<String>>, Option<Waker>) {
         let Some(lane) = self.lanes.get_mut(&id.lane) else { return (None, None) };
         let Some(wait) = lane.waits.get_mut(&id.number) else { return (None, None) };
-        let Some((_, event)) = wait.event.take() else { return (None, wait.waker.replace(waker.clone())) };
+        let Some((_, letter)) = wait.event.take() else { return (None, wait.waker.replace(waker.clone())) };
         let old = lane.waits.remove(&id.number).and_then(|wait| wait.waker);
-        let EventKind::EventRaised { input, .. } = event.kind else { return (None, old) };
-        (Some(input), old)
+        (Some(letter.input), old)
     }
 
     /// Closes a wait; an event that it had but did not consume goes to the next one.
@@ -78,14 +84,14 @@ impl Mailbox {
         self.lanes.values().flat_map(|lane| lane.waits.values()).any(|wait| wait.event.is_none() && wait.waker.is_some())
     }
 
-    /// What nobody consumed, in the order of arrival.
-    pub(super) fn into_unconsumed(self) -> Vec<HistoryEvent> {
+    /// The places in history of what nobody consumed, in the order of arrival.
+    pub(super) fn into_unconsumed(self) -> Vec<usize> {
         let mut all = BTreeMap::new();
         for lane in self.lanes.into_values() {
             all.extend(lane.events);
             all.extend(lane.waits.into_values().filter_map(|wait| wait.event));
         }
-        all.into_values().collect()
+        all.into_values().map(|letter: Letter| letter.position).collect()
     }
 
     fn tick(&mut self) -> u64 {

@@ -110,8 +110,9 @@ pub(crate) enum Completion {
         input: Option<String>,
         /// `None`: the version stays.
         version: Option<String>,
-        /// The suspension that the next generation starts under, and the raised events that nobody consumed, in order.
-        carry: Vec<HistoryEvent>,
+        /// The suspension that the next generation starts under, and the raised events that nobody consumed, in order: their
+        /// places in the history of this execution, that of this turn included.
+        carry: Vec<usize>,
     },
 }
 

@@ -17,6 +17,7 @@ use crate::hub::{Held, Hub, RowVersion, RowWrite};
 use crate::model::{EventKind, RuntimeStatus, State, StoredEvent};
 use crate::replay::Turn;
 use crate::sabotage::{self, Sabotage};
+use crate::storage::queue::QueueMessage;
 use crate::storage::table::Etag;
 
 /// Storage calls of one step that are under way at once.
@@ -58,7 +59,7 @@ impl Commit<'_> {
             return committed;
         }
         let (hub, instance_id, history) = (self.hub, self.instance_id, self.history);
-        send_messages(hub, record).await?;
+        let spare = send_messages(hub, record).await?;
         let Some(stored) = append(hub, instance_id, history, record).await? else { return Ok(Committed::Lost) };
         self.log(record);
         let Some(written) = self.partition.while_ours(self.write_row(record, &stored)).await else {
@@ -80,6 +81,7 @@ impl Commit<'_> {
             );
             return Ok(Committed::Lost);
         }
+        delete_all(hub, &spare).await?;
         self.delete_inputs(record).await?;
         Ok(Committed::Yes)
     }
@@ -134,15 +136,23 @@ struct Stored {
 }
 
 /// Step 1. Messages go first, because a .NET worker that takes over heals that order and no other. Starts go before the rest,
-/// so that no event overtakes the start of the child that it is for.
-async fn send_messages(hub: &Hub, record: &Record) -> Result<()> {
+/// so that no event overtakes the start of the child that it is for. Answers the spare ones, to be deleted when history is stored.
+async fn send_messages(hub: &Hub, record: &Record) -> Result<Vec<Arc<Held>>> {
     let is_start = |o: &&Outbound| matches!(o.message.event.kind, EventKind::ExecutionStarted(_));
     let (starts, others): (Vec<_>, Vec<_>) = record.outbound.iter().partition(is_start);
     for sends in [starts, others] {
-        let sends: Vec<_> = sends.into_iter().map(|o| hub.send(o.queue, o.message.clone(), o.delay).boxed()).collect();
-        stream::iter(sends).buffered(PARALLEL_MAX).try_for_each(|_| std::future::ready(Ok(()))).await?;
+        send_all(hub, &sends).await?;
     }
-    Ok(())
+    let spare: Vec<_> = record.spare.iter().collect();
+    let put = send_all(hub, &spare).await?.into_iter().zip(spare);
+    // One with a body in a blob is dropped, with its blob, when it comes.
+    let small = put.filter(|(_, spare)| !hub.is_large(&spare.message));
+    Ok(small.map(|(put, spare)| Arc::new(Held::of_put(spare.queue, put, spare.message.clone()))).collect())
+}
+
+async fn send_all(hub: &Hub, sends: &[&Outbound]) -> Result<Vec<QueueMessage>> {
+    let sends: Vec<_> = sends.iter().map(|o| hub.send(o.queue, o.message.clone(), o.delay).boxed()).collect();
+    stream::iter(sends).buffered(PARALLEL_MAX).try_collect().await
 }
 
 /// Step 2. The fence: `None` if somebody else has committed since the load.

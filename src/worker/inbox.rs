@@ -119,6 +119,10 @@ impl Partition {
     pub(crate) fn take(&self, instance_id: &str) -> Option<Vec<Arrived>> {
         let mut slots = self.slots();
         let sizes = |w: &Arrived| w.held.bytes;
+        // Some came in an order that is not that of their sender: they had been handed back, or their bodies were read meanwhile.
+        if let Some(line) = slots.get_mut(instance_id) {
+            line.queue.make_contiguous().sort_by_key(|w| (w.held.inserted_on, w.held.message.sequence_number));
+        }
         let taken = next(&mut slots, instance_id, |queue| fitting(queue, TURN_MESSAGES_MAX, TURN_BYTES_MAX, sizes));
         if slots.is_empty() {
             self.idle.notify_waiters();

@@ -19,6 +19,9 @@ use crate::sabotage::{self, Sabotage};
 /// The tag of a child that nobody waits for: it sends no completion (semantics 3.2).
 const FIRE_AND_FORGET: &str = "FireAndForget";
 
+/// A checkpoint is complete long before: who sees such a message goes on where another was interrupted.
+const SPARE_DELAY: Duration = Duration::from_secs(30);
+
 /// An execution as it is loaded, and what arrives in this turn.
 #[derive(Debug)]
 pub(crate) struct Opened {
@@ -45,6 +48,8 @@ pub(crate) struct Record {
     pub(crate) events: Vec<StoredEvent>,
     /// Messages in the order of .NET: to instances, timers, work items.
     pub(crate) outbound: Vec<Outbound>,
+    /// Messages for carried events whose rows a checkpoint that is interrupted may not have; void once it is complete.
+    pub(crate) spare: Vec<Outbound>,
     pub(crate) custom_status: Option<String>,
     /// The custom status with which the execution began: carried over by continue-as-new, where replay cannot find it.
     pub(crate) carried_status: Option<String>,
@@ -78,6 +83,7 @@ pub(crate) fn run(registry: &Registry, clock: &Clock, partitions: u32, opened: O
             kept_rows: opened.past.len() as u64,
             events: Vec::new(),
             outbound: Vec::new(),
+            spare: Vec::new(),
             carried_status: opened.custom_status.clone(),
             custom_status: opened.custom_status,
             applied: opened.applied,
@@ -120,9 +126,10 @@ impl Writer<'_> {
             match outcome.completion {
                 None => break,
                 Some(Completion::ContinuedAsNew { input, version, carry }) => {
-                    let next = self.next_generation(outcome.next_id, &past, &started, input, version);
-                    past.clear();
-                    self.begin_generation(next, carry);
+                    let (carried, consumed) = divide(std::mem::take(&mut past), std::mem::take(&mut self.record.events), &carry);
+                    self.forget(consumed);
+                    let next = self.next_generation(outcome.next_id, &started, input, version);
+                    self.begin_generation(next, carried);
                     if generation + 1 == limits::GENERATIONS_PER_TURN_MAX {
                         self.wake_self();
                         break;
@@ -264,15 +271,16 @@ impl Writer<'_> {
         }
     }
 
-    /// The start of the next generation; what this one has applied is remembered beside it.
-    fn next_generation(
-        &mut self,
-        id: i32,
-        past: &[StoredEvent],
-        started: &StoredStart,
-        input: Option<String>,
-        version: Option<String>,
-    ) -> StoredEvent {
+    /// What an execution has applied is not in the history of the next: the sentinel remembers it.
+    fn forget(&mut self, consumed: Vec<StoredEvent>) {
+        if !sabotage::is(Sabotage::AppliedForgotten) {
+            self.record.applied.extend(consumed.iter().filter_map(|e| e.message_id));
+        }
+        keep_last(&mut self.record.applied, limits::REMEMBERED_MESSAGES_MAX);
+    }
+
+    /// The start of the next generation.
+    fn next_generation(&mut self, id: i32, started: &StoredStart, input: Option<String>, version: Option<String>) -> StoredEvent {
         let decision =
             DecisionId::new(&self.record.execution_id, id, DecisionKind::ContinueAsNew, &started.event.name, input.as_deref());
         let replaced = std::mem::replace(&mut self.record.execution_id, decision.execution_id());
@@ -280,10 +288,6 @@ impl Writer<'_> {
             self.record.superseded.push(replaced);
         }
         keep_last(&mut self.record.superseded, limits::REMEMBERED_EXECUTIONS_MAX);
-        if !sabotage::is(Sabotage::AppliedForgotten) {
-            self.record.applied.extend(past.iter().chain(&self.record.events).filter_map(|e| e.message_id));
-        }
-        keep_last(&mut self.record.applied, limits::REMEMBERED_MESSAGES_MAX);
         let mut event = started.event.clone();
         event.instance.execution_id = Some(self.record.execution_id.clone());
         event.input = input;
@@ -293,33 +297,46 @@ impl Writer<'_> {
         StoredEvent { event, message_id: None, decision_id: started.decision_id.clone() }
     }
 
-    /// The rows with which a generation begins: a turn of its own, closed before any decision, so that an interrupted
-    /// checkpoint leaves a generation that can go on (architecture 4).
-    fn begin_generation(&mut self, start: StoredEvent, carry: Vec<HistoryEvent>) {
+    /// The rows with which a generation begins: turns of their own, each of which fits one transaction and is closed before any
+    /// decision, so that an interrupted checkpoint leaves a generation that can go on (architecture 4).
+    fn begin_generation(&mut self, start: StoredEvent, carried: Vec<StoredEvent>) {
         let now = self.now();
         self.record.carried_status.clone_from(&self.record.custom_status);
         self.record.kept_rows = 0;
+        // Those of a generation that this turn has passed through are for nobody.
+        self.record.spare.clear();
         self.record.events = vec![HistoryEvent::arriving(now, EventKind::OrchestratorStarted).into(), start];
-        for (number, event) in carry.into_iter().enumerate() {
+        let (mut rows, mut bytes) = (0, 0);
+        for (number, mut stored) in carried.into_iter().enumerate() {
             if sabotage::is(Sabotage::CarriedEventsLost) {
                 continue;
             }
-            if number < limits::CARRIED_ROWS_MAX {
-                self.record.events.push(event.into());
-            } else {
-                self.forward(number, event);
+            let size = estimate(&stored.event.kind);
+            if rows == limits::CARRIED_ROWS_MAX || (rows > 0 && bytes + size > limits::CARRIED_BYTES_MAX) {
+                (rows, bytes) = (0, 0);
+                self.record.events.push(HistoryEvent::arriving(now, EventKind::OrchestratorCompleted).into());
+                self.record.events.push(HistoryEvent::arriving(now, EventKind::OrchestratorStarted).into());
             }
+            (rows, bytes) = (rows + 1, bytes + size);
+            if number + 1 > rows {
+                self.send_spare(number, &mut stored);
+            }
+            self.record.events.push(stored);
         }
         self.record.events.push(HistoryEvent::arriving(self.now(), EventKind::OrchestratorCompleted).into());
         self.mark_played();
     }
 
-    /// A carried event that does not fit the first transaction travels as a message.
-    fn forward(&mut self, number: usize, event: HistoryEvent) {
+    /// A carried event that does not fit the first transaction travels as a message too, under its own identity.
+    fn send_spare(&mut self, number: usize, stored: &mut StoredEvent) {
         let number = i32::try_from(number).unwrap_or(i32::MAX);
         let decision = DecisionId::new(&self.record.execution_id, number, DecisionKind::Event, "carried", None);
+        let event = HistoryEvent { is_played: false, ..stored.event.clone() };
         let message = self.message(decision, event, InstanceRef::current(&self.instance_id));
-        self.send(self.control_queue(&self.instance_id), message, Duration::ZERO);
+        let activity_id = *stored.message_id.get_or_insert(message.activity_id);
+        let message = Message { activity_id, decision_id: Some(Message::carrying(&self.record.execution_id)), ..message };
+        let queue = self.control_queue(&self.instance_id);
+        self.record.spare.push(Outbound { queue, message, delay: SPARE_DELAY });
     }
 
     /// After many generations in one turn: commit, and go on in a turn of its own.
@@ -364,6 +381,25 @@ impl Writer<'_> {
         });
         self.record
     }
+}
+
+/// Takes the events at these places out of an execution, in this order; the rest is what it has consumed.
+fn divide(past: Vec<StoredEvent>, new: Vec<StoredEvent>, carry: &[usize]) -> (Vec<StoredEvent>, Vec<StoredEvent>) {
+    let mut all: Vec<_> = past.into_iter().chain(new).map(Some).collect();
+    let carried = carry.iter().filter_map(|position| all.get_mut(*position)?.take()).collect();
+    (carried, all.into_iter().flatten().collect())
+}
+
+/// At most the bytes that a transaction counts for a carried event.
+fn estimate(kind: &EventKind) -> usize {
+    let texts = match kind {
+        EventKind::EventRaised { name, input, .. } => [Some(name), input.as_ref()],
+        EventKind::ExecutionSuspended { reason } => [reason.as_ref(), None],
+        _ => [None, None],
+    };
+    // A longer text goes to a blob; a UTF-16 unit is three bytes at most.
+    let most = 3 * limits::COLUMN_UNITS_MAX;
+    1024 + texts.into_iter().flatten().map(|text| 2 * text.len().min(most)).sum::<usize>()
 }
 
 /// The sentinel has room for so many.
@@ -481,9 +517,16 @@ mod tests {
         let rows: Vec<_> = record.events.iter().map(|stored| &stored.event.kind).collect();
         assert!(matches!(rows[1..3], [EventKind::ExecutionStarted(_), EventKind::ExecutionSuspended { .. }]), "{rows:?}");
         assert_eq!(State::fold(&record.events).status(), Some(RuntimeStatus::Suspended));
-        // The item that comes next was not taken: one generation, and everything else is there, as a row or as a message.
-        assert_eq!(rows.iter().filter(|kind| is_item(kind)).count(), limits::CARRIED_ROWS_MAX - 1);
-        assert!(record.outbound.iter().all(|sent| is_item(&sent.message.event.kind)));
-        assert_eq!(record.outbound.len(), items - limits::CARRIED_ROWS_MAX);
+        // The item that comes next was not taken: one generation, and everything else is there, in order.
+        let carried: Vec<_> = record.events.iter().filter(|stored| is_item(&stored.event.kind)).collect();
+        assert_eq!(carried.len(), items - 1);
+        let closed = rows.iter().position(|kind| matches!(kind, EventKind::OrchestratorCompleted));
+        assert_eq!(closed, Some(limits::CARRIED_ROWS_MAX + 2), "the first turn fits the first transaction");
+        // What is behind it travels as messages too, under the identities that the rows have.
+        let spare: Vec<_> =
+            record.spare.iter().map(|spare| (Some(spare.message.activity_id), &spare.message.event.kind)).collect();
+        let behind: Vec<_> = carried[limits::CARRIED_ROWS_MAX - 1..].iter().map(|s| (s.message_id, &s.event.kind)).collect();
+        assert_eq!(spare, behind);
+        assert!(record.outbound.is_empty());
     }
 }

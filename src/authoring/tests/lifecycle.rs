@@ -97,8 +97,8 @@ fn continue_as_new_carries_what_nobody_consumed() {
     let arrived = [raised("ITEM", "1"), raised("other", "0"), raised("item", "2"), done(7, "1"), raised("Item", "3")];
     assert_eq!(play.turn(arrived), ["again 1 other(0) item(2) Item(3)"]);
     let Some(Completion::ContinuedAsNew { carry, .. }) = play.completion.take() else { panic!() };
+    let arrived = std::iter::once(start("Main", Some("1"))).chain(play.carried(&carry)).collect::<Vec<_>>();
     play.history.clear();
-    let arrived = std::iter::once(start("Main", Some("1"))).chain(carry.into_iter().map(|event| event.kind));
     assert_eq!(play.turn(arrived), ["again 2 other(0) Item(3)"]);
 }
 

@@ -39,7 +39,7 @@ impl Play {
     pub(super) fn turn(&mut self, arrived: impl IntoIterator<Item = EventKind>) -> Vec<String> {
         let outcome = self.run(arrived);
         let mut shown: Vec<String> = outcome.actions.iter().map(|action| self.show(action)).collect();
-        shown.extend(outcome.completion.as_ref().map(show_completion));
+        shown.extend(outcome.completion.as_ref().map(|completion| self.show_completion(completion)));
         shown
     }
 
@@ -113,10 +113,10 @@ impl Play {
         for _ in 0..10_000 {
             let outcome = self.run(std::mem::take(&mut arrived));
             if let Some(Completion::ContinuedAsNew { input, carry, .. }) = &outcome.completion {
+                arrived = vec![start(name, input.as_deref())];
+                arrived.extend(self.carried(carry));
                 self.history.clear();
                 due.clear();
-                arrived = vec![start(name, input.as_deref())];
-                arrived.extend(carry.iter().map(|event| event.kind.clone()));
                 continue;
             }
             if let Some(completion) = outcome.completion {
@@ -143,6 +143,26 @@ impl Play {
         panic!("it never ends");
     }
 
+    /// What stands at these places of the history.
+    pub(super) fn carried(&self, carry: &[usize]) -> Vec<EventKind> {
+        carry.iter().map(|position| self.history[*position].kind.clone()).collect()
+    }
+
+    fn show_completion(&self, completion: &Completion) -> String {
+        match completion {
+            Completion::Completed { output } => format!("completed {}", text(output)),
+            Completion::Failed { failure } => format!("failed {}", failure.error_type),
+            Completion::Terminated { reason } => format!("terminated {}", text(reason)),
+            Completion::ContinuedAsNew { input, version, carry } => {
+                let names = self.carried(carry).into_iter().map(|kind| match &kind {
+                    EventKind::EventRaised { name, input, .. } => format!(" {name}({})", text(input)),
+                    other => format!(" {}", other.type_name()),
+                });
+                format!("again {}{}{}", text(input), extras(version.as_ref(), None), names.collect::<String>())
+            }
+        }
+    }
+
     fn perform(
         &self,
         task_id: i32,
@@ -167,21 +187,6 @@ fn extras(version: Option<&String>, tags: Option<&crate::model::Tags>) -> String
     let version = version.map(|version| format!(" v{version}")).unwrap_or_default();
     let tags: String = tags.into_iter().flatten().map(|(key, value)| format!(" {key}={value}")).collect();
     version + &tags
-}
-
-fn show_completion(completion: &Completion) -> String {
-    match completion {
-        Completion::Completed { output } => format!("completed {}", text(output)),
-        Completion::Failed { failure } => format!("failed {}", failure.error_type),
-        Completion::Terminated { reason } => format!("terminated {}", text(reason)),
-        Completion::ContinuedAsNew { input, version, carry } => {
-            let names = carry.iter().map(|event| match &event.kind {
-                EventKind::EventRaised { name, input, .. } => format!(" {name}({})", text(input)),
-                other => format!(" {}", other.type_name()),
-            });
-            format!("again {}{}{}", text(input), extras(version.as_ref(), None), names.collect::<String>())
-        }
-    }
 }
 
 pub(super) fn event_of(kind: &ActionKind) -> EventKind {
