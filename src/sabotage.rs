@@ -22,6 +22,8 @@ pub(crate) enum Sabotage {
     EarlyDropped,
     TimerBeforeItsTime,
     CarriedEventsLost,
+    CarriedEventsReversed,
+    HolderReplaced,
     WakerForgotten,
     PayloadsKept,
 }
@@ -40,7 +42,7 @@ mod chosen {
 
     use super::Sabotage::{self, *};
 
-    pub(crate) const ALL: [Sabotage; 18] = [
+    pub(crate) const ALL: [Sabotage; 20] = [
         HistoryBeforeMessages,
         InputsBeforeHistory,
         InputsBeforeRow,
@@ -57,6 +59,8 @@ mod chosen {
         EarlyDropped,
         TimerBeforeItsTime,
         CarriedEventsLost,
+        CarriedEventsReversed,
+        HolderReplaced,
         WakerForgotten,
         PayloadsKept,
     ];

@@ -85,8 +85,9 @@ impl<I, O> Call<Orchestrator<I, O>> {
     /// one that begins with `@`, which are those of entities, and with one that is empty or longer than a table key: 512 UTF-16
     /// units, where each `/`, `\`, `#`, `?`, `^` and control character counts twice.
     ///
-    /// An id that another instance asks for while its child runs is a clash: the child runs for the later of two that wait for it,
-    /// and the other call fails with the type `InstanceIdInUse`.
+    /// The call fails with the type `InstanceIdInUse`, and nothing else changes, as long as an instance with this id has not ended
+    /// that is not a child of this orchestration: one that a client has started, or scheduled, or a child of another. A child of
+    /// this orchestration that still runs is replaced by a later call, and the earlier one fails with that type, if it waits.
     pub fn instance_id(mut self, id: impl Into<String>) -> Self {
         let id = id.into();
         match refusal(self.wait.execution(), &id) {
@@ -139,7 +140,8 @@ pub struct Detached {
 }
 
 impl Detached {
-    /// The instance id of the child; without it, one is derived. An id that a call would refuse fails the orchestrator.
+    /// The instance id of the child; without it, one is derived. An id that a call would refuse fails the orchestrator. Nothing is
+    /// started, and a warning logged, as long as an instance with this id has not ended that is not a child of this orchestration.
     #[allow(clippy::must_use_candidate, reason = "the child is started either way")]
     pub fn instance_id(self, id: impl Into<String>) -> Self {
         let id = id.into();

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::ends::{self, End};
 use super::plan::{Class, Plan};
-use super::program::{self, Author, Done, NEWS, PROGRAM, Program};
+use super::program::{self, Author, Done, NEWS, PROGRAM, Program, SENTRY, Step};
 use super::reference::{self, Sent};
 use super::world::World;
 use super::{peer, trace};
@@ -64,6 +64,7 @@ impl Cast {
             let is_terminated = is_terminated && !sends;
             parts.push(Part { id, program, raised, events, is_paused, is_terminated });
         }
+        crowd(plan, &mut parts);
         for part in &mut parts {
             reference::add_wait(&mut part.program, part.events.len());
         }
@@ -103,8 +104,9 @@ impl Cast {
 
     /// What a client does to one instance after its start.
     async fn direct(&self, part: &Part, client: &Client, rng: Rng) {
+        let pause = Duration::from_millis(if part.raised.len() > 20 { 200 } else { 20_000 });
         for payload in &part.raised {
-            tokio::time::sleep(rng.between(Duration::ZERO, Duration::from_secs(20))).await;
+            tokio::time::sleep(rng.between(Duration::ZERO, pause)).await;
             // The same message until it is known to be sent: an event raised anew would be another one.
             let event = client.event(&part.id, NEWS, payload).expect("a text is JSON");
             until_done(&format!("raise {payload}"), || client.put(event.clone())).await;
@@ -158,7 +160,7 @@ impl Cast {
         };
         let client = Client::new(&hub);
         for part in &self.parts {
-            match self.judge_part(part, &client).await {
+            match self.judge_part(part, &client, world.plan.is_in_order()).await {
                 Ok(end) => drop(world.ends.borrow_mut().insert(part.id.clone(), end)),
                 Err(broken) => trace::fail(&format_args!("instance {}: {broken}", part.id)),
             }
@@ -170,7 +172,7 @@ impl Cast {
         }
     }
 
-    async fn judge_part(&self, part: &Part, client: &Client) -> Result<End, String> {
+    async fn judge_part(&self, part: &Part, client: &Client, is_in_order: bool) -> Result<End, String> {
         let status = client.status(&part.id).await.map_err(|e| e.to_string())?.ok_or("it is lost")?;
         let custom_status = status.custom_status.as_deref().map(|json| json.trim_matches('"').to_owned());
         if part.is_terminated && status.status == RuntimeStatus::Terminated {
@@ -179,7 +181,7 @@ impl Cast {
         let done: Done = status.output().map_err(|e| e.to_string())?;
         // Its sender may have been terminated before it sent.
         let exact = !self.parts.iter().any(|part| part.is_terminated);
-        let sent = Sent { events: &part.events, exact };
+        let sent = Sent { events: &part.events, exact, ordered: is_in_order.then_some(&*part.raised) };
         reference::judge(&part.program, &done, &sent)?;
         if custom_status.as_deref() != reference::last_status(&part.program) {
             return Err(format!("its custom status is {custom_status:?}: {:?}", part.program));
@@ -200,6 +202,33 @@ impl Cast {
             }
         }
         Ok(())
+    }
+}
+
+/// In a few runs more events wait than a transaction holds, or children clash with an instance that a client has started.
+fn crowd(plan: &Plan, parts: &mut Vec<Part>) {
+    // A source of its own: all other runs are as they would be without.
+    let rng = Rng::seeded(plan.seed ^ 0xc40d);
+    if let Some(part) = parts.first_mut().filter(|_| rng.chance(0.03)) {
+        part.raised.extend((0..95 + rng.below(40)).map(|n| format!("{}.crowd{n}", part.id)));
+        part.events.extend(part.raised.iter().cloned());
+        let pauses = (0..1 + rng.below(3)).flat_map(|_| [Step::Timer { seconds: 1 + rng.below(30) }, Step::Again]);
+        part.program.steps.splice(0..0, pauses);
+    }
+    if rng.chance(0.06) {
+        for part in &mut *parts {
+            let at = usize::try_from(rng.below(part.program.steps.len() as u64 + 1)).unwrap_or(0);
+            part.program.steps.insert(at, Step::Clash);
+        }
+        let sentry = Part {
+            id: SENTRY.to_owned(),
+            program: Program::sentry(),
+            raised: Vec::new(),
+            events: BTreeSet::new(),
+            is_paused: false,
+            is_terminated: false,
+        };
+        parts.insert(0, sentry);
     }
 }
 

@@ -97,6 +97,12 @@ impl Checks {
             if seen.executions.contains(&execution) {
                 return Err(format!("the execution {execution} came back"));
             }
+            if !is_ended(&seen.whole)
+                && let (Some(before), Some(now)) = (origin(&seen.whole), origin(&current))
+                && before != now
+            {
+                return Err(format!("{:?}, which was under way, was replaced by {execution} of {now:?}", seen.executions.last()));
+            }
             seen.executions.push(execution.clone());
             seen.whole.clear();
         }
@@ -143,6 +149,14 @@ impl Checks {
         }
         Ok(())
     }
+}
+
+/// Who began an execution: its parent, or nobody.
+fn origin(rows: &[Entity]) -> Option<Option<String>> {
+    rows.iter().filter_map(|row| rows::event_from_entity(row).ok()).find_map(|stored| match stored.event.kind {
+        EventKind::ExecutionStarted(start) => Some(start.parent.map(|parent| parent.instance.instance_id)),
+        _ => None,
+    })
 }
 
 fn is_ended(rows: &[Entity]) -> bool {

@@ -125,6 +125,13 @@ impl Plan {
         self.classes.iter().all(|class| harmless.contains(class))
     }
 
+    /// Whether messages that one client sends to one instance come in its order: the queue keeps it, and nobody has any in his
+    /// hands when another goes on.
+    pub(super) fn is_in_order(&self) -> bool {
+        let harmless = [Class::ShortPages, Class::Skew, Class::Conflict, Class::Control, Class::Upgrade];
+        self.classes.iter().all(|class| harmless.contains(class))
+    }
+
     /// The faults around the calls of one process.
     pub(super) fn faults(&self, rng: &Rng) -> Faults {
         let odds = |class, most: f64| {

@@ -81,6 +81,8 @@ pub(super) enum Step {
         id: Option<String>,
         program: Program,
     },
+    /// Asks for a child with the id of an instance that a client has started.
+    Clash,
     Send {
         to: String,
         payload: String,
@@ -101,6 +103,16 @@ pub(super) struct Program {
     pub(super) steps: Vec<Step>,
     pub(super) at: usize,
     pub(super) done: Done,
+}
+
+/// The instance whose id others ask for.
+pub(super) const SENTRY: &str = "sentry";
+
+impl Program {
+    /// What the instance does whose id others ask for: it is there for as long as they are, most often.
+    pub(super) fn sentry() -> Self {
+        Self { steps: vec![Step::Timer { seconds: 300 }], ..Self::default() }
+    }
 }
 
 /// What an orchestrator gives back: a result for each step, and the events in the order in which it received them.
@@ -231,6 +243,11 @@ async fn perform(ctx: &OrchestrationContext, step: Step, events: &mut Vec<String
             let done = call.await?;
             serde_json::to_string(&done)?
         }
+        Step::Clash => match ctx.call(PROGRAM, Program::sentry()).instance_id(SENTRY).await {
+            Ok(done) => serde_json::to_string(&done)?,
+            Err(refused) if refused.details().error_type == "InstanceIdInUse" => "refused".to_owned(),
+            Err(failed) => told(Err(failed)),
+        },
         Step::Send { to, payload } => {
             ctx.send_event(to, NEWS, payload);
             "sent".to_owned()

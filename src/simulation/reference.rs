@@ -13,11 +13,14 @@ pub(super) struct Sent<'a> {
     pub(super) events: &'a BTreeSet<String>,
     /// Everything was sent.
     pub(super) exact: bool,
+    /// What one client has sent, in its order, if nothing on the way can change that.
+    pub(super) ordered: Option<&'a [String]>,
 }
 
 /// Why an output is not one that the program can have.
 pub(super) fn judge(program: &Program, done: &Done, sent: &Sent<'_>) -> Result<(), String> {
-    let Sent { events, exact } = *sent;
+    let Sent { events, exact, ordered } = *sent;
+    let waits = program.steps.iter().any(|step| matches!(step, Step::Collect { .. }));
     if done.results.len() != program.steps.len() {
         return Err(format!("{} steps gave {} results: {:?}", program.steps.len(), done.results.len(), done.results));
     }
@@ -32,13 +35,15 @@ pub(super) fn judge(program: &Program, done: &Done, sent: &Sent<'_>) -> Result<(
         return Err(format!("its ballast is {} bytes, not {ballast:?}", done.ballast.len()));
     }
     let received: BTreeSet<_> = done.events.iter().cloned().collect();
+    if ordered.is_some_and(|ordered| done.events.iter().filter(|event| ordered.contains(event)).ne(ordered)) && waits {
+        return Err(format!("events were not received in the order in which they were sent: {:?}", done.events));
+    }
     if received.len() != done.events.len() {
         return Err(format!("an event was received twice: {:?}", done.events));
     }
     if !received.is_subset(events) {
         return Err(format!("an event was received that nobody sent: {:?} of {events:?}", done.events));
     }
-    let waits = program.steps.iter().any(|step| matches!(step, Step::Collect { .. }));
     if exact && waits && received != *events {
         return Err(format!("events are missing: received {:?} of {events:?}", done.events));
     }
@@ -64,8 +69,12 @@ fn is_allowed(step: &Step, result: &str) -> Result<bool, String> {
         Step::Timer { .. } => result == "in time",
         Step::Child { program, .. } => {
             let done: Done = serde_json::from_str(result).map_err(|e| format!("the child of {step:?} gave {result:?}: {e}"))?;
-            judge(program, &done, &Sent { events: &BTreeSet::new(), exact: true })?;
+            judge(program, &done, &Sent { events: &BTreeSet::new(), exact: true, ordered: None })?;
             true
+        }
+        Step::Clash => {
+            let done = || serde_json::from_str::<Done>(result).is_ok_and(|done| done.results == ["in time"]);
+            result == "refused" || done()
         }
         Step::Send { .. } => result == "sent",
         Step::Status { .. } => result == "shown",
@@ -91,7 +100,7 @@ pub(super) fn compare(plan: &Plan, ends: &Ends, ideal: &Ends) -> Result<(), Stri
 pub(super) fn agree(program: &Program, done: &Done, ideal: &Done) -> Result<(), String> {
     for ((step, result), ideal) in program.steps.iter().zip(&done.results).zip(&ideal.results) {
         let agrees = match step {
-            Step::Flaky { .. } | Step::RaceTimer { .. } | Step::RaceEvent { .. } | Step::Fork { .. } => true,
+            Step::Flaky { .. } | Step::RaceTimer { .. } | Step::RaceEvent { .. } | Step::Fork { .. } | Step::Clash => true,
             Step::Child { program, .. } => {
                 let done = |json: &str| serde_json::from_str::<Done>(json).map_err(|e| e.to_string());
                 agree(program, &done(result)?, &done(ideal)?)?;

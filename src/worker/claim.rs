@@ -11,6 +11,7 @@ use crate::hub::history::History;
 use crate::hub::{Held, Hub};
 use crate::ids;
 use crate::model::{ExecutionStarted, FailureDetails, ParentInstance, RuntimeStatus, Started, State, TaskKind};
+use crate::sabotage::{self, Sabotage};
 use crate::storage::table::Etag;
 
 /// Instances are nested no deeper than this, as far as anybody looks.
@@ -19,8 +20,8 @@ const DEPTH_MAX: usize = 100;
 /// What the histories of the parents say of a start.
 #[derive(Debug)]
 enum Claim {
-    /// Each parent waits for its child.
-    Stands,
+    /// Each of these parents waits for its child.
+    Stands { parents: Vec<String> },
     /// This parent has continued as new since it asked: if it did, the child shall run, but nobody waits.
     Left { depth: usize },
     /// This parent does not wait for its child, and never will.
@@ -40,6 +41,8 @@ enum Holder<'s> {
     Sibling(&'s Started),
     /// A child of another parent, which is known not to wait for it.
     Orphan(&'s Started),
+    /// A child of another parent, for which this one may or may not have asked once.
+    Doubtful(&'s Started, String),
     /// An instance whose first checkpoint was interrupted, and whose start comes again.
     Unborn,
     /// An instance that stays: how it came to run, as the end of a sentence.
@@ -68,6 +71,7 @@ impl Pass<'_> {
         let decision_id = held.message.decision_id.as_deref();
         match self.holder(history, state, start, parent).await? {
             Holder::Nobody => Ok(Ruling::Begin),
+            Holder::Other(_) if sabotage::is(Sabotage::HolderReplaced) => Ok(Ruling::Begin),
             Holder::Unborn if held.dequeue_count <= START_TRIES => Ok(Ruling::Wait),
             Holder::Other(_) if is_detached(start) => {
                 Ok(self.in_use(parent, "it is left to itself, and an instance that has not ended has its id"))
@@ -75,23 +79,32 @@ impl Pass<'_> {
             // Nobody waits for what is left to itself, and nobody looks whether its parent still exists.
             Holder::Unborn | Holder::Ended | Holder::Sibling(_) | Holder::Orphan(_) if is_detached(start) => Ok(Ruling::Begin),
             holder => match (await_commit(self.hub, self.instance_id, held, start).await?, holder) {
-                (Claim::Stands, Holder::Other(why)) => {
+                (Claim::Stands { .. }, Holder::Other(why)) => {
                     self.refuse(start, decision_id, why).await?;
                     Ok(self.in_use(parent, why))
                 }
-                (Claim::Stands, Holder::Sibling(other)) if self.is_before(parent, other).await? => {
+                (Claim::Stands { .. }, Holder::Sibling(other)) if self.is_before(parent, other).await? => {
                     self.refuse(start, decision_id, LATER).await?;
                     Ok(Ruling::Drop("a later call of its parent has its id"))
                 }
-                (Claim::Stands, Holder::Sibling(replaced)) => {
+                (Claim::Stands { .. }, Holder::Sibling(replaced)) => {
                     self.refuse(&replaced.event, replaced.decision_id.as_deref(), LATER).await?;
                     Ok(Ruling::Begin)
                 }
-                (Claim::Stands, Holder::Orphan(replaced)) => {
+                (Claim::Stands { .. }, Holder::Orphan(replaced)) => {
                     self.refuse(&replaced.event, replaced.decision_id.as_deref(), ANOTHER).await?;
                     Ok(Ruling::Begin)
                 }
-                (Claim::Stands, _) | (Claim::Left { .. }, Holder::Ended | Holder::Unborn) => Ok(Ruling::Begin),
+                // Another turn of an instance above both, which has gone on otherwise, had asked for it.
+                (Claim::Stands { parents }, Holder::Doubtful(replaced, parent)) if parents.contains(&parent) => {
+                    self.refuse(&replaced.event, replaced.decision_id.as_deref(), ANOTHER).await?;
+                    Ok(Ruling::Begin)
+                }
+                (Claim::Stands { .. }, Holder::Doubtful(..)) => {
+                    self.refuse(start, decision_id, ANOTHER).await?;
+                    Ok(self.in_use(parent, ANOTHER))
+                }
+                (Claim::Stands { .. }, _) | (Claim::Left { .. }, Holder::Ended | Holder::Unborn) => Ok(Ruling::Begin),
                 (Claim::Left { depth }, _) => self.give_up(start, decision_id, depth, "its parent has continued as new").await,
                 (Claim::Void { depth, why }, _) => self.give_up(start, decision_id, depth, why).await,
                 // As for every message whose decision is nowhere in history.
@@ -140,9 +153,12 @@ impl Pass<'_> {
         if its_parent.instance.instance_id == parent.instance.instance_id {
             return Ok(Holder::Sibling(started));
         }
-        // As long as it is not proved that nobody waits, somebody may: the parent may be gone, or have continued as new often.
-        let claim = of_start(self.hub, self.instance_id, &started.event, started.decision_id.as_deref()).await?;
-        Ok(if matches!(claim, Claim::Void { .. }) { Holder::Orphan(started) } else { Holder::Other(ANOTHER) })
+        Ok(match of_start(self.hub, self.instance_id, &started.event, started.decision_id.as_deref()).await? {
+            Claim::Void { .. } => Holder::Orphan(started),
+            // A turn that was never committed may have asked for it; or the parent has continued as new too often to know.
+            Claim::Open { parent_id, .. } => Holder::Doubtful(started, parent_id),
+            Claim::Stands { .. } | Claim::Left { .. } => Holder::Other(ANOTHER),
+        })
     }
 
     /// Whether the instance row tells of a start by a client that has not begun yet.
@@ -165,7 +181,7 @@ impl Pass<'_> {
             return Ok(false);
         }
         let claim = of_start(self.hub, self.instance_id, &other.event, other.decision_id.as_deref()).await?;
-        Ok(matches!(claim, Claim::Stands))
+        Ok(matches!(claim, Claim::Stands { .. }))
     }
 
     /// Nothing that was under way is replaced; who asked should know, and who watches the worker too.
@@ -232,7 +248,7 @@ fn refusal(child_id: &str, why: &str) -> FailureDetails {
 /// Looks into the histories of the parent (depth 0), of its parent, and so on.
 async fn of_start(hub: &Hub, child_id: &str, start: &ExecutionStarted, decision_id: Option<&str>) -> Result<Claim> {
     let (mut child_id, mut decision_id) = (child_id.to_owned(), decision_id.map(str::to_owned));
-    let mut parent = start.parent.clone();
+    let (mut parent, mut parents) = (start.parent.clone(), Vec::new());
     for depth in 0..DEPTH_MAX {
         let Some(asking) = parent else { break };
         let history = hub.load_history(&asking.instance.instance_id).await?;
@@ -254,6 +270,7 @@ async fn of_start(hub: &Hub, child_id: &str, start: &ExecutionStarted, decision_
             return Ok(Claim::Void { depth, why: "its parent does not wait for it" });
         };
         (child_id, decision_id, parent) = (asking.instance.instance_id, started.decision_id, started.event.parent);
+        parents.push(child_id.clone());
     }
-    Ok(Claim::Stands)
+    Ok(Claim::Stands { parents })
 }

@@ -13,6 +13,8 @@ mod intake;
 mod log;
 mod options;
 mod orchestration;
+#[cfg(test)]
+mod order;
 mod partitions;
 mod poison;
 mod poll;

@@ -299,7 +299,10 @@ impl Writer<'_> {
 
     /// The rows with which a generation begins: turns of their own, each of which fits one transaction and is closed before any
     /// decision, so that an interrupted checkpoint leaves a generation that can go on (architecture 4).
-    fn begin_generation(&mut self, start: StoredEvent, carried: Vec<StoredEvent>) {
+    fn begin_generation(&mut self, start: StoredEvent, mut carried: Vec<StoredEvent>) {
+        if sabotage::is(Sabotage::CarriedEventsReversed) {
+            carried.reverse();
+        }
         let now = self.now();
         self.record.carried_status.clone_from(&self.record.custom_status);
         self.record.kept_rows = 0;
