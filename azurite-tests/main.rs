@@ -10,6 +10,7 @@ mod catalogue;
 mod chaos;
 mod contract;
 mod fleet;
+mod generations;
 mod harness;
 mod load;
 mod odd_ids;

@@ -115,7 +115,7 @@ fn taking(count: usize, rate: usize, pause: u64) -> Taking {
 
 #[tokio::test(start_paused = true)]
 async fn however_many_events_wait_they_are_taken_in_order_ten_a_generation() {
-    for count in [0, 1, 10, 90, 91, 99, 181, 250] {
+    for count in [0, 1, 91, 250] {
         let all: Vec<_> = (0..count).collect();
         assert_eq!(received(&vec![3; count], count, taking(count, 10, 1), &[]).await, all, "{count} before the worker");
         assert_eq!(received(&vec![3; count], 0, taking(count, 10, 1), &[]).await, all, "{count} beside it");
@@ -139,7 +139,7 @@ fn run(sizes: &[usize], early: usize, rate: usize, pause: u64, lives: &[(u64, En
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
 
     #[test]
     fn events_are_received_in_order_and_once_whoever_comes_and_goes(
