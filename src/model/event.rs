@@ -128,6 +128,8 @@ pub struct ExecutionStarted {
     pub scheduled_start: Option<Timestamp>,
     pub generation: Option<i32>,
     pub generate_new_trace: bool,
+    /// How many parents are above the instance, as far as workers of this crate have counted: .NET ignores and never writes it.
+    pub level: Option<i32>,
 }
 
 /// An instance, and which of its executions; `None` means the current one.

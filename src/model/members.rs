@@ -161,6 +161,9 @@ fn write_started(e: &ExecutionStarted, w: &mut dyn MemberWriter) {
     w.time("ScheduledStartTime", e.scheduled_start);
     w.int("Generation", e.generation);
     w.flag("GenerateNewTrace", e.generate_new_trace);
+    if e.level.is_some() {
+        w.int("Level", e.level);
+    }
 }
 
 fn write_named(
@@ -273,6 +276,7 @@ fn read_started(r: &dyn MemberReader) -> Result<ExecutionStarted, DecodeError> {
         scheduled_start: r.time("ScheduledStartTime")?,
         generation: r.nullable_int("Generation")?,
         generate_new_trace: r.flag("GenerateNewTrace")?,
+        level: r.nullable_int("Level")?,
     })
 }
 

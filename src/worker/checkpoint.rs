@@ -62,6 +62,7 @@ impl Commit<'_> {
         let spare = send_messages(hub, record).await?;
         let Some(stored) = append(hub, instance_id, history, record).await? else { return Ok(Committed::Lost) };
         self.log(record);
+        self.log_runaways(record);
         let Some(written) = self.partition.while_ours(self.write_row(record, &stored)).await else {
             tracing::info!(
                 hub = hub.names_hub(),

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::bodies::{Arrived, Bodies};
 use super::rows::RowVersions;
+use super::runaway::Runaways;
 use crate::hub::{Hold, Received};
 use crate::storage::queue::RECEIVE_MAX;
 
@@ -37,6 +38,7 @@ pub(crate) struct Partition {
     pub(crate) places: Arc<Semaphore>,
     pub(crate) bodies: Bodies,
     pub(crate) rows: RowVersions,
+    pub(crate) runaways: Runaways,
     /// Free places for turns: a share of its own, so that no partition waits for the storage of another.
     pub(crate) turns: Arc<Semaphore>,
     /// Messages that wait for a turn, by instance. A line exists while a task works on its instance.
@@ -73,6 +75,7 @@ impl Partition {
             places: Arc::new(Semaphore::new(places)),
             bodies: Bodies::default(),
             rows: RowVersions::default(),
+            runaways: Runaways::default(),
             turns: Arc::new(Semaphore::new(turns)),
             slots: Mutex::default(),
             arriving: Mutex::default(),

@@ -20,6 +20,7 @@ mod poison;
 mod poll;
 mod reconcile;
 mod rows;
+mod runaway;
 mod tasks;
 mod turn;
 mod watch;

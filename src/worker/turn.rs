@@ -56,6 +56,8 @@ pub(crate) struct Record {
     pub(crate) applied: Vec<Uuid>,
     pub(crate) superseded: Vec<String>,
     pub(crate) status: Option<RuntimeStatus>,
+    /// Generations that the turn has begun.
+    pub(crate) generations: u32,
     /// For the log.
     pub(crate) retries: Vec<Retrying>,
 }
@@ -89,6 +91,7 @@ pub(crate) fn run(registry: &Registry, clock: &Clock, partitions: u32, opened: O
             applied: opened.applied,
             superseded: opened.superseded,
             status: None,
+            generations: 0,
             retries: Vec::new(),
         },
     };
@@ -245,6 +248,7 @@ impl Writer<'_> {
             version: version.clone(),
             input,
             tags: Some(merged).filter(|t| !t.is_empty()),
+            level: Some(started.event.level.unwrap_or(0).saturating_add(1)),
             ..ExecutionStarted::default()
         };
         let event = HistoryEvent::arriving(self.now(), EventKind::ExecutionStarted(Box::new(start)));
@@ -306,6 +310,7 @@ impl Writer<'_> {
         let now = self.now();
         self.record.carried_status.clone_from(&self.record.custom_status);
         self.record.kept_rows = 0;
+        self.record.generations += 1;
         // Those of a generation that this turn has passed through are for nobody.
         self.record.spare.clear();
         self.record.events = vec![HistoryEvent::arriving(now, EventKind::OrchestratorStarted).into(), start];

@@ -13,8 +13,9 @@ use crate::storage::table::{Entity, Value};
 /// Objects with free member names.
 const MAPS: [&str; 3] = ["OrchestrationTags", "Tags", "Properties"];
 /// What only we write; .NET ignores it.
-const OURS: [&str; 3] = ["MessageId", "DecisionId", "Taskhub"];
+const OURS: [&str; 4] = ["MessageId", "DecisionId", "Taskhub", "Level"];
 const ENVELOPE: &str = "DurableTask.AzureStorage.MessageData";
+const STARTED: &str = "DurableTask.Core.History.ExecutionStartedEvent";
 
 /// Members of an object, or columns of a row: the kinds that each had, in order, and how often.
 #[derive(Debug, Default)]
@@ -80,9 +81,13 @@ impl Grammar {
         let json: Json = serde_json::from_str(text).map_err(|e| e.to_string())?;
         walk("", &json, &mut |name, members| {
             let shape = self.objects.get(name).ok_or_else(|| format!("no object of .NET is called {name:?}"))?;
-            let ours = |member: &str| name == ENVELOPE && member == "DecisionId";
-            if members.keys().rev().skip(1).any(|member| ours(member)) {
-                return Err("DecisionId is not the last member".to_owned());
+            let ours = |member: &str| match member {
+                "DecisionId" => name == ENVELOPE,
+                "Level" => name == STARTED,
+                _ => false,
+            };
+            if let Some(member) = members.keys().rev().skip(1).find(|member| ours(member)) {
+                return Err(format!("{member} is not the last member"));
             }
             shape.check_order(members.keys().filter(|member| !ours(member))).map_err(|e| format!("{name}: {e}"))?;
             let kinds = members.iter().filter(|(member, _)| !ours(member)).map(|(member, value)| (member, kind(value)));

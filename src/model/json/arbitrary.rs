@@ -90,9 +90,9 @@ fn started() -> impl Strategy<Value = EventKind> {
     let parent = (of(text()), instance(), any::<i32>(), of(text()))
         .prop_map(|(name, instance, task_id, version)| ParentInstance { name, instance, task_id, version });
     let first = (instance(), of(parent), text(), of(text()), of(text()), of(tags()));
-    let second = (of(text()), of(trace()), of(timestamp()), of(any::<i32>()), any::<bool>());
+    let second = (of(text()), of(trace()), of(timestamp()), of(any::<i32>()), any::<bool>(), of(any::<i32>()));
     (first, second).prop_map(|((instance, parent, name, version, input, tags), rest)| {
-        let (correlation, trace, scheduled_start, generation, generate_new_trace) = rest;
+        let (correlation, trace, scheduled_start, generation, generate_new_trace, level) = rest;
         EventKind::ExecutionStarted(Box::new(ExecutionStarted {
             instance,
             parent,
@@ -105,6 +105,7 @@ fn started() -> impl Strategy<Value = EventKind> {
             scheduled_start,
             generation,
             generate_new_trace,
+            level,
         }))
     })
 }
