@@ -243,11 +243,7 @@ async fn perform(ctx: &OrchestrationContext, step: Step, events: &mut Vec<String
             let done = call.await?;
             serde_json::to_string(&done)?
         }
-        Step::Clash => match ctx.call(PROGRAM, Program::sentry()).instance_id(SENTRY).await {
-            Ok(done) => serde_json::to_string(&done)?,
-            Err(refused) if refused.details().error_type == "InstanceIdInUse" => "refused".to_owned(),
-            Err(failed) => told(Err(failed)),
-        },
+        Step::Clash => clash(ctx).await?,
         Step::Send { to, payload } => {
             ctx.send_event(to, NEWS, payload);
             "sent".to_owned()
@@ -257,13 +253,23 @@ async fn perform(ctx: &OrchestrationContext, step: Step, events: &mut Vec<String
             "shown".to_owned()
         }
         Step::Again => unreachable!("handled by the caller"),
-        Step::Collect { total } => {
-            while events.len() < total {
-                events.push(ctx.wait_for_event(NEWS).await);
-            }
-            "collected".to_owned()
-        }
+        Step::Collect { total } => collect(ctx, events, total).await,
     })
+}
+
+async fn collect(ctx: &OrchestrationContext, events: &mut Vec<String>, total: usize) -> String {
+    while events.len() < total {
+        events.push(ctx.wait_for_event(NEWS).await);
+    }
+    "collected".to_owned()
+}
+
+async fn clash(ctx: &OrchestrationContext) -> Result<String, Failure> {
+    match ctx.call(PROGRAM, Program::sentry()).instance_id(SENTRY).await {
+        Ok(done) => Ok(serde_json::to_string(&done)?),
+        Err(refused) if refused.details().error_type == "InstanceIdInUse" => Ok("refused".to_owned()),
+        Err(failed) => Ok(told(Err(failed))),
+    }
 }
 
 async fn fan(ctx: &OrchestrationContext, tag: &str, width: usize, build: Build) -> String {

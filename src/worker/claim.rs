@@ -190,7 +190,8 @@ impl Pass<'_> {
             hub = self.hub.names_hub(),
             instance = self.instance_id,
             parent = parent.instance.instance_id,
-            "a sub-orchestration was not started, because its instance id is in use: {why}"
+            reason = why,
+            "a sub-orchestration was not started, because its instance id is in use"
         );
         Ruling::Drop("its instance id is in use")
     }

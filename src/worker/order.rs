@@ -73,6 +73,7 @@ impl World {
         match end {
             End::Stopped => worker.run(time).await.unwrap(),
             End::Killed => tokio::select! {
+                biased;
                 _ = worker.run(std::future::pending::<()>()) => unreachable!("nobody stops it"),
                 () = time => {}
             },
@@ -104,6 +105,7 @@ async fn received(sizes: &[usize], early: usize, taking: Taking, lives: &[(u64, 
         unreachable!("the events are taken by then");
     };
     tokio::select! {
+        biased;
         received = sending => received,
         () = working => unreachable!(),
     }

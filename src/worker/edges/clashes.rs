@@ -34,7 +34,7 @@ async fn asking(ctx: OrchestrationContext, how: String) -> Result<String, Failur
         },
         "at once" => {
             let (first, second) = futures::join!(call("wait"), call("new"));
-            return Ok(format!("{} {}", first.map_or_else(|e| e.details().error_type.clone(), |o| o), second?));
+            return Ok(format!("{} {}", first.unwrap_or_else(|e| e.details().error_type.clone()), second?));
         }
         "wait" => call("wait").await,
         _ => call("new").await,
