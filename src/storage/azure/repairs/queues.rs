@@ -23,8 +23,18 @@ pub async fn texts_come_back_exactly(storage: &Storage, queue: &str) -> Result<(
     queues.create_queue(queue).await?;
     queues.create_queue(queue).await?;
     let largest = "x".repeat(64 * 1024);
-    let texts =
-        [" lead and trail ", "a\r\nb\tc\n", "<a>&amp;]]></a>\"'", "Grüße 🚀 \u{85}\u{2028}", "{\"a\":\"b\"}", "=", &largest];
+    // Of three bytes each: characters lie across every border of the chunks in which a body arrives.
+    let long = format!("a{}", "漢字仮名".repeat(5 * 1024));
+    let texts = [
+        " lead and trail ",
+        "a\r\nb\tc\n",
+        "<a>&amp;]]></a>\"'",
+        "Grüße 🚀 \u{85}\u{2028}",
+        "{\"a\":\"b\"}",
+        "=",
+        &largest,
+        &long,
+    ];
     for text in texts {
         let put = queues.put(queue, text, Duration::ZERO).await?;
         assert_eq!((put.text.as_str(), put.dequeue_count), ("", 0));
