@@ -27,7 +27,7 @@ async fn child(ctx: OrchestrationContext, payload: String) -> Result<String, Fai
 }
 
 /// Characters that a URL, a key, a queue or a filter may take for something else.
-const ODD: &str = "\\/#?%+.^ '\"&<>;:=_~|*é日😀\0\t\n\r\u{1f}\u{7f}\u{85}\u{9f}\u{a0}\u{feff}\u{fffe}\u{ffff}";
+const ODD: &str = "\\/#?%+.^ '\"&<>;:=_~|*é日😀\0\t\n\r\u{1f}\u{7f}\u{85}\u{9f}\u{a0}\u{2028}\u{feff}\u{fffe}\u{ffff}";
 
 /// Ids by pairs: of an instance and of its child.
 fn ids() -> Vec<[String; 2]> {

@@ -7,6 +7,7 @@ use super::{Hub, blob_names, keys, payloads};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Message, Timestamp};
 use crate::storage;
+use crate::storage::blob::name_kept;
 use crate::storage::error::OrNone;
 use crate::storage::table::{Cmp, Entity, Filter, Match, Query, Row, TableOp, Value};
 
@@ -94,8 +95,9 @@ impl Hub {
 
     /// Whether the blob of a message that cannot be read is there.
     pub(crate) async fn has_payload(&self, blob: &str) -> Result<bool> {
-        let page = self.storage.blobs.list(&self.names.large_messages, blob, None).await.or_none()?;
-        Ok(page.is_some_and(|page| page.names.iter().any(|name| name == blob)))
+        let Ok(kept) = name_kept(blob) else { return Ok(false) };
+        let page = self.storage.blobs.list(&self.names.large_messages, &kept, None).await.or_none()?;
+        Ok(page.is_some_and(|page| page.names.contains(&kept)))
     }
 
     /// All parked messages.

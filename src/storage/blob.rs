@@ -59,7 +59,7 @@ pub(crate) struct BlobPage {
 }
 
 /// The name that a request carries for a blob, as .NET's clients form it: slashes at the ends fall away, and parts of one or two
-/// dots are resolved. The service itself takes a backslash for a slash. The error says why there can be no such blob.
+/// dots are resolved. The error says why there can be no such blob.
 pub(crate) fn name_sent(name: &str) -> std::result::Result<String, &'static str> {
     let mut parts = Vec::new();
     for part in name.trim_matches('/').split('/') {
@@ -80,6 +80,11 @@ pub(crate) fn name_sent(name: &str) -> std::result::Result<String, &'static str>
         return Err("it is longer than 1,024 characters or has more than 254 parts");
     }
     Ok(sent)
+}
+
+/// The name by which the service keeps and lists a blob: it takes a backslash for a slash.
+pub(crate) fn name_kept(name: &str) -> std::result::Result<String, &'static str> {
+    name_sent(name).map(|sent| sent.replace('\\', "/"))
 }
 
 /// A blob service. Implementations do not retry; the retry layer does. Names are taken as [`name_sent`] says.

@@ -1,7 +1,7 @@
 //! Which names the services take for tables, queues, containers and blobs.
 
 use super::Refusal;
-use crate::storage::blob::name_sent;
+use crate::storage::blob::name_kept;
 use crate::storage::error::ErrorKind;
 
 const BAD_NAME: Refusal = Refusal(ErrorKind::Invalid, 400, "InvalidResourceName");
@@ -24,9 +24,9 @@ pub(super) fn check_dns(name: &str) -> Result<(), Refusal> {
     if allowed && !hyphens { Ok(()) } else { Err(BAD_NAME) }
 }
 
-/// The name under which the service keeps a blob: it takes a backslash for a slash.
+/// The name under which the service keeps a blob.
 pub(super) fn kept_blob(name: &str) -> Result<String, Refusal> {
-    name_sent(name).map(|sent| sent.replace('\\', "/")).map_err(|_| BAD_URI)
+    name_kept(name).map_err(|_| BAD_URI)
 }
 
 fn check_length(name: &str) -> Result<(), Refusal> {
