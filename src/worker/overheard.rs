@@ -4,7 +4,8 @@ use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex};
 
 use tracing::field::{Field, Visit};
-use tracing::{Dispatch, Event, Level, Metadata, Subscriber, span};
+use tracing::{Dispatch, Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 /// Lines in the order in which they were logged: level, message, and fields as `name=value`.
 #[derive(Clone, Debug, Default)]
@@ -20,8 +21,9 @@ impl Overheard {
     /// Listens on this thread.
     pub(super) fn listen(&self) -> Hears {
         // With one dispatcher alone, places that were first reached on a thread without one would stay silent for ever.
-        let second = Dispatch::new(self.clone());
-        Hears { _listening: tracing::subscriber::set_default(self.clone()), _second: second }
+        let second = Dispatch::new(tracing_subscriber::registry());
+        let listener = tracing_subscriber::registry().with(self.clone());
+        Hears { _listening: tracing::subscriber::set_default(listener), _second: second }
     }
 
     pub(super) fn lines(&self) -> Vec<String> {
@@ -39,24 +41,14 @@ impl Overheard {
     }
 }
 
-impl Subscriber for Overheard {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && *metadata.level() <= Level::INFO && metadata.target().starts_with("taskhub")
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let mut line = Line::default();
-        event.record(&mut line);
-        self.0.lock().unwrap().push(format!("{} {}{}", event.metadata().level(), line.message, line.fields));
+impl<S: Subscriber> Layer<S> for Overheard {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let metadata = event.metadata();
+        if *metadata.level() <= Level::INFO && metadata.target().starts_with("taskhub") {
+            let mut line = Line::default();
+            event.record(&mut line);
+            self.0.lock().unwrap().push(format!("{} {}{}", metadata.level(), line.message, line.fields));
+        }
     }
 }
 

@@ -254,7 +254,13 @@ mod tests {
             "{lines:?}"
         );
         assert!(lines[3].starts_with("INFO code that kept its thread has let it go"), "{lines:?}");
+        // The thread ends with the worker.
         drop(watching);
+        let begun = Instant::now();
+        while Arc::strong_count(&watch) > 1 {
+            assert!(begun.elapsed() < Duration::from_secs(60));
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     #[tokio::test]
