@@ -26,6 +26,9 @@ struct Seen {
     executions: Vec<String>,
     /// The rows of the current execution as of its last whole checkpoint.
     whole: Vec<Entity>,
+    /// How many rows the current execution began with, and whether the checkpoint that began it was interrupted.
+    opened: usize,
+    is_torn: bool,
     /// Every message that was applied, and by which execution.
     applied: BTreeMap<uuid::Uuid, String>,
     /// The version of the sentinel.
@@ -105,16 +108,21 @@ impl Checks {
             }
             seen.executions.push(execution.clone());
             seen.whole.clear();
+            (seen.opened, seen.is_torn) = (0, false);
         }
         if current.len() < seen.whole.len() || seen.whole.iter().zip(&current).any(|(old, new)| old != new) {
             return Err(format!("history of {execution} was rewritten: {} rows, then {}", seen.whole.len(), current.len()));
         }
         if !whole {
             trace::mark("torn checkpoint");
+            seen.is_torn |= seen.whole.is_empty();
             return Ok(());
         }
         if is_ended(&seen.whole) && current.len() > seen.whole.len() {
             return Err(format!("history of {execution} goes on after its end"));
+        }
+        if seen.whole.is_empty() {
+            seen.opened = current.len();
         }
         seen.whole = current;
         check_events(seen, &execution)
@@ -167,7 +175,7 @@ fn is_ended(rows: &[Entity]) -> bool {
 fn check_events(seen: &mut Seen, execution: &str) -> Result<(), String> {
     let mut decisions: BTreeMap<i32, &'static str> = BTreeMap::new();
     let (mut answered, mut due, mut asked) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
-    for row in &seen.whole {
+    for (place, row) in seen.whole.iter().enumerate() {
         // Texts in blobs do not matter here.
         let stored = rows::event_from_entity(row).map_err(|e| format!("row {}: {e}", row.row_key))?;
         let kind = stored.event.kind.type_name();
@@ -202,8 +210,10 @@ fn check_events(seen: &mut Seen, execution: &str) -> Result<(), String> {
             }
         }
         if let Some(id) = stored.message_id {
-            // What nobody consumed is carried over, and whether it is consumed twice shows in the end.
-            let is_carried = matches!(stored.event.kind, EventKind::EventRaised { .. } | EventKind::ExecutionSuspended { .. });
+            // What nobody consumed is carried over: in the rows with which the next execution begins, or behind them if the
+            // checkpoint was interrupted. Whether it is consumed twice shows in the end.
+            let can_be = matches!(stored.event.kind, EventKind::EventRaised { .. } | EventKind::ExecutionSuspended { .. });
+            let is_carried = can_be && (place < seen.opened || seen.is_torn);
             let first = seen.applied.insert(id, execution.to_owned()).filter(|first| first != execution);
             if let Some(first) =
                 first.filter(|first| !is_carried || !seen.executions.ends_with(&[first.clone(), execution.to_owned()]))
