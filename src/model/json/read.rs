@@ -27,7 +27,7 @@ const OBJECTS: [&str; 9] = [
     "InnerFailure",
 ];
 /// Those that are texts, numbers, or JSON of any shape.
-const PLAIN: [&str; 46] = [
+const PLAIN: [&str; 47] = [
     "$type",
     "__type",
     "ActivityId",
@@ -46,6 +46,7 @@ const PLAIN: [&str; 46] = [
     "ExecutionId",
     "FireAt",
     "GenerateNewTrace",
+    "Level",
     "Generation",
     "Id",
     "Input",
