@@ -20,6 +20,9 @@ pub(crate) struct List {
     /// Only ids that begin with this
     #[arg(long)]
     prefix: Option<String>,
+    /// Only sub-orchestrations of this instance
+    #[arg(long, value_name = "ID")]
+    parent: Option<String>,
     /// Only instances created at or after this UTC time, such as 2026-01-31T12:00:00Z, or as long ago as 2h
     #[arg(long, value_name = "TIME", value_parser = values::time)]
     created_from: Option<Timestamp>,
@@ -43,6 +46,7 @@ impl List {
         let top = self.top;
         let mut query = InstanceQuery {
             id_prefix: self.prefix,
+            parent: self.parent,
             statuses: self.status,
             created_from: self.created_from,
             created_to: self.created_to,
@@ -76,16 +80,20 @@ fn list_text(instances: &[InstanceStatus], more: bool) -> String {
     if instances.is_empty() {
         return if more { "There are instances; --top 0 shows none.".to_owned() } else { "No instances.".to_owned() };
     }
+    let has_parents = instances.iter().any(|i| i.parent_instance_id.is_some());
     let row = |i: &InstanceStatus| {
-        vec![
+        let mut row = vec![
             text::line(&i.instance_id),
             text::line(&i.name),
             i.status.to_string(),
             text::time_or_dash(i.created),
             text::time_or_dash(i.last_updated),
-        ]
+        ];
+        row.extend(has_parents.then(|| i.parent_instance_id.as_deref().map_or_else(|| "-".to_owned(), text::line)));
+        row
     };
-    let header = ["ID", "NAME", "STATUS", "CREATED (UTC)", "UPDATED (UTC)"];
+    let mut header = vec!["ID", "NAME", "STATUS", "CREATED (UTC)", "UPDATED (UTC)"];
+    header.extend(has_parents.then_some("PARENT"));
     let listed = table(&header, &instances.iter().map(row).collect::<Vec<_>>());
     if more { format!("{listed}\n\nThere are more: use filters, or --top with a higher number.") } else { listed }
 }
@@ -140,6 +148,7 @@ fn as_text(status: &InstanceStatus, now: Timestamp) -> String {
     add("Updated", time(status.last_updated));
     add("Completed", time(status.completed));
     add("Execution", status.execution_id.as_deref().map(text::line));
+    add("Parent", status.parent_instance_id.as_deref().map(text::line));
     let tags: Vec<_> = status.tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
     add("Tags", Some(text::line(&tags.join(", "))).filter(|tags| !tags.is_empty()));
     for (name, payload) in [("Input", &status.input), ("Output", &status.output)] {
@@ -174,6 +183,7 @@ fn as_json(status: &InstanceStatus, with_payloads: bool) -> Json {
         ("scheduledStartTime", time(status.scheduled_start)),
         ("executionId", status.execution_id.as_deref().into()),
         ("generation", status.generation.into()),
+        ("parentInstanceId", status.parent_instance_id.as_deref().into()),
         ("tags", serde_json::json!(status.tags).into()),
     ]);
     Json::Object(all)
@@ -241,5 +251,14 @@ longlonglonglonglong   Fulfil  Terminated  2026-01-01 12:00:00  2026-01-01 13:00
         assert_eq!(list_text(&both, false), expected);
         assert!(list_text(&both, true).ends_with("There are more: use filters, or --top with a higher number."));
         assert_eq!(list_text(&[], false), "No instances.");
+        let mut child = instance().await;
+        child.parent_instance_id = Some("order-7".to_owned());
+        let expected = "\
+ID       NAME    STATUS   CREATED (UTC)        UPDATED (UTC)        PARENT
+order-7  Fulfil  Pending  2026-01-01 12:00:00  2026-01-01 12:00:05  -
+order-7  Fulfil  Pending  2026-01-01 12:00:00  2026-01-01 12:00:05  order-7";
+        assert_eq!(list_text(&[instance().await, child.clone()], false), expected);
+        assert_eq!(serde_json::to_value(as_json(&child, false)).unwrap()["parentInstanceId"], "order-7");
+        assert!(as_text(&child, Clock::system().now()).contains("\nParent         order-7"));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Client;
 use super::status::{InstanceStatus, resolved};
 use crate::error::Result;
-use crate::hub::keys;
+use crate::hub::{instance_row, keys};
 use crate::ids;
 use crate::model::{RuntimeStatus, Timestamp};
 use crate::storage::table::{Cmp, Continuation, Filter, PAGE_ROWS_MAX, Query, Value};
@@ -15,6 +15,8 @@ use crate::storage::table::{Cmp, Continuation, Filter, PAGE_ROWS_MAX, Query, Val
 pub struct InstanceQuery {
     /// Only ids that begin with this.
     pub id_prefix: Option<String>,
+    /// Only instances that this one started, by its whole id; not those whose rows were written by .NET workers older than 2.11.
+    pub parent: Option<String>,
     /// Only these statuses; empty means all.
     pub statuses: Vec<RuntimeStatus>,
     /// Only instances created at or after this time.
@@ -44,6 +46,7 @@ impl Default for InstanceQuery {
     fn default() -> Self {
         Self {
             id_prefix: None,
+            parent: None,
             statuses: Vec::new(),
             created_from: None,
             created_to: None,
@@ -55,7 +58,7 @@ impl Default for InstanceQuery {
     }
 }
 
-const WITHOUT_PAYLOADS: [&str; 15] = [
+const WITHOUT_PAYLOADS: [&str; 16] = [
     "PartitionKey",
     "RowKey",
     "Timestamp",
@@ -71,6 +74,7 @@ const WITHOUT_PAYLOADS: [&str; 15] = [
     "Generation",
     "Tags",
     "TagsBlobName",
+    instance_row::PARENT,
 ];
 
 impl Client {
@@ -103,6 +107,9 @@ fn filter(query: &InstanceQuery) -> Option<Filter> {
     }
     if let Some(to) = query.created_to {
         all.push(Filter::compare("CreatedTime", Cmp::Le, Value::time(to)));
+    }
+    if let Some(parent) = &query.parent {
+        all.push(Filter::eq(instance_row::PARENT, parent));
     }
     if !query.statuses.is_empty() {
         // Each once: a filter has room for fifteen comparisons.

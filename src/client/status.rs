@@ -33,6 +33,8 @@ pub struct InstanceStatus {
     pub completed: Option<Timestamp>,
     pub scheduled_start: Option<Timestamp>,
     pub generation: i32,
+    /// The instance that started this one, unless it was started by a client, or its row was written by a .NET worker older than 2.11.
+    pub parent_instance_id: Option<String>,
 }
 
 /// First and longest pause between two looks of a wait.
@@ -136,6 +138,7 @@ pub(super) async fn resolved(hub: &Hub, row: InstanceRow) -> Result<InstanceStat
         completed: row.completed,
         scheduled_start: row.scheduled_start,
         generation: row.generation.unwrap_or(0),
+        parent_instance_id: row.parent,
     })
 }
 

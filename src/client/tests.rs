@@ -9,7 +9,10 @@ use crate::rng::Rng;
 use crate::storage::layer::lost::LostAnswer;
 use crate::storage::memory::Memory;
 use crate::storage::table::{Entity, Value};
-use crate::{ErrorKind, TaskHub};
+use crate::{ErrorKind, Failure, OrchestrationContext, Orchestrator, TaskHub, Worker};
+
+const CALL: Orchestrator<(), ()> = Orchestrator::new("Call");
+const LEAF: Orchestrator<(), ()> = Orchestrator::new("Leaf");
 
 struct World {
     memory: Memory,
@@ -249,4 +252,37 @@ async fn a_start_whose_answer_is_lost_has_succeeded_once() {
         let starts: usize = memory.all_messages().values().map(Vec::len).sum();
         assert_eq!(starts, 1, "{takes_effect}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn children_are_listed_by_their_parent_and_a_reused_id_shows_no_stale_one() {
+    let world = World::new().await;
+    let hub = TaskHub::open(world.memory.storage(), "Test").await.unwrap();
+    let call = |ctx: OrchestrationContext, (): ()| async move {
+        ctx.start_orchestration(LEAF, ()).instance_id("leaf/2");
+        Ok::<_, Failure>(ctx.call(LEAF, ()).instance_id("leaf/1").await?)
+    };
+    let worker = Worker::builder(&hub).orchestrator(CALL, call).orchestrator(LEAF, async |_, ()| Ok(()));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let acting = async {
+        let client = &world.client;
+        client.start(CALL, ()).instance_id("a/b").await.unwrap();
+        client.wait("a/b", 10 * STEP).await.unwrap();
+        tokio::time::sleep(STEP).await;
+        let of = |parent: &str| InstanceQuery { parent: Some(parent.to_owned()), ..InstanceQuery::default() };
+        assert_eq!(world.ids(of("a/b")).await, ["leaf/1", "leaf/2"]);
+        assert_eq!(world.ids(InstanceQuery { with_payloads: false, ..of("a/b") }).await.len(), 2);
+        assert_eq!(world.ids(of("a")).await, [""; 0]);
+        let parent = async |id: &str| client.status(id).await.unwrap().unwrap().parent_instance_id;
+        assert_eq!((parent("leaf/1").await.as_deref(), parent("a/b").await), (Some("a/b"), None));
+        let page = client.list(&InstanceQuery { with_payloads: false, ..of("a/b") }).await.unwrap();
+        assert!(page.instances.iter().all(|instance| instance.parent_instance_id.as_deref() == Some("a/b")));
+        client.start(LEAF, ()).instance_id("leaf/1").await.unwrap();
+        assert_eq!(parent("leaf/1").await, None, "before a worker has it");
+        client.wait("leaf/1", 10 * STEP).await.unwrap();
+        assert_eq!((parent("leaf/1").await, world.ids(of("a/b")).await), (None, vec!["leaf/2".to_owned()]));
+        drop(stop);
+    };
+    let (ran, ()) = tokio::join!(worker.run(async { drop(stopped.await) }), acting);
+    ran.unwrap();
 }

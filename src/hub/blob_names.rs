@@ -47,8 +47,12 @@ pub(crate) fn folder_of_key(partition_key: &str) -> Cow<'_, str> {
 
 /// The blob of a large column of a history row; the folder is the escaped instance id. Only 31 bits of `random` are used.
 pub(crate) fn history_blob(partition_key: &str, row_key: &str, event_type: &str, random: u32, column: &str) -> String {
-    let folder = folder_of_key(partition_key);
-    format!("{folder}/history-{row_key}-{event_type}-{:08X}-{column}.json.gz", random & 0x7FFF_FFFF)
+    format!("{}{row_key}-{event_type}-{:08X}-{column}.json.gz", column_blobs(partition_key), random & 0x7FFF_FFFF)
+}
+
+/// How the blobs of all large columns of an instance begin.
+pub(crate) fn column_blobs(partition_key: &str) -> String {
+    format!("{}/history-", folder_of_key(partition_key))
 }
 
 /// The blob of a large column of an instance row.

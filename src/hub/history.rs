@@ -29,8 +29,8 @@ pub(crate) struct History {
     pub(crate) etag: Option<Etag>,
     /// Rows that are stored under this execution id; more than `events` after an interrupted checkpoint.
     pub(crate) stored_rows: u64,
-    /// Blobs that the rows refer to: garbage once the execution is replaced.
-    pub(crate) blobs: Vec<String>,
+    /// Blobs that the rows refer to, with the ordinals of these: garbage once the row is replaced.
+    pub(crate) blobs: Vec<(u64, String)>,
     pub(crate) sentinel: Sentinel,
 }
 
@@ -83,9 +83,9 @@ impl Hub {
         history.etag = Some(row.etag.clone());
         history.execution_id = Some(history.sentinel.execution_id.clone());
         let count = soundness::rows_of_execution(&rows, &history.sentinel).map_err(|flaw| flaw.within(instance_id))?;
-        for row in rows.into_iter().take(count) {
+        for (ordinal, row) in (0..).zip(rows.into_iter().take(count)) {
             let mut entity = row.entity;
-            history.blobs.extend(self.inline_blobs(&mut entity).await?);
+            history.blobs.extend(self.inline_blobs(&mut entity).await?.into_iter().map(|blob| (ordinal, blob)));
             let event = rows::event_from_entity(&entity).map_err(|e| corrupt(instance_id, &entity.row_key, &e))?;
             history.events.push(event);
         }
@@ -145,7 +145,7 @@ impl Hub {
     pub(crate) async fn append_history(&self, append: Append<'_>) -> Result<Appended> {
         let commit = self.rng.uuid();
         let mut etag = append.etag.cloned();
-        let (batches, urls) = self.batches(&append).await?;
+        let (batches, urls, blobs) = self.batches(&append).await?;
         let last = batches.len() - 1;
         for (number, mut ops) in batches.into_iter().enumerate() {
             let sentinel = Sentinel {
@@ -162,21 +162,37 @@ impl Hub {
             ops.push(sentinel_op(append.instance_id, &sentinel, etag.as_ref()));
             match self.transact_fenced(append.instance_id, &ops, etag.as_ref(), &sentinel).await? {
                 Some(new) => etag = Some(new),
-                None => return Ok(Appended::Lost),
+                None => {
+                    // What an earlier transaction of ours refers to is found by whoever finds that.
+                    if number == 0 {
+                        self.drop_unused(append.instance_id, &blobs).await;
+                    }
+                    return Ok(Appended::Lost);
+                }
             }
         }
         Ok(Appended::Done { urls, version: etag })
     }
 
-    /// The transactions of an append, without their sentinels; large columns are moved to blobs here.
-    async fn batches(&self, append: &Append<'_>) -> Result<(Vec<Vec<TableOp>>, BlobUrls)> {
+    /// Removes the blobs of a transaction that never takes effect any more.
+    async fn drop_unused(&self, instance_id: &str, blobs: &[String]) {
+        for blob in blobs {
+            if let Err(error) = self.delete_payload(blob).await {
+                tracing::debug!(hub = self.names_hub(), instance = instance_id, blob, %error, "a blob that nobody refers to stays");
+            }
+        }
+    }
+
+    /// The transactions of an append, without their sentinels; large columns are moved to blobs here: their URLs and names.
+    async fn batches(&self, append: &Append<'_>) -> Result<(Vec<Vec<TableOp>>, BlobUrls, Vec<String>)> {
         let key = keys::escape(append.instance_id);
-        let (mut batches, mut part, mut urls) = (Batches::default(), Vec::new(), BlobUrls::new());
+        let (mut batches, mut part, mut urls, mut blobs) = (Batches::default(), Vec::new(), BlobUrls::new(), Vec::new());
         for (index, stored) in append.events.iter().enumerate() {
             let ordinal = append.first + index as u64;
             let mut entity = rows::event_to_entity(&key, ordinal, append.execution_id, stored);
             for (column, blob) in self.offload_columns(&mut entity, stored.event.kind.type_name()).await? {
                 urls.insert((index, column), self.payload_url(&blob));
+                blobs.push(blob);
             }
             let size = estimate(&entity);
             part.push((TableOp::UpsertReplace(entity), size));
@@ -189,7 +205,7 @@ impl Hub {
             let row_key = rows::row_key(ordinal);
             batches.add(vec![(TableOp::Delete { partition_key: key.clone(), row_key, condition: Match::Any }, 512)]);
         }
-        Ok((batches.all, urls))
+        Ok((batches.all, urls, blobs))
     }
 
     /// One transaction under the fence. `None` if the fence did not hold.

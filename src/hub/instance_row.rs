@@ -30,7 +30,12 @@ pub(crate) struct InstanceRow {
     pub(crate) scheduled_start: Option<Timestamp>,
     pub(crate) generation: Option<i32>,
     pub(crate) task_hub_name: Option<String>,
+    /// The instance that started this one; `None` also where the writer of the row did not tell.
+    pub(crate) parent: Option<String>,
 }
+
+/// The column of the parent's id, as .NET writes it from 2.11 on.
+pub(crate) const PARENT: &str = "ParentInstanceId";
 
 /// Reads a row.
 pub(crate) fn from_entity(entity: &Entity) -> Result<InstanceRow, DecodeError> {
@@ -70,6 +75,7 @@ fn read(entity: &Entity, instance_id: &str) -> Result<InstanceRow, DecodeError> 
         scheduled_start: row.time("ScheduledStartTime")?,
         generation: row.int("Generation")?,
         task_hub_name: row.text("TaskHubName")?,
+        parent: row.text(PARENT)?.filter(|id| !id.is_empty()),
     })
 }
 
@@ -96,6 +102,7 @@ pub(crate) fn pending(hub: &str, started: &ExecutionStarted, input: Option<&str>
         .with("LastUpdatedTime", Value::time(now));
     set_base(&mut entity, hub, started.instance.execution_id.as_deref());
     set_started(&mut entity, started);
+    set_parent(&mut entity, started);
     set_text(&mut entity, "Input", input);
     entity
 }
@@ -123,6 +130,7 @@ pub(crate) fn checkpoint(
             EventKind::ExecutionStarted(started) => {
                 entity.set("CreatedTime", Value::time(event.timestamp));
                 set_started(&mut entity, started);
+                set_parent(&mut entity, started);
                 set_text(&mut entity, "Input", text_of("Input", started.input.as_ref()).as_deref());
                 (RuntimeStatus::Running, None)
             }
@@ -185,8 +193,16 @@ pub(crate) fn rewound(instance_id: &str, now: Timestamp) -> Entity {
         .with("LastUpdatedTime", Value::time(now))
 }
 
+/// Who started the instance, in every write of a turn. Empty if nobody did: a merge without the column would keep the parent of an
+/// earlier run.
+pub(crate) fn set_parent(entity: &mut Entity, started: &ExecutionStarted) {
+    let parent = started.parent.as_ref().map_or("", |parent| parent.instance.instance_id.as_str());
+    entity.set(PARENT, Value::string(parent));
+}
+
 /// What every row has: the columns of the start, but its input, and the status.
 pub(crate) fn set_base_if_absent(entity: &mut Entity, started: &ExecutionStarted, created: Timestamp, status: RuntimeStatus) {
+    set_parent(entity, started);
     if !entity.properties.contains_key("Name") {
         set_started(entity, started);
         entity.set("CreatedTime", Value::time(created));

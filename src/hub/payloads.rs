@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::gzip::{self, BadPayload};
-use super::{Hub, blob_names, rows};
+use super::{Hub, blob_names, keys, rows};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::sabotage::{self, Sabotage};
@@ -75,6 +75,31 @@ impl Hub {
             moved.push((column, name));
         }
         Ok(moved)
+    }
+
+    /// The blobs of history rows that there are now. Not those of the instance row: clients too put these, beside every fence.
+    pub(crate) async fn blobs_of_history(&self, instance_id: &str) -> Result<Vec<String>> {
+        let (prefix, mut found, mut continuation) = (blob_names::column_blobs(&keys::escape(instance_id)), Vec::new(), None);
+        loop {
+            let page = self.storage.blobs.list(&self.names.large_messages, &prefix, continuation.as_deref()).await;
+            // The container is made when the first large payload needs it.
+            let Some(page) = page.or_none()? else { return Ok(found) };
+            // The folder of an instance whose id goes on in the same way is none of ours; a row without key is that of the instance.
+            let is_meant = |name: &String| !name[prefix.len()..].contains('/') && !name[prefix.len()..].starts_with('-');
+            found.extend(page.names.into_iter().filter(is_meant));
+            continuation = page.continuation;
+            if continuation.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// The blobs to which the instance row refers.
+    pub(crate) async fn blobs_of_instance_row(&self, instance_id: &str) -> Result<Vec<String>> {
+        let Some(stored) = self.read_instance(instance_id, true).await? else { return Ok(Vec::new()) };
+        let container = self.storage.blobs.container_url(&self.names.large_messages);
+        let columns = [stored.row.input, stored.row.output].into_iter().flatten();
+        Ok(columns.filter_map(|column| blob_names::from_url(&container, &column)).collect())
     }
 
     /// The random part of a blob name: 31 bits.

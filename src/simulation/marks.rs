@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Log messages of the engine, and marks of the simulation.
-const MUST_BE_HIT: [&str; 54] = [
+const MUST_BE_HIT: [&str; 55] = [
     // The checkpoint and its crash points.
     "a message was sent again",
     "torn checkpoint",
@@ -14,6 +14,7 @@ const MUST_BE_HIT: [&str; 54] = [
     "the lease ran out during the checkpoint; its row is left to the next owner",
     "the instance row lags behind its history and is repaired",
     "the sentinel moved, so that no slow writer can commit",
+    "a blob of a checkpoint that was cut off is removed",
     // Verdicts on messages.
     "message dropped: the start is a repeat",
     "message dropped: another start owns the instance row",

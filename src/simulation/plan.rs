@@ -71,6 +71,8 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    const HARMLESS: [Class; 4] = [Class::Unordered, Class::ShortPages, Class::Control, Class::Upgrade];
+
     pub(super) fn of(seed: u64) -> Self {
         let rng = Rng::seeded(seed);
         let small = |bound| 1 + u32::try_from(rng.below(bound)).unwrap_or(0);
@@ -121,8 +123,14 @@ impl Plan {
 
     /// Whether every commit runs to its end the first time: nothing is left by one that was cut off.
     pub(super) fn is_smooth(&self) -> bool {
-        let harmless = [Class::Unordered, Class::ShortPages, Class::Control, Class::Upgrade];
-        self.classes.iter().all(|class| harmless.contains(class))
+        self.classes.iter().all(|class| Self::HARMLESS.contains(class))
+    }
+
+    /// Whether nobody ever works on an instance beside its owner, although commits are cut off.
+    pub(super) fn has_no_rivals(&self) -> bool {
+        let alone =
+            [Class::Crash, Class::Refusal, Class::LostReply, Class::DuplicatePut, Class::Conflict, Class::Stop, Class::Skew];
+        self.classes.iter().all(|class| Self::HARMLESS.contains(class) || alone.contains(class))
     }
 
     /// Whether messages that one client sends to one instance come in its order: the queue keeps it, and nobody has any in his

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 
 use super::inbox::Partition;
+use super::litter;
 use super::orchestration::Pass;
 use super::turn::{Outbound, Record};
 use crate::error::Result;
@@ -41,6 +42,8 @@ pub(crate) struct Commit<'a> {
     pub(crate) applied: &'a [Arc<Held>],
     /// What else goes with the turn. If there is any, the checkpoint that took it was interrupted, perhaps before its instance row.
     pub(crate) repeats: &'a [Arc<Held>],
+    /// Blobs of its rows that were there before this checkpoint, where an earlier one may have been cut off.
+    pub(crate) litter: &'a [String],
 }
 
 impl Commit<'_> {
@@ -119,13 +122,15 @@ impl Commit<'_> {
         Ok(true)
     }
 
-    /// Step 4. Blobs of an execution that was replaced go with the inputs.
+    /// Step 4. Blobs of an execution that was replaced, and of checkpoints that were cut off, go with the inputs.
     async fn delete_inputs(&self, record: &Record) -> Result<()> {
         if record.kept_rows == 0 {
-            for blob in &self.history.blobs {
+            for (_, blob) in &self.history.blobs {
                 self.hub.delete_payload(blob).await?;
             }
         }
+        let is_kept = |blob: &str| self.history.blobs.iter().any(|(at, known)| *at < record.kept_rows && known == blob);
+        litter::remove(self.hub, self.instance_id, self.litter, is_kept).await?;
         delete_all(self.hub, self.applied.iter().chain(self.repeats)).await
     }
 }

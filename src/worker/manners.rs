@@ -162,6 +162,7 @@ impl<'a> Judge<'a> {
             return Err("an instance row is written over any version".to_owned());
         };
         self.grammar.instance_row(row)?;
+        ensure(row.properties.contains_key(instance_row::PARENT), "a row that may keep the parent of an earlier run")?;
         if row.text("RuntimeStatus") == Some(RuntimeStatus::Pending.name()) {
             let is_start = |message: &Message| match &message.event.kind {
                 EventKind::ExecutionStarted(start) => {

@@ -10,6 +10,7 @@ mod held;
 mod host;
 mod inbox;
 mod intake;
+mod litter;
 mod log;
 mod options;
 mod orchestration;

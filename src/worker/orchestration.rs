@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::checkpoint::{self, Commit, Committed};
 use super::claim::{CLIENTS, Ruling};
 use super::inbox::Partition;
+use super::litter;
 use super::log;
 use super::reconcile::{Known, Verdict};
 use super::turn::{self, Ended, Opened, keep_last};
@@ -84,6 +85,7 @@ impl Pass<'_> {
                 if self.partition.while_ours(repair).await.transpose()? != Some(true) {
                     return Ok(sorted.all_back());
                 }
+                litter::sweep(self.hub, self.partition, self.instance_id, &history, &sorted.drop).await?;
             }
             return self.settle_without_turn(&history, sorted).await;
         }
@@ -310,7 +312,8 @@ impl Pass<'_> {
             return Ok(Sorted { apply, drop, early, postponed }.all_back());
         }
         let (hub, instance_id, partition) = (self.hub, self.instance_id, self.partition);
-        let commit = Commit { hub, instance_id, history: &history, partition, applied: &apply, repeats: &drop };
+        let litter = litter::suspected(hub, instance_id, &history, apply.iter().chain(&drop)).await?;
+        let commit = Commit { hub, instance_id, history: &history, partition, applied: &apply, repeats: &drop, litter: &litter };
         match commit.run(&record).await? {
             Committed::Yes => Ok(Passed { again: early, postponed }),
             Committed::Lost => {

@@ -57,9 +57,13 @@ pub(super) fn golden() -> PathBuf {
 
 /// All scenarios of the DTFx recordings.
 pub(super) fn scenarios() -> Vec<Scenario> {
-    let folder = std::env::var_os("TASKHUB_GOLDEN").map_or_else(|| golden().join("scenarios"), PathBuf::from);
-    let scenarios: Vec<_> = entries(&folder).iter().filter(|p| p.is_dir()).map(|p| scenario(p)).collect();
-    assert!(!scenarios.is_empty(), "no scenarios in {}", folder.display());
+    let folders = match std::env::var_os("TASKHUB_GOLDEN") {
+        Some(folder) => vec![PathBuf::from(folder)],
+        None => ["scenarios", "scenarios-2.11.2"].map(|folder| golden().join(folder)).to_vec(),
+    };
+    let found = folders.iter().flat_map(|folder| entries(folder));
+    let scenarios: Vec<_> = found.filter(|p| p.is_dir()).map(|p| scenario(&p)).collect();
+    assert!(!scenarios.is_empty(), "no scenarios in {folders:?}");
     scenarios
 }
 
