@@ -216,8 +216,7 @@ impl TaskHubBuilder {
         if !hub.sees_owners() {
             tracing::warn!(
                 hub = hub.names_hub(),
-                "the .NET workers of this task hub manage its partitions by leases of blobs: clients may use it, a worker of taskhub \
-                 is refused"
+                "partitions are managed by leases of blobs: clients may use this hub, a worker of taskhub is refused"
             );
         }
         Ok(TaskHub(Arc::new(hub)))

@@ -102,9 +102,8 @@ impl Shared {
                         app,
                         app_lease = id,
                         holder,
-                        "another app holds the app lease, so this worker stands by and asks again every {} s: give the workers of \
-                         all apps of this hub the same app name, or let all of them work without the app lease",
-                        self.options.app_lease_retry.as_secs()
+                        remedy = "give the workers of all apps of this hub the same app name, or let all of them work without the app lease",
+                        "another app holds the app lease; this worker stands by and asks again every few seconds"
                     );
                 }
                 Err(self.options.app_lease_retry)

@@ -257,8 +257,8 @@ impl Ownership {
                 tracing::warn!(
                     hub = hub.names_hub(),
                     row = row.queue,
-                    "the partition table has a row that is none of the {} partitions of the hub; it is ignored here, keeps the hub                      from being opened, and .NET workers would serve it: delete it",
-                    hub.partitions
+                    remedy = "delete it: it keeps the hub from being opened, and .NET workers would serve it",
+                    "the partition table has a row that is none of the partitions of the hub; it is ignored here"
                 );
             }
         }
@@ -271,8 +271,9 @@ impl Ownership {
                 row = row.queue,
                 owner = row.current_owner,
                 expires_at = ?row.expires_at,
-                "a partition has an owner and a lease that cannot be: its ExpiresAt is missing, unreadable, or too far ahead; it is                  claimed when its row has not changed for {} s. If that owner runs, stop it; if none does, clear CurrentOwner and                  NextOwner of the row, and the partition is claimed at once",
-                (judge.lease + judge.margin).as_secs()
+                silence = ?(judge.lease + judge.margin),
+                remedy = "if that owner runs, stop it; if none does, clear CurrentOwner and NextOwner of the row, and it is claimed at once",
+                "a partition has a lease that cannot be: its ExpiresAt is missing, unreadable or too far ahead; it is claimed after silence"
             );
         }
     }

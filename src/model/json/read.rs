@@ -54,6 +54,7 @@ const PLAIN: [&str; 47] = [
     "IsNonRetriable",
     "IsPlayed",
     "Key",
+    "Level",
     "Name",
     "OrchestrationStatus",
     "OrchestrationTags",
