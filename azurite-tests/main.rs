@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod access;
+mod backlog;
 #[path = "../examples/catalogue_worker/catalogue.rs"]
 mod catalogue;
 // Pausing a process takes the signals of Unix.

@@ -58,6 +58,7 @@ mod simulation;
 mod storage;
 #[cfg(test)]
 mod tidy;
+mod window;
 mod worker;
 
 pub use authoring::{

@@ -29,6 +29,7 @@ enum State {
     Held {
         receipt: String,
         expires: Instant,
+        is_renewed: bool,
     },
     /// It has surfaced, and somebody may have received it.
     Lost,
@@ -39,7 +40,8 @@ enum State {
 impl Hold {
     /// A message that is hidden from others until `expires`.
     pub(crate) fn of(queue: QueueId, message: QueueMessage, expires: Instant) -> (Self, String) {
-        let (calls, state) = (tokio::sync::Mutex::default(), Mutex::new(State::Held { receipt: message.pop_receipt, expires }));
+        let (calls, state) =
+            (tokio::sync::Mutex::default(), Mutex::new(State::Held { receipt: message.pop_receipt, expires, is_renewed: false }));
         let QueueMessage { id, dequeue_count, inserted_on, text, .. } = message;
         (Self { queue, id, dequeue_count, inserted_on, calls, state }, text)
     }
@@ -47,10 +49,20 @@ impl Hold {
     /// When the message surfaces for others. `None` if it has ended, or a call about it is under way.
     pub(crate) fn expires(&self) -> Option<Instant> {
         let _free = self.calls.try_lock().ok()?;
+        self.held_until()
+    }
+
+    /// The same, also while a call about it is under way.
+    pub(crate) fn held_until(&self) -> Option<Instant> {
         match &*self.state() {
             State::Held { expires, .. } => Some(*expires),
             State::Lost | State::Ended => None,
         }
+    }
+
+    /// Whether the message has been renewed since it was received.
+    pub(crate) fn is_renewed(&self) -> bool {
+        matches!(&*self.state(), State::Held { is_renewed: true, .. })
     }
 
     /// Takes over the receipt of the same message, received again while work on it goes on. Gives it back if this one has ended.
@@ -130,7 +142,7 @@ impl Hub {
         let renewed = self.holds.queues.update(&self.queue_name(hold.queue), &hold.id, &receipt, visibility, None).await;
         match renewed {
             Ok(newer) => {
-                hold.settle(&receipt, State::Held { receipt: newer, expires });
+                hold.settle(&receipt, State::Held { receipt: newer, expires, is_renewed: true });
                 Ok(true)
             }
             Err(e) if is_lost(&e) => Ok(!hold.settle(&receipt, State::Lost)),

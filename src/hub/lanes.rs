@@ -8,6 +8,7 @@ use crate::storage::layer::limited::Limited;
 use crate::storage::layer::retrying::{RetryPolicy, Retrying};
 use crate::storage::layer::timed::Timed;
 use crate::storage::layer::traced::Traced;
+use crate::window::Bounds;
 
 /// How long an attempt may take.
 const ATTEMPT: Duration = Duration::from_secs(10);
@@ -15,6 +16,11 @@ const ATTEMPT: Duration = Duration::from_secs(10);
 const LEASE_ATTEMPT: Duration = Duration::from_secs(2);
 /// The same for held messages: several attempts fit between the renewal of a hold and its end, after which all are in vain.
 const HOLD_ATTEMPT: Duration = Duration::from_secs(4);
+/// A call that takes longer waits for others where storage does its work, and with it the calls about leases, which have a few
+/// times as long: fewer calls are under way then.
+const LATE: Duration = LEASE_ATTEMPT.checked_div(4).expect("four is not zero");
+/// The fewest calls that are under way at once, however slow storage is.
+const CALLS_LEAST: usize = 8;
 /// Renewals and hand-backs of one queue that are under way at once.
 const HOLDS_AT_ONCE: usize = 16;
 
@@ -37,12 +43,13 @@ impl Lanes {
         let retrying = |policy| Retrying::new(policy, rng.fork());
         let within = |attempt: Duration| RetryPolicy { attempts: 3, total: 3 * attempt, ..RetryPolicy::default() };
         // A call that waits for its next attempt has no place and keeps nobody waiting.
-        let patient = |limit, places| traced(limit).layered(Limited::new(places)).layered(retrying(RetryPolicy::default()));
-        let payloads = patient(Timed::except_payloads(ATTEMPT), calls_at_once() / 2).blobs;
+        let patient = |limit, places| traced(limit).layered(places).layered(retrying(RetryPolicy::default()));
+        let payloads = patient(Timed::except_payloads(ATTEMPT), Limited::new(calls_at_once() / 2)).blobs;
+        let calls = Bounds { least: CALLS_LEAST, first: calls_at_once(), most: calls_at_once(), late: LATE };
         let impatient = RetryPolicy { most_wait: Duration::from_millis(500), ..within(LEASE_ATTEMPT) };
         let holds = traced(Timed::new(HOLD_ATTEMPT)).layered(Limited::per_target(HOLDS_AT_ONCE));
         Self {
-            data: Storage { blobs: payloads, ..patient(Timed::new(ATTEMPT), calls_at_once()) },
+            data: Storage { blobs: payloads, ..patient(Timed::new(ATTEMPT), Limited::within(calls)) },
             holds: holds.layered(retrying(within(HOLD_ATTEMPT))),
             leases: traced(Timed::new(LEASE_ATTEMPT)).layered(retrying(impatient)),
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
@@ -20,6 +20,7 @@ use crate::hub::{Held, QueueId, Received};
 use crate::ids::{DecisionId, DecisionKind};
 use crate::model::{EventKind, HistoryEvent, Message};
 use crate::storage::queue::RECEIVE_MAX;
+use crate::window::{Place, Room};
 
 /// How long a work item waits for room in memory before it goes back: another worker may have some.
 const ROOM_PATIENCE: Duration = Duration::from_secs(5);
@@ -30,9 +31,9 @@ impl Shared {
         let mut back_off = BackOff::new(self.options.poll_interval_max);
         let _listening = self.hub.bell(QueueId::WorkItems).listen();
         while let Some(mut slots) = self.free_slots(&until).await {
-            if let Some(received) = self.receive(QueueId::WorkItems, slots.num_permits()).await {
+            if let Some(received) = self.receive(QueueId::WorkItems, slots.places()).await {
                 for received in received {
-                    let Some(slot) = slots.split(1) else { break };
+                    let Some(slot) = slots.take() else { break };
                     let (shared, until) = (Arc::clone(&self), until.clone());
                     self.tasks.spawn(async move {
                         if let Some(item) = shared.read_work_item(received, slot, &until).await {
@@ -53,26 +54,20 @@ impl Shared {
     }
 
     /// Free slots: at least one, at most what one receive can bring. `None` when nothing more is received.
-    async fn free_slots(&self, until: &CancellationToken) -> Option<OwnedSemaphorePermit> {
-        let mut slots = tokio::select! {
-            biased;
-            () = until.cancelled() => return None,
-            first = Arc::clone(&self.activities).acquire_owned() => first.ok()?,
+    async fn free_slots(&self, until: &CancellationToken) -> Option<Room> {
+        let free = async {
+            self.renewals_in_time(QueueId::WorkItems).await;
+            self.activities.room(RECEIVE_MAX).await
         };
-        while slots.num_permits() < RECEIVE_MAX {
-            let Ok(more) = Arc::clone(&self.activities).try_acquire_owned() else { break };
-            slots.merge(more);
+        tokio::select! {
+            biased;
+            () = until.cancelled() => None,
+            slots = free => Some(slots),
         }
-        Some(slots)
     }
 
     /// A work item with its body. `None` if it went back or was parked.
-    async fn read_work_item(
-        &self,
-        mut received: Received,
-        slot: OwnedSemaphorePermit,
-        until: &CancellationToken,
-    ) -> Option<Arrived> {
+    async fn read_work_item(&self, mut received: Received, slot: Place, until: &CancellationToken) -> Option<Arrived> {
         let hold = Arc::clone(received.hold());
         let reading = async {
             let (mut size, mut room) = (Size::default(), None);
@@ -91,7 +86,7 @@ impl Shared {
             read = reading => read,
         };
         match read {
-            Ok((Received::Held(held), room)) => Some(Arrived { held, _place: slot, _room: room }),
+            Ok((Received::Held(held), room)) => Some(Arrived { held, place: slot, _room: room }),
             Ok((Received::Unreadable(unreadable), _)) => {
                 self.unreadable(&unreadable).await;
                 None
@@ -104,13 +99,14 @@ impl Shared {
         }
     }
 
-    async fn serve_work_item(&self, item: Arrived) {
+    async fn serve_work_item(&self, mut item: Arrived) {
         let held = Arc::clone(&item.held);
         let Some(task) = task_of(&held.message) else {
             return self.work_item_failed(&held, &Trouble::no_work_item()).await;
         };
         let code = self.code(&task);
         let running = std::panic::AssertUnwindSafe(self.watch.each_poll(&code, self.registry.run_activity(task)));
+        let begun = Instant::now();
         let ran = tokio::select! {
             biased;
             ran = running.catch_unwind() => ran,
@@ -121,6 +117,8 @@ impl Shared {
                 return;
             }
         };
+        // How long an activity takes does not tell how fast its work item is answered.
+        item.place.leave_out(begun.elapsed());
         let result = match ran {
             Ok(result) => result,
             Err(panic) => return self.work_item_failed(&held, &Trouble::of_panic(&*panic)).await,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::hub::{Held, Hub, InBlob, Received};
+use crate::window::Place;
 
 /// Large bodies of one queue in memory, and what reading them takes. One that takes more than this takes it all.
 const BUDGET_BYTES: usize = 128 * 1024 * 1024;
@@ -31,7 +32,7 @@ pub(crate) struct Room(OwnedSemaphorePermit);
 #[derive(Debug)]
 pub(crate) struct Arrived {
     pub(crate) held: Arc<Held>,
-    pub(crate) _place: OwnedSemaphorePermit,
+    pub(crate) place: Place,
     pub(crate) _room: Option<Room>,
 }
 

@@ -1,6 +1,6 @@
 //! The keeper: renews every message that is held long, so that the hold itself can be short.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -14,6 +14,13 @@ use crate::hub::{Hold, Hub, QueueId};
 #[derive(Debug, Default)]
 pub(crate) struct Keeper {
     holds: Mutex<BTreeMap<(QueueId, String), Weak<Hold>>>,
+    /// Queues whose messages are not renewed as soon as they should be.
+    behind: Mutex<BTreeSet<QueueId>>,
+}
+
+/// When to renew a message, if nobody is about to do anything with it: it has used up a third of its hold.
+pub(crate) fn due_at(held: &Hold, hold: Duration) -> Option<Instant> {
+    held.expires().filter(|at| *at < Instant::now() + hold * 2 / 3)
 }
 
 impl Keeper {
@@ -29,6 +36,11 @@ impl Keeper {
         let hold = Arc::new(hold);
         holds.insert(key, Arc::downgrade(&hold));
         Some(hold)
+    }
+
+    /// Whether renewals of this queue come late: whoever receives more of it then makes them later.
+    pub(crate) fn is_behind(&self, queue: QueueId) -> bool {
+        self.behind.lock().unwrap_or_else(PoisonError::into_inner).contains(&queue)
     }
 
     /// Renews, for ever, what has used up a third of its hold. No renewal waits for another: a queue that does not answer is its
@@ -55,9 +67,10 @@ impl Keeper {
             holds.retain(|_, held| held.strong_count() > 0);
             holds.values().filter_map(Weak::upgrade).collect()
         };
-        let limit = Instant::now() + hold * 2 / 3;
-        let mut due: Vec<_> =
-            all.into_iter().filter_map(|held| held.expires().filter(|at| *at < limit).map(|at| (at, held))).collect();
+        let ends = Instant::now()..Instant::now() + hold / 3;
+        let late = all.iter().filter(|held| held.held_until().is_some_and(|at| ends.contains(&at)));
+        *self.behind.lock().unwrap_or_else(PoisonError::into_inner) = late.map(|held| held.queue).collect();
+        let mut due: Vec<_> = all.into_iter().filter_map(|held| due_at(&held, hold).map(|at| (at, held))).collect();
         due.sort_by_key(|(at, _)| *at);
         due.into_iter().map(|(_, held)| held).collect()
     }

@@ -21,6 +21,7 @@ use crate::authoring::{Activity, ActivityContext, Failure, OrchestrationContext,
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::ownership::Judge;
 use crate::hub::{Hub, TaskHub};
+use crate::window::Window;
 
 /// Hosts orchestrators and activities of a task hub until it is told to stop.
 ///
@@ -63,7 +64,7 @@ pub(crate) struct Shared {
     pub(crate) tasks: Tasks,
     pub(crate) keeper: Keeper,
     pub(crate) watch: Arc<Watch>,
-    pub(crate) activities: Arc<Semaphore>,
+    pub(crate) activities: Arc<Window>,
     /// Memory for large work items.
     pub(crate) items: Bodies,
     /// No new work.
@@ -256,7 +257,7 @@ impl WorkerBuilder {
             tasks: Tasks::default(),
             keeper: Keeper::default(),
             watch: Arc::default(),
-            activities: Arc::new(Semaphore::new(self.options.activities)),
+            activities: Window::new(self.options.activities_window()),
             items: Bodies::default(),
             stopping: CancellationToken::new(),
             giving_up: CancellationToken::new(),
@@ -319,7 +320,7 @@ impl Shared {
     /// Begins to receive from a partition.
     pub(crate) fn listen(self: &Arc<Self>, id: u32, fence: Instant) -> Arc<Partition> {
         let turns = self.options.turns.div_ceil(self.hub.partitions as usize);
-        let partition = Arc::new(Partition::new(id, fence, self.options.places, turns));
+        let partition = Arc::new(Partition::new(id, fence, self.options.messages_window(), turns));
         self.tasks.spawn(Arc::clone(self).poll_partition(Arc::clone(&partition)));
         partition
     }

@@ -4,24 +4,28 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::bodies::{Arrived, Bodies};
+use super::held;
+use super::intake::is_in_order;
 use super::rows::RowVersions;
 use super::runaway::Runaways;
 use crate::hub::{Hold, Received};
 use crate::storage::queue::RECEIVE_MAX;
+use crate::window::{Bounds, Place, Window};
 
 /// Most messages that one turn takes; the sentinel must be able to remember their identities.
 const TURN_MESSAGES_MAX: usize = 200;
 /// Most bytes of messages that one turn takes, beside its last message.
 const TURN_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// An instance whose work takes longer is stuck as far as others are concerned.
+/// An instance whose work takes longer is stuck as far as others are concerned, unless all take so long.
 const STUCK_AFTER: Duration = Duration::from_secs(1);
-/// What an instance that is stuck may keep in memory although others need the room, beside what it works on.
-const STUCK_MESSAGES_MAX: usize = 32;
+/// The part of the places that an instance which is stuck may keep although others need them, beside what it works on.
+const STUCK_SHARE: usize = 8;
+/// The same in bytes.
 const STUCK_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A partition from the moment it is owned until it is given up; owning it again makes a new one.
@@ -34,8 +38,8 @@ pub(crate) struct Partition {
     pub(crate) polled: CancellationToken,
     /// Cancelled when somebody else owns the partition, or may: open turns are dropped where they stand.
     pub(crate) lost: CancellationToken,
-    /// Free places for messages in memory.
-    pub(crate) places: Arc<Semaphore>,
+    /// Places for messages in memory.
+    pub(crate) places: Arc<Window>,
     pub(crate) bodies: Bodies,
     pub(crate) rows: RowVersions,
     pub(crate) runaways: Runaways,
@@ -54,6 +58,8 @@ pub(crate) struct Partition {
 #[derive(Debug)]
 struct Line<T> {
     queue: VecDeque<T>,
+    /// How many are worked on before them.
+    working: usize,
     /// When somebody began to work on those before them.
     since: Instant,
 }
@@ -62,17 +68,17 @@ struct Line<T> {
 #[derive(Debug)]
 pub(crate) struct Arriving {
     pub(crate) received: Received,
-    pub(crate) place: OwnedSemaphorePermit,
+    pub(crate) place: Place,
 }
 
 impl Partition {
-    pub(crate) fn new(id: u32, fence: Instant, places: usize, turns: usize) -> Self {
+    pub(crate) fn new(id: u32, fence: Instant, places: Bounds, turns: usize) -> Self {
         Self {
             id,
             stopping: CancellationToken::new(),
             polled: CancellationToken::new(),
             lost: CancellationToken::new(),
-            places: Arc::new(Semaphore::new(places)),
+            places: Window::new(places),
             bodies: Bodies::default(),
             rows: RowVersions::default(),
             runaways: Runaways::default(),
@@ -133,17 +139,49 @@ impl Partition {
         taken
     }
 
-    /// Takes out of memory what instances have there that make no progress: the holds on their last messages.
-    pub(crate) fn surplus(&self) -> Vec<Arc<Hold>> {
+    /// Takes out of memory what is too much there: of instances that make no progress most of what waits, of the others what
+    /// would be renewed a second time before its turn comes. Of each instance the last ones go.
+    pub(crate) fn surplus(&self, hold: Duration) -> Vec<Arc<Hold>> {
+        let stuck_after = self.stuck_after();
+        let most = (self.places.width() / STUCK_SHARE).max(1);
         let mut surplus = Vec::new();
+        let mut stuck = Vec::new();
         for line in self.arriving().values_mut() {
-            // Their bodies are not in memory.
-            surplus.extend(line.surplus(|_| 0).map(|arrival| Arc::clone(arrival.received.hold())));
+            if line.since.elapsed() > stuck_after {
+                // Their bodies are not in memory.
+                stuck.extend(line.beyond(most, |_| 0).map(|arriving| (Arc::clone(arriving.received.hold()), arriving.place)));
+            }
         }
         for line in self.slots().values_mut() {
-            surplus.extend(line.surplus(|waiting| waiting.held.bytes).map(|waiting| waiting.held.hold()));
+            surplus.extend(line.overdue(hold).map(|waiting| waiting.held.hold()));
+            if line.since.elapsed() > stuck_after {
+                stuck.extend(line.beyond(most, |waiting| waiting.held.bytes).map(|waiting| (waiting.held.hold(), waiting.place)));
+            }
         }
+        surplus.extend(stuck.into_iter().map(|(hold, place)| {
+            place.abstain();
+            hold
+        }));
         surplus
+    }
+
+    /// Lets others work beside instances that are stuck: what these have in memory takes no place from them, within bounds.
+    pub(crate) fn make_way(&self) {
+        if self.turns.available_permits() == 0 {
+            // What would come then could not be worked on either.
+            return;
+        }
+        let stuck_after = self.stuck_after();
+        let reading: usize = self.arriving().values().map(|line| line.stuck(stuck_after)).sum();
+        let working: usize = self.slots().values().map(|line| line.stuck(stuck_after)).sum();
+        if reading + working > 0 {
+            self.places.widen_to(reading + working + RECEIVE_MAX);
+        }
+    }
+
+    /// Where everything takes long, nothing is stuck only because it does.
+    fn stuck_after(&self) -> Duration {
+        STUCK_AFTER.max(2 * self.places.typical())
     }
 
     /// Puts messages back in front of what came meanwhile.
@@ -221,8 +259,8 @@ fn next<T>(lines: &mut BTreeMap<String, Line<T>>, instance_id: &str, count: impl
         return None;
     }
     line.since = Instant::now();
-    let count = count(&line.queue);
-    Some(line.queue.drain(..count).collect())
+    line.working = count(&line.queue);
+    Some(line.queue.drain(..line.working).collect())
 }
 
 /// How many of the first are no more than so many and have, but for the last of them, no more than so many bytes.
@@ -238,16 +276,30 @@ fn fitting<T>(queue: &VecDeque<T>, most: usize, bytes_max: usize, bytes: impl Fn
 
 impl<T> Default for Line<T> {
     fn default() -> Self {
-        Self { queue: VecDeque::new(), since: Instant::now() }
+        Self { queue: VecDeque::new(), working: 0, since: Instant::now() }
+    }
+}
+
+impl Line<Arrived> {
+    /// What was renewed before and is to be renewed again, with all that waits behind it, unless a later message of the same
+    /// sender, which is still in the queue, could overtake it then.
+    fn overdue(&mut self, hold: Duration) -> impl Iterator<Item = Arrived> {
+        let is_overdue = |waiting: &Arrived| waiting.held.is_renewed() && held::due_at(&waiting.held, hold).is_some();
+        let first = self.queue.iter().position(is_overdue).unwrap_or(self.queue.len());
+        let counts = self.queue.range(first..).any(|waiting| is_in_order(&waiting.held.message));
+        self.queue.split_off(if counts { self.queue.len() } else { first }).into_iter()
     }
 }
 
 impl<T> Line<T> {
-    /// The last of those who wait behind something that takes long, beyond what may stay.
-    fn surplus(&mut self, bytes: impl Fn(&T) -> usize) -> impl Iterator<Item = T> {
-        let is_stuck = self.since.elapsed() > STUCK_AFTER;
-        let most = if is_stuck { STUCK_MESSAGES_MAX } else { usize::MAX };
-        let kept = fitting(&self.queue, most, if is_stuck { STUCK_BYTES_MAX } else { usize::MAX }, bytes);
+    /// How many are in memory, if those that are worked on make no progress.
+    fn stuck(&self, after: Duration) -> usize {
+        if self.working > 0 && self.since.elapsed() > after { self.working + self.queue.len() } else { 0 }
+    }
+
+    /// The last of those who wait, beyond what may stay of an instance that is stuck.
+    fn beyond(&mut self, most: usize, bytes: impl Fn(&T) -> usize) -> impl Iterator<Item = T> {
+        let kept = fitting(&self.queue, most, STUCK_BYTES_MAX, bytes);
         self.queue.split_off(kept).into_iter()
     }
 }
@@ -256,10 +308,12 @@ impl<T> Line<T> {
 mod tests {
     use super::*;
 
+    const PLACES: Bounds = Bounds { least: 1, first: 1, most: 1, late: Duration::from_secs(8) };
+
     #[tokio::test(start_paused = true)]
     async fn a_write_under_way_is_given_up_with_the_partition() {
         let begun = Instant::now();
-        let partition = Partition::new(0, begun + Duration::from_secs(25), 1, 1);
+        let partition = Partition::new(0, begun + Duration::from_secs(25), PLACES, 1);
         assert_eq!(partition.while_ours(async { 7 }).await, Some(7));
         let lose = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -273,7 +327,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_write_under_way_is_given_up_at_the_fence() {
         let begun = Instant::now();
-        let partition = Partition::new(0, begun + Duration::from_secs(25), 1, 1);
+        let partition = Partition::new(0, begun + Duration::from_secs(25), PLACES, 1);
         assert_eq!(partition.while_ours(std::future::pending::<()>()).await, None);
         assert_eq!(begun.elapsed(), Duration::from_secs(25));
         assert_eq!(partition.while_ours(async { unreachable!("it is not begun") }).await, None::<()>);

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::join_all;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::DropGuard;
 
 use super::Shared;
@@ -19,8 +18,9 @@ use super::poll::BackOff;
 use crate::hub::{Hold, InBlob, QueueId, Received};
 use crate::model::{EventKind, Message};
 use crate::storage::queue::RECEIVE_MAX;
+use crate::window;
 
-/// How often a poller looks whether a lease that could not be renewed is fresh again.
+/// How often a poller looks whether a lease or messages that could not be renewed are fresh again.
 const FENCE_PAUSE: Duration = Duration::from_millis(250);
 /// How often those who wait for room look for messages that make no progress.
 const CROWD_PAUSE: Duration = Duration::from_millis(250);
@@ -29,7 +29,7 @@ const CROWD_PAUSE: Duration = Duration::from_millis(250);
 const CROWDED_OUT_MAX: Duration = Duration::from_secs(30);
 
 /// A body that was too large for the first try.
-type Large = (InBlob, OwnedSemaphorePermit);
+type Large = (InBlob, window::Place);
 
 impl Shared {
     /// Receives from a control queue until the partition is given up.
@@ -41,9 +41,9 @@ impl Shared {
         let _listening = self.hub.bell(queue).listen();
         while let Some(mut places) = self.free_places(&partition).await {
             // A receive under way is finished, not dropped: what it brings would stay hidden from everybody.
-            if let Some(received) = self.receive(queue, places.num_permits()).await {
+            if let Some(received) = self.receive(queue, places.places()).await {
                 for received in received {
-                    let Some(place) = places.split(1) else { break };
+                    let Some(place) = places.take() else { break };
                     self.take_in(&partition, received, place, &receiving);
                 }
                 back_off.reset();
@@ -59,21 +59,27 @@ impl Shared {
     }
 
     /// Places for a receive: at least one, at most what one receive can bring. `None` when the partition is given up.
-    async fn free_places(&self, partition: &Partition) -> Option<OwnedSemaphorePermit> {
+    async fn free_places(&self, partition: &Partition) -> Option<window::Room> {
         // What is received while the lease is not renewed could only be handed back, again and again.
         while !partition.may_commit() && !partition.stopping.is_cancelled() {
             tokio::time::sleep(FENCE_PAUSE).await;
         }
-        let mut places = self.make_room(partition, Arc::clone(&partition.places).acquire_owned()).await?.ok()?;
-        while places.num_permits() < RECEIVE_MAX {
-            let Ok(more) = Arc::clone(&partition.places).try_acquire_owned() else { break };
-            places.merge(more);
+        let free = async {
+            self.renewals_in_time(QueueId::Control(partition.id)).await;
+            partition.places.room(RECEIVE_MAX).await
+        };
+        self.make_room(partition, free).await
+    }
+
+    /// Waits until what is held of a queue is renewed in time.
+    pub(crate) async fn renewals_in_time(&self, queue: QueueId) {
+        while self.keeper.is_behind(queue) {
+            tokio::time::sleep(FENCE_PAUSE).await;
         }
-        Some(places)
     }
 
     /// Waits for what messages in memory take up. An instance that makes no progress must not keep the others out: most of what it
-    /// has in memory goes back. `None` when the partition is given up.
+    /// has in memory goes back, and so does what would be renewed more often than worked on. `None` when the partition is given up.
     async fn make_room<T>(&self, partition: &Partition, room: impl Future<Output = T>) -> Option<T> {
         tokio::pin!(room);
         let mut pause = Duration::ZERO;
@@ -84,10 +90,13 @@ impl Shared {
                 room = &mut room => return Some(room),
                 () = tokio::time::sleep(pause) => {}
             }
-            let surplus: Vec<_> = partition.surplus().into_iter().map(|hold| (Arc::clone(&hold), crowded_out(&hold))).collect();
+            let surplus = partition.surplus(self.options.hold);
+            let surplus: Vec<_> = surplus.into_iter().map(|hold| (Arc::clone(&hold), crowded_out(&hold))).collect();
             pause = if surplus.is_empty() { CROWD_PAUSE } else { Duration::ZERO };
-            if !surplus.is_empty() {
-                tracing::debug!(partition = partition.id, count = surplus.len(), "messages of an instance that is stuck go back");
+            if surplus.is_empty() {
+                partition.make_way();
+            } else {
+                tracing::debug!(partition = partition.id, count = surplus.len(), "messages that wait for long go back");
                 self.let_go(surplus).await;
             }
         }
@@ -98,7 +107,7 @@ impl Shared {
         self: &Arc<Self>,
         partition: &Arc<Partition>,
         received: Received,
-        place: OwnedSemaphorePermit,
+        place: window::Place,
         receiving: &Arc<DropGuard>,
     ) {
         let instance_id = match &received {
@@ -113,7 +122,7 @@ impl Shared {
                 drop((guard, place));
             }),
             Received::Held(held) if !is_in_order(&held.message) || !partition.is_arriving(&instance_id) => {
-                self.accept(partition, Arrived { held, _place: place, _room: None });
+                self.accept(partition, Arrived { held, place, _room: None });
             }
             received => {
                 if partition.arrives(&instance_id, Arriving { received, place }) {
@@ -172,7 +181,7 @@ impl Shared {
             received => (received, None),
         };
         match received {
-            Received::Held(held) => Some(Ok(Arrived { held, _place: place, _room: room })),
+            Received::Held(held) => Some(Ok(Arrived { held, place, _room: room })),
             Received::InBlob(message) => Some(Err((message, place))),
             Received::Unreadable(unreadable) => {
                 self.unreadable(&unreadable).await;
@@ -181,13 +190,13 @@ impl Shared {
         }
     }
 
-    async fn read_large(&self, partition: &Partition, mut message: InBlob, place: OwnedSemaphorePermit) -> Option<Arrived> {
+    async fn read_large(&self, partition: &Partition, mut message: InBlob, place: window::Place) -> Option<Arrived> {
         let mut size = Size::default();
         loop {
             size = size.next();
             match self.read_in(partition, message, size).await? {
                 (Received::Held(held), room) => {
-                    return Some(Arrived { held, _place: place, _room: Some(room) });
+                    return Some(Arrived { held, place, _room: Some(room) });
                 }
                 (Received::InBlob(still_too_large), _) => message = still_too_large,
                 (Received::Unreadable(unreadable), _) => {
@@ -250,7 +259,7 @@ impl Shared {
 }
 
 /// Whether the message counts in the order in which its sender put it: what a turn waits for by its task does not.
-fn is_in_order(message: &Message) -> bool {
+pub(super) fn is_in_order(message: &Message) -> bool {
     let event = &message.event.kind;
     event.completes().is_none() && !matches!(event, EventKind::ExecutionStarted(_))
 }

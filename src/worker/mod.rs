@@ -32,6 +32,8 @@ pub use host::{Worker, WorkerBuilder};
 #[cfg(test)]
 mod apps;
 #[cfg(test)]
+mod backlog;
+#[cfg(test)]
 mod clocks;
 #[cfg(test)]
 mod counts;

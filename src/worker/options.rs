@@ -2,6 +2,12 @@
 
 use std::time::Duration;
 
+use crate::storage::queue::RECEIVE_MAX;
+use crate::window::Bounds;
+
+/// The least of a queue that a worker may have in memory, however slow storage is.
+const PLACES_LEAST: usize = 8;
+
 /// How a worker behaves. Times that concern other workers of the hub keep .NET's values.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -9,7 +15,7 @@ pub(crate) struct Options {
     pub(crate) turns: usize,
     /// Activities at once.
     pub(crate) activities: usize,
-    /// Messages of one partition in memory.
+    /// Most messages of one partition in memory.
     pub(crate) places: usize,
     /// How long a received message stays hidden unless it is renewed; no longer than the lease, so that a crash costs no more.
     pub(crate) hold: Duration,
@@ -40,6 +46,18 @@ pub(crate) struct Options {
     pub(crate) hand_back_timeout: Duration,
     /// How often a message is received before it is parked as poison.
     pub(crate) poison_after: u32,
+}
+
+impl Options {
+    /// How many messages of a partition may be in memory: so many that they are worked off well before one is to be renewed.
+    pub(crate) fn messages_window(&self) -> Bounds {
+        Bounds { least: PLACES_LEAST, first: RECEIVE_MAX, most: self.places, late: self.hold / 4 }
+    }
+
+    /// How many activities may run: fewer than the worker was told only while storage takes long to be told of their ends.
+    pub(crate) fn activities_window(&self) -> Bounds {
+        Bounds { least: PLACES_LEAST, first: self.activities, most: self.activities, late: self.hold / 4 }
+    }
 }
 
 impl Default for Options {

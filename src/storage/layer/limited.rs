@@ -4,23 +4,27 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Semaphore;
-
 use super::{Call, Layer, Reply};
-use crate::storage::error::Result;
+use crate::storage::error::{Error, Result};
+use crate::window::{Bounds, Window};
 
 /// Lets so many attempts pass at once, in their order. Between two attempts a call has no place.
 #[derive(Debug)]
 pub(crate) struct Limited {
-    calls: usize,
+    calls: Bounds,
     /// Whether each queue, table or container has places of its own.
     is_per_target: bool,
-    places: Mutex<BTreeMap<String, Arc<Semaphore>>>,
+    places: Mutex<BTreeMap<String, Arc<Window>>>,
 }
 
 impl Limited {
     pub(crate) fn new(calls: usize) -> Self {
-        Self { calls: calls.max(1), is_per_target: false, places: Mutex::default() }
+        Self::within(Bounds::fixed(calls))
+    }
+
+    /// As many as are answered in time.
+    pub(crate) fn within(calls: Bounds) -> Self {
+        Self { calls, is_per_target: false, places: Mutex::default() }
     }
 
     /// So many for each queue, table or container, so that one that does not answer holds up no other.
@@ -28,12 +32,12 @@ impl Limited {
         Self { is_per_target: true, ..Self::new(calls) }
     }
 
-    fn places(&self, call: &Call<'_>) -> Arc<Semaphore> {
+    fn places(&self, call: &Call<'_>) -> Arc<Window> {
         let target = if self.is_per_target { call.target.0 } else { "" };
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         match places.get(target) {
             Some(places) => Arc::clone(places),
-            None => Arc::clone(places.entry(target.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.calls)))),
+            None => Arc::clone(places.entry(target.to_owned()).or_insert_with(|| Window::new(self.calls))),
         }
     }
 }
@@ -46,7 +50,12 @@ impl Layer for Limited {
         Fut: Future<Output = Result<T>> + Send,
     {
         let places = self.places(call);
-        let _place = places.acquire().await.expect("the semaphore is never closed");
-        attempt().await
+        let place = places.enter().await;
+        let reply = attempt().await;
+        // Whoever does not answer at all is not known to be slow.
+        if reply.as_ref().is_err_and(Error::is_retriable) {
+            place.abstain();
+        }
+        reply
     }
 }
