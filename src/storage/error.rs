@@ -90,17 +90,18 @@ impl Error {
     /// What whoever runs the program can do about it, as a sentence; `None` if the error alone says all there is.
     #[must_use]
     pub fn remedy(&self) -> Option<&'static str> {
-        let rights = ["AuthorizationFailure", "AuthorizationPermissionMismatch", "InsufficientAccountPermissions"];
+        // By AuthorizationFailure Azure means its firewall, and Azurite a wrong key.
+        let is_right = |code: &str| {
+            code.starts_with("Authorization") && code != "AuthorizationFailure" || code == "InsufficientAccountPermissions"
+        };
         match self.kind {
-            ErrorKind::Denied if self.code.as_deref().is_some_and(|code| rights.iter().any(|right| code.starts_with(right))) => {
-                Some(
-                    "The account knows the credentials and does not let them do this: give them the right to read, write, create and delete \
-                 tables, queues and blobs, and let the account's firewall admit this machine.",
-                )
-            }
+            ErrorKind::Denied if self.code.as_deref().is_some_and(is_right) => Some(
+                "The account knows the credentials and does not let them do this: give them the right to read, write, create and delete \
+                 tables, queues and blobs.",
+            ),
             ErrorKind::Denied => Some(
                 "The storage account refused the credentials: check the account's name and key, or the shared access signature, in the \
-                 connection string, and this machine's clock.",
+                 connection string, this machine's clock, and whether the account's firewall admits this machine.",
             ),
             ErrorKind::Untrusted => Some(
                 "The certificate of the service is not trusted: make this machine trust its issuer, which may be that of a proxy in \
@@ -158,7 +159,9 @@ mod tests {
     fn what_the_user_can_mend_comes_with_the_remedy_and_nothing_else_does() {
         let error = |kind| Error::new(kind, "table.get", "Test");
         let said = |error: Error| error.remedy().unwrap_or_default();
-        assert!(said(error(ErrorKind::Denied).with_status(403, "AuthenticationFailed")).contains("name and key"));
+        for code in ["AuthenticationFailed", "AuthorizationFailure", ""] {
+            assert!(said(error(ErrorKind::Denied).with_status(403, code)).contains("name and key"), "{code}");
+        }
         assert!(said(error(ErrorKind::Denied).with_status(403, "AuthorizationPermissionMismatch")).contains("right to read"));
         assert!(said(error(ErrorKind::Untrusted)).contains("certificate"));
         assert!(said(error(ErrorKind::Throttled).with_status(503, "ServerBusy")).contains("later"));
