@@ -46,7 +46,6 @@ const PLAIN: [&str; 47] = [
     "ExecutionId",
     "FireAt",
     "GenerateNewTrace",
-    "Level",
     "Generation",
     "Id",
     "Input",
