@@ -10,6 +10,7 @@ mod catalogue;
 #[cfg(unix)]
 mod chaos;
 mod contract;
+mod entities;
 mod fleet;
 mod generations;
 mod harness;
@@ -21,4 +22,8 @@ mod proxy;
 mod shop;
 mod storage;
 mod takeover;
+#[cfg(unix)]
+mod update;
+#[path = "../examples/catalogue_worker/versions.rs"]
+mod versions;
 mod workers;

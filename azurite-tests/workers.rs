@@ -28,9 +28,19 @@ pub(crate) struct WorkerProcess {
 impl Place {
     /// Starts a worker that hosts the catalogue.
     pub(crate) fn start(&self, id: &str) -> WorkerProcess {
+        self.start_with(id, &[])
+    }
+
+    /// Starts a worker that hosts this build of the application that grows.
+    pub(crate) fn start_build(&self, id: &str, build: u32) -> WorkerProcess {
+        self.start_with(id, &["--build", &build.to_string()])
+    }
+
+    fn start_with(&self, id: &str, arguments: &[&str]) -> WorkerProcess {
         let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("worker-{}-{id}.log", self.hub));
         let child = Command::new(example("catalogue_worker"))
             .args(["--storage", &self.connection_string, "--hub", &self.hub, "--worker-id", id])
+            .args(arguments)
             .args(["--poll-seconds", "1", "--run-seconds", RUN_SECONDS_MAX])
             .env("RUST_LOG", "info,taskhub::worker::orchestration=debug")
             .stdin(Stdio::null())

@@ -1,5 +1,6 @@
 //! The error of clients and workers: told by what the caller can do about it.
 
+use crate::model::DecodeError;
 use crate::storage;
 
 /// What went wrong when a client or worker used a task hub.
@@ -10,6 +11,8 @@ pub struct Error {
     message: String,
     #[source]
     source: Option<storage::Error>,
+    /// The kind of an event that only other versions can read.
+    unknown_event: Option<String>,
 }
 
 /// What a caller can do about an [`Error`].
@@ -36,7 +39,17 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self { kind, message: message.into(), source: None, unknown_event: None }
+    }
+
+    /// Stored data, or a message, that cannot be read.
+    pub(crate) fn corrupt(message: impl Into<String>, cause: &DecodeError) -> Self {
+        Self { unknown_event: cause.unknown_kind().map(str::to_owned), ..Self::new(ErrorKind::Corrupt, message) }
+    }
+
+    /// The kind of the event that could not be read, if nothing else was wrong with it: another version may know it.
+    pub(crate) fn unknown_event(&self) -> Option<&str> {
+        self.unknown_event.as_deref()
     }
 
     /// What the caller can do about it.
@@ -70,7 +83,7 @@ impl From<storage::Error> for Error {
     fn from(source: storage::Error) -> Self {
         let kind = if source.kind == storage::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Storage };
         let message = source.remedy().map_or_else(|| source.to_string(), |remedy| format!("{source}. {remedy}"));
-        Self { kind, message, source: Some(source) }
+        Self { source: Some(source), ..Self::new(kind, message) }
     }
 }
 

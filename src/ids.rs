@@ -146,6 +146,13 @@ pub(crate) fn shortened(text: &str) -> String {
     }
 }
 
+/// The name of the entity that has this instance id (`@name@key`), with its leading `@`; `None` if it is none of an entity.
+#[must_use]
+pub(crate) fn entity_name(instance_id: &str) -> Option<&str> {
+    let end = instance_id.strip_prefix('@')?.find('@')?;
+    Some(&instance_id[..=end])
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

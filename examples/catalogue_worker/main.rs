@@ -4,6 +4,7 @@
 mod catalogue;
 #[path = "../support/mod.rs"]
 mod support;
+mod versions;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,12 +15,13 @@ use taskhub::Worker;
 const PARTITIONS: Argument = ("--partitions", "partitions of a hub that does not exist yet, 1 to 16; 4 unless set");
 const WORKER_ID: Argument = ("--worker-id", "name under which partitions are owned; generated unless set");
 const POLL_SECONDS: Argument = ("--poll-seconds", "longest wait between two looks at an idle queue; 30 unless set");
+const BUILD: Argument = ("--build", "hosts an application that grows as its build 1, 2 or 3 does, and not the catalogue");
 const RUN_SECONDS: Argument = ("--run-seconds", "ends the worker after so long; without it: ctrl-c or SIGTERM");
 
 #[tokio::main]
 async fn main() -> ExitCode {
     support::log_to_stderr("info");
-    match Arguments::from_command_line(&[STORAGE, HUB, PARTITIONS, WORKER_ID, POLL_SECONDS, RUN_SECONDS]) {
+    match Arguments::from_command_line(&[STORAGE, HUB, PARTITIONS, WORKER_ID, POLL_SECONDS, BUILD, RUN_SECONDS]) {
         Ok(arguments) => support::exit_code(run(&arguments).await),
         Err(code) => code,
     }
@@ -34,7 +36,10 @@ async fn run(arguments: &Arguments) -> Outcome {
             "the hub is in the memory of this process, so nobody can start anything; name a storage account by --storage"
         );
     }
-    let mut worker = catalogue::register(Worker::builder(&hub));
+    let mut worker = match arguments.number(BUILD)? {
+        Some(build) => versions::register(Worker::builder(&hub), build),
+        None => catalogue::register(Worker::builder(&hub)),
+    };
     if let Some(id) = arguments.text(WORKER_ID) {
         worker = worker.worker_id(id);
     }

@@ -8,6 +8,7 @@ mod context;
 mod excess;
 mod failure;
 mod handle;
+mod names;
 mod payload;
 mod registry;
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub use call::{Call, Detached};
 pub use context::OrchestrationContext;
 pub use failure::{Failure, TaskFailed};
 pub use handle::{Activity, AsInput, Callable, Event, Orchestrator};
+pub(crate) use names::Serves;
 #[allow(unused_imports, reason = "the worker uses them")]
 pub(crate) use payload::MISFIT;
 pub(crate) use registry::{ActivityTask, Registry, RegistryBuilder};

@@ -1,6 +1,5 @@
 //! What a worker can run: orchestrators and activities by name and version.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -18,8 +17,9 @@ use super::context::OrchestrationContext;
 use super::excess;
 use super::failure::{Failure, Next};
 use super::handle::{Activity, Orchestrator};
+use super::names::{Names, Serves};
 use super::payload;
-use crate::model::{FailureDetails, InstanceRef, Tags};
+use crate::model::{ExecutionStarted, FailureDetails, InstanceRef, Tags};
 use crate::replay::{self, Completion, End, Execution, Outcome, Program, Turn, not_durable, panicked};
 
 type Start = Box<dyn Fn(&Rc<Execution>) -> Result<Program, FailureDetails> + Send + Sync>;
@@ -71,21 +71,40 @@ impl Registry {
             let started = execution.started();
             let version = started.version.as_deref();
             let start = self.0.orchestrators.find(&started.name, version);
-            start
-                .ok_or_else(|| self.0.orchestrators.missing("orchestrator", "OrchestratorTaskNotFound", &started.name, version))?(
-                execution,
-            )
+            start.ok_or_else(|| self.no_orchestrator(&started.name, version))?(execution)
         })
     }
 
     /// Runs an activity. Panics of user code are failures.
     pub(crate) async fn run_activity(&self, task: ActivityTask) -> Result<Option<String>, FailureDetails> {
         let Some(work) = self.0.activities.find(&task.name, task.version.as_deref()) else {
-            return Err(self.0.activities.missing("activity", "ActivityTaskNotFound", &task.name, task.version.as_deref()));
+            return Err(self.no_activity(&task.name, task.version.as_deref()));
         };
         let name = task.name.clone();
         let result = AssertUnwindSafe(async { work(task).await }).catch_unwind().await;
         result.unwrap_or_else(|panic| Err(panicked("The activity", &name, &*panic)))
+    }
+}
+
+impl Registry {
+    /// Whether what is started so can run here.
+    pub(crate) fn hosts(&self, started: &ExecutionStarted) -> bool {
+        self.0.orchestrators.find(&started.name, started.version.as_deref()).is_some()
+    }
+
+    /// Whether this version of the activity can run here.
+    pub(crate) fn hosts_activity(&self, name: &str, version: Option<&str>) -> bool {
+        self.0.activities.find(name, version).is_some()
+    }
+
+    /// The failure of an instance whose orchestrator is not registered.
+    pub(crate) fn no_orchestrator(&self, name: &str, version: Option<&str>) -> FailureDetails {
+        self.0.orchestrators.missing("orchestrator", "OrchestratorTaskNotFound", name, version)
+    }
+
+    /// The failure of a call whose activity is not registered.
+    pub(crate) fn no_activity(&self, name: &str, version: Option<&str>) -> FailureDetails {
+        self.0.activities.missing("activity", "ActivityTaskNotFound", name, version)
     }
 }
 
@@ -111,7 +130,7 @@ pub(crate) struct RegistryBuilder {
 pub(crate) struct DuplicateRegistration(Vec<String>);
 
 impl RegistryBuilder {
-    /// Registers an orchestrator for every version that has no registration of its own.
+    /// Registers an orchestrator for what asks for no version.
     pub(crate) fn orchestrator<I, O, F, R>(self, handle: Orchestrator<I, O>, run: F) -> Self
     where
         I: DeserializeOwned + 'static,
@@ -119,11 +138,11 @@ impl RegistryBuilder {
         F: Fn(OrchestrationContext, I) -> R + Send + Sync + 'static,
         R: Future<Output = Result<O, Failure>> + 'static,
     {
-        self.orchestrator_version(handle, "", run)
+        self.orchestrator_for(handle, Serves::NoVersion, run)
     }
 
-    /// Registers one version of an orchestrator.
-    pub(crate) fn orchestrator_version<I, O, F, R>(mut self, handle: Orchestrator<I, O>, version: &str, run: F) -> Self
+    /// Registers an orchestrator for these versions.
+    pub(crate) fn orchestrator_for<I, O, F, R>(mut self, handle: Orchestrator<I, O>, serves: Serves<'_>, run: F) -> Self
     where
         I: DeserializeOwned + 'static,
         O: Serialize + 'static,
@@ -137,13 +156,13 @@ impl RegistryBuilder {
             let running = run(OrchestrationContext::new(Rc::clone(execution)), input);
             Ok(running.map(move |result| end(name, result)).boxed_local())
         });
-        if !self.tables.orchestrators.insert(name, version, start) {
-            self.twice.push(format!("orchestrator \"{name}\" version \"{version}\""));
+        if !self.tables.orchestrators.insert(name, serves, start) {
+            self.twice.push(format!("orchestrator \"{name}\" ({serves})"));
         }
         self
     }
 
-    /// Registers an activity for every version that has no registration of its own.
+    /// Registers an activity for what asks for no version.
     pub(crate) fn activity<I, O, F, R>(self, handle: Activity<I, O>, run: F) -> Self
     where
         I: DeserializeOwned + Send + 'static,
@@ -151,11 +170,11 @@ impl RegistryBuilder {
         F: Fn(ActivityContext, I) -> R + Send + Sync + 'static,
         R: Future<Output = Result<O, Failure>> + Send + 'static,
     {
-        self.activity_version(handle, "", run)
+        self.activity_for(handle, Serves::NoVersion, run)
     }
 
-    /// Registers one version of an activity.
-    pub(crate) fn activity_version<I, O, F, R>(mut self, handle: Activity<I, O>, version: &str, run: F) -> Self
+    /// Registers an activity for these versions.
+    pub(crate) fn activity_for<I, O, F, R>(mut self, handle: Activity<I, O>, serves: Serves<'_>, run: F) -> Self
     where
         I: DeserializeOwned + Send + 'static,
         O: Serialize + 'static,
@@ -170,8 +189,8 @@ impl RegistryBuilder {
             };
             run(context(task), input).map(move |result| output("activity", name, result)).boxed()
         });
-        if !self.tables.activities.insert(name, version, work) {
-            self.twice.push(format!("activity \"{name}\" version \"{version}\""));
+        if !self.tables.activities.insert(name, serves, work) {
+            self.twice.push(format!("activity \"{name}\" ({serves})"));
         }
         self
     }
@@ -221,48 +240,4 @@ fn output<O: Serialize>(what: &str, name: &str, result: Result<O, Failure>) -> R
     let output = format!("The output of the {what} \"{name}\"");
     let json = payload::encode(&value).map_err(|error| payload::unencodable(&output, &error))?;
     excess::checked(&output, json)
-}
-
-/// Things by name, without regard to case, and version.
-struct Names<T>(BTreeMap<String, Named<T>>);
-
-struct Named<T> {
-    /// As it was registered.
-    name: String,
-    /// The empty version serves those that have no registration.
-    versions: BTreeMap<String, T>,
-}
-
-impl<T> Names<T> {
-    /// Answers false if there is one already.
-    fn insert(&mut self, name: &str, version: &str, thing: T) -> bool {
-        let named = || Named { name: name.to_owned(), versions: BTreeMap::new() };
-        let versions = &mut self.0.entry(name.to_lowercase()).or_insert_with(named).versions;
-        versions.insert(version.to_owned(), thing).is_none()
-    }
-
-    fn find(&self, name: &str, version: Option<&str>) -> Option<&T> {
-        let versions = &self.0.get(&name.to_lowercase())?.versions;
-        versions.get(version.unwrap_or_default()).or_else(|| versions.get(""))
-    }
-
-    fn known(&self) -> Vec<&str> {
-        self.0.values().map(|named| named.name.as_str()).collect()
-    }
-
-    fn missing(&self, what: &str, error_type: &str, name: &str, version: Option<&str>) -> FailureDetails {
-        let version = version.filter(|version| !version.is_empty());
-        let version = version.map(|version| format!(" version \"{version}\"")).unwrap_or_default();
-        let known = self.known();
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        let error_message = format!("This worker has no {what} \"{name}\"{version}; registered are: {known}.");
-        let error_type = error_type.to_owned();
-        FailureDetails { error_type, error_message, is_non_retriable: true, ..FailureDetails::default() }
-    }
-}
-
-impl<T> Default for Names<T> {
-    fn default() -> Self {
-        Self(BTreeMap::new())
-    }
 }

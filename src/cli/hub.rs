@@ -6,7 +6,7 @@ use taskhub::{Client, HubStatus, PartitionStatus, QueueStatus, Timestamp};
 
 use super::failure::Outcome;
 use super::output::{Output, table};
-use super::text;
+use super::{awaited, text};
 
 /// The hub as a whole.
 #[derive(Debug, Subcommand)]
@@ -47,6 +47,9 @@ fn as_text(status: &HubStatus) -> String {
         String::new(),
         table(&header, &rows),
     ];
+    if let Some(awaited) = awaited::as_text(&status.awaited, now) {
+        lines.push(format!("\n{awaited}"));
+    }
     let unowned = status.partitions.iter().filter(|p| !p.is_owned(now)).count();
     if status.is_run_with_blob_leases {
         lines.push("\nOwners are not shown: the .NET workers of this hub manage its partitions by leases of blobs.".to_owned());
@@ -111,6 +114,7 @@ fn as_json(status: &HubStatus) -> Value {
         "partitions": status.partitions.iter().map(partition).collect::<Vec<_>>(),
         "workItems": queue(&status.work_items),
         "parked": status.parked,
+        "awaited": awaited::as_json(&status.awaited),
         "appLeaseOwner": status.app_lease_owner,
         "isRunWithBlobLeases": status.is_run_with_blob_leases,
     })

@@ -6,7 +6,7 @@ use taskhub::{Client, Clock, InstanceQuery, InstanceStatus, RuntimeStatus, Times
 use super::failure::{Outcome, no_instance};
 use super::json::{Json, as_stored, over_lines, payload};
 use super::output::{Output, shortened_table, table};
-use super::{events, text, values};
+use super::{awaited, events, text, values};
 
 /// Rows of one request; the service gives no more.
 const PAGE_ROWS: usize = 1000;
@@ -66,17 +66,36 @@ impl List {
         }
         let more = found.len() > top;
         found.truncate(top);
+        let awaited = client.awaited().await?;
+        let lacks = |instance: &InstanceStatus| awaited.iter().find(|awaited| client.waits_for(instance, awaited));
         out.print(
             || {
-                let instances = Json::List(found.iter().map(|i| as_json(i, false)).collect());
-                Json::Object(vec![("instances", instances), ("more", more.into())])
+                let one = |instance: &InstanceStatus| {
+                    let awaits = lacks(instance).map(|awaited| awaited.kind.name());
+                    let mut members = members(instance, false);
+                    members.push(("awaits", awaits.into()));
+                    Json::Object(members)
+                };
+                let instances = Json::List(found.iter().map(one).collect());
+                Json::Object(vec![
+                    ("instances", instances),
+                    ("more", more.into()),
+                    ("awaited", awaited::as_json(&awaited).into()),
+                ])
             },
-            || list_text(&found, more),
+            || {
+                let listed = list_text(&found, more, |instance| lacks(instance).map_or("", awaited::label));
+                match awaited::as_text(&awaited, Clock::system().now()) {
+                    Some(awaited) => format!("{listed}\n\n{awaited}"),
+                    None => listed,
+                }
+            },
         )
     }
 }
 
-fn list_text(instances: &[InstanceStatus], more: bool) -> String {
+/// `lacks`: what is shown behind the status of an instance.
+fn list_text(instances: &[InstanceStatus], more: bool, lacks: impl Fn(&InstanceStatus) -> &'static str) -> String {
     if instances.is_empty() {
         return if more { "There are instances; --top 0 shows none.".to_owned() } else { "No instances.".to_owned() };
     }
@@ -85,7 +104,7 @@ fn list_text(instances: &[InstanceStatus], more: bool) -> String {
         let mut row = vec![
             text::line(&i.instance_id),
             text::line(&i.name),
-            i.status.to_string(),
+            format!("{}{}", i.status, lacks(i)),
             text::time_or_dash(i.created),
             text::time_or_dash(i.last_updated),
         ];
@@ -165,6 +184,10 @@ fn indented(block: &str) -> String {
 
 /// The members of the HTTP management API by their names there, and what it leaves out.
 fn as_json(status: &InstanceStatus, with_payloads: bool) -> Json {
+    Json::Object(members(status, with_payloads))
+}
+
+fn members(status: &InstanceStatus, with_payloads: bool) -> Vec<(&'static str, Json)> {
     let time = |at: Option<Timestamp>| at.map(|at| at.to_string()).into();
     let mut all = vec![
         ("instanceId", status.instance_id.as_str().into()),
@@ -186,7 +209,7 @@ fn as_json(status: &InstanceStatus, with_payloads: bool) -> Json {
         ("parentInstanceId", status.parent_instance_id.as_deref().into()),
         ("tags", serde_json::json!(status.tags).into()),
     ]);
-    Json::Object(all)
+    all
 }
 
 #[cfg(test)]
@@ -248,16 +271,19 @@ ID                     NAME    STATUS      CREATED (UTC)        UPDATED (UTC)
 order-7                Fulfil  Pending     2026-01-01 12:00:00  2026-01-01 12:00:05
 longlonglonglonglong   Fulfil  Terminated  2026-01-01 12:00:00  2026-01-01 13:00:00";
         let both = [instance().await, other];
-        assert_eq!(list_text(&both, false), expected);
-        assert!(list_text(&both, true).ends_with("There are more: use filters, or --top with a higher number."));
-        assert_eq!(list_text(&[], false), "No instances.");
+        let nothing = |_: &InstanceStatus| "";
+        assert_eq!(list_text(&both, false, nothing), expected);
+        assert!(list_text(&both, true, nothing).ends_with("There are more: use filters, or --top with a higher number."));
+        assert_eq!(list_text(&[], false, nothing), "No instances.");
+        let marked = list_text(&both[..1], false, |_| ", not hosted");
+        assert!(marked.contains("  Pending, not hosted  "), "{marked}");
         let mut child = instance().await;
         child.parent_instance_id = Some("order-7".to_owned());
         let expected = "\
 ID       NAME    STATUS   CREATED (UTC)        UPDATED (UTC)        PARENT
 order-7  Fulfil  Pending  2026-01-01 12:00:00  2026-01-01 12:00:05  -
 order-7  Fulfil  Pending  2026-01-01 12:00:00  2026-01-01 12:00:05  order-7";
-        assert_eq!(list_text(&[instance().await, child.clone()], false), expected);
+        assert_eq!(list_text(&[instance().await, child.clone()], false, nothing), expected);
         assert_eq!(serde_json::to_value(as_json(&child, false)).unwrap()["parentInstanceId"], "order-7");
         assert!(as_text(&child, Clock::system().now()).contains("\nParent         order-7"));
     }

@@ -1,5 +1,6 @@
 //! The command line: arguments, exit codes, and which group of commands does what. It uses the public API alone, and one reader of texts.
 
+mod awaited;
 mod control;
 mod events;
 mod failure;

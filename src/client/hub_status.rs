@@ -4,7 +4,7 @@ use futures::future::{try_join, try_join_all};
 
 use super::Client;
 use crate::error::Result;
-use crate::hub::{Hub, QueueId};
+use crate::hub::{Awaited, Hub, QueueId};
 use crate::model::Timestamp;
 
 /// What a hub looked like at one moment. The parts are read one after the other, so they may be of slightly different times.
@@ -21,6 +21,8 @@ pub struct HubStatus {
     pub work_items: QueueStatus,
     /// How many messages are parked as poison.
     pub parked: usize,
+    /// What messages wait for that no worker hosts which sees them; see [`Client::awaited`].
+    pub awaited: Vec<Awaited>,
     /// The app that took the app lease last, by the id under which its workers hold it: a hash of its name. `None` if none did.
     pub app_lease_owner: Option<String>,
     /// Whether .NET workers manage the partitions by leases of blobs: owners are not seen then.
@@ -94,10 +96,11 @@ impl Client {
         });
         let partitions = partitions.collect();
         let parked = hub.count_poison().await?;
+        let awaited = hub.list_awaited().await?;
         let app_lease_owner = hub.app_lease_info().await?.0.owner_id;
         let is_run_with_blob_leases = !hub.sees_owners();
         let name = hub.names_hub().to_owned();
-        Ok(HubStatus { name, read_at, partitions, work_items, parked, app_lease_owner, is_run_with_blob_leases })
+        Ok(HubStatus { name, read_at, partitions, work_items, parked, awaited, app_lease_owner, is_run_with_blob_leases })
     }
 }
 

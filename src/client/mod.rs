@@ -1,5 +1,6 @@
 //! The client: start instances, talk to them, look at them.
 
+mod awaited;
 mod control;
 mod hub_status;
 mod query;

@@ -8,7 +8,7 @@ use super::instance_row::BlobUrls;
 use super::rows::{self, Sentinel};
 use super::{Hub, keys, soundness};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{EventKind, StoredEvent};
+use crate::model::{DecodeError, EventKind, StoredEvent};
 use crate::sabotage::{self, Sabotage};
 use crate::storage;
 use crate::storage::error::OrNone;
@@ -86,7 +86,7 @@ impl Hub {
         for (ordinal, row) in (0..).zip(rows.into_iter().take(count)) {
             let mut entity = row.entity;
             history.blobs.extend(self.inline_blobs(&mut entity).await?.into_iter().map(|blob| (ordinal, blob)));
-            let event = rows::event_from_entity(&entity).map_err(|e| corrupt(instance_id, &entity.row_key, &e))?;
+            let event = rows::event_from_entity(&entity).map_err(|e| unreadable(instance_id, &entity.row_key, &e))?;
             history.events.push(event);
         }
         soundness::check_events(&history.events, &history.sentinel).map_err(|flaw| flaw.within(instance_id))?;
@@ -368,6 +368,10 @@ fn estimate(entity: &Entity) -> usize {
 
 pub(super) fn corrupt(instance_id: &str, row: &str, error: &dyn std::fmt::Display) -> Error {
     Error::new(ErrorKind::Corrupt, format!("history of instance \"{instance_id}\", row {row}: {error}"))
+}
+
+fn unreadable(instance_id: &str, row: &str, error: &DecodeError) -> Error {
+    Error::corrupt(format!("history of instance \"{instance_id}\", row {row}: {error}"), error)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The layout of a task hub on storage: names, queues, histories, instance rows, payloads, ownership. No user code runs here.
 
 pub(crate) mod app_lease;
+mod awaited;
 pub(crate) mod blob_names;
 mod codec;
 mod doorbell;
@@ -29,6 +30,8 @@ mod stored;
 mod task_hub;
 mod waiting;
 
+pub use awaited::{Awaited, AwaitedKind};
+pub(crate) use awaited::{FRESH, Need};
 pub(crate) use doorbell::Doorbell;
 pub(crate) use failed_row::Culprit;
 pub(crate) use hold::Hold;

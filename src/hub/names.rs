@@ -22,6 +22,8 @@ pub(crate) struct Names {
     pub(crate) app_lease_info: String,
     /// Ours: messages that were parked.
     pub(crate) poison: String,
+    /// Ours: what messages wait for that no worker hosts.
+    pub(crate) awaited: String,
     lower: String,
 }
 
@@ -54,6 +56,7 @@ impl Names {
             app_lease: format!("{lower}-applease"),
             app_lease_info: format!("{lower}-appleaseinfo"),
             poison: format!("{hub}Poison"),
+            awaited: format!("{hub}Awaited"),
             lower,
         })
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::codec::{self, Incoming};
-use super::waiting::waits_since;
+use super::waiting::{due, waits_since};
 use super::{Doorbell, Hold, Hub, blob_names, partition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{EventKind, Message, Timestamp};
@@ -133,7 +133,7 @@ impl Hub {
             Ok(None) => return Received::InBlob(InBlob { hold, text, blob }),
             Ok(Some(json)) => match Message::from_json(&json) {
                 Ok(message) => return Received::Held(Arc::new(Held { hold, bytes: json.len(), message, blob: Some(blob) })),
-                Err(bad) => Error::new(ErrorKind::Corrupt, format!("blob \"{blob}\": {bad}")),
+                Err(bad) => Error::corrupt(format!("blob \"{blob}\": {bad}"), &bad),
             },
             Err(error) => error,
         };
@@ -173,7 +173,10 @@ impl Received {
             }
             Ok(Incoming::InBlob(blob)) => Self::InBlob(InBlob { hold, text, blob }),
             Err(bad) => {
-                let error = Error::new(ErrorKind::Corrupt, bad.to_string());
+                let error = match &bad {
+                    codec::BadMessage::Json(cause) => Error::corrupt(bad.to_string(), cause),
+                    codec::BadMessage::NotBase64 => Error::new(ErrorKind::Corrupt, bad.to_string()),
+                };
                 Self::Unreadable(Unreadable { hold, text, blob: None, error })
             }
         }
@@ -212,6 +215,11 @@ impl Held {
 
     pub(crate) fn hold(&self) -> Arc<Hold> {
         Arc::clone(&self.hold)
+    }
+
+    /// Since when it waits to be worked on: it was put, or a timer was due, or a start was scheduled for then.
+    pub(crate) fn waits_since(&self) -> Timestamp {
+        due(&self.message.event.kind).map_or(self.inserted_on, |due| due.max(self.inserted_on))
     }
 
     /// The blob of a start message stays: the instance row refers to it until the first checkpoint, and for ever if that is .NET's.

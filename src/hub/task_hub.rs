@@ -286,7 +286,7 @@ impl Hub {
         for partition in 0..self.partitions {
             storage.queues.delete_queue(&names.control_queue(partition)).await.or_none()?;
         }
-        for table in [&names.history, &names.instances, &names.poison, &names.partitions] {
+        for table in [&names.history, &names.instances, &names.poison, &names.awaited, &names.partitions] {
             storage.tables.delete_table(table).await.or_none()?;
         }
         for container in [&names.large_messages, &names.leases, &names.app_lease] {

@@ -8,12 +8,17 @@ use crate::storage::queue::QueueMessage;
 /// delay has waited since before.
 pub(super) fn waits_since(message: &QueueMessage) -> Timestamp {
     let due = match codec::decode(&message.text) {
-        Ok(Incoming::Message(decoded)) => match decoded.event.kind {
-            EventKind::TimerFired { fire_at, .. } => Some(fire_at),
-            EventKind::ExecutionStarted(start) => start.scheduled_start,
-            _ => None,
-        },
+        Ok(Incoming::Message(decoded)) => due(&decoded.event.kind),
         _ => None,
     };
     due.map_or(message.inserted_on, |due| due.max(message.inserted_on))
+}
+
+/// When an event is to be looked at that was put before its time.
+pub(super) fn due(event: &EventKind) -> Option<Timestamp> {
+    match event {
+        EventKind::TimerFired { fire_at, .. } => Some(*fire_at),
+        EventKind::ExecutionStarted(start) => start.scheduled_start,
+        _ => None,
+    }
 }

@@ -5,7 +5,7 @@ mod snapshot;
 pub use crate::model::without_lone_surrogates;
 pub use crate::storage::azure::repairs as azure_repairs;
 pub use crate::storage::contract::{run_contract, run_differential, run_strict};
-pub use snapshot::{Leftovers, Snapshot, completed_twice, leftovers};
+pub use snapshot::{Leftovers, Snapshot, completed_twice, leftovers, stored};
 
 /// A storage account in memory whose time begins at `base` and runs with tokio's clock.
 #[must_use]

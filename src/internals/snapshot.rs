@@ -9,12 +9,12 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use crate::hub::TaskHub;
-use crate::model::{EventKind, HistoryEvent, Timestamp};
+use crate::hub::{TaskHub, blob_names};
+use crate::model::{EventKind, HistoryEvent, Incoming, Timestamp};
 use crate::storage::blob::PutCondition;
 use crate::storage::error::OrNone;
 use crate::storage::queue::RECEIVE_MAX;
-use crate::storage::table::{Entity, TableOp, Value};
+use crate::storage::table::{Entity, Query, TableOp, Value};
 use crate::storage::{self, Storage};
 
 /// Blob URLs in recordings begin with this.
@@ -67,6 +67,8 @@ pub struct Leftovers {
     pub messages: u64,
     /// The texts of the visible ones.
     pub visible: Vec<String>,
+    /// The same by instance, each in the order in which it is received.
+    pub by_instance: BTreeMap<String, Vec<String>>,
 }
 
 impl Snapshot {
@@ -76,6 +78,37 @@ impl Snapshot {
     /// If the text is no recording.
     pub fn parse(json: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(json)
+    }
+
+    /// The texts of its messages in a hub of this name, by instance, each in its order.
+    #[must_use]
+    pub fn texts(&self, storage: &Storage, hub: &str) -> BTreeMap<String, Vec<String>> {
+        let (from, to) = self.payload_urls(storage, hub);
+        let mut all = BTreeMap::<String, Vec<String>>::new();
+        for message in &self.messages {
+            all.entry(instance_of(&message.text)).or_default().push(message.text.replace(&from, &to));
+        }
+        all
+    }
+
+    /// Puts its messages into the queues of another hub, as if their senders had sent them there.
+    ///
+    /// # Errors
+    /// If storage fails.
+    pub async fn send_to(&self, storage: &Storage, hub: &TaskHub) -> storage::error::Result<()> {
+        let (from, to) = self.payload_urls(storage, hub.name());
+        for message in &self.messages {
+            let queue = hub.0.queue_name(hub.0.control_queue_of(&instance_of(&message.text)));
+            let delay = Duration::from_secs_f64(message.visible_in_s.max(0.0));
+            storage.queues.put(&queue, &message.text.replace(&from, &to), delay).await?;
+        }
+        Ok(())
+    }
+
+    /// How payloads are referred to in the recording, and in a hub of this name.
+    fn payload_urls(&self, storage: &Storage, hub: &str) -> (String, String) {
+        let from = format!("{RECORDED_ACCOUNT}/{}-largemessages", self.hub.to_lowercase());
+        (from, storage.blobs.container_url(&format!("{}-largemessages", hub.to_lowercase())))
     }
 
     /// How many of its messages, or of its recorded waits, are timers of many minutes: they outlive the instance.
@@ -90,8 +123,7 @@ impl Snapshot {
     /// If storage fails.
     pub async fn load(&self, storage: &Storage, hub: &str) -> storage::error::Result<()> {
         let container = format!("{}-largemessages", hub.to_lowercase());
-        let to = storage.blobs.container_url(&container);
-        let from = format!("{RECORDED_ACCOUNT}/{}-largemessages", self.hub.to_lowercase());
+        let (from, to) = self.payload_urls(storage, hub);
         for (table, rows) in &self.tables {
             let name = format!("{hub}{table}");
             storage.tables.create_table(&name).await?;
@@ -132,9 +164,47 @@ pub async fn leftovers(storage: &Storage, hub: &TaskHub) -> storage::error::Resu
     let queues = (0..hub.partitions()).map(|p| format!("{}-control-{p:02}", hub.name().to_lowercase()));
     for queue in queues.chain([format!("{}-workitems", hub.name().to_lowercase())]) {
         left.messages += storage.queues.count(&queue).await.or_none()?.unwrap_or(0);
-        left.visible.extend(storage.queues.peek(&queue, RECEIVE_MAX).await?.into_iter().map(|m| m.text));
+        let mut visible = storage.queues.peek(&queue, RECEIVE_MAX).await?;
+        left.visible.extend(visible.iter().map(|message| message.text.clone()));
+        // As every worker sorts what one receive brings.
+        visible.sort_by_key(|message| (message.inserted_on, sequence_of(&message.text)));
+        for message in visible {
+            left.by_instance.entry(instance_of(&message.text)).or_default().push(message.text);
+        }
     }
     Ok(left)
+}
+
+/// Every row of histories and instances with its version, and every payload: two hubs that agree in all are the same.
+///
+/// # Errors
+/// If storage fails.
+pub async fn stored(storage: &Storage, hub: &TaskHub) -> storage::error::Result<Vec<String>> {
+    let mut all = Vec::new();
+    for table in ["History", "Instances", "Poison"] {
+        let table = format!("{}{table}", hub.name());
+        let mut query = Query::default();
+        while let Some(page) = storage.tables.query(&table, &query).await.or_none()? {
+            all.extend(page.rows.iter().map(|row| format!("{table}: {row:?}")));
+            if page.continuation.is_none() {
+                break;
+            }
+            query.continuation = page.continuation;
+        }
+    }
+    let container = format!("{}-largemessages", hub.name().to_lowercase());
+    let mut from: Option<String> = None;
+    while let Some(page) = storage.blobs.list(&container, "", from.as_deref()).await.or_none()? {
+        for name in &page.names {
+            let blob = storage.blobs.get(&container, name, 1 << 28).await?;
+            all.push(format!("{name}: {:?} {:?}", blob.etag, blob.bytes));
+        }
+        from = page.continuation;
+        if from.is_none() {
+            break;
+        }
+    }
+    Ok(all)
 }
 
 /// Task and timer ids that a history completes more than once: what .NET's take-over leaves, and ours must not add.
@@ -148,6 +218,22 @@ pub fn completed_twice(history: &[HistoryEvent]) -> Vec<i32> {
         }
     }
     completed.into_iter().filter(|(_, count)| *count > 1).map(|(id, _)| id).collect()
+}
+
+/// Whom a message is for; empty if its text does not tell.
+fn instance_of(text: &str) -> String {
+    match Incoming::from_json(text) {
+        Ok(Incoming::Message(message)) => message.target.instance_id,
+        Ok(Incoming::InBlob(blob)) => blob_names::parse_message_blob(&blob).map(|(id, _)| id).unwrap_or_default(),
+        Err(_) => String::new(),
+    }
+}
+
+fn sequence_of(text: &str) -> Option<i64> {
+    match Incoming::from_json(text) {
+        Ok(Incoming::Message(message)) => Some(message.sequence_number),
+        _ => None,
+    }
 }
 
 fn entity(row: &serde_json::Map<String, Json>, from: &str, to: &str) -> Entity {

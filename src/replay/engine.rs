@@ -60,7 +60,7 @@ where
         suspended: None,
         held: VecDeque::new(),
         position: 0,
-        next_id: turn.past.iter().chain(turn.new).map(|event| event.event_id).max().map_or(0, |id| id.saturating_add(1)),
+        next_id: turn.next_id(),
     };
     runner.run(turn)
 }

@@ -24,6 +24,17 @@ impl Turn<'_> {
             _ => None,
         })
     }
+
+    /// The first id that history has not used.
+    pub(crate) fn next_id(&self) -> i32 {
+        self.past.iter().chain(self.new).map(|event| event.event_id).max().map_or(0, |id| id.saturating_add(1))
+    }
+
+    /// What comes of it if the execution ends so, whatever its code would do.
+    pub(crate) fn ended_without_code(&self, completion: Completion) -> Outcome {
+        let custom_status = self.custom_status.clone();
+        Outcome { completion: Some(completion), custom_status, next_id: self.next_id(), ..Outcome::default() }
+    }
 }
 
 /// What a turn decided.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Log messages of the engine, and marks of the simulation.
-const MUST_BE_HIT: [&str; 55] = [
+const MUST_BE_HIT: [&str; 58] = [
     // The checkpoint and its crash points.
     "a message was sent again",
     "torn checkpoint",
@@ -25,6 +25,9 @@ const MUST_BE_HIT: [&str; 55] = [
     "message dropped: it was applied already",
     "message dropped: its decision was never committed",
     "a message is early and waits for its decision",
+    // Code that is not here.
+    "a message waits for a worker that has its code",
+    "an instance ends without its code",
     // Messages in memory.
     "a held message was received by somebody else",
     "a held message could not be renewed",
@@ -57,6 +60,7 @@ const MUST_BE_HIT: [&str; 55] = [
     "fault stall in a commit",
     "fault stop",
     "fault upgrade",
+    "fault missing code",
     "crash at a random moment",
     "crash at queue.put",
     "crash at table.transact",

@@ -29,13 +29,15 @@ pub(super) enum Class {
     Stop,
     /// Workers that come back with other code.
     Upgrade,
+    /// Workers that have not all of the code, beside one that has.
+    Missing,
     /// Somebody takes partitions, asks for them, or holds their messages.
     Theft,
     /// Clients that suspend, resume and terminate.
     Control,
 }
 
-pub(super) const CLASSES: [Class; 17] = [
+pub(super) const CLASSES: [Class; 18] = [
     Class::Delay,
     Class::Refusal,
     Class::LostReply,
@@ -53,6 +55,7 @@ pub(super) const CLASSES: [Class; 17] = [
     Class::Upgrade,
     Class::Theft,
     Class::Control,
+    Class::Missing,
 ];
 
 /// A run.

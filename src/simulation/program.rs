@@ -129,6 +129,8 @@ pub(super) struct Done {
 pub(super) enum Build {
     First,
     Second,
+    /// No orchestrator, and few of the activities.
+    Bare,
 }
 
 impl Build {
@@ -144,10 +146,14 @@ pub(super) fn plain(result: &str) -> String {
 
 /// Registers the interpreter and the activities.
 pub(super) fn register(worker: WorkerBuilder, build: Build) -> WorkerBuilder {
+    let worker = worker
+        .activity(ECHO, async |_: ActivityContext, tag: String| Ok(echo(&tag)))
+        .activity(FAIL, async |_: ActivityContext, tag: String| Err(Failure::new("ByDesign", tag)));
+    if build == Build::Bare {
+        return worker;
+    }
     worker
         .orchestrator(PROGRAM, move |ctx, program| run(ctx, program, build))
-        .activity(ECHO, async |_: ActivityContext, tag: String| Ok(echo(&tag)))
-        .activity(FAIL, async |_: ActivityContext, tag: String| Err(Failure::new("ByDesign", tag)))
         .activity(FLAKY, async |ctx: ActivityContext, tag: String| {
             let fails = (ctx.task_id() / 2) % 2 == 0;
             if fails { Err(Failure::new("ByDesign", tag)) } else { Ok(echo(&tag)) }

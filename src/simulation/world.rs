@@ -43,6 +43,8 @@ pub(super) struct World {
     processes: RefCell<Vec<(Station, Faulty)>>,
     /// Since when faults are over: no process begins with any.
     calm: Cell<Option<Timestamp>>,
+    /// Workers that have not all of the code.
+    bare: RefCell<BTreeSet<usize>>,
     /// Every worker stops for good.
     over: Cell<bool>,
     stop: Vec<Rc<Notify>>,
@@ -64,8 +66,8 @@ impl World {
         let checks = Arc::new(Checks::new(memory.clone(), HUB));
         let late = Late::new(memory.storage().tables, Arc::clone(&checks));
         let stop = (0..plan.workers).map(|_| Rc::default()).collect();
-        let (processes, left, ends, calm, over) = Default::default();
-        Self { plan, memory, clock, checks, late, rng, processes, calm, over, stop, left, ends }
+        let (processes, left, ends, calm, bare, over) = Default::default();
+        Self { plan, memory, clock, checks, late, rng, processes, calm, bare, over, stop, left, ends }
     }
 
     /// Runs the world to its end. Broken rules are in the trace.
@@ -132,7 +134,17 @@ impl World {
             if second && generation > 0 {
                 trace::mark("fault upgrade");
             }
-            let worker = program::register(Worker::builder(&hub), build).worker_id(name.clone()).max_activities(slots);
+            // One has all of the code, so that what needs no partition ends.
+            let bare = self.plan.has(Class::Missing) && number > 0 && self.calm.get().is_none() && rng.chance(0.5);
+            let build = if bare { Build::Bare } else { build };
+            if bare {
+                trace::mark("fault missing code");
+                self.bare.borrow_mut().insert(number);
+            } else {
+                self.bare.borrow_mut().remove(&number);
+            }
+            let worker = Worker::builder(&hub).fail_unhosted_after(Duration::from_secs(24 * 3600));
+            let worker = program::register(worker, build).worker_id(name.clone()).max_activities(slots);
             let worker = worker.max_orchestrations(slots * 2);
             trace::line(&format_args!("{name} begins"));
             tokio::select! {
@@ -223,6 +235,8 @@ impl World {
     pub(super) fn calm_down(&self) {
         trace::line(&"calm");
         self.calm.set(Some(self.clock.now()));
+        // They come back with all of it.
+        self.bare.borrow().iter().for_each(|number| self.stop[*number].notify_one());
         self.late.end();
         for (station, faulty) in self.processes.borrow().iter() {
             for (fault, count) in faulty.injected() {

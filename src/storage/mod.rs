@@ -23,6 +23,8 @@ pub struct Storage {
     pub(crate) tables: Arc<dyn table::TableStore>,
     pub(crate) queues: Arc<dyn queue::QueueStore>,
     pub(crate) blobs: Arc<dyn blob::BlobStore>,
+    /// In the memory of this process, so that no other process can share it.
+    pub(crate) in_process: bool,
 }
 
 impl std::fmt::Debug for Storage {

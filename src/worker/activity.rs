@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::bodies::{Arrived, Size};
+use super::hosting::Waiting;
 use super::intake::crowded_out;
 use super::log;
 use super::poison::Trouble;
@@ -16,9 +17,9 @@ use super::poll::BackOff;
 use super::turn::Outbound;
 use super::watch::{Code, What};
 use crate::authoring::ActivityTask;
-use crate::hub::{Held, QueueId, Received};
+use crate::hub::{Held, Need, QueueId, Received};
 use crate::ids::{DecisionId, DecisionKind};
-use crate::model::{EventKind, HistoryEvent, Message};
+use crate::model::{EventKind, FailureDetails, HistoryEvent, Message};
 use crate::storage::queue::RECEIVE_MAX;
 use crate::window::{Place, Room};
 
@@ -105,6 +106,9 @@ impl Shared {
             return self.work_item_failed(&held, &Trouble::no_work_item()).await;
         };
         let code = self.code(&task);
+        if let Some(need) = self.hosting.missing_activity(&task) {
+            return self.serve_missing(&held, &need, &code).await;
+        }
         let running = std::panic::AssertUnwindSafe(self.watch.each_poll(&code, self.registry.run_activity(task)));
         let begun = Instant::now();
         let ran = tokio::select! {
@@ -123,17 +127,32 @@ impl Shared {
             Ok(result) => result,
             Err(panic) => return self.work_item_failed(&held, &Trouble::of_panic(&*panic)).await,
         };
+        self.finish_work_item(&held, result, &code).await;
+    }
+
+    /// Another worker may have the activity; in the end its call fails.
+    async fn serve_missing(&self, held: &Arc<Held>, need: &Need, code: &Code) {
+        let (queue, instance_id) = (held.queue, held.message.target.instance_id.as_str());
+        let waiting = Waiting { queue, instance_id, since: held.waits_since(), receives: held.dequeue_count };
+        match self.hosting.failure(&self.hub, need, waiting).await {
+            Some(failure) => self.finish_work_item(held, Err(failure), code).await,
+            None => self.give_back(vec![(Arc::clone(held), self.hosting.pause(need, waiting))]).await,
+        }
+    }
+
+    /// Answers a call.
+    async fn finish_work_item(&self, held: &Arc<Held>, result: Result<Option<String>, FailureDetails>, code: &Code) {
         let failure = result.as_ref().err().cloned();
         let answer = self.answer(&held.message, result);
         match self.hub.send(answer.queue, answer.message.clone(), Duration::ZERO).await {
             Ok(_) => {
                 if let Some(failure) = failure {
-                    log::activity_failed(&code, &failure);
+                    log::activity_failed(code, &failure);
                 }
-                self.delete_work_item(&held).await;
+                self.delete_work_item(held).await;
             }
             // The work item is the durable marker: it runs again.
-            Err(error) => self.work_item_failed(&held, &Trouble::from(&error)).await,
+            Err(error) => self.work_item_failed(held, &Trouble::from(&error)).await,
         }
     }
 
@@ -148,7 +167,7 @@ impl Shared {
     }
 
     /// The completion message. It carries the decision that it answers, recomputed if .NET sent the work item.
-    fn answer(&self, item: &Message, result: Result<Option<String>, crate::model::FailureDetails>) -> Outbound {
+    fn answer(&self, item: &Message, result: Result<Option<String>, FailureDetails>) -> Outbound {
         let task_id = item.event.event_id;
         let kind = match result {
             Ok(result) => EventKind::TaskCompleted { task_id, result },

@@ -221,7 +221,7 @@ impl Pass<'_> {
         };
         let known = row.as_ref().map_or(RowVersion::Absent, |row| RowVersion::Is(row.etag.clone()));
         // What a row with the mark shows is not its own.
-        if !is_new && !history.sentinel.has_parked && row.is_some_and(|r| r.row.status == Some(status)) {
+        if !is_new && !history.sentinel.has_parked && row.as_ref().is_some_and(|r| r.row.status == Some(status)) {
             return Ok(true);
         }
         tracing::info!(
@@ -235,10 +235,13 @@ impl Pass<'_> {
         // Only the code knows the custom status that the lost row had.
         let custom_status = history.sentinel.custom_status.clone();
         let end = events.iter().position(|e| matches!(e.kind, EventKind::ExecutionCompleted { .. })).unwrap_or(events.len());
-        let code = self.code(execution_id, &started.event.name);
-        let busy = self.watch.enter(&code);
-        let shown = self.registry.run_turn(&Turn { past: &events[..end], new: &[], custom_status }).custom_status;
-        drop(busy);
+        let shown = if self.registry.hosts(&started.event) {
+            let code = self.code(execution_id, &started.event.name);
+            let _busy = self.watch.enter(&code);
+            self.registry.run_turn(&Turn { past: &events[..end], new: &[], custom_status }).custom_status
+        } else {
+            row.and_then(|row| row.row.custom_status)
+        };
         let (hub_name, urls) = (hub.names_hub(), BlobUrls::new());
         let change = instance_row::repair(hub_name, instance_id, execution_id, shown.as_deref(), &events, &urls, is_new);
         let may_bear_mark = history.sentinel.has_parked;

@@ -45,7 +45,7 @@ fn damaged(row: &Entity, damage: Damage) -> Option<Entity> {
         Damage::OfAnother => drop(row.set("ExecutionId", Value::string("another"))),
         // A sentinel has no events: what it keeps is spoilt.
         Damage::Nonsense => {
-            row.set("EventType", Value::string("Nonsense"));
+            row.set("EventId", Value::string("Nonsense"));
             row.set("IsCheckpointComplete", Value::string("Nonsense"));
         }
         Damage::Misplaced => row.row_key.insert(0, '7'),

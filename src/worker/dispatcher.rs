@@ -54,7 +54,8 @@ impl Shared {
                 self.give_back_now(messages).await;
                 continue;
             }
-            let pass = Pass { hub: &self.hub, registry: &self.registry, instance_id, partition, watch: &self.watch };
+            let (hub, registry, hosting, watch) = (&*self.hub, &self.registry, &self.hosting, &*self.watch);
+            let pass = Pass { hub, registry, hosting, instance_id, partition, watch };
             let passed = tokio::select! {
                 biased;
                 // What the pass has begun is as after a crash here: refused, recognised or repaired.

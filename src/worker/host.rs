@@ -13,11 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::bodies::Bodies;
 use super::held::Keeper;
+use super::hosting::{Hosting, Patience};
 use super::inbox::Partition;
 use super::options::Options;
 use super::tasks::Tasks;
 use super::watch::Watch;
-use crate::authoring::{Activity, ActivityContext, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder};
+use crate::authoring::{
+    Activity, ActivityContext, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder, Serves,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::ownership::Judge;
 use crate::hub::{Hub, TaskHub};
@@ -64,6 +67,7 @@ pub(crate) struct Shared {
     pub(crate) tasks: Tasks,
     pub(crate) keeper: Keeper,
     pub(crate) watch: Arc<Watch>,
+    pub(crate) hosting: Hosting,
     pub(crate) activities: Arc<Window>,
     /// Memory for large work items.
     pub(crate) items: Bodies,
@@ -109,6 +113,8 @@ impl Worker {
         let keeper = Arc::clone(&shared);
         // Not among the tasks that stopping waits for: it renews to the very end.
         let keeping = keeper.steadily("renewing held messages", |_| keeper.keeper.run(&keeper.hub, keeper.options.hold));
+        let teller = Arc::clone(&shared);
+        let telling = teller.steadily("telling what is waited for", |_| teller.hosting.tell(&teller.hub));
         let working = async {
             shared.tasks.spawn(Arc::clone(&shared).work());
             shutdown.await;
@@ -120,7 +126,9 @@ impl Worker {
             biased;
             () = working => {}
             () = keeping => {}
+            () = telling => {}
         }
+        shared.hosting.withdraw(&shared.hub).await;
         tracing::info!(hub = shared.hub.names_hub(), worker = shared.worker_id, "worker stopped");
         Ok(())
     }
@@ -135,6 +143,9 @@ impl Drop for Worker {
 
 impl WorkerBuilder {
     /// Registers an orchestrator: a plain `async fn(OrchestrationContext, I) -> Result<O, Failure>`.
+    ///
+    /// It serves instances that were started without a version. Instances of a version wait for a worker that has
+    /// [registered that version](Self::orchestrator_version), or a [fallback](Self::orchestrator_fallback).
     pub fn orchestrator<I, O, F, R>(mut self, handle: Orchestrator<I, O>, run: F) -> Self
     where
         I: DeserializeOwned + 'static,
@@ -146,7 +157,7 @@ impl WorkerBuilder {
         self
     }
 
-    /// Registers an orchestrator for one version; instances of other versions use the registration without one.
+    /// Registers an orchestrator for one version, which is compared as a text. It never serves another.
     pub fn orchestrator_version<I, O, F, R>(mut self, handle: Orchestrator<I, O>, version: &str, run: F) -> Self
     where
         I: DeserializeOwned + 'static,
@@ -154,11 +165,27 @@ impl WorkerBuilder {
         F: Fn(OrchestrationContext, I) -> R + Send + Sync + 'static,
         R: Future<Output = std::result::Result<O, Failure>> + 'static,
     {
-        self.registry = self.registry.orchestrator_version(handle, version, run);
+        self.registry = self.registry.orchestrator_for(handle, Serves::Version(version), run);
+        self
+    }
+
+    /// Registers an orchestrator for every version of its name, and for none, that has no registration of its own: for code that
+    /// can go on with whatever other versions have begun. It may ask for [the version](OrchestrationContext::version).
+    pub fn orchestrator_fallback<I, O, F, R>(mut self, handle: Orchestrator<I, O>, run: F) -> Self
+    where
+        I: DeserializeOwned + 'static,
+        O: Serialize + 'static,
+        F: Fn(OrchestrationContext, I) -> R + Send + Sync + 'static,
+        R: Future<Output = std::result::Result<O, Failure>> + 'static,
+    {
+        self.registry = self.registry.orchestrator_for(handle, Serves::AnyOther, run);
         self
     }
 
     /// Registers an activity: a plain `async fn(ActivityContext, I) -> Result<O, Failure>` or a closure with what it needs.
+    ///
+    /// It serves calls without a version, as orchestrators of this crate make them unless they name one. Calls of a version wait
+    /// for a worker that has [registered that version](Self::activity_version), or a [fallback](Self::activity_fallback).
     pub fn activity<I, O, F, R>(mut self, handle: Activity<I, O>, run: F) -> Self
     where
         I: DeserializeOwned + Send + 'static,
@@ -167,6 +194,31 @@ impl WorkerBuilder {
         R: Future<Output = std::result::Result<O, Failure>> + Send + 'static,
     {
         self.registry = self.registry.activity(handle, run);
+        self
+    }
+
+    /// Registers an activity for one version, which is compared as a text. It never serves another.
+    pub fn activity_version<I, O, F, R>(mut self, handle: Activity<I, O>, version: &str, run: F) -> Self
+    where
+        I: DeserializeOwned + Send + 'static,
+        O: Serialize + 'static,
+        F: Fn(ActivityContext, I) -> R + Send + Sync + 'static,
+        R: Future<Output = std::result::Result<O, Failure>> + Send + 'static,
+    {
+        self.registry = self.registry.activity_for(handle, Serves::Version(version), run);
+        self
+    }
+
+    /// Registers an activity for every version of its name, and for none, that has no registration of its own. In a hub shared
+    /// with isolated .NET workers most activities want this: those workers give a call the version of its orchestration.
+    pub fn activity_fallback<I, O, F, R>(mut self, handle: Activity<I, O>, run: F) -> Self
+    where
+        I: DeserializeOwned + Send + 'static,
+        O: Serialize + 'static,
+        F: Fn(ActivityContext, I) -> R + Send + Sync + 'static,
+        R: Future<Output = std::result::Result<O, Failure>> + Send + 'static,
+    {
+        self.registry = self.registry.activity_for(handle, Serves::AnyOther, run);
         self
     }
 
@@ -226,6 +278,37 @@ impl WorkerBuilder {
         self
     }
 
+    /// How long what this worker has no code for waits for a worker that has it, while other workers are alive; a day unless set,
+    /// counted from when a message is due. Then it fails as [`orchestrator`](Self::orchestrator) and
+    /// [`activity`](Self::activity) that nobody has registered do: an instance ends as Failed with `OrchestratorTaskNotFound`, a
+    /// call fails with `ActivityTaskNotFound`. Messages of entities and of unknown kinds wait without an end.
+    ///
+    /// A hub in memory, which no other process can share, waits for nothing unless this or
+    /// [`fail_unhosted_alone_after`](Self::fail_unhosted_alone_after) is set.
+    pub fn fail_unhosted_after(mut self, limit: Duration) -> Self {
+        self.patience().among_others = limit;
+        self
+    }
+
+    /// The same while this is the only worker of the hub that is alive: it owns every partition, and nobody asks for one; ten
+    /// minutes unless set, counted from when it became the only one, or the message was due if that is later. A .NET worker that owns
+    /// no partition cannot be seen.
+    pub fn fail_unhosted_alone_after(mut self, limit: Duration) -> Self {
+        self.patience().alone = limit;
+        self
+    }
+
+    /// Fails what this worker has no code for at once, instead of waiting for workers that have it. All workers of a hub should be
+    /// told the same: during a rolling update the old ones would fail what the new ones are for.
+    pub fn fail_unhosted_at_once(mut self) -> Self {
+        *self.patience() = Patience::NONE;
+        self
+    }
+
+    fn patience(&mut self) -> &mut Patience {
+        self.options.patience.get_or_insert_default()
+    }
+
     /// Builds the worker without starting it.
     ///
     /// # Errors
@@ -250,8 +333,11 @@ impl WorkerBuilder {
         };
         self.options.app_name = self.app.name();
         let hub = self.hub.0;
+        let patience = if hub.storage.in_process { Patience::NONE } else { Patience::default() };
+        let patience = self.options.patience.unwrap_or(patience);
         let worker_id = self.worker_id.unwrap_or_else(|| format!("taskhub-{}-{}", std::process::id(), hub.rng.uuid().simple()));
         let shared = Shared {
+            hosting: Hosting::new(registry.clone(), worker_id.clone(), patience),
             registry,
             worker_id,
             tasks: Tasks::default(),

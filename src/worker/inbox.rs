@@ -32,6 +32,8 @@ const STUCK_BYTES_MAX: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Partition {
     pub(crate) id: u32,
+    /// When this worker took it.
+    pub(crate) since: Instant,
     /// Cancelled when the partition is given up: no more receives, no more turns.
     pub(crate) stopping: CancellationToken,
     /// Cancelled when the poller has ended: no receive is under way.
@@ -75,6 +77,7 @@ impl Partition {
     pub(crate) fn new(id: u32, fence: Instant, places: Bounds, turns: usize) -> Self {
         Self {
             id,
+            since: Instant::now(),
             stopping: CancellationToken::new(),
             polled: CancellationToken::new(),
             lost: CancellationToken::new(),

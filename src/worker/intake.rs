@@ -12,10 +12,11 @@ use tokio_util::sync::DropGuard;
 use super::Shared;
 use super::bodies::{Arrived, Room, Size};
 use super::dispatcher::several_at_once;
+use super::hosting::Waiting;
 use super::inbox::{Arriving, Partition};
 use super::orchestration::back_off;
 use super::poll::BackOff;
-use crate::hub::{Hold, InBlob, QueueId, Received};
+use crate::hub::{Hold, InBlob, Need, QueueId, Received};
 use crate::model::{EventKind, Message};
 use crate::storage::queue::RECEIVE_MAX;
 use crate::window;
@@ -116,6 +117,14 @@ impl Shared {
             Received::Unreadable(_) => String::new(),
         };
         let (shared, guard) = (Arc::clone(self), Arc::clone(receiving));
+        if let Some(entity) = Need::of_entity(&instance_id) {
+            let back = self.entity_back(&entity, received.hold(), &instance_id);
+            self.tasks.spawn(async move {
+                shared.let_go(vec![back]).await;
+                drop((guard, place));
+            });
+            return;
+        }
         match received {
             Received::Unreadable(unreadable) => self.tasks.spawn(async move {
                 shared.unreadable(&unreadable).await;
@@ -145,6 +154,13 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// What is for an entity goes back as it is: nobody looks into it who does not host it.
+    fn entity_back(&self, entity: &Need, hold: &Arc<Hold>, instance_id: &str) -> (Arc<Hold>, Duration) {
+        let waiting = Waiting { queue: hold.queue, instance_id, since: hold.inserted_on, receives: hold.dequeue_count };
+        self.hosting.note(&self.hub, entity, waiting);
+        (Arc::clone(hold), self.hosting.pause(entity, waiting))
     }
 
     /// Reads the bodies of one instance as long as there are any: a blob that does not answer keeps nobody else waiting.

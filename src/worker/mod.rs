@@ -8,6 +8,7 @@ mod claim;
 mod dispatcher;
 mod held;
 mod host;
+mod hosting;
 mod inbox;
 mod intake;
 mod litter;
@@ -24,7 +25,9 @@ mod rows;
 mod runaway;
 mod tasks;
 mod turn;
+mod unhosted;
 mod watch;
+mod without_history;
 
 pub(crate) use host::Shared;
 pub use host::{Worker, WorkerBuilder};
@@ -49,6 +52,8 @@ mod edges;
 mod failures;
 #[cfg(test)]
 mod handover;
+#[cfg(test)]
+mod hosting_tests;
 #[cfg(test)]
 mod keeping;
 #[cfg(test)]

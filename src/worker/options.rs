@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::hosting::Patience;
 use crate::storage::queue::RECEIVE_MAX;
 use crate::window::Bounds;
 
@@ -46,6 +47,8 @@ pub(crate) struct Options {
     pub(crate) hand_back_timeout: Duration,
     /// How often a message is received before it is parked as poison.
     pub(crate) poison_after: u32,
+    /// How long messages wait for code; unless set, by whether other processes can share the hub.
+    pub(crate) patience: Option<Patience>,
 }
 
 impl Options {
@@ -83,6 +86,7 @@ impl Default for Options {
             grace: Duration::from_secs(10),
             hand_back_timeout: Duration::from_secs(15),
             poison_after: 8,
+            patience: None,
         }
     }
 }

@@ -5,19 +5,22 @@ use std::time::Duration;
 
 use super::checkpoint::{self, Commit, Committed};
 use super::claim::{CLIENTS, Ruling};
+use super::hosting::Hosting;
 use super::inbox::Partition;
 use super::litter;
 use super::log;
 use super::reconcile::{Known, Verdict};
 use super::turn::{self, Ended, Opened, keep_last};
+use super::unhosted::Outlook;
 use super::watch::Watch;
 use crate::authoring::Registry;
 use crate::error::Result;
 use crate::hub::history::History;
 use crate::hub::rows::Sentinel;
-use crate::hub::{Held, Hub, StoredRow};
+use crate::hub::{Held, Hub};
 use crate::limits;
 use crate::model::{EventKind, ExecutionStarted, HistoryEvent, ParentInstance, RuntimeStatus, Sender, State, StoredEvent};
+use crate::replay::Completion;
 use crate::sabotage::{self, Sabotage};
 
 /// How often a message whose decision is nowhere in history is received before it is given up.
@@ -39,6 +42,7 @@ pub(crate) struct Passed {
 pub(crate) struct Pass<'a> {
     pub(crate) hub: &'a Hub,
     pub(crate) registry: &'a Registry,
+    pub(crate) hosting: &'a Hosting,
     pub(crate) instance_id: &'a str,
     /// Asked right before an effect whether this worker may still write.
     pub(crate) partition: &'a Partition,
@@ -47,16 +51,16 @@ pub(crate) struct Pass<'a> {
 
 /// The messages of a pass, sorted.
 #[derive(Debug, Default)]
-struct Sorted {
-    apply: Vec<Arc<Held>>,
-    drop: Vec<Arc<Held>>,
-    early: Vec<Arc<Held>>,
-    postponed: Vec<(Arc<Held>, Duration)>,
+pub(super) struct Sorted {
+    pub(super) apply: Vec<Arc<Held>>,
+    pub(super) drop: Vec<Arc<Held>>,
+    pub(super) early: Vec<Arc<Held>>,
+    pub(super) postponed: Vec<(Arc<Held>, Duration)>,
 }
 
 impl Sorted {
     /// What comes before that which it follows or answers waits for it.
-    fn wait(&mut self, held: Arc<Held>) {
+    pub(super) fn wait(&mut self, held: Arc<Held>) {
         let list = if sabotage::is(Sabotage::EarlyDropped) { &mut self.drop } else { &mut self.early };
         list.push(held);
     }
@@ -70,7 +74,7 @@ impl Sorted {
 
 impl Pass<'_> {
     /// Runs at most one turn over the messages. On an error all of them are still held.
-    pub(crate) async fn run(self, messages: Vec<Arc<Held>>) -> Result<Passed> {
+    pub(super) async fn pass(self, messages: Vec<Arc<Held>>) -> Result<Passed> {
         let history = self.hub.load_history(self.instance_id).await?;
         let state = State::fold(&history.events);
         let mut sorted = Sorted::default();
@@ -79,7 +83,14 @@ impl Pass<'_> {
             return self.without_history(&history, &messages, sorted).await;
         }
         self.sort(&history, &state, start.as_ref(), messages, &mut sorted);
-        if sorted.apply.is_empty() && !(history.is_torn() && state.completed.is_none()) {
+        let is_torn = history.is_torn() && state.completed.is_none();
+        let ends = match self.outlook(&state, start.as_deref(), is_torn, &mut sorted).await {
+            Outlook::Runs => None,
+            Outlook::Ends(completion) => Some(completion),
+            Outlook::Waits if is_torn => return Ok(sorted.all_back()),
+            Outlook::Waits => None,
+        };
+        if sorted.apply.is_empty() && !is_torn {
             if start.is_none() && !sorted.drop.is_empty() {
                 let repair = self.repair_row(&history, &state);
                 if self.partition.while_ours(repair).await.transpose()? != Some(true) {
@@ -89,7 +100,7 @@ impl Pass<'_> {
             }
             return self.settle_without_turn(&history, sorted).await;
         }
-        self.turn(history, start, sorted).await
+        self.turn(history, start, sorted, ends).await
     }
 
     /// Whether the instance has ended and was started again, by a start that has not come yet: what has no execution id is for
@@ -102,6 +113,9 @@ impl Pass<'_> {
         };
         if state.completed.is_none() || !messages.iter().any(for_any) {
             return Ok(false);
+        }
+        if self.hosting.awaited_in(self.instance_id).is_some() {
+            return Ok(true);
         }
         self.is_pending(history, state).await
     }
@@ -130,8 +144,13 @@ impl Pass<'_> {
             } else if accepted.is_some() {
                 sorted.early.push(Arc::clone(held));
             } else if match &start.parent {
-                Some(parent) => self.is_asked_for((history, state), held, (start, parent), sorted).await?,
-                None => self.is_wanted(state, held, start, sorted).await?,
+                // Before anything is done about a rival.
+                Some(parent) => {
+                    !self.start_waits(held, start, sorted).await
+                        && self.is_asked_for((history, state), held, (start, parent), sorted).await?
+                }
+                // One that has ended while it was waited for is dropped.
+                None => self.is_wanted(state, held, start, sorted).await? && !self.start_waits(held, start, sorted).await,
             } {
                 accepted = Some(Arc::clone(held));
             }
@@ -294,9 +313,15 @@ impl Pass<'_> {
     }
 
     /// Runs and commits the turn.
-    async fn turn(self, history: History, start: Option<Arc<Held>>, sorted: Sorted) -> Result<Passed> {
+    async fn turn(self, history: History, start: Option<Arc<Held>>, sorted: Sorted, ends: Option<Completion>) -> Result<Passed> {
         let Sorted { apply, drop, early, postponed } = sorted;
-        let opened = self.open(&history, start.as_deref(), &apply);
+        let mut opened = self.open(&history, start.as_deref(), &apply);
+        if ends.is_some() && start.is_none() {
+            // Only the code knows the custom status; what the row shows stays.
+            opened.custom_status =
+                self.hub.read_instance(self.instance_id, false).await?.and_then(|stored| stored.row.custom_status);
+        }
+        opened.ends = ends;
         let name = log::orchestrator(opened.past.iter().chain(&opened.inputs)).unwrap_or_default();
         let code = self.code(&opened.execution_id, name);
         let busy = self.watch.enter(&code);
@@ -342,11 +367,12 @@ impl Pass<'_> {
             custom_status,
             applied,
             superseded,
+            ends: None,
         }
     }
 
     /// Nothing to apply: drop what is void, and postpone what is early until its decision may be in history.
-    async fn settle_without_turn(&self, history: &History, mut sorted: Sorted) -> Result<Passed> {
+    pub(super) async fn settle_without_turn(&self, history: &History, mut sorted: Sorted) -> Result<Passed> {
         let mut postponed = std::mem::take(&mut sorted.postponed);
         for held in std::mem::take(&mut sorted.early) {
             if held.dequeue_count <= EARLY_TRIES {
@@ -374,69 +400,14 @@ impl Pass<'_> {
     }
 
     /// Makes sure that nobody who loaded this history commits any more. `false` if somebody has.
-    async fn fence_off(&self, history: &History) -> Result<bool> {
+    pub(super) async fn fence_off(&self, history: &History) -> Result<bool> {
         match &history.etag {
             Some(etag) => self.hub.bump_fence(self.instance_id, etag).await,
             None => Ok(true),
         }
     }
 
-    /// Messages for an instance that has no history, and no start among them. The instance row tells what is to come.
-    async fn without_history(&self, history: &History, messages: &[Arc<Held>], mut sorted: Sorted) -> Result<Passed> {
-        let row = self.hub.read_instance(self.instance_id, false).await?;
-        let alive = row.as_ref().is_some_and(|r| r.row.status.is_none_or(|s| !s.is_terminal()));
-        let others = messages.iter().filter(|m| !matches!(m.message.event.kind, EventKind::ExecutionStarted(_)));
-        let mut terminated = None;
-        for held in others {
-            // One whose first checkpoint was interrupted has yet to begin: what answers it is early.
-            let has_begun = history.execution_id.is_some() && !history.is_torn();
-            let for_replaced = has_begun && held.message.target.execution_id == history.execution_id;
-            match &held.message.event.kind {
-                _ if for_replaced => {
-                    self.log_drop(held, "the execution has ended");
-                    sorted.drop.push(Arc::clone(held));
-                }
-                EventKind::ExecutionTerminated { reason } if alive => {
-                    terminated = Some((reason.clone(), held.message.event.timestamp));
-                    sorted.drop.push(Arc::clone(held));
-                }
-                kind if alive || kind.completes().is_some() || may_have_overtaken(held) => sorted.wait(Arc::clone(held)),
-                _ => {
-                    self.log_drop(held, "there is no such instance");
-                    sorted.drop.push(Arc::clone(held));
-                }
-            }
-        }
-        if let (Some((reason, at)), Some(row)) = (terminated, &row) {
-            let is_terminated = self.fence_pending(history, row).await?
-                && self.hub.terminate_pending(self.instance_id, row, reason.as_deref(), at).await?;
-            if !is_terminated {
-                // History or row have changed under us: it may have started. Look again.
-                let all = messages.iter().map(|held| (Arc::clone(held), Duration::ZERO)).collect();
-                return Ok(Passed { postponed: all, ..Passed::default() });
-            }
-            log::terminated_before_start(self, &row.row, reason.as_deref());
-        }
-        if alive {
-            // The start is on its way (scheduled, deferred, or held by a worker that died): what follows it must wait for it.
-            let waiting = std::mem::take(&mut sorted.early);
-            sorted.postponed.extend(waiting.into_iter().map(|held| {
-                let delay = back_off(held.dequeue_count.min(5));
-                (held, delay)
-            }));
-        }
-        self.settle_without_turn(history, sorted).await
-    }
-
-    /// A slow owner may still be committing the first turn of an instance that is to end without one.
-    async fn fence_pending(&self, history: &History, row: &StoredRow) -> Result<bool> {
-        if history.etag.is_some() {
-            return self.fence_off(history).await;
-        }
-        self.hub.insert_fence(self.instance_id, row.row.execution_id.as_deref().unwrap_or_default()).await
-    }
-
-    fn log_drop(&self, held: &Held, why: &str) {
+    pub(super) fn log_drop(&self, held: &Held, why: &str) {
         tracing::debug!(
             hub = self.hub.names_hub(),
             instance = self.instance_id,
@@ -445,12 +416,6 @@ impl Pass<'_> {
             "message dropped: {why}"
         );
     }
-}
-
-/// An orchestration may send to the child that it has started before; a child has no row that would tell of its start, which
-/// may be in the hands of a worker that died.
-fn may_have_overtaken(held: &Held) -> bool {
-    !held.message.sender.instance_id.is_empty() && held.dequeue_count <= EARLY_TRIES
 }
 
 /// What an execution remembers of those that it has replaced, so that nothing meant for them is applied to it.

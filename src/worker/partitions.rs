@@ -91,6 +91,9 @@ impl Ownership {
                 () = patience(&until) => break,
             };
             self.failed = passed.is_err();
+            if passed.is_ok() {
+                self.shared.hosting.stands(self.alone, self.owned.is_empty());
+            }
             if let Err(error) = passed {
                 tracing::warn!(hub = self.shared.hub.names_hub(), %error, "a pass over the partition table failed");
             }
@@ -376,6 +379,7 @@ impl Ownership {
 
     /// Hands every partition over: each is released as soon as it is drained.
     async fn leave(mut self) {
+        self.shared.hosting.stands(false, false);
         for owned in self.owned.values_mut().filter(|o| !o.is_draining) {
             owned.is_draining = true;
             self.shared.drain(&owned.partition, &owned.drained, &self.drained);

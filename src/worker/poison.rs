@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::Shared;
 use super::bodies::Arrived;
+use super::hosting::Waiting;
 use super::inbox::Partition;
 use super::log::shown;
 use super::orchestration::back_off;
 use super::tasks::words_of;
 use crate::error::{Error, Result};
-use crate::hub::{Culprit, Held, Unreadable, blob_names};
+use crate::hub::{AwaitedKind, Culprit, Held, Need, Unreadable, blob_names};
 use crate::ids::shortened as shortened_name;
 use crate::model::EventKind;
 
@@ -51,8 +52,11 @@ impl Shared {
     pub(crate) async fn turn_failed(&self, partition: &Partition, instance_id: &str, trouble: &Trouble, waiting: &[Arrived]) {
         // Whoever owns the partition now may do better.
         let may_park = partition.may_commit();
-        let (poison, others): (Vec<_>, Vec<_>) =
-            waiting.iter().map(|w| Arc::clone(&w.held)).partition(|held| may_park && self.is_poison(held, trouble));
+        let (mut poison, mut others) = (Vec::new(), Vec::new());
+        for held in waiting.iter().map(|w| Arc::clone(&w.held)) {
+            let list = if may_park && self.is_poison(&held, trouble).await { &mut poison } else { &mut others };
+            list.push(held);
+        }
         self.log_failed_turn(partition, instance_id, trouble, if poison.is_empty() { &others } else { &[] });
         self.give_back(others.into_iter().map(|held| (Arc::clone(&held), back_off(held.dequeue_count))).collect()).await;
         for held in poison {
@@ -88,7 +92,7 @@ impl Shared {
     /// A work item could not be run, or its answer could not be sent.
     pub(crate) async fn work_item_failed(&self, held: &Arc<Held>, trouble: &Trouble) {
         let target = &held.message.target;
-        if self.is_poison(held, trouble) {
+        if self.is_poison(held, trouble).await {
             let instance_id = target.instance_id.as_str();
             let culprit = match target.execution_id.as_deref() {
                 Some(execution_id) => Culprit::Execution(instance_id, execution_id),
@@ -123,9 +127,20 @@ impl Shared {
         }
     }
 
-    /// Counted by receives, because nothing else survives a worker; but only this very failure can be the last.
-    fn is_poison(&self, held: &Held, trouble: &Trouble) -> bool {
-        trouble.lasting && held.dequeue_count >= self.options.poison_after
+    /// Counted by receives, because nothing else survives a worker; but only this very failure can be the last. Of a message that may
+    /// have waited for its code receives tell nothing, so its failures here are counted.
+    async fn is_poison(&self, held: &Held, trouble: &Trouble) -> bool {
+        if !trouble.lasting || held.dequeue_count < self.options.poison_after {
+            return false;
+        }
+        match self.hub.may_have_waited(held.queue, held.inserted_on).await {
+            Ok(false) => true,
+            Ok(true) => self.hosting.failures_of(&held.id) >= self.options.poison_after,
+            Err(error) => {
+                tracing::warn!(hub = self.hub.names_hub(), %error, "whether a message has waited for its code could not be read");
+                false
+            }
+        }
     }
 
     async fn park_or_postpone(&self, held: &Arc<Held>, trouble: &Trouble, culprit: Culprit<'_>) {
@@ -179,6 +194,16 @@ impl Shared {
 
     async fn settle_unreadable(&self, unreadable: &Unreadable) -> Result<()> {
         let (hold, lasting) = (&unreadable.hold, unreadable.error.is_lasting());
+        if let Some(kind) = unreadable.error.unknown_event() {
+            // No damage: another version reads it.
+            let code = Need::new(AwaitedKind::Event, kind, None);
+            let blob = unreadable.blob.as_deref().and_then(blob_names::parse_message_blob);
+            let instance_id = blob.map(|(instance_id, _)| instance_id).unwrap_or_default();
+            let waiting =
+                Waiting { queue: hold.queue, instance_id: &instance_id, since: hold.inserted_on, receives: hold.dequeue_count };
+            self.hosting.note(&self.hub, &code, waiting);
+            return self.hub.give_back(hold, self.hosting.pause(&code, waiting)).await;
+        }
         if lasting && self.is_of_no_use(unreadable).await? {
             tracing::debug!(hub = self.hub.names_hub(), message_id = hold.id, "message dropped: a copy whose instance has ended");
             self.hub.delete_unreadable(unreadable).await

@@ -149,7 +149,7 @@ impl World {
     /// Makes a history row of an instance unreadable. The row as it was.
     pub(super) fn corrupt(&self, id: &str) -> Entity {
         let row = self.history().into_iter().find(|row| row.partition_key == id).unwrap();
-        self.memory.insert_row("TestHistory", row.clone().with("EventType", Value::string("Nonsense")));
+        self.memory.insert_row("TestHistory", row.clone().with("EventId", Value::string("Nonsense")));
         row
     }
 

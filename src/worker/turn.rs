@@ -34,6 +34,8 @@ pub(crate) struct Opened {
     /// What the sentinel remembers of earlier executions.
     pub(crate) applied: Vec<Uuid>,
     pub(crate) superseded: Vec<String>,
+    /// How the execution ends, if it does so without its code.
+    pub(crate) ends: Option<Completion>,
 }
 
 /// What a turn wants committed.
@@ -78,6 +80,7 @@ pub(crate) fn run(registry: &Registry, clock: &Clock, partitions: u32, opened: O
         sender: Sender { instance_id: String::new(), execution_id: Some(opened.execution_id.clone()) },
         episode: state.episodes + 1,
         not_before: state.last_turn.unwrap_or(Timestamp::MIN),
+        ends: opened.ends,
         record: Record {
             execution_id: opened.execution_id,
             kept_rows: opened.past.len() as u64,
@@ -104,6 +107,7 @@ struct Writer<'a> {
     sender: Sender,
     episode: i32,
     not_before: Timestamp,
+    ends: Option<Completion>,
     record: Record,
 }
 
@@ -116,7 +120,11 @@ impl Writer<'_> {
         for generation in 0.. {
             let all: Vec<_> = past.iter().map(|s| s.event.clone()).collect();
             let new: Vec<_> = self.record.events.iter().map(|s| s.event.clone()).collect();
-            let outcome = registry.run_turn(&Turn { past: &all, new: &new, custom_status: self.record.custom_status.take() });
+            let turn = Turn { past: &all, new: &new, custom_status: self.record.custom_status.take() };
+            let outcome = match self.ends.take() {
+                Some(completion) => turn.ended_without_code(completion),
+                None => registry.run_turn(&turn),
+            };
             let started = start_of(&past, &self.record.events);
             self.mark_played();
             self.record.custom_status = outcome.custom_status;
@@ -131,8 +139,10 @@ impl Writer<'_> {
                         generations::divide(std::mem::take(&mut past), std::mem::take(&mut self.record.events), &carry);
                     self.forget(&consumed);
                     let next = self.next_generation(outcome.next_id, &started, input, version);
+                    // Another version than this worker has goes on where it is hosted.
+                    let is_here = matches!(&next.event.kind, EventKind::ExecutionStarted(start) if registry.hosts(start));
                     self.begin_generation(next, carried);
-                    if generation + 1 == limits::GENERATIONS_PER_TURN_MAX {
+                    if generation + 1 == limits::GENERATIONS_PER_TURN_MAX || !is_here {
                         self.wake_self();
                         break;
                     }

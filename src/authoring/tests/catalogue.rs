@@ -6,7 +6,7 @@ use futures::future::{Either, select};
 use serde_json::{Value, json};
 
 use super::play::{Play, done, failed, fired, raised, start, sub_done};
-use crate::authoring::{Activity, Event, Failure, OrchestrationContext, Orchestrator, Registry};
+use crate::authoring::{Activity, Event, Failure, OrchestrationContext, Orchestrator, Registry, Serves};
 use crate::model::{EventKind, FailureDetails};
 use crate::replay::RetryPolicy;
 
@@ -115,18 +115,30 @@ fn failures_of_orchestrators_keep_their_causes() {
 }
 
 #[test]
-fn versions_are_found_exactly_and_then_without() {
-    let registry = Registry::builder().orchestrator(VERSIONED, async |_, _| Ok("any".to_owned())).orchestrator_version(
-        VERSIONED,
-        "1.0",
-        async |ctx: OrchestrationContext, _| Ok(ctx.version().unwrap_or("?").to_owned()),
-    );
-    let mut play = Play::new(registry);
-    for (version, end) in [(Some("1.0"), "1.0"), (Some("2.0"), "any"), (Some(""), "any"), (None, "any")] {
-        play.history.clear();
-        let EventKind::ExecutionStarted(mut started) = start("VERSIONED", Some("\"x\"")) else { panic!() };
-        started.version = version.map(str::to_owned);
-        assert_eq!(play.turn([EventKind::ExecutionStarted(started)]), [format!("completed \"{end}\"")]);
+fn the_code_of_the_version_that_was_asked_for_runs_or_the_fallback_and_no_other() {
+    let any = async |ctx: OrchestrationContext, _: String| Ok(format!("any for {}", ctx.version().unwrap_or("none")));
+    let registry = || {
+        Registry::builder().orchestrator(VERSIONED, async |_, _| Ok("none".to_owned())).orchestrator_for(
+            VERSIONED,
+            Serves::Version("1.0"),
+            async |_, _| Ok("1.0".to_owned()),
+        )
+    };
+    let missing = "failed OrchestratorTaskNotFound";
+    let with_fallback = registry().orchestrator_for(VERSIONED, Serves::AnyOther, any);
+    for (builder, other) in [(registry(), missing), (with_fallback, "completed \"any for 2.0\"")] {
+        let mut play = Play::new(builder);
+        for (version, end) in [
+            (Some("1.0"), "completed \"1.0\""),
+            (Some("2.0"), other),
+            (Some(""), "completed \"none\""),
+            (None, "completed \"none\""),
+        ] {
+            play.history.clear();
+            let EventKind::ExecutionStarted(mut started) = start("VERSIONED", Some("\"x\"")) else { panic!() };
+            started.version = version.map(str::to_owned);
+            assert_eq!(play.turn([EventKind::ExecutionStarted(started)]), [end]);
+        }
     }
 }
 

@@ -69,6 +69,14 @@ impl DecodeError {
         Self::here(Problem::UnknownEvent(quote(name)))
     }
 
+    /// The kind of event, if that it is not known is all that is wrong.
+    pub(crate) fn unknown_kind(&self) -> Option<&str> {
+        match &self.problem {
+            Problem::UnknownEvent(name) => Some(name),
+            _ => None,
+        }
+    }
+
     /// The same error seen from one level further out.
     pub(crate) fn within(mut self, outer: &str) -> Self {
         self.path = if self.path.is_empty() { outer.to_owned() } else { format!("{outer}.{}", self.path) };

@@ -34,6 +34,7 @@ impl Account {
             tables: Arc::new(AzureTables::new(self.service(ServiceType::Table, &self.table, &exchange))),
             queues: Arc::new(AzureQueues::new(self.service(ServiceType::Queue, &self.queue, &exchange))),
             blobs: Arc::new(AzureBlobs::new(self.service(ServiceType::Blob, &self.blob, &exchange))),
+            in_process: false,
         })
     }
 

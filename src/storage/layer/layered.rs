@@ -19,6 +19,7 @@ pub(super) fn wrap<L: Layer>(storage: Storage, layer: L) -> Storage {
         tables: Arc::new(Layered { layer: layer.clone(), inner: storage.tables }),
         queues: Arc::new(Layered { layer: layer.clone(), inner: storage.queues }),
         blobs: Arc::new(Layered { layer, inner: storage.blobs }),
+        in_process: storage.in_process,
     }
 }
 

@@ -57,6 +57,7 @@ impl Tap {
             tables: Arc::new(Tapped { tap: self.clone(), inner: storage.tables }),
             queues: Arc::new(Tapped { tap: self.clone(), inner: storage.queues }),
             blobs: Arc::new(Tapped { tap: self.clone(), inner: storage.blobs }),
+            in_process: storage.in_process,
         }
     }
 

@@ -37,7 +37,7 @@ impl Memory {
 
     /// The three ports. All clones speak to the same account.
     pub(crate) fn storage(&self) -> Storage {
-        Storage { tables: self.tables.clone(), queues: self.queues.clone(), blobs: self.blobs.clone() }
+        Storage { tables: self.tables.clone(), queues: self.queues.clone(), blobs: self.blobs.clone(), in_process: true }
     }
 }
 

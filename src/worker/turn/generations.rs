@@ -148,6 +148,7 @@ mod tests {
             custom_status: None,
             applied: Vec::new(),
             superseded: Vec::new(),
+            ends: None,
         }
     }
 

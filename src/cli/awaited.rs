@@ -1,0 +1,96 @@
+//! What messages wait for, as part of `taskhub list` and `taskhub hub status`.
+
+use serde_json::{Value, json};
+use taskhub::{Awaited, AwaitedKind, Timestamp};
+
+use super::output::table;
+use super::text;
+
+/// A table with its heading; nothing if nothing is waited for.
+pub(crate) fn as_text(all: &[Awaited], now: Timestamp) -> Option<String> {
+    let row = |awaited: &Awaited| {
+        vec![
+            awaited.kind.name().to_owned(),
+            text::line(&awaited.name),
+            awaited.version.as_deref().map_or_else(|| "-".to_owned(), text::line),
+            text::line(&awaited.queue),
+            text::span(now.since(awaited.since)),
+            awaited.instances.map_or_else(|| "-".to_owned(), |count| count.to_string()),
+            text::line(&awaited.instance_id),
+        ]
+    };
+    let header = ["KIND", "NAME", "VERSION", "QUEUE", "FOR", "INSTANCES", "SUCH AS"];
+    let listed = || table(&header, &all.iter().map(row).collect::<Vec<_>>());
+    (!all.is_empty()).then(|| format!("Messages wait for what no worker hosts that has seen them:\n{}", listed()))
+}
+
+pub(crate) fn as_json(all: &[Awaited]) -> Value {
+    let one = |awaited: &Awaited| {
+        json!({
+            "kind": awaited.kind.name(),
+            "name": awaited.name,
+            "version": awaited.version,
+            "queue": awaited.queue,
+            "since": awaited.since.to_string(),
+            "lastSeen": awaited.last_seen.to_string(),
+            "worker": awaited.worker,
+            "instances": awaited.instances,
+            "instanceId": awaited.instance_id,
+        })
+    };
+    all.iter().map(one).collect()
+}
+
+/// What an instance lacks, behind its status.
+pub(crate) fn label(awaited: &Awaited) -> &'static str {
+    match awaited.kind {
+        AwaitedKind::Activity => ", activity not hosted",
+        AwaitedKind::Event => ", event not known",
+        _ => ", not hosted",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use taskhub::{Client, Storage, TaskHub, Worker};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_waited_for_is_a_table_and_marks_its_instances() {
+        let hub = TaskHub::builder(Storage::in_memory(), "MyHub").partitions(1).open().await.unwrap();
+        let client = Client::new(&hub);
+        client.start_json("Nobody", None).version("2.0").instance_id("order-7").await.unwrap();
+        let worker = Worker::builder(&hub).worker_id("w").fail_unhosted_after(Duration::from_secs(600));
+        let looking = async {
+            loop {
+                let awaited = client.awaited().await.unwrap();
+                if !awaited.is_empty() {
+                    return awaited;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let awaited = tokio::select! {
+            biased;
+            ran = worker.run(std::future::pending()) => panic!("{ran:?}"),
+            awaited = looking => awaited,
+        };
+        assert_eq!(as_text(&[], awaited[0].last_seen), None);
+        let expected = "\
+Messages wait for what no worker hosts that has seen them:
+KIND          NAME    VERSION  QUEUE             FOR  INSTANCES  SUCH AS
+orchestrator  Nobody  2.0      myhub-control-00  0 s  1          order-7";
+        assert_eq!(as_text(&awaited, awaited[0].since).unwrap(), expected);
+        let json = as_json(&awaited);
+        assert_eq!(
+            (&json[0]["kind"], &json[0]["worker"], &json[0]["instances"]),
+            (&json!("orchestrator"), &json!("w"), &json!(1))
+        );
+        let instance = client.status("order-7").await.unwrap().unwrap();
+        assert!(client.waits_for(&instance, &awaited[0]));
+        assert_eq!(label(&awaited[0]), ", not hosted");
+    }
+}

@@ -1,0 +1,210 @@
+//! What messages wait for because no worker that has seen them hosts it: rows of our own that workers refresh and people read.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{Hub, QueueId, keys};
+use crate::error::Result;
+use crate::ids;
+use crate::model::Timestamp;
+use crate::storage;
+use crate::storage::error::OrNone;
+use crate::storage::table::{Entity, Filter, Match, Query, Row, TableOp, Value};
+
+/// A row that was not refreshed for so long is of the past: workers that go on seeing such messages refresh it once a minute.
+pub(crate) const FRESH: Duration = Duration::from_secs(180);
+/// A worker that was not seen for so long has left without a word.
+const LONG_GONE: Duration = Duration::from_secs(24 * 3600);
+/// Longer texts are cut: names come from anybody, and a column holds so much.
+const TEXT_CHARS_MAX: usize = 1000;
+/// The partition of the rows by which workers without a partition of the hub show that they are there.
+const WORKERS: &str = "worker";
+/// Namespace of row keys; persisted, never change it.
+const NAMESPACE: Uuid = Uuid::from_u128(0x7461_736b_6875_6220_6177_6169_7465_6420);
+
+/// What kind of thing messages wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum AwaitedKind {
+    /// A version of an orchestrator.
+    Orchestrator,
+    /// A version of an activity.
+    Activity,
+    /// An entity, which workers of this crate do not host yet.
+    Entity,
+    /// A kind of event that the workers which saw it do not know.
+    Event,
+}
+
+/// Need that somebody's messages need.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Need {
+    pub(crate) kind: AwaitedKind,
+    pub(crate) name: String,
+    /// Empty for none.
+    pub(crate) version: String,
+}
+
+/// Something that messages wait for, as the workers that see these messages tell: none of them hosts it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Awaited {
+    /// What kind of thing it is.
+    pub kind: AwaitedKind,
+    /// Its name: of an entity with the leading `@`, of an event its type.
+    pub name: String,
+    /// The version that was asked for, if any was.
+    pub version: Option<String>,
+    /// The queue in which the messages are.
+    pub queue: String,
+    /// Since when the oldest of the messages that were seen is due.
+    pub since: Timestamp,
+    /// When such a message was last seen.
+    pub last_seen: Timestamp,
+    /// The worker that saw it.
+    pub worker: String,
+    /// The instance that one of the messages is for; empty if the message does not tell.
+    pub instance_id: String,
+    /// How many instances of the queue have such messages, as far as the worker remembers them; `None` for activities and events.
+    pub instances: Option<u32>,
+}
+
+impl AwaitedKind {
+    /// Its name in lower case.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Orchestrator => "orchestrator",
+            Self::Activity => "activity",
+            Self::Entity => "entity",
+            Self::Event => "event",
+        }
+    }
+
+    const ALL: [Self; 4] = [Self::Orchestrator, Self::Activity, Self::Entity, Self::Event];
+}
+
+impl Need {
+    pub(crate) fn new(kind: AwaitedKind, name: &str, version: Option<&str>) -> Self {
+        Self { kind, name: name.to_owned(), version: version.unwrap_or_default().to_owned() }
+    }
+
+    /// What hosts the instance, if that is an entity.
+    pub(crate) fn of_entity(instance_id: &str) -> Option<Self> {
+        ids::entity_name(instance_id).map(|name| Self::new(AwaitedKind::Entity, name, None))
+    }
+}
+
+impl Hub {
+    /// Tells what is waited for in a queue. The table is made when the first worker has something to tell.
+    pub(crate) async fn write_awaited(&self, need: &Need, queue: QueueId, row: &Awaited) -> Result<()> {
+        let key = format!("{} {} {}", need.name.len(), need.name, need.version);
+        let key = format!("{} {}", self.queue_name(queue), Uuid::new_v5(&NAMESPACE, key.as_bytes()).simple());
+        let mut entity = Entity::new(need.kind.name(), key)
+            .with("Name", text(&row.name))
+            .with("Queue", text(&row.queue))
+            .with("Since", Value::DateTime(row.since))
+            .with("LastSeen", Value::DateTime(row.last_seen))
+            .with("Worker", text(&row.worker))
+            .with("InstanceId", text(&row.instance_id));
+        if let Some(version) = &row.version {
+            entity.set("Version", text(version));
+        }
+        if let Some(instances) = row.instances {
+            entity.set("Instances", Value::I32(i32::try_from(instances).unwrap_or(i32::MAX)));
+        }
+        let op = TableOp::UpsertReplace(entity);
+        match self.storage.tables.write(&self.names.awaited, &op).await {
+            Err(e) if e.kind == storage::ErrorKind::NotFound => {
+                match self.storage.tables.create_table(&self.names.awaited).await {
+                    Err(e) if e.kind != storage::ErrorKind::AlreadyExists => return Err(e.into()),
+                    _ => self.storage.tables.write(&self.names.awaited, &op).await?,
+                }
+            }
+            other => other?,
+        };
+        Ok(())
+    }
+
+    /// What is waited for now.
+    pub(crate) async fn list_awaited(&self) -> Result<Vec<Awaited>> {
+        let now = self.now();
+        let rows = self.awaited_rows(None).await?;
+        let mut all: Vec<_> = rows.iter().filter_map(from_row).filter(|a| now.since(a.last_seen) <= FRESH).collect();
+        all.sort_by(|a, b| (a.kind, &a.name, &a.version, &a.queue).cmp(&(b.kind, &b.name, &b.version, &b.queue)));
+        Ok(all)
+    }
+
+    /// Whether messages of this queue may have waited for code since then: how often they were received tells nothing.
+    pub(crate) async fn may_have_waited(&self, queue: QueueId, since: Timestamp) -> Result<bool> {
+        let rows = self.awaited_rows(Some(Filter::eq("Queue", self.queue_name(queue)))).await?;
+        Ok(rows.iter().filter_map(from_row).any(|awaited| awaited.last_seen >= since))
+    }
+
+    /// Shows that a worker is there which owns no partition: only if anything is waited for, else nobody asks.
+    pub(crate) async fn show_presence(&self, worker_id: &str) -> Result<()> {
+        let entity = Entity::new(WORKERS, keys::escape(worker_id)).with("LastSeen", Value::DateTime(self.now()));
+        self.storage.tables.write(&self.names.awaited, &TableOp::UpsertReplace(entity)).await.or_none()?;
+        Ok(())
+    }
+
+    /// Takes that back.
+    pub(crate) async fn withdraw_presence(&self, worker_id: &str) -> Result<()> {
+        self.delete_presence(keys::escape(worker_id)).await
+    }
+
+    /// Whether there are workers of ours that own no partition.
+    pub(crate) async fn others_are_present(&self, me: &str) -> Result<bool> {
+        let (now, me) = (self.now(), keys::escape(me));
+        let mut found = false;
+        for row in self.awaited_rows(Some(Filter::eq("PartitionKey", WORKERS))).await? {
+            let age = now.since(row.entity.time("LastSeen").unwrap_or(row.timestamp));
+            if age > LONG_GONE {
+                self.delete_presence(row.entity.row_key).await?;
+            } else {
+                found |= row.entity.row_key != me && age <= FRESH;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn delete_presence(&self, row_key: String) -> Result<()> {
+        let op = TableOp::Delete { partition_key: WORKERS.to_owned(), row_key, condition: Match::Any };
+        self.storage.tables.write(&self.names.awaited, &op).await.or_none()?;
+        Ok(())
+    }
+
+    async fn awaited_rows(&self, filter: Option<Filter>) -> Result<Vec<Row>> {
+        let (mut query, mut all) = (Query { filter, ..Query::default() }, Vec::new());
+        loop {
+            let Some(page) = self.storage.tables.query(&self.names.awaited, &query).await.or_none()? else { return Ok(all) };
+            all.extend(page.rows);
+            if page.continuation.is_none() {
+                return Ok(all);
+            }
+            query.continuation = page.continuation;
+        }
+    }
+}
+
+fn text(text: &str) -> Value {
+    Value::string(text.chars().take(TEXT_CHARS_MAX).collect::<String>())
+}
+
+fn from_row(row: &Row) -> Option<Awaited> {
+    let entity = &row.entity;
+    let kind = AwaitedKind::ALL.into_iter().find(|kind| kind.name() == entity.partition_key)?;
+    let text = |column: &str| entity.text(column).unwrap_or_default().to_owned();
+    Some(Awaited {
+        kind,
+        name: text("Name"),
+        version: entity.text("Version").map(str::to_owned),
+        queue: text("Queue"),
+        since: entity.time("Since").unwrap_or(row.timestamp),
+        last_seen: entity.time("LastSeen").unwrap_or(row.timestamp),
+        worker: text("Worker"),
+        instance_id: text("InstanceId"),
+        instances: entity.int("Instances").and_then(|count| u32::try_from(count).ok()),
+    })
+}

@@ -1,0 +1,183 @@
+//! Entities and kinds of events that only other workers know: whatever is for them stays as it is, and comes again in time.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::hub::QueueId;
+use crate::model::{HistoryEvent, InstanceRef, Message, Sender};
+use crate::storage::memory::Memory;
+use crate::storage::table::{Entity, Match, Query, TableOp, Value};
+
+/// What is logged as a warning or worse.
+#[derive(Clone, Default)]
+pub(super) struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    pub(super) fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        let lines = self.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::WARN)
+            .with_ansi(false)
+            .with_writer(move || lines.clone())
+            .without_time()
+            .finish();
+        tracing::subscriber::set_default(subscriber)
+    }
+
+    pub(super) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    pub(super) fn count(&self, words: &str) -> usize {
+        self.text().lines().filter(|line| line.contains(words)).count()
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A hub whose account can be looked into.
+async fn world() -> (Memory, World) {
+    let clock = Clock::paused(Timestamp::parse("2026-01-01T00:00:00Z").unwrap());
+    let rng = Rng::seeded(1);
+    let memory = Memory::new(clock.clone(), rng.fork());
+    let hub = TaskHub::builder(memory.storage(), "Test").partitions(1).clock(clock).rng(rng).open().await.unwrap();
+    let client = Client::new(&hub);
+    (memory, World { hub, client })
+}
+
+fn signal(world: &World, id: &str, input: &str) -> Message {
+    let hub = &world.hub.0;
+    let kind = EventKind::EventRaised { name: "op".into(), input: Some(input.to_owned()), trace: None };
+    Message {
+        activity_id: hub.rng.uuid(),
+        event: HistoryEvent::arriving(hub.now(), kind),
+        target: InstanceRef::current(id),
+        context_tags: None,
+        sequence_number: 0,
+        episode: None,
+        sender: Sender::client(),
+        decision_id: None,
+    }
+}
+
+/// All texts of a queue once everything in it is visible, in order.
+async fn texts(world: &World) -> Vec<String> {
+    tokio::time::sleep(MINUTE).await;
+    let name = world.hub.0.queue_name(QueueId::Control(0));
+    world.hub.0.storage.queues.peek(&name, 32).await.unwrap().into_iter().map(|message| message.text).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_for_entities_is_left_to_workers_that_host_them() {
+    let lines = Lines::default();
+    let _listening = lines.listen();
+    let (_memory, world) = world().await;
+    let hub = &world.hub.0;
+    // The body of the first lies in a blob.
+    hub.send(QueueId::Control(0), signal(&world, "@counter@k", &"x".repeat(100_000)), Duration::ZERO).await.unwrap();
+    let mut sent = texts(&world).await;
+    let worker = world.run("ours", old);
+    for number in 2..9 {
+        let mut message = signal(&world, "@counter@k", &number.to_string());
+        hub.send(QueueId::Control(0), message.clone(), Duration::ZERO).await.unwrap();
+        message.sequence_number = number;
+        sent.push(message.to_json());
+        tokio::time::sleep(Duration::from_secs(13)).await;
+    }
+    tokio::time::sleep(HOUR).await;
+    let awaited = world.client.awaited().await.unwrap();
+    assert_eq!((awaited[0].kind, &*awaited[0].name, &*awaited[0].instance_id), (AwaitedKind::Entity, "@counter", "@counter@k"));
+    assert_eq!(awaited[0].instances, Some(1));
+    assert!(lines.text().contains("instance=\"@counter@k\"") && lines.text().contains("hosts no entities, so not \"@counter\""));
+    assert!(lines.count("hosts no entities") <= 7, "{}", lines.text());
+    world.start("ours", "").await;
+    assert_eq!(world.output("ours").await, "old", "everything else goes on");
+    worker.stop().await;
+    assert_eq!(texts(&world).await, sent);
+    for table in [&hub.names.history, &hub.names.instances] {
+        let rows = hub.storage.tables.query(table, &Query::default()).await.unwrap().rows;
+        assert!(rows.iter().all(|row| !row.entity.partition_key.starts_with('@')), "{table}");
+    }
+    assert!(world.client.poison().await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_of_an_unknown_kind_waits_for_a_version_that_knows_it() {
+    let (_memory, world) = world().await;
+    let hub = &world.hub.0;
+    let known = signal(&world, "i", "1").to_json();
+    let unknown = known.replace("EventRaisedEvent", "SomethingNewEvent").replace("\"EventType\":15", "\"EventType\":99");
+    let rewind = known.replace("EventRaisedEvent", "ExecutionRewoundEvent").replace("\"EventType\":15", "\"EventType\":21");
+    assert!(unknown != known && rewind != known);
+    let (control, items) = (hub.queue_name(QueueId::Control(0)), hub.queue_name(QueueId::WorkItems));
+    for (queue, text) in [(&control, &unknown), (&control, &rewind), (&items, &unknown)] {
+        hub.storage.queues.put(queue, text, Duration::ZERO).await.unwrap();
+    }
+    let worker = world.run("ours", old);
+    tokio::time::sleep(3 * HOUR).await;
+    let awaited = world.client.awaited().await.unwrap();
+    let names: Vec<_> = awaited.iter().map(|a| (a.kind, &*a.name, &*a.queue)).collect();
+    let expected = [("ExecutionRewound", &*control), ("SomethingNew", &*control), ("SomethingNew", &*items)];
+    assert_eq!(names, expected.map(|(name, queue)| (AwaitedKind::Event, name, queue)));
+    assert!(world.client.poison().await.unwrap().is_empty());
+    worker.stop().await;
+    let mut left = texts(&world).await;
+    left.sort();
+    let mut expected = vec![unknown, rewind];
+    expected.sort();
+    assert_eq!((left, world.messages().await), (expected, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_history_with_an_event_of_an_unknown_kind_waits_too() {
+    let (_memory, world) = world().await;
+    let hub = &world.hub.0;
+    let worker = world.run("ours", new);
+    world.client.start(WAIT, 1).version("2.0").instance_id("i").await.unwrap();
+    tokio::time::sleep(MINUTE).await;
+    let rename = async |name: &str| {
+        let row = Entity::new("i", "0000000000000001").with("EventType", Value::string(name));
+        hub.storage.tables.write(&hub.names.history, &TableOp::Merge(row, Match::Any)).await.unwrap();
+    };
+    rename("SomethingNew").await;
+    world.client.raise("i", GO, &"1".to_owned()).await.unwrap();
+    tokio::time::sleep(3 * HOUR).await;
+    assert_eq!(world.status("i").await.status, RuntimeStatus::Running);
+    assert!(world.client.poison().await.unwrap().is_empty());
+    assert_eq!(world.client.awaited().await.unwrap()[0].name, "SomethingNew");
+    rename("ExecutionStarted").await;
+    assert_eq!(world.client.wait("i", 2 * MINUTE).await.unwrap().output::<String>().unwrap(), "1");
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_receives_of_what_has_waited_do_not_make_it_poison() {
+    let (_memory, world) = world().await;
+    let hub = &world.hub.0;
+    let begun = world.run("new", new);
+    world.client.start(WAIT, 1).version("2.0").instance_id("i").await.unwrap();
+    tokio::time::sleep(MINUTE).await;
+    begun.stop().await;
+    // It waits for an hour, and is received more often than any message that fails.
+    let other: Build = |worker| old(worker).fail_unhosted_alone_after(DAY);
+    let other = world.run("old", other);
+    world.client.raise("i", GO, &"1".to_owned()).await.unwrap();
+    tokio::time::sleep(HOUR).await;
+    other.stop().await;
+    let row = Entity::new("i", "0000000000000001").with("EventId", Value::string("Nonsense"));
+    hub.storage.tables.write(&hub.names.history, &TableOp::Merge(row, Match::Any)).await.unwrap();
+    let _worker = world.run("new again", new);
+    tokio::time::sleep(HOUR).await;
+    assert!(world.client.poison().await.unwrap().is_empty(), "it has failed fewer than eight times");
+    tokio::time::sleep(HOUR).await;
+    assert_eq!(world.client.poison().await.unwrap().len(), 1);
+}

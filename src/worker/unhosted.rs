@@ -1,0 +1,125 @@
+//! A pass over an instance whose code this worker does not have: what is for it waits, and it ends only where no code is needed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::hosting::{PAUSE_MAX, Waiting};
+use super::orchestration::{Pass, Passed, Sorted};
+use crate::error::{Error, Result};
+use crate::hub::{AwaitedKind, Held, Need};
+use crate::model::{EventKind, ExecutionStarted, State};
+use crate::replay::Completion;
+
+/// What becomes of a turn.
+#[derive(Debug)]
+pub(super) enum Outlook {
+    /// Its code runs.
+    Runs,
+    /// It ends the execution without its need.
+    Ends(Completion),
+    /// Not here and now.
+    Waits,
+}
+
+impl Pass<'_> {
+    /// Runs at most one turn over the messages, if their code is here. On an error all of them are still held.
+    pub(crate) async fn run(self, messages: Vec<Arc<Held>>) -> Result<Passed> {
+        if let Some(entity) = Need::of_entity(self.instance_id) {
+            return Ok(self.wait_for(&entity, messages));
+        }
+        let is_rewind = |held: &Arc<Held>| matches!(held.message.event.kind, EventKind::ExecutionRewound { .. });
+        let (rewinds, messages): (Vec<_>, Vec<_>) = messages.into_iter().partition(is_rewind);
+        let rewinds = self.wait_for(&Need::new(AwaitedKind::Event, "ExecutionRewound", None), rewinds);
+        if messages.is_empty() {
+            return Ok(rewinds);
+        }
+        let mut passed = match self.pass(messages.clone()).await {
+            Ok(passed) => passed,
+            Err(error) => self.unless_unknown(error, messages)?,
+        };
+        passed.postponed.extend(rewinds.postponed);
+        Ok(passed)
+    }
+
+    /// Everything goes back together, so that its order stays.
+    pub(super) fn wait_for(&self, need: &Need, messages: Vec<Arc<Held>>) -> Passed {
+        for held in &messages {
+            self.hosting.note(self.hub, need, self.waiting(held));
+        }
+        Passed { postponed: self.postponed(need, messages), ..Passed::default() }
+    }
+
+    /// The messages with the one pause that all of them have.
+    fn postponed(&self, need: &Need, messages: Vec<Arc<Held>>) -> Vec<(Arc<Held>, Duration)> {
+        let most = messages.iter().max_by_key(|held| held.dequeue_count);
+        let Some(pause) = most.map(|held| self.hosting.pause(need, self.waiting(held))) else { return Vec::new() };
+        messages.into_iter().map(|held| (held, pause)).collect()
+    }
+
+    fn waiting<'a>(&'a self, held: &Held) -> Waiting<'a> {
+        let (queue, instance_id) = (held.queue, self.instance_id);
+        Waiting { queue, instance_id, since: held.waits_since(), receives: held.dequeue_count }
+    }
+
+    /// An event in a history that this version does not know is no damage: another version goes on with it.
+    pub(super) fn unless_unknown(&self, error: Error, messages: Vec<Arc<Held>>) -> Result<Passed> {
+        match error.unknown_event() {
+            Some(kind) => Ok(self.wait_for(&Need::new(AwaitedKind::Event, kind, None), messages)),
+            None => Err(error),
+        }
+    }
+
+    /// Whether a start waits for a worker that has its need; then it is put aside here.
+    pub(super) async fn start_waits(&self, held: &Arc<Held>, start: &ExecutionStarted, sorted: &mut Sorted) -> bool {
+        let Some(need) = self.hosting.missing_orchestrator(start) else { return false };
+        if self.hosting.failure(self.hub, &need, self.waiting(held)).await.is_some() {
+            return false;
+        }
+        sorted.postponed.extend(self.postponed(&need, vec![Arc::clone(held)]));
+        true
+    }
+
+    /// What becomes of the turn that the sorted messages ask for. What waits is put aside.
+    pub(super) async fn outlook(&self, state: &State, start: Option<&Held>, is_torn: bool, sorted: &mut Sorted) -> Outlook {
+        let started = match start.map(|start| &start.message.event.kind) {
+            Some(EventKind::ExecutionStarted(start)) => Some(&**start),
+            _ => state.started.as_ref().filter(|_| state.completed.is_none()).map(|started| &started.event),
+        };
+        let Some(need) = started.and_then(|started| self.hosting.missing_orchestrator(started)) else { return Outlook::Runs };
+        let terminates = |held: &Arc<Held>| matches!(held.message.event.kind, EventKind::ExecutionTerminated { .. });
+        if start.is_none()
+            && let Some(position) = sorted.apply.iter().position(terminates)
+        {
+            let terminated = sorted.apply.remove(position);
+            // They find that the instance has ended.
+            let rest = sorted.apply.drain(..).chain(sorted.early.drain(..)).map(|held| (held, Duration::ZERO));
+            sorted.postponed.extend(rest);
+            let EventKind::ExecutionTerminated { reason } = &terminated.message.event.kind else { unreachable!("it terminates") };
+            tracing::debug!(instance = self.instance_id, "an instance ends without its code");
+            let ends = Outlook::Ends(Completion::Terminated { reason: reason.clone() });
+            sorted.apply.push(terminated);
+            return ends;
+        }
+        if is_torn {
+            // Nothing can be said to be void before the checkpoint has been made whole.
+            sorted.early.append(&mut sorted.drop);
+        }
+        let awaiting = if sorted.apply.is_empty() && is_torn { &sorted.early } else { &sorted.apply };
+        if let Some(oldest) = awaiting.iter().min_by_key(|held| held.waits_since())
+            && let Some(failure) = self.hosting.failure(self.hub, &need, self.waiting(oldest)).await
+        {
+            return Outlook::Ends(Completion::Failed { failure });
+        }
+        let waits = sorted.apply.drain(..).chain(sorted.early.drain(..)).collect();
+        sorted.postponed.extend(self.postponed(&need, waits));
+        Outlook::Waits
+    }
+
+    /// How long something waits for an instance that has no history yet, when its start is known to wait for need, or would not yet
+    /// have come by since the partition was taken: then nobody can say that there is no such instance.
+    pub(super) fn waits_with_start(&self, held: &Held) -> Option<Duration> {
+        let is_new_here = !held.message.sender.instance_id.is_empty() && self.partition.since.elapsed() < 2 * PAUSE_MAX;
+        let unknown = || is_new_here.then(|| super::orchestration::back_off(held.dequeue_count).min(PAUSE_MAX));
+        self.hosting.awaited_in(self.instance_id).or_else(unknown)
+    }
+}
