@@ -53,7 +53,6 @@ const PLAIN: [&str; 47] = [
     "IsNonRetriable",
     "IsPlayed",
     "Key",
-    "Level",
     "Name",
     "OrchestrationStatus",
     "OrchestrationTags",
