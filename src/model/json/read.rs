@@ -53,6 +53,7 @@ const PLAIN: [&str; 47] = [
     "IsNonRetriable",
     "IsPlayed",
     "Key",
+    "Level",
     "Name",
     "OrchestrationStatus",
     "OrchestrationTags",
