@@ -31,8 +31,9 @@ async fn expected_output(snapshot: &Snapshot) -> Option<String> {
     output
 }
 
-fn snapshots() -> Vec<(String, Snapshot)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("azurite-tests/golden/handover");
+/// The recorded hubs of a folder, by their names.
+pub(crate) fn snapshots(folder: &str) -> Vec<(String, Snapshot)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("azurite-tests/golden").join(folder);
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().path()).collect();
     files.sort();
     let read = |path: std::path::PathBuf| {
@@ -124,7 +125,7 @@ fn report(failed: &[String], all: usize) {
 
 #[tokio::test(start_paused = true)]
 async fn every_snapshot_of_dotnet_is_finished_in_memory() {
-    let (mut failed, snapshots) = (Vec::new(), snapshots());
+    let (mut failed, snapshots) = (Vec::new(), snapshots("handover"));
     for (seed, (name, snapshot)) in (0..).zip(&snapshots) {
         let expected = expected_output(snapshot).await;
         let (storage, clock) = memory_at(Timestamp::parse("2026-12-01T00:00:00Z").unwrap(), seed);
@@ -138,7 +139,7 @@ async fn every_snapshot_of_dotnet_is_finished_in_memory() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_snapshot_of_dotnet_is_finished_on_azurite() {
-    let snapshots = snapshots();
+    let snapshots = snapshots("handover");
     let failed: Vec<_> = futures::stream::iter(&snapshots)
         .map(|(name, snapshot)| async move {
             let expected = expected_output(snapshot).await;

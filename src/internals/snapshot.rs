@@ -14,7 +14,7 @@ use crate::model::{EventKind, HistoryEvent, Incoming, Timestamp};
 use crate::storage::blob::PutCondition;
 use crate::storage::error::OrNone;
 use crate::storage::queue::RECEIVE_MAX;
-use crate::storage::table::{Entity, Query, TableOp, Value};
+use crate::storage::table::{Entity, Query, Row, TableOp, Value};
 use crate::storage::{self, Storage};
 
 /// Blob URLs in recordings begin with this.
@@ -175,17 +175,19 @@ pub async fn leftovers(storage: &Storage, hub: &TaskHub) -> storage::error::Resu
     Ok(left)
 }
 
-/// Every row of histories and instances with its version, and every payload: two hubs that agree in all are the same.
+/// Every row of histories and instances with its version, and every payload, of instances whose ids begin so; and every parked
+/// message. Two hubs that agree in all are the same.
 ///
 /// # Errors
 /// If storage fails.
-pub async fn stored(storage: &Storage, hub: &TaskHub) -> storage::error::Result<Vec<String>> {
+pub async fn stored(storage: &Storage, hub: &TaskHub, prefix: &str) -> storage::error::Result<Vec<String>> {
     let mut all = Vec::new();
     for table in ["History", "Instances", "Poison"] {
         let table = format!("{}{table}", hub.name());
         let mut query = Query::default();
         while let Some(page) = storage.tables.query(&table, &query).await.or_none()? {
-            all.extend(page.rows.iter().map(|row| format!("{table}: {row:?}")));
+            let is_meant = |row: &&Row| table.ends_with("Poison") || row.entity.partition_key.starts_with(prefix);
+            all.extend(page.rows.iter().filter(is_meant).map(|row| format!("{table}: {row:?}")));
             if page.continuation.is_none() {
                 break;
             }
@@ -194,7 +196,7 @@ pub async fn stored(storage: &Storage, hub: &TaskHub) -> storage::error::Result<
     }
     let container = format!("{}-largemessages", hub.name().to_lowercase());
     let mut from: Option<String> = None;
-    while let Some(page) = storage.blobs.list(&container, "", from.as_deref()).await.or_none()? {
+    while let Some(page) = storage.blobs.list(&container, prefix, from.as_deref()).await.or_none()? {
         for name in &page.names {
             let blob = storage.blobs.get(&container, name, 1 << 28).await?;
             all.push(format!("{name}: {:?} {:?}", blob.etag, blob.bytes));
