@@ -37,7 +37,7 @@ pub enum AwaitedKind {
     Event,
 }
 
-/// Need that somebody's messages need.
+/// What a worker must host to work on somebody's messages.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Need {
     pub(crate) kind: AwaitedKind,

@@ -201,7 +201,8 @@ impl Hub {
             }
         }
         batches.add(part);
-        for ordinal in append.surplus.clone() {
+        // From the end: whatever cuts this off, no row is left behind a gap.
+        for ordinal in append.surplus.clone().rev() {
             let row_key = rows::row_key(ordinal);
             batches.add(vec![(TableOp::Delete { partition_key: key.clone(), row_key, condition: Match::Any }, 512)]);
         }

@@ -148,6 +148,12 @@ pub(crate) fn write_event(event: &HistoryEvent, w: &mut dyn MemberWriter) {
     w.int("EventId", Some(event.event_id));
     w.flag("IsPlayed", event.is_played);
     w.time("Timestamp", Some(event.timestamp));
+    // What only we write stands behind all that .NET knows.
+    if let EventKind::ExecutionStarted(started) = &event.kind
+        && started.level.is_some()
+    {
+        w.int("Level", started.level);
+    }
 }
 
 fn write_started(e: &ExecutionStarted, w: &mut dyn MemberWriter) {
@@ -161,9 +167,6 @@ fn write_started(e: &ExecutionStarted, w: &mut dyn MemberWriter) {
     w.time("ScheduledStartTime", e.scheduled_start);
     w.int("Generation", e.generation);
     w.flag("GenerateNewTrace", e.generate_new_trace);
-    if e.level.is_some() {
-        w.int("Level", e.level);
-    }
 }
 
 fn write_named(

@@ -20,12 +20,14 @@ mod world;
 use plan::Plan;
 
 /// Seeds of an ordinary test run.
-const SEEDS: u64 = 2000;
+const SEEDS: u64 = 150;
+/// A run of so many seeds must come to every mark.
+const SEEDS_FOR_MARKS: u64 = 2000;
 
 #[test]
 fn every_seed_keeps_every_rule() {
     let seeds = seeds();
-    let all = seeds.end - seeds.start >= SEEDS;
+    let all = seeds.end - seeds.start >= SEEDS_FOR_MARKS;
     let most = std::env::var("TASKHUB_FAILURES").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     let report = runner::run_all(seeds.clone(), most, Plan::of);
     println!("{} seeds in {:.1} s", report.runs, report.seconds);

@@ -196,6 +196,11 @@ impl Partition {
         }
     }
 
+    /// Whether one instance has all messages that are in memory.
+    pub(crate) fn serves_only_one(&self) -> bool {
+        self.slots().len() == 1
+    }
+
     /// Waits until nothing more is received and no instance has messages in memory.
     pub(crate) async fn idle(&self) {
         self.polled.cancelled().await;

@@ -45,6 +45,8 @@ mod crash_points;
 #[cfg(test)]
 mod crowd;
 #[cfg(test)]
+mod cut_off;
+#[cfg(test)]
 mod damage;
 #[cfg(test)]
 mod edges;

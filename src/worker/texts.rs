@@ -193,8 +193,9 @@ async fn what_an_orchestrator_cannot_have_stored_fails_its_call_by_name() {
         let works = failed(ctx.call(CHILD, ()).version(&most).await) + &failed(ctx.call(TAGGED, ()).version(&most).await);
         Ok([named, child, activity, works].join("\n"))
     };
-    let worker =
-        |worker: WorkerBuilder| worker.orchestrator(CHILD, tags_seen).activity(TAGGED, async |_: ActivityContext, (): ()| Ok(0));
+    let worker = |worker: WorkerBuilder| {
+        worker.orchestrator_fallback(CHILD, tags_seen).activity_fallback(TAGGED, async |_: ActivityContext, (): ()| Ok(0))
+    };
     let ended = world.run(main, worker).await.output::<String>().unwrap();
     let lines: Vec<_> = ended.lines().collect();
     for (line, words) in [
