@@ -105,6 +105,7 @@ async fn run_all(storage: Storage, clock: Clock, hub_name: &str) -> Vec<String> 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let worker = catalogue::register(Worker::builder(&hub))
         .max_poll_interval(Duration::from_millis(500))
+        .fail_unhosted_at_once()
         .orchestrator(MONITOR, monitor)
         .activity(IS_READY, async |_: ActivityContext, looks: u32| Ok(looks >= 5));
     let running = worker.run(async { drop(stopped.await) });
