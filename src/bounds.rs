@@ -9,12 +9,22 @@ const TAGS_ENVELOPE_BYTES: usize = 1024;
 /// Texts up to this size are taken for the most that they can become.
 const COUNTED_FROM: usize = 16 * 1024;
 
-/// Why an orchestrator cannot have this name, or an orchestrator or activity this version.
+/// Why an orchestrator cannot have this name.
 pub(crate) fn why_no_name(what: &str, name: &str) -> Option<String> {
-    let units = name.encode_utf16().count();
+    why_empty(what, name).or_else(|| why_no_version(what, name))
+}
+
+/// Why an orchestrator or activity cannot have this version.
+pub(crate) fn why_no_version(what: &str, version: &str) -> Option<String> {
+    let units = version.encode_utf16().count();
     (units > NAME_UNITS_MAX).then(|| {
-        format!("{what} \"{}\" is too long: it has {units} UTF-16 units, and {NAME_UNITS_MAX} can be stored", shortened(name))
+        format!("{what} \"{}\" is too long: it has {units} UTF-16 units, and {NAME_UNITS_MAX} can be stored", shortened(version))
     })
+}
+
+/// Why nothing can have this name.
+pub(crate) fn why_empty(what: &str, name: &str) -> Option<String> {
+    name.is_empty().then(|| format!("{what} is empty"))
 }
 
 /// Why a message cannot carry these texts.
@@ -62,8 +72,10 @@ mod tests {
 
     #[test]
     fn a_name_has_a_bound_and_a_long_one_is_shown_in_part() {
-        assert_eq!(why_no_name("the version", &"v".repeat(NAME_UNITS_MAX)), None);
-        let why = why_no_name("the version", &"😀".repeat(NAME_UNITS_MAX / 2 + 1)).unwrap();
+        assert_eq!(why_no_name("the name", &"v".repeat(NAME_UNITS_MAX)), None);
+        assert_eq!(why_no_name("the name", "").as_deref(), Some("the name is empty"));
+        assert_eq!(why_no_version("the version", ""), None);
+        let why = why_no_version("the version", &"😀".repeat(NAME_UNITS_MAX / 2 + 1)).unwrap();
         assert!(why.starts_with("the version \"😀") && why.contains("2050 UTF-16 units, and 2048") && why.len() < 600, "{why}");
     }
 

@@ -1,10 +1,25 @@
 //! The error of clients and workers: told by what the caller can do about it.
 
+use std::fmt;
+
 use crate::model::DecodeError;
 use crate::storage;
 
-/// What went wrong when a client or worker used a task hub.
-#[derive(Clone, Debug, thiserror::Error)]
+/// What went wrong when a client or worker used a task hub: a sentence, with the remedy where there is one.
+///
+/// `Debug` gives the same sentence, because that is what Rust prints when `main` returns an error, or an `unwrap` fails.
+///
+/// ```no_run
+/// use taskhub::*;
+///
+/// #[tokio::main]
+/// async fn main() -> Result<(), Error> {
+///     let hub = TaskHub::open(Storage::connect("UseDevelopmentStorage=true")?, "Orders").await?;
+///     println!("{} partitions", hub.partitions());
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
     kind: ErrorKind,
@@ -79,13 +94,19 @@ impl Error {
     }
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
 impl From<storage::Error> for Error {
     fn from(source: storage::Error) -> Self {
         let kind = if source.kind == storage::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Storage };
-        let message = source.remedy().map_or_else(|| source.to_string(), |remedy| format!("{source}. {remedy}"));
+        let message = format!("{source:?}");
         Self { source: Some(source), ..Self::new(kind, message) }
     }
 }
 
-/// The result of a client or worker call.
-pub type Result<T> = std::result::Result<T, Error>;
+/// The result of a client or worker call. Not exported: it would take the place of Rust's own where everything is imported.
+pub(crate) type Result<T> = std::result::Result<T, Error>;

@@ -92,7 +92,7 @@ pub(crate) fn is_derived(instance_id: &str, parent_execution_id: &str) -> bool {
 #[must_use]
 pub(crate) fn why_no_key(instance_id: &str) -> Option<String> {
     if instance_id.is_empty() {
-        return Some("is empty; leave it out to have one generated".to_owned());
+        return Some("is empty; an id has at least one character".to_owned());
     }
     why_too_long(instance_id)
 }
@@ -110,9 +110,12 @@ fn why_too_long(instance_id: &str) -> Option<String> {
     })
 }
 
-/// Why no orchestration can have this id, as the end of a sentence.
+/// Why no orchestration can be started under this id, as the end of a sentence.
 #[must_use]
 pub(crate) fn why_no_orchestration(instance_id: &str) -> Option<String> {
+    if instance_id.is_empty() {
+        return Some("is empty; leave it out to have one generated".to_owned());
+    }
     let is_entity = instance_id.starts_with('@');
     why_no_key(instance_id).or_else(|| is_entity.then(|| "begins with \"@\", which is reserved for entities".to_owned()))
 }
@@ -202,7 +205,8 @@ mod tests {
 
     #[test]
     fn an_id_must_fit_a_key() {
-        assert!(why_no_key("").unwrap().contains("empty"));
+        assert_eq!(check_key("").unwrap_err().to_string(), "the instance id \"\" is empty; an id has at least one character");
+        assert!(why_no_orchestration("").unwrap().contains("leave it out"));
         assert_eq!(why_no_key(&"x".repeat(512)), None);
         assert!(why_no_key(&"x".repeat(513)).unwrap().contains("513 UTF-16 units"));
         assert!(why_no_key(&"/".repeat(257)).unwrap().contains("514"));

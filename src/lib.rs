@@ -67,7 +67,7 @@ pub use authoring::{
 };
 pub use client::{Client, HubStatus, InstancePage, InstanceQuery, InstanceStatus, PartitionStatus, QueueStatus, Start};
 pub use clock::Clock;
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind};
 pub use hub::{Awaited, AwaitedKind, PoisonMessage, TaskHub, TaskHubBuilder};
 pub use model::{
     DecodeError, EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, ParentInstance, Properties,

@@ -11,7 +11,7 @@ use super::payload;
 /// An activity: the name under which it is stored, its input type and its output type.
 ///
 /// The handle types both the registration and every call. The name is what other workers and history know; the Rust function
-/// behind it can be renamed at will.
+/// behind it can be renamed at will. Names are compared without regard to case, and none is empty.
 ///
 /// ```
 /// use taskhub::Activity;
@@ -25,7 +25,8 @@ pub struct Activity<I, O> {
     types: PhantomData<fn(I) -> O>,
 }
 
-/// An orchestrator: the name under which it is stored, its input type and its output type.
+/// An orchestrator: the name under which it is stored, its input type and its output type. Names are compared without regard to
+/// case; they have 1 to 2,048 UTF-16 units.
 ///
 /// ```
 /// use taskhub::{Activity, Failure, OrchestrationContext, Orchestrator};
@@ -47,7 +48,7 @@ pub struct Orchestrator<I, O> {
     types: PhantomData<fn(I) -> O>,
 }
 
-/// An external event: its name, which is compared without regard to case, and the type of its payload.
+/// An external event: its name, which is compared without regard to case and not empty, and the type of its payload.
 ///
 /// ```
 /// use taskhub::Event;

@@ -23,5 +23,5 @@ pub use handle::{Activity, AsInput, Callable, Event, Orchestrator};
 pub(crate) use names::Serves;
 #[allow(unused_imports, reason = "the worker uses them")]
 pub(crate) use payload::MISFIT;
-pub(crate) use registry::{ActivityTask, Registry, RegistryBuilder};
+pub(crate) use registry::{ActivityTask, Code, Registry, RegistryBuilder};
 pub use wait::{Elapsed, Timer, WaitForEvent, Within};

@@ -19,6 +19,7 @@ use super::failure::{Failure, Next};
 use super::handle::{Activity, Orchestrator};
 use super::names::{Names, Serves};
 use super::payload;
+use crate::bounds;
 use crate::model::{ExecutionStarted, FailureDetails, InstanceRef, Tags};
 use crate::replay::{self, Completion, End, Execution, Outcome, Program, Turn, not_durable, panicked};
 
@@ -117,32 +118,31 @@ impl fmt::Debug for Registry {
     }
 }
 
+/// What is registered: code, and the name of its handle.
+pub(crate) struct Code {
+    name: &'static str,
+    run: Run,
+}
+
+enum Run {
+    Orchestrator(Start),
+    Activity(Work),
+}
+
 /// Collects what a worker can run.
 #[derive(Default)]
 pub(crate) struct RegistryBuilder {
     tables: Tables,
-    twice: Vec<String>,
+    problems: Vec<String>,
 }
 
-/// The same name and version was registered twice.
+/// Why nothing can run what was registered.
 #[derive(Debug, thiserror::Error)]
-#[error("registered more than once: {}", .0.join(", "))]
-pub(crate) struct DuplicateRegistration(Vec<String>);
+#[error("{}", .0.join("; "))]
+pub(crate) struct BadRegistration(Vec<String>);
 
-impl RegistryBuilder {
-    /// Registers an orchestrator for what asks for no version.
-    pub(crate) fn orchestrator<I, O, F, R>(self, handle: Orchestrator<I, O>, run: F) -> Self
-    where
-        I: DeserializeOwned + 'static,
-        O: Serialize + 'static,
-        F: Fn(OrchestrationContext, I) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<O, Failure>> + 'static,
-    {
-        self.orchestrator_for(handle, Serves::NoVersion, run)
-    }
-
-    /// Registers an orchestrator for these versions.
-    pub(crate) fn orchestrator_for<I, O, F, R>(mut self, handle: Orchestrator<I, O>, serves: Serves<'_>, run: F) -> Self
+impl Code {
+    pub(crate) fn orchestrator<I, O, F, R>(handle: Orchestrator<I, O>, run: F) -> Self
     where
         I: DeserializeOwned + 'static,
         O: Serialize + 'static,
@@ -156,25 +156,10 @@ impl RegistryBuilder {
             let running = run(OrchestrationContext::new(Rc::clone(execution)), input);
             Ok(running.map(move |result| end(name, result)).boxed_local())
         });
-        if !self.tables.orchestrators.insert(name, serves, start) {
-            self.twice.push(format!("orchestrator \"{name}\" ({serves})"));
-        }
-        self
+        Self { name, run: Run::Orchestrator(start) }
     }
 
-    /// Registers an activity for what asks for no version.
-    pub(crate) fn activity<I, O, F, R>(self, handle: Activity<I, O>, run: F) -> Self
-    where
-        I: DeserializeOwned + Send + 'static,
-        O: Serialize + 'static,
-        F: Fn(ActivityContext, I) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<O, Failure>> + Send + 'static,
-    {
-        self.activity_for(handle, Serves::NoVersion, run)
-    }
-
-    /// Registers an activity for these versions.
-    pub(crate) fn activity_for<I, O, F, R>(mut self, handle: Activity<I, O>, serves: Serves<'_>, run: F) -> Self
+    pub(crate) fn activity<I, O, F, R>(handle: Activity<I, O>, run: F) -> Self
     where
         I: DeserializeOwned + Send + 'static,
         O: Serialize + 'static,
@@ -189,15 +174,38 @@ impl RegistryBuilder {
             };
             run(context(task), input).map(move |result| output("activity", name, result)).boxed()
         });
-        if !self.tables.activities.insert(name, serves, work) {
-            self.twice.push(format!("activity \"{name}\" ({serves})"));
+        Self { name, run: Run::Activity(work) }
+    }
+}
+
+impl RegistryBuilder {
+    /// Registers code for these versions. What cannot be registered is told when the registry is built.
+    pub(crate) fn host(mut self, code: Code, serves: Serves<'_>) -> Self {
+        let Code { name, run } = code;
+        // The name of an activity may have any length.
+        let (what, why) = match &run {
+            Run::Orchestrator(_) => ("orchestrator", bounds::why_no_name("the name of an orchestrator", name)),
+            Run::Activity(_) => ("activity", bounds::why_empty("the name of an activity", name)),
+        };
+        let version = if let Serves::Version(version) = serves { version } else { "" };
+        let why = why.or_else(|| bounds::why_no_version(&format!("the version of {what} \"{name}\""), version));
+        if let Some(why) = why {
+            self.problems.push(why);
+            return self;
+        }
+        let is_first = match run {
+            Run::Orchestrator(start) => self.tables.orchestrators.insert(name, serves, start),
+            Run::Activity(work) => self.tables.activities.insert(name, serves, work),
+        };
+        if !is_first {
+            self.problems.push(format!("{what} \"{name}\" ({serves}) is registered more than once"));
         }
         self
     }
 
-    /// The registry, unless something was registered twice.
-    pub(crate) fn build(self) -> Result<Registry, DuplicateRegistration> {
-        if self.twice.is_empty() { Ok(Registry(Arc::new(self.tables))) } else { Err(DuplicateRegistration(self.twice)) }
+    /// The registry, unless something could not be registered.
+    pub(crate) fn build(self) -> Result<Registry, BadRegistration> {
+        if self.problems.is_empty() { Ok(Registry(Arc::new(self.tables))) } else { Err(BadRegistration(self.problems)) }
     }
 }
 

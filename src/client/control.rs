@@ -17,7 +17,7 @@ impl Client {
     ///
     /// # Errors
     /// `NotFound` if there is no such instance, `Ended` if it has ended, unless this client is [`unchecked`](Self::unchecked);
-    /// `Invalid` if the payload cannot be written as JSON or is larger than 240 MiB, or the id is none that an instance can have (see
+    /// `Invalid` if the event has no name, its payload cannot be written as JSON or is larger than 240 MiB, or the id is none that an instance can have (see
     /// [`Start::instance_id`](super::Start::instance_id)); `Storage` if storage fails.
     pub async fn raise<T: Serialize>(&self, instance_id: &str, event: Event<T>, payload: &T) -> Result<()> {
         self.send(self.event(instance_id, event, payload)?).await
@@ -71,17 +71,17 @@ impl Client {
 
     /// Sends a message to an instance that is there to take it.
     async fn send(&self, message: Message) -> Result<()> {
-        let too_large = match &message.event.kind {
-            EventKind::EventRaised { name, input, .. } => {
+        let why = match &message.event.kind {
+            EventKind::EventRaised { name, input, .. } => bounds::why_empty("the name of the event", name).or_else(|| {
                 let texts = [name.as_str(), input.as_deref().unwrap_or_default()];
                 bounds::why_too_large(&format!("the payload of event \"{}\"", ids::shortened(name)), texts)
-            }
+            }),
             EventKind::ExecutionTerminated { reason }
             | EventKind::ExecutionSuspended { reason }
             | EventKind::ExecutionResumed { reason } => bounds::why_too_large("the reason", reason.as_deref()),
             _ => None,
         };
-        if let Some(why) = too_large {
+        if let Some(why) = why {
             return Err(Error::new(ErrorKind::Invalid, why));
         }
         if self.looks {
@@ -103,6 +103,7 @@ impl Client {
     }
 
     fn message(&self, instance_id: &str, kind: EventKind) -> Result<Message> {
+        ids::check_key(instance_id)?;
         ids::check_orchestration(instance_id)?;
         Ok(Message {
             activity_id: self.hub.rng.uuid(),

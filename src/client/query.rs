@@ -17,6 +17,9 @@ pub struct InstanceQuery {
     pub id_prefix: Option<String>,
     /// Only instances that this one started, by its whole id; not those whose rows were written by .NET workers older than 2.11.
     pub parent: Option<String>,
+    /// Only instances of this version; the empty text stands for those that have none. That is asked of each row that was read, so that
+    /// pages may be short, or empty.
+    pub version: Option<String>,
     /// Only these statuses; empty means all.
     pub statuses: Vec<RuntimeStatus>,
     /// Only instances created at or after this time.
@@ -47,6 +50,7 @@ impl Default for InstanceQuery {
         Self {
             id_prefix: None,
             parent: None,
+            version: None,
             statuses: Vec::new(),
             created_from: None,
             created_to: None,
@@ -93,7 +97,8 @@ impl Client {
         };
         let (rows, page) = self.hub.query_instances(&table_query).await?;
         let mut instances = Vec::new();
-        for row in rows {
+        let wants_none = query.version.as_deref() == Some("");
+        for row in rows.into_iter().filter(|row| !wants_none || row.version.as_deref().unwrap_or_default().is_empty()) {
             instances.push(resolved(&self.hub, row).await?);
         }
         Ok(InstancePage { instances, continuation: page.continuation.as_ref().map(to_token) })
@@ -111,9 +116,13 @@ fn filter(query: &InstanceQuery) -> Option<Filter> {
     if let Some(parent) = &query.parent {
         all.push(Filter::eq(instance_row::PARENT, parent));
     }
-    if !query.statuses.is_empty() {
-        // Each once: a filter has room for fifteen comparisons.
-        let names: BTreeSet<_> = query.statuses.iter().map(|status| status.name()).collect();
+    // No filter finds rows without the column, which .NET leaves out or leaves empty.
+    if let Some(version) = query.version.as_deref().filter(|version| !version.is_empty()) {
+        all.push(Filter::eq("Version", version));
+    }
+    // Each once, and not all of them: a filter has room for fifteen comparisons.
+    let names: BTreeSet<_> = query.statuses.iter().map(|status| status.name()).collect();
+    if !names.is_empty() && names.len() < RuntimeStatus::ALL.len() {
         all.push(Filter::Or(names.into_iter().map(|name| Filter::eq("RuntimeStatus", name)).collect()));
     }
     if let Some(prefix) = query.id_prefix.as_deref().filter(|p| !p.is_empty()) {

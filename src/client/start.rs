@@ -19,7 +19,7 @@ use crate::model::{EventKind, ExecutionStarted, HistoryEvent, InstanceRef, Messa
 /// # Errors
 /// Awaiting it fails with `AlreadyExists` if an instance with this id exists in a status that is not to be
 /// [replaced](Self::replacing); `Invalid` if the [id](Self::instance_id) cannot be one, the [time](Self::at) is too far ahead,
-/// name or version have more than 2,048 UTF-16 units, the input more than 240 MiB, the tags more than 4 MiB, or the input cannot be written as JSON; `Storage` if storage fails. After an error the instance may have been started all the
+/// the name is empty, name or version have more than 2,048 UTF-16 units, the input more than 240 MiB, the tags more than 4 MiB, or the input cannot be written as JSON; `Storage` if storage fails. After an error the instance may have been started all the
 /// same if the reply of the storage service was lost; with an id of its own it can be looked up.
 #[derive(Debug)]
 #[must_use = "nothing starts until it is awaited"]
@@ -150,7 +150,7 @@ impl<'a> Start<'a> {
     /// What the message and the row have room for.
     fn check_texts(&self) -> Result<()> {
         let why = bounds::why_no_name("the orchestrator name", &self.name)
-            .or_else(|| bounds::why_no_name("the version", &self.version))
+            .or_else(|| bounds::why_no_version("the version", &self.version))
             .or_else(|| bounds::why_no_tags("the instance", &self.tags))
             .or_else(|| {
                 let input = self.input.as_ref().ok().and_then(Option::as_deref);

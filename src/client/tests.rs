@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Client, InstanceQuery};
 use crate::clock::Clock;
+use crate::error::Result;
 use crate::model::{RuntimeStatus, Timestamp};
 use crate::rng::Rng;
 use crate::storage::layer::lost::LostAnswer;
@@ -86,6 +87,36 @@ async fn a_list_is_filtered_by_status_time_and_prefix() {
     let both = InstanceQuery { created_from: world.after(1), created_to: world.after(2), ..all() };
     assert_eq!(world.ids(both.clone()).await, ["a/2", "b/1"]);
     assert_eq!(world.ids(InstanceQuery { statuses: vec![Running, Failed], id_prefix: Some("a".into()), ..both }).await, ["a/2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_is_filtered_by_version_and_by_the_lack_of_one() {
+    let world = World::with(&[("none", Running), ("old", Running), ("two/1", Running), ("two/2", Failed)]).await;
+    for id in ["two/1", "two/2"] {
+        world.put(id, &[("Version", Value::string("2.0"))]);
+    }
+    // Rows of other writers, which leave the column out.
+    world.put("@no@column", &[]);
+    world.put("old", &[("Version", Value::string("1.0"))]);
+    let of = |version: &str| InstanceQuery { version: Some(version.to_owned()), ..InstanceQuery::default() };
+    assert_eq!(world.ids(of("2.0")).await, ["two/1", "two/2"]);
+    assert_eq!(world.ids(of("1")).await, [""; 0], "compared whole");
+    assert_eq!(world.ids(of("")).await, ["@no@column", "none"]);
+    assert_eq!(world.ids(InstanceQuery { statuses: vec![Running], ..of("2.0") }).await, ["two/1"]);
+    assert_eq!(world.ids(InstanceQuery { with_payloads: false, ..of("") }).await, ["@no@column", "none"]);
+    // All filters at once are no more comparisons than the service takes.
+    let all = InstanceQuery {
+        id_prefix: Some("two".into()),
+        parent: Some("p".into()),
+        statuses: RuntimeStatus::ALL[1..].to_vec(),
+        created_from: world.after(0),
+        created_to: world.after(9),
+        exclude_entities: true,
+        ..of("2.0")
+    };
+    assert_eq!(world.ids(all).await, [""; 0]);
+    let every = InstanceQuery { statuses: RuntimeStatus::ALL.to_vec(), ..InstanceQuery::default() };
+    assert_eq!(world.ids(every).await.len(), 5);
 }
 
 #[tokio::test(start_paused = true)]
@@ -188,10 +219,25 @@ async fn ids_that_no_instance_can_have_are_refused() {
         ];
         assert!(results.iter().all(|result| result.as_ref().is_err_and(|e| e.kind() == ErrorKind::Invalid)), "{id}: {results:?}");
     }
+    let nothing = client.status("").await.unwrap_err();
+    assert_eq!(nothing.to_string(), "the instance id \"\" is empty; an id has at least one character");
+    assert_eq!(client.terminate("", "").await.unwrap_err().to_string(), nothing.to_string());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_no_name_is_neither_started_nor_raised() {
+    let world = World::with(&[("i", Running)]).await;
+    let sent = || world.memory.all_messages().values().map(Vec::len).sum::<usize>();
+    let before = sent();
+    let start = world.client.start_json("", None).await.unwrap_err();
+    assert_eq!((start.kind(), start.to_string().as_str()), (ErrorKind::Invalid, "the orchestrator name is empty"));
+    let raise = world.client.raise_json("i", "", None).await.unwrap_err();
+    assert_eq!((raise.kind(), raise.to_string().as_str()), (ErrorKind::Invalid, "the name of the event is empty"));
+    assert_eq!(sent(), before);
 }
 
 /// How a client fares that sends everything it can to one instance.
-async fn send_all(client: &Client, id: &str) -> [crate::Result<()>; 5] {
+async fn send_all(client: &Client, id: &str) -> [Result<()>; 5] {
     [
         client.raise(id, crate::Event::<u32>::new("e"), &1).await,
         client.raise_json(id, "e", None).await,

@@ -246,7 +246,7 @@ async fn start(client: &Client, part: &Part) {
 /// Acts until it succeeds. Whether it did at once.
 async fn until_done<F>(what: &str, act: impl Fn() -> F)
 where
-    F: Future<Output = crate::Result<()>>,
+    F: Future<Output = crate::error::Result<()>>,
 {
     while let Err(error) = act().await {
         trace::line(&format_args!("{what} failed: {error}"));

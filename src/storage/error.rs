@@ -1,5 +1,6 @@
 //! What can go wrong with a storage call, told by what the caller can do about it.
 
+use std::fmt;
 use std::time::Duration;
 
 /// The result of a storage call.
@@ -7,8 +8,9 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// A failed storage call: which operation, on what, what the service answered.
 ///
-/// `Display` never contains keys, tokens or query strings.
-#[derive(Clone, Debug, thiserror::Error)]
+/// `Display` never contains keys, tokens or query strings. `Debug` is `Display` with the [remedy](Self::remedy): a sentence for whoever
+/// runs a program whose `main` returns the error.
+#[derive(Clone, thiserror::Error)]
 #[error("{operation} {target}: {kind:?}{}{}", self.answer(), self.message_suffix())]
 pub struct Error {
     /// What the caller can do about it.
@@ -136,6 +138,15 @@ impl Error {
     }
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.remedy() {
+            Some(remedy) => write!(f, "{self}. {remedy}"),
+            None => write!(f, "{self}"),
+        }
+    }
+}
+
 /// Turns "it is not there" into `None`.
 pub(crate) trait OrNone<T> {
     fn or_none(self) -> Result<Option<T>>;
@@ -173,5 +184,10 @@ mod tests {
             assert_eq!(said(error(kind)), "");
         }
         assert!(!error(ErrorKind::Untrusted).is_retriable());
+        let shown = format!("{:?}", error(ErrorKind::Throttled).with_status(503, "ServerBusy"));
+        assert_eq!(shown, "table.get Test: Throttled (HTTP 503 ServerBusy). The storage account is busy: try again later.");
+        // Told once, however often it is wrapped.
+        let wrapped = crate::error::Error::from(error(ErrorKind::Throttled).with_status(503, "ServerBusy"));
+        assert_eq!((format!("{wrapped:?}"), wrapped.to_string()), (shown.clone(), shown));
     }
 }

@@ -19,7 +19,7 @@ use super::options::Options;
 use super::tasks::Tasks;
 use super::watch::Watch;
 use crate::authoring::{
-    Activity, ActivityContext, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder, Serves,
+    Activity, ActivityContext, Code, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder, Serves,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::ownership::Judge;
@@ -146,79 +146,78 @@ impl WorkerBuilder {
     ///
     /// It serves instances that were started without a version. Instances of a version wait for a worker that has
     /// [registered that version](Self::orchestrator_version), or a [fallback](Self::orchestrator_fallback).
-    pub fn orchestrator<I, O, F, R>(mut self, handle: Orchestrator<I, O>, run: F) -> Self
+    pub fn orchestrator<I, O, F, R>(self, handle: Orchestrator<I, O>, run: F) -> Self
     where
         I: DeserializeOwned + 'static,
         O: Serialize + 'static,
         F: Fn(OrchestrationContext, I) -> R + Send + Sync + 'static,
         R: Future<Output = std::result::Result<O, Failure>> + 'static,
     {
-        self.registry = self.registry.orchestrator(handle, run);
-        self
+        self.host(Code::orchestrator(handle, run), Serves::NoVersion)
     }
 
     /// Registers an orchestrator for one version, which is compared as a text. It never serves another.
-    pub fn orchestrator_version<I, O, F, R>(mut self, handle: Orchestrator<I, O>, version: &str, run: F) -> Self
+    pub fn orchestrator_version<I, O, F, R>(self, handle: Orchestrator<I, O>, version: &str, run: F) -> Self
     where
         I: DeserializeOwned + 'static,
         O: Serialize + 'static,
         F: Fn(OrchestrationContext, I) -> R + Send + Sync + 'static,
         R: Future<Output = std::result::Result<O, Failure>> + 'static,
     {
-        self.registry = self.registry.orchestrator_for(handle, Serves::Version(version), run);
-        self
+        self.host(Code::orchestrator(handle, run), Serves::Version(version))
     }
 
     /// Registers an orchestrator for every version of its name, and for none, that has no registration of its own: for code that
     /// can go on with whatever other versions have begun. It may ask for [the version](OrchestrationContext::version).
-    pub fn orchestrator_fallback<I, O, F, R>(mut self, handle: Orchestrator<I, O>, run: F) -> Self
+    pub fn orchestrator_fallback<I, O, F, R>(self, handle: Orchestrator<I, O>, run: F) -> Self
     where
         I: DeserializeOwned + 'static,
         O: Serialize + 'static,
         F: Fn(OrchestrationContext, I) -> R + Send + Sync + 'static,
         R: Future<Output = std::result::Result<O, Failure>> + 'static,
     {
-        self.registry = self.registry.orchestrator_for(handle, Serves::AnyOther, run);
-        self
+        self.host(Code::orchestrator(handle, run), Serves::AnyOther)
     }
 
     /// Registers an activity: a plain `async fn(ActivityContext, I) -> Result<O, Failure>` or a closure with what it needs.
     ///
     /// It serves calls without a version, as orchestrators of this crate make them unless they name one. Calls of a version wait
     /// for a worker that has [registered that version](Self::activity_version), or a [fallback](Self::activity_fallback).
-    pub fn activity<I, O, F, R>(mut self, handle: Activity<I, O>, run: F) -> Self
+    pub fn activity<I, O, F, R>(self, handle: Activity<I, O>, run: F) -> Self
     where
         I: DeserializeOwned + Send + 'static,
         O: Serialize + 'static,
         F: Fn(ActivityContext, I) -> R + Send + Sync + 'static,
         R: Future<Output = std::result::Result<O, Failure>> + Send + 'static,
     {
-        self.registry = self.registry.activity(handle, run);
-        self
+        self.host(Code::activity(handle, run), Serves::NoVersion)
     }
 
     /// Registers an activity for one version, which is compared as a text. It never serves another.
-    pub fn activity_version<I, O, F, R>(mut self, handle: Activity<I, O>, version: &str, run: F) -> Self
+    pub fn activity_version<I, O, F, R>(self, handle: Activity<I, O>, version: &str, run: F) -> Self
     where
         I: DeserializeOwned + Send + 'static,
         O: Serialize + 'static,
         F: Fn(ActivityContext, I) -> R + Send + Sync + 'static,
         R: Future<Output = std::result::Result<O, Failure>> + Send + 'static,
     {
-        self.registry = self.registry.activity_for(handle, Serves::Version(version), run);
-        self
+        self.host(Code::activity(handle, run), Serves::Version(version))
     }
 
     /// Registers an activity for every version of its name, and for none, that has no registration of its own. In a hub shared
     /// with isolated .NET workers most activities want this: those workers give a call the version of its orchestration.
-    pub fn activity_fallback<I, O, F, R>(mut self, handle: Activity<I, O>, run: F) -> Self
+    pub fn activity_fallback<I, O, F, R>(self, handle: Activity<I, O>, run: F) -> Self
     where
         I: DeserializeOwned + Send + 'static,
         O: Serialize + 'static,
         F: Fn(ActivityContext, I) -> R + Send + Sync + 'static,
         R: Future<Output = std::result::Result<O, Failure>> + Send + 'static,
     {
-        self.registry = self.registry.activity_for(handle, Serves::AnyOther, run);
+        self.host(Code::activity(handle, run), Serves::AnyOther)
+    }
+
+    fn host(mut self, code: Code, serves: Serves<'_>) -> Self {
+        self.registry = self.registry.host(code, serves);
         self
     }
 
@@ -312,7 +311,8 @@ impl WorkerBuilder {
     /// Builds the worker without starting it.
     ///
     /// # Errors
-    /// `Invalid` if a name was registered twice, a limit is zero, or the worker's id is empty or too long.
+    /// `Invalid` if a name was registered twice or is empty, an orchestrator's name or a version has more than 2,048 UTF-16 units, a limit
+    /// is zero, or the worker's id is empty or too long.
     pub fn build(mut self) -> Result<Worker> {
         let invalid = |what: String| Err(Error::new(ErrorKind::Invalid, what));
         if self.options.turns == 0 || self.options.activities == 0 {
@@ -329,7 +329,7 @@ impl WorkerBuilder {
         }
         let registry = match self.registry.build() {
             Ok(registry) => registry,
-            Err(twice) => return invalid(twice.to_string()),
+            Err(bad) => return invalid(bad.to_string()),
         };
         self.options.app_name = self.app.name();
         let hub = self.hub.0;

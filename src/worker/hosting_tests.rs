@@ -73,7 +73,7 @@ struct World {
 }
 
 /// A worker that runs until it is told to stop.
-struct Running(oneshot::Sender<()>, JoinHandle<crate::Result<()>>);
+struct Running(oneshot::Sender<()>, JoinHandle<crate::error::Result<()>>);
 
 impl World {
     async fn new(partitions: u32) -> Self {
@@ -112,7 +112,7 @@ impl World {
 }
 
 #[allow(clippy::disallowed_methods, reason = "a process of its own, as far as its worker can tell")]
-fn spawn(running: impl Future<Output = crate::Result<()>> + Send + 'static) -> JoinHandle<crate::Result<()>> {
+fn spawn(running: impl Future<Output = crate::error::Result<()>> + Send + 'static) -> JoinHandle<crate::error::Result<()>> {
     tokio::spawn(running)
 }
 

@@ -102,7 +102,7 @@ async fn most(turns: usize, activities: usize) -> (usize, usize) {
 }
 
 /// A worker with one setting, or why there is none; it runs an orchestration with two activities and stops.
-async fn works(set: impl FnOnce(WorkerBuilder) -> WorkerBuilder) -> crate::Result<()> {
+async fn works(set: impl FnOnce(WorkerBuilder) -> WorkerBuilder) -> crate::error::Result<()> {
     let hub = hub(&SlowCommits::default()).await;
     let client = Client::new(&hub);
     let twice = async |ctx: crate::OrchestrationContext, (): ()| {

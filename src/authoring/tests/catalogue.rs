@@ -6,7 +6,7 @@ use futures::future::{Either, select};
 use serde_json::{Value, json};
 
 use super::play::{Play, done, failed, fired, raised, start, sub_done};
-use crate::authoring::{Activity, Event, Failure, OrchestrationContext, Orchestrator, Registry, Serves};
+use crate::authoring::{Activity, Code, Event, Failure, OrchestrationContext, Orchestrator, Registry, Serves};
 use crate::model::{EventKind, FailureDetails};
 use crate::replay::RetryPolicy;
 
@@ -118,14 +118,11 @@ fn failures_of_orchestrators_keep_their_causes() {
 fn the_code_of_the_version_that_was_asked_for_runs_or_the_fallback_and_no_other() {
     let any = async |ctx: OrchestrationContext, _: String| Ok(format!("any for {}", ctx.version().unwrap_or("none")));
     let registry = || {
-        Registry::builder().orchestrator(VERSIONED, async |_, _| Ok("none".to_owned())).orchestrator_for(
-            VERSIONED,
-            Serves::Version("1.0"),
-            async |_, _| Ok("1.0".to_owned()),
-        )
+        let first = Code::orchestrator(VERSIONED, async |_, _| Ok("1.0".to_owned()));
+        Registry::builder().orchestrator(VERSIONED, async |_, _| Ok("none".to_owned())).host(first, Serves::Version("1.0"))
     };
     let missing = "failed OrchestratorTaskNotFound";
-    let with_fallback = registry().orchestrator_for(VERSIONED, Serves::AnyOther, any);
+    let with_fallback = registry().host(Code::orchestrator(VERSIONED, any), Serves::AnyOther);
     for (builder, other) in [(registry(), missing), (with_fallback, "completed \"any for 2.0\"")] {
         let mut play = Play::new(builder);
         for (version, end) in [

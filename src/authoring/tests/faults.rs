@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::play::{Play, done, failed, fired, raised, start};
-use crate::authoring::{Activity, ActivityTask, Event, Failure, OrchestrationContext, Orchestrator, Registry};
+use crate::authoring::{
+    Activity, ActivityTask, Code, Event, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder, Serves,
+};
 use crate::model::{EventKind, FailureDetails, HistoryEvent, Tags};
 use crate::replay::RetryPolicy;
 
@@ -330,7 +332,28 @@ async fn activities_fail_clearly() {
 }
 
 #[test]
-fn a_second_registration_is_an_error() {
+fn what_nobody_can_ask_for_is_not_registered() {
+    let said = |builder: RegistryBuilder| builder.build().unwrap_err().to_string();
     let twice = Registry::builder().orchestrator(MAIN, hello).orchestrator(Orchestrator::new("MAIN"), hello);
-    assert!(twice.build().unwrap_err().to_string().contains("MAIN"));
+    assert_eq!(said(twice), "orchestrator \"MAIN\" (no version) is registered more than once");
+    let nameless = Registry::builder().activity(Activity::new(""), async |_, name: String| Ok(name));
+    assert_eq!(
+        said(nameless.orchestrator(Orchestrator::new(""), hello)),
+        "the name of an activity is empty; the name of an orchestrator is empty"
+    );
+    let version = "v".repeat(2049);
+    let long = said(Registry::builder().host(Code::orchestrator(MAIN, hello), Serves::Version(&version)));
+    assert!(long.starts_with("the version of orchestrator \"Main\" \"vvv") && long.contains("is too long"), "{long}");
+}
+
+#[test]
+fn what_has_no_name_cannot_be_called() {
+    let mut play = play(async |ctx: OrchestrationContext, _| {
+        let activity = ctx.call(Activity::<(), String>::new(""), ()).await.unwrap_err().details().clone();
+        let child = ctx.call(Orchestrator::<(), String>::new(""), ()).await.unwrap_err().details().clone();
+        Ok(format!("{activity} {child}"))
+    });
+    let expected = "completed \"NoName: The activity \\\"\\\" cannot be called: its name is empty. \
+                    NoName: The orchestrator \\\"\\\" cannot be called: its name is empty.\"";
+    assert_eq!(play.start("Main", Some("0")), [expected]);
 }

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use crate::authoring::{ActivityTask, Registry, RegistryBuilder};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::authoring::{
+    Activity, ActivityContext, ActivityTask, Code, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder, Serves,
+};
 use crate::model::{EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, RuntimeStatus, Timestamp};
 use crate::replay::{Action, ActionKind, Completion, Outcome, Turn};
 
@@ -15,6 +20,29 @@ pub(super) struct Play {
     pub(super) completion: Option<Completion>,
     /// Whether every turn runs twice, to compare.
     pub(super) checks_twice: bool,
+}
+
+/// Registrations for no version, of which most tests need one.
+impl RegistryBuilder {
+    pub(crate) fn orchestrator<I, O, F, R>(self, handle: Orchestrator<I, O>, run: F) -> Self
+    where
+        I: DeserializeOwned + 'static,
+        O: Serialize + 'static,
+        F: Fn(OrchestrationContext, I) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<O, Failure>> + 'static,
+    {
+        self.host(Code::orchestrator(handle, run), Serves::NoVersion)
+    }
+
+    pub(crate) fn activity<I, O, F, R>(self, handle: Activity<I, O>, run: F) -> Self
+    where
+        I: DeserializeOwned + Send + 'static,
+        O: Serialize + 'static,
+        F: Fn(ActivityContext, I) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<O, Failure>> + Send + 'static,
+    {
+        self.host(Code::activity(handle, run), Serves::NoVersion)
+    }
 }
 
 impl Play {
