@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use uuid::Uuid;
 
+use super::batches::{Prepared, count_rows};
 use super::instance_row::BlobUrls;
+use super::remainder::Remainder;
 use super::rows::{self, Sentinel};
 use super::{Hub, keys, soundness};
 use crate::error::{Error, ErrorKind, Result};
@@ -12,12 +14,7 @@ use crate::model::{DecodeError, EventKind, StoredEvent};
 use crate::sabotage::{self, Sabotage};
 use crate::storage;
 use crate::storage::error::OrNone;
-use crate::storage::table::{Entity, Etag, Filter, Match, Query, TableOp, Value, json_bytes};
-
-/// Event rows in one transaction; the sentinel is the hundredth operation (wire-format 5.5).
-pub(crate) const BATCH_ROWS_MAX: usize = 99;
-/// A transaction may hold 4 MiB; .NET flushes at an estimate of 3.
-const BATCH_BYTES_MAX: usize = 3 * 1024 * 1024;
+use crate::storage::table::{Entity, Etag, Filter, Match, Query, TableOp};
 
 /// One execution as storage has it.
 #[derive(Clone, Debug, Default)]
@@ -27,8 +24,12 @@ pub(crate) struct History {
     pub(crate) events: Vec<StoredEvent>,
     /// Version of the sentinel: the fence of every commit. `None` if the instance never committed.
     pub(crate) etag: Option<Etag>,
-    /// Rows that are stored under this execution id; more than `events` after an interrupted checkpoint.
+    /// Rows that are stored under this execution id; more than `complete_rows` after an interrupted checkpoint.
     pub(crate) stored_rows: u64,
+    /// How many of the events have rows: the others are carried over, and an interrupted checkpoint has left them beside the rows.
+    pub(crate) complete_rows: usize,
+    /// What such a checkpoint left while another program has gone on without it: it arrives now.
+    pub(crate) late: Vec<StoredEvent>,
     /// Blobs that the rows refer to, with the ordinals of these: garbage once the row is replaced.
     pub(crate) blobs: Vec<(u64, String)>,
     pub(crate) sentinel: Sentinel,
@@ -38,6 +39,25 @@ impl History {
     /// Whether the last checkpoint was interrupted between two transactions.
     pub(crate) fn is_torn(&self) -> bool {
         self.etag.is_some() && !self.sentinel.is_complete
+    }
+
+    /// Whether this message has brought one of the events.
+    pub(crate) fn has_message(&self, id: Uuid) -> bool {
+        self.events.iter().any(|stored| stored.message_id == Some(id))
+    }
+
+    /// Events that are carried over and have no rows. They follow the rows, unless somebody who does not know of them has gone on.
+    fn take_up(&mut self, from: u64, carried: Vec<StoredEvent>) {
+        if !self.is_torn() || from != self.complete_rows as u64 {
+            let is_turn = |stored: &StoredEvent| {
+                matches!(stored.event.kind, EventKind::OrchestratorStarted | EventKind::OrchestratorCompleted)
+            };
+            self.late = carried.into_iter().filter(|stored| !is_turn(stored)).collect();
+            return;
+        }
+        let blobs = (from..).zip(&carried).flat_map(|(at, stored)| stored.blobs.iter().map(move |(_, blob)| (at, blob.clone())));
+        self.blobs.extend(blobs);
+        self.events.extend(carried);
     }
 }
 
@@ -53,6 +73,10 @@ pub(crate) struct Append<'a> {
     pub(crate) events: &'a [StoredEvent],
     /// Ordinals of an interrupted checkpoint that the new rows do not overwrite.
     pub(crate) surplus: Range<u64>,
+    /// Up to this ordinal the rows are those that are carried over: whatever cuts the append off, none of these is lost.
+    pub(crate) carried_to: u64,
+    /// What the history that was loaded had of such events beside its rows.
+    pub(crate) remainder: Option<&'a Remainder>,
     /// Kept on the sentinel, beside what .NET keeps there.
     pub(crate) applied: Vec<Uuid>,
     pub(crate) superseded: Vec<String>,
@@ -62,8 +86,9 @@ pub(crate) struct Append<'a> {
 /// What became of an append.
 #[derive(Debug)]
 pub(crate) enum Appended {
-    /// It is stored; where the large columns of its events went, and the new version of the sentinel.
-    Done { urls: BlobUrls, version: Option<Etag> },
+    /// It is stored; where the large columns of its events went, the new version of the sentinel, and blobs that were needed
+    /// until now.
+    Done { urls: BlobUrls, version: Option<Etag>, spent: Vec<String> },
     /// Another worker has written since the load: nothing of the last transaction is stored.
     Lost,
 }
@@ -85,8 +110,9 @@ impl Hub {
         let count = soundness::rows_of_execution(&rows, &history.sentinel).map_err(|flaw| flaw.within(instance_id))?;
         for (ordinal, row) in (0..).zip(rows.into_iter().take(count)) {
             let mut entity = row.entity;
-            history.blobs.extend(self.inline_blobs(&mut entity).await?.into_iter().map(|blob| (ordinal, blob)));
+            self.inline_blobs(&mut entity).await?;
             let event = rows::event_from_entity(&entity).map_err(|e| unreadable(instance_id, &entity.row_key, &e))?;
+            history.blobs.extend(event.blobs.iter().map(|(_, blob)| (ordinal, blob.clone())));
             history.events.push(event);
         }
         soundness::check_events(&history.events, &history.sentinel).map_err(|flaw| flaw.within(instance_id))?;
@@ -94,6 +120,11 @@ impl Hub {
         if history.is_torn() {
             drop_torn_rows(&mut history.events);
             tracing::debug!(instance = instance_id, "rows of an interrupted checkpoint are ignored");
+        }
+        history.complete_rows = history.events.len();
+        if let Some(remainder) = history.sentinel.remainder.clone() {
+            let carried = self.read_remainder(instance_id, &remainder).await?;
+            history.take_up(remainder.from, carried);
         }
         Ok(history)
     }
@@ -145,9 +176,10 @@ impl Hub {
     pub(crate) async fn append_history(&self, append: Append<'_>) -> Result<Appended> {
         let commit = self.rng.uuid();
         let mut etag = append.etag.cloned();
-        let (batches, urls, blobs) = self.batches(&append).await?;
-        let last = batches.len() - 1;
+        let Prepared { batches, urls, blobs, remainder } = self.prepare(&append).await?;
+        let (last, mut end) = (batches.len() - 1, append.first);
         for (number, mut ops) in batches.into_iter().enumerate() {
+            end += count_rows(&ops);
             let sentinel = Sentinel {
                 execution_id: append.execution_id.to_owned(),
                 is_complete: number == last,
@@ -155,6 +187,7 @@ impl Hub {
                 applied: append.applied.clone(),
                 superseded: append.superseded.clone(),
                 custom_status: append.custom_status.clone(),
+                remainder: remainder.as_ref().filter(|_| end < append.carried_to).and_then(|known| known.after(end)),
                 commit: Some(commit_id(commit, number)),
                 has_parked: false,
                 is_fence: false,
@@ -171,7 +204,8 @@ impl Hub {
                 }
             }
         }
-        Ok(Appended::Done { urls, version: etag })
+        let spent = append.remainder.into_iter().chain(&remainder).flat_map(|known| known.blobs.clone());
+        Ok(Appended::Done { urls, version: etag, spent: spent.collect() })
     }
 
     /// Removes the blobs of a transaction that never takes effect any more.
@@ -181,32 +215,6 @@ impl Hub {
                 tracing::debug!(hub = self.names_hub(), instance = instance_id, blob, %error, "a blob that nobody refers to stays");
             }
         }
-    }
-
-    /// The transactions of an append, without their sentinels; large columns are moved to blobs here: their URLs and names.
-    async fn batches(&self, append: &Append<'_>) -> Result<(Vec<Vec<TableOp>>, BlobUrls, Vec<String>)> {
-        let key = keys::escape(append.instance_id);
-        let (mut batches, mut part, mut urls, mut blobs) = (Batches::default(), Vec::new(), BlobUrls::new(), Vec::new());
-        for (index, stored) in append.events.iter().enumerate() {
-            let ordinal = append.first + index as u64;
-            let mut entity = rows::event_to_entity(&key, ordinal, append.execution_id, stored);
-            for (column, blob) in self.offload_columns(&mut entity, stored.event.kind.type_name()).await? {
-                urls.insert((index, column), self.payload_url(&blob));
-                blobs.push(blob);
-            }
-            let size = estimate(&entity);
-            part.push((TableOp::UpsertReplace(entity), size));
-            if matches!(stored.event.kind, EventKind::OrchestratorCompleted) {
-                batches.add(std::mem::take(&mut part));
-            }
-        }
-        batches.add(part);
-        // From the end: whatever cuts this off, no row is left behind a gap.
-        for ordinal in append.surplus.clone().rev() {
-            let row_key = rows::row_key(ordinal);
-            batches.add(vec![(TableOp::Delete { partition_key: key.clone(), row_key, condition: Match::Any }, 512)]);
-        }
-        Ok((batches.all, urls, blobs))
     }
 
     /// One transaction under the fence. `None` if the fence did not hold.
@@ -299,42 +307,6 @@ impl Hub {
     }
 }
 
-/// The transactions of an append while they are filled.
-struct Batches {
-    all: Vec<Vec<TableOp>>,
-    bytes: usize,
-}
-
-impl Default for Batches {
-    fn default() -> Self {
-        Self { all: vec![Vec::new()], bytes: 0 }
-    }
-}
-
-impl Batches {
-    /// Adds rows up to the end of a turn. They stay together if one transaction can hold them: what an interrupted checkpoint has
-    /// stored of a turn does not count.
-    fn add(&mut self, part: Vec<(TableOp, usize)>) {
-        let (rows, bytes) = (part.len(), part.iter().map(|(_, size)| size).sum());
-        if rows <= BATCH_ROWS_MAX && bytes <= BATCH_BYTES_MAX {
-            self.make_room(rows, bytes);
-        }
-        for (op, size) in part {
-            self.make_room(1, size);
-            self.bytes += size;
-            self.all.last_mut().expect("never empty").push(op);
-        }
-    }
-
-    fn make_room(&mut self, rows: usize, bytes: usize) {
-        let current = self.all.last().map_or(0, Vec::len);
-        if current > 0 && (current + rows > BATCH_ROWS_MAX || self.bytes + bytes > BATCH_BYTES_MAX) {
-            self.all.push(Vec::new());
-            self.bytes = 0;
-        }
-    }
-}
-
 /// How often a transaction is sent again when its reply is lost and the sentinel shows that it was not applied.
 const TRIES_AFTER_LOST_REPLY: usize = 5;
 
@@ -360,11 +332,6 @@ fn sentinel_op(instance_id: &str, sentinel: &Sentinel, etag: Option<&Etag>) -> T
 /// Tells the transactions of one checkpoint apart when a lost reply has to be explained.
 fn commit_id(commit: Uuid, number: usize) -> String {
     format!("{}-{number}", commit.simple())
-}
-
-fn estimate(entity: &Entity) -> usize {
-    let text = |value: &Value| if let Value::String(text) = value { json_bytes(text) } else { 0 };
-    1024 + entity.properties.values().map(text).sum::<usize>()
 }
 
 pub(super) fn corrupt(instance_id: &str, row: &str, error: &dyn std::fmt::Display) -> Error {
@@ -430,6 +397,8 @@ mod tests {
             first,
             events: &turn(first == 0),
             surplus: 0..0,
+            carried_to: 0,
+            remainder: None,
             applied: Vec::new(),
             superseded: Vec::new(),
             custom_status: None,

@@ -2,6 +2,7 @@
 
 pub(crate) mod app_lease;
 mod awaited;
+mod batches;
 pub(crate) mod blob_names;
 mod codec;
 mod doorbell;
@@ -24,6 +25,7 @@ mod partition;
 mod payloads;
 mod poison;
 mod queues;
+mod remainder;
 pub(crate) mod rows;
 mod soundness;
 mod stored;

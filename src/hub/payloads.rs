@@ -63,15 +63,27 @@ impl Hub {
         Ok(())
     }
 
-    /// Moves large columns of a history row to blobs. Column and blob name of each.
-    pub(super) async fn offload_columns(&self, entity: &mut Entity, event_type: &str) -> Result<Vec<(&'static str, String)>> {
+    /// Moves large columns of a history row to blobs, unless their texts are known to be in some. Column and blob name of each.
+    pub(super) async fn offload_columns(
+        &self,
+        entity: &mut Entity,
+        event_type: &str,
+        known: &[(&'static str, String)],
+    ) -> Result<Vec<(&'static str, String)>> {
         let mut moved = Vec::new();
         for column in rows::LARGE_COLUMNS {
             let Some(text) = entity.text(column).filter(|t| is_large_column(t)) else { continue };
-            let name = blob_names::history_blob(&entity.partition_key, &entity.row_key, event_type, self.random_suffix(), column);
-            self.put_payload(&name, text).await?;
+            let name = match known.iter().find(|(known, _)| *known == column) {
+                Some((_, name)) => name.clone(),
+                None => {
+                    let (key, row_key, random) = (&entity.partition_key, &entity.row_key, self.random_suffix());
+                    let name = blob_names::history_blob(key, row_key, event_type, random, column);
+                    self.put_payload(&name, text).await?;
+                    name
+                }
+            };
             entity.set(column, Value::string(""));
-            entity.set(&format!("{column}BlobName"), Value::string(name.clone()));
+            entity.set(&rows::blob_column(column), Value::string(name.clone()));
             moved.push((column, name));
         }
         Ok(moved)
@@ -107,16 +119,14 @@ impl Hub {
         u32::try_from(self.rng.below(1 << 31)).unwrap_or(0)
     }
 
-    /// Puts the texts of blobs back into the columns of a history row. The names of the blobs.
-    pub(super) async fn inline_blobs(&self, entity: &mut Entity) -> Result<Vec<String>> {
-        let mut names = Vec::new();
+    /// Puts the texts of blobs back into the columns of a history row.
+    pub(super) async fn inline_blobs(&self, entity: &mut Entity) -> Result<()> {
         for column in rows::LARGE_COLUMNS {
-            let Some(name) = entity.text(&format!("{column}BlobName")).map(str::to_owned) else { continue };
+            let Some(name) = entity.text(&rows::blob_column(column)).map(str::to_owned) else { continue };
             let text = self.get_payload(&name).await?;
             entity.set(column, Value::String(text));
-            names.push(name);
         }
-        Ok(names)
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::remainder::Remainder;
 use crate::model::members::{self, MemberReader, MemberWriter};
 use crate::model::{
     DecodeError, FailureDetails, InstanceRef, JsonColumn, ParentInstance, RuntimeStatus, StoredEvent, Tags, Timestamp,
@@ -15,6 +16,11 @@ pub(crate) const SENTINEL: &str = "sentinel";
 /// The columns whose large texts go to blobs, with `{column}BlobName` beside the emptied column.
 pub(crate) const LARGE_COLUMNS: [&str; 9] =
     ["Name", "Input", "Result", "Output", "Reason", "Details", "Correlation", "FailureDetails", "Tags"];
+/// Beside a large column: the name of the blob that has its text.
+pub(super) fn blob_column(column: &str) -> String {
+    format!("{column}BlobName")
+}
+
 /// Ours: the message that brought an event, as a GUID.
 const MESSAGE_ID: &str = "MessageId";
 /// Ours: the decision behind an event.
@@ -55,7 +61,8 @@ pub(crate) fn event_from_entity(entity: &Entity) -> Result<StoredEvent, DecodeEr
         None => None,
         Some(text) => Some(Uuid::try_parse(&text).map_err(|_| DecodeError::not_a(&text, "a GUID").within(MESSAGE_ID))?),
     };
-    Ok(StoredEvent { event, message_id, decision_id: row.text(DECISION_ID)? })
+    let blobs = LARGE_COLUMNS.into_iter().filter_map(|column| Some((column, entity.text(&blob_column(column))?.to_owned())));
+    Ok(StoredEvent { event, message_id, decision_id: row.text(DECISION_ID)?, blobs: blobs.collect() })
 }
 
 /// The row that fences a history. Its version is the version of the history.
@@ -72,6 +79,8 @@ pub(crate) struct Sentinel {
     pub(crate) superseded: Vec<String>,
     /// The custom status with which the execution began: replay cannot find what continue-as-new carried over.
     pub(crate) custom_status: Option<String>,
+    /// What continue-as-new carried over and has no rows yet.
+    pub(crate) remainder: Option<Remainder>,
     /// Tells our own transaction from a rival's when a reply is lost.
     pub(crate) commit: Option<String>,
     /// Whether the instance row may be marked as failed because a message was parked. Read only: see [`sentinel_parked`].
@@ -90,6 +99,8 @@ struct Bookkeeping {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     custom_status: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    remainder: Option<Remainder>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     commit: Option<String>,
 }
 
@@ -105,6 +116,7 @@ pub(crate) fn sentinel_to_entity(key: &str, sentinel: &Sentinel) -> Entity {
         applied: sentinel.applied.iter().map(|id| id.simple().to_string()).collect(),
         superseded: sentinel.superseded.clone(),
         custom_status: sentinel.custom_status.clone(),
+        remainder: sentinel.remainder.clone(),
         commit: sentinel.commit.clone(),
     };
     // Written even when empty: a merge without the column would keep an older one.
@@ -138,6 +150,7 @@ pub(crate) fn sentinel_from_entity(entity: &Entity) -> Result<Sentinel, DecodeEr
         applied: applied.collect::<Result<_, _>>()?,
         superseded: bookkeeping.superseded,
         custom_status: bookkeeping.custom_status,
+        remainder: bookkeeping.remainder,
         is_fence: is_ours && bookkeeping.commit.is_none(),
         commit: bookkeeping.commit,
         has_parked: row.flag(HAS_PARKED)?,

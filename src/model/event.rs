@@ -240,10 +240,12 @@ pub(crate) struct StoredEvent {
     pub(crate) message_id: Option<uuid::Uuid>,
     /// Of a decision, and of the start of a child: the decision's identity.
     pub(crate) decision_id: Option<String>,
+    /// Of an event that was read from its row: the columns whose texts are in blobs, and the names of these.
+    pub(crate) blobs: Vec<(&'static str, String)>,
 }
 
 impl From<HistoryEvent> for StoredEvent {
     fn from(event: HistoryEvent) -> Self {
-        Self { event, message_id: None, decision_id: None }
+        Self { event, message_id: None, decision_id: None, blobs: Vec::new() }
     }
 }

@@ -25,21 +25,6 @@ pub(crate) struct Message {
     pub(crate) decision_id: Option<String>,
 }
 
-/// In front of the execution id in the decision of a message that carries an event over to the execution.
-const CARRIED: &str = "carried:";
-
-impl Message {
-    /// What the decision of a message says that carries an event over to this execution.
-    pub(crate) fn carrying(execution_id: &str) -> String {
-        format!("{CARRIED}{execution_id}")
-    }
-
-    /// The execution for which this message carries an event over, beside the row that the event has there.
-    pub(crate) fn carried_to(&self) -> Option<&str> {
-        self.decision_id.as_deref().and_then(|decision| decision.strip_prefix(CARRIED))
-    }
-}
-
 /// The sending instance; an entity has no execution id in its first turn, a client has two empty ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod sabotaged;
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -18,7 +20,6 @@ use crate::hub::{Held, Hub, RowVersion, RowWrite};
 use crate::model::{EventKind, RuntimeStatus, State, StoredEvent};
 use crate::replay::Turn;
 use crate::sabotage::{self, Sabotage};
-use crate::storage::queue::QueueMessage;
 use crate::storage::table::Etag;
 
 /// Storage calls of one step that are under way at once.
@@ -62,7 +63,7 @@ impl Commit<'_> {
             return committed;
         }
         let (hub, instance_id, history) = (self.hub, self.instance_id, self.history);
-        let spare = send_messages(hub, record).await?;
+        send_messages(hub, record).await?;
         let Some(stored) = append(hub, instance_id, history, record).await? else { return Ok(Committed::Lost) };
         self.log(record);
         self.log_runaways(record);
@@ -85,8 +86,7 @@ impl Commit<'_> {
             );
             return Ok(Committed::Lost);
         }
-        delete_all(hub, &spare).await?;
-        self.delete_inputs(record).await?;
+        self.delete_inputs(record, &stored.spent).await?;
         Ok(Committed::Yes)
     }
 
@@ -99,7 +99,10 @@ impl Commit<'_> {
         let all = past.iter().chain(&record.events);
         // The row of an interrupted checkpoint is made up for: all that the execution wrote, its input too.
         let first = if self.repeats.is_empty() { kept } else { 0 };
-        let urls = stored.urls.iter().map(|((index, column), url)| ((index + kept - first, *column), url.clone())).collect();
+        let shown = |((ordinal, column), url): (&(usize, &'static str), &String)| {
+            Some(((ordinal.checked_sub(first)?, *column), url.clone()))
+        };
+        let urls = stored.urls.iter().filter_map(shown).collect();
         let events: Vec<_> = all.clone().skip(first).map(|stored| stored.event.clone()).collect();
         let status = record.custom_status.as_deref();
         let mut change =
@@ -123,13 +126,14 @@ impl Commit<'_> {
     }
 
     /// Step 4. Blobs of an execution that was replaced, and of checkpoints that were cut off, go with the inputs.
-    async fn delete_inputs(&self, record: &Record) -> Result<()> {
-        if record.kept_rows == 0 {
-            for (_, blob) in &self.history.blobs {
-                self.hub.delete_payload(blob).await?;
-            }
+    async fn delete_inputs(&self, record: &Record, spent: &[String]) -> Result<()> {
+        let carried: BTreeSet<_> = record.events.iter().flat_map(|stored| &stored.blobs).map(|(_, blob)| &**blob).collect();
+        let replaced = self.history.blobs.iter().filter(|_| record.kept_rows == 0).map(|(_, blob)| blob);
+        for blob in replaced.chain(spent).filter(|blob| !carried.contains(&***blob)) {
+            self.hub.delete_payload(blob).await?;
         }
-        let is_kept = |blob: &str| self.history.blobs.iter().any(|(at, known)| *at < record.kept_rows && known == blob);
+        let stays = |blob: &str| self.history.blobs.iter().any(|(at, known)| *at < record.kept_rows && known == blob);
+        let is_kept = |blob: &str| carried.contains(blob) || stays(blob);
         litter::remove(self.hub, self.instance_id, self.litter, is_kept).await?;
         delete_all(self.hub, self.applied.iter().chain(self.repeats)).await
     }
@@ -137,28 +141,23 @@ impl Commit<'_> {
 
 /// What the history of a commit left for its row.
 struct Stored {
+    /// By the ordinal of their event.
     urls: BlobUrls,
     version: Option<Etag>,
+    /// Blobs that are not needed any more.
+    spent: Vec<String>,
 }
 
 /// Step 1. Messages go first, because a .NET worker that takes over heals that order and no other. Starts go before the rest,
-/// so that no event overtakes the start of the child that it is for. Answers the spare ones, to be deleted when history is stored.
-async fn send_messages(hub: &Hub, record: &Record) -> Result<Vec<Arc<Held>>> {
+/// so that no event overtakes the start of the child that it is for.
+async fn send_messages(hub: &Hub, record: &Record) -> Result<()> {
     let is_start = |o: &&Outbound| matches!(o.message.event.kind, EventKind::ExecutionStarted(_));
     let (starts, others): (Vec<_>, Vec<_>) = record.outbound.iter().partition(is_start);
     for sends in [starts, others] {
-        send_all(hub, &sends).await?;
+        let sends: Vec<_> = sends.iter().map(|o| hub.send(o.queue, o.message.clone(), o.delay).boxed()).collect();
+        stream::iter(sends).buffered(PARALLEL_MAX).try_for_each(|_| std::future::ready(Ok(()))).await?;
     }
-    let spare: Vec<_> = record.spare.iter().collect();
-    let put = send_all(hub, &spare).await?.into_iter().zip(spare);
-    // One with a body in a blob is dropped, with its blob, when it comes.
-    let small = put.filter(|(_, spare)| !hub.is_large(&spare.message));
-    Ok(small.map(|(put, spare)| Arc::new(Held::of_put(spare.queue, put, spare.message.clone()))).collect())
-}
-
-async fn send_all(hub: &Hub, sends: &[&Outbound]) -> Result<Vec<QueueMessage>> {
-    let sends: Vec<_> = sends.iter().map(|o| hub.send(o.queue, o.message.clone(), o.delay).boxed()).collect();
-    stream::iter(sends).buffered(PARALLEL_MAX).try_collect().await
+    Ok(())
 }
 
 /// Step 2. The fence: `None` if somebody else has committed since the load.
@@ -166,19 +165,32 @@ async fn append(hub: &Hub, instance_id: &str, history: &History, record: &Record
     let end = record.kept_rows + record.events.len() as u64;
     let same_execution = history.execution_id.as_deref() == Some(&record.execution_id);
     let surplus = if same_execution { end..history.stored_rows.max(end) } else { end..end };
+    // What was carried over and has no rows yet gets them now, in front of the new ones.
+    let kept = usize::try_from(record.kept_rows).unwrap_or(usize::MAX).min(history.events.len());
+    let has_rows = history.complete_rows.min(kept);
+    let carried_to = if kept == 0 { record.first_rows } else { kept };
+    let mut events = Cow::Borrowed(&record.events);
+    if has_rows < kept {
+        events = Cow::Owned(history.events[has_rows..kept].iter().chain(&record.events).cloned().collect());
+    }
     let append = Append {
         instance_id,
         execution_id: &record.execution_id,
         etag: history.etag.as_ref(),
-        first: record.kept_rows,
-        events: &record.events,
+        first: has_rows as u64,
+        events: &events,
         surplus,
+        carried_to: carried_to as u64,
+        remainder: history.sentinel.remainder.as_ref(),
         applied: record.applied.clone(),
         superseded: record.superseded.clone(),
         custom_status: record.carried_status.clone(),
     };
     match hub.append_history(append).await? {
-        Appended::Done { urls, version } => Ok(Some(Stored { urls, version })),
+        Appended::Done { urls, version, spent } => {
+            let urls = urls.into_iter().map(|((index, column), url)| ((has_rows + index, column), url)).collect();
+            Ok(Some(Stored { urls, version, spent }))
+        }
         Appended::Lost => Ok(None),
     }
 }

@@ -19,7 +19,7 @@ use crate::storage::layer::tapped::{Seen, Tap};
 use crate::storage::memory::Memory;
 use crate::{Client, TaskHub, Worker, WorkerBuilder};
 
-const ECHO: Activity<u32, u32> = Activity::new("Echo");
+pub(super) const ECHO: Activity<u32, u32> = Activity::new("Echo");
 const CHAIN: Orchestrator<u32, u32> = Orchestrator::new("Chain");
 const FAN: Orchestrator<u32, u32> = Orchestrator::new("Fan");
 const NAP: Orchestrator<u32, u32> = Orchestrator::new("Nap");
@@ -35,7 +35,7 @@ const ITEM: Event<u32> = Event::new("item");
 const WRITES: &[&str] =
     &["queue.put", "queue.update", "queue.delete", "table.transact", "table.merge", "table.replace", "table.insert"];
 /// The writes of histories alone: of a checkpoint of several, each is a crash point.
-const TRANSACTIONS: &[&str] = &["table.transact"];
+pub(super) const TRANSACTIONS: &[&str] = &["table.transact"];
 
 async fn chain(ctx: OrchestrationContext, count: u32) -> Result<u32, Failure> {
     let mut sum = 0;
@@ -85,7 +85,7 @@ async fn race(ctx: OrchestrationContext, _: u32) -> Result<String, Failure> {
     }
 }
 
-fn worker(hub: &TaskHub) -> WorkerBuilder {
+pub(super) fn worker(hub: &TaskHub) -> WorkerBuilder {
     Worker::builder(hub)
         .activity(ECHO, async |_: ActivityContext, n: u32| Ok(n))
         .orchestrator(CHAIN, chain)
@@ -95,6 +95,7 @@ fn worker(hub: &TaskHub) -> WorkerBuilder {
         .orchestrator(RACE, race)
         .orchestrator(TAKE, take)
         .orchestrator(BURST, burst)
+        .orchestrator(super::carried::SEQUENCE, super::carried::sequence)
         .orchestrator(NAP, async |ctx, seconds: u32| {
             ctx.timer(Duration::from_secs(seconds.into())).await;
             Ok(seconds)
@@ -107,31 +108,31 @@ fn worker(hub: &TaskHub) -> WorkerBuilder {
 }
 
 /// A hub on memory whose worker can be killed at a write.
-struct World {
-    memory: Memory,
+pub(super) struct World {
+    pub(super) memory: Memory,
     /// Sees all that workers and client write.
-    tap: Tap,
+    pub(super) tap: Tap,
     clock: Clock,
     seed: u64,
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let clock = Clock::paused(Timestamp::parse("2026-01-01T00:00:00Z").unwrap());
         Self { memory: Memory::new(clock.clone(), Rng::seeded(seed)), tap: Tap::new(clock.clone()), clock, seed }
     }
 
-    fn storage(&self) -> Storage {
+    pub(super) fn storage(&self) -> Storage {
         self.tap.on(self.memory.storage())
     }
 
-    async fn open(&self, storage: Storage, seed: u64) -> TaskHub {
+    pub(super) async fn open(&self, storage: Storage, seed: u64) -> TaskHub {
         let builder = TaskHub::builder(storage, "Test").partitions(1).clock(self.clock.clone());
         builder.rng(Rng::seeded(seed)).open().await.unwrap()
     }
 
     /// Runs a worker until its `k`-th of these writes has taken effect. `false` if it did not write as often before `done`.
-    async fn run_until_write(&self, k: u64, counted: &'static [&'static str], done: impl Future<Output = ()>) -> bool {
+    pub(super) async fn run_until_write(&self, k: u64, counted: &'static [&'static str], done: impl Future<Output = ()>) -> bool {
         let faulty = Faulty::new(Faults::default(), Rng::seeded(self.seed));
         let hub = self.open(self.storage().layered(faulty.clone()), self.seed + 1).await;
         let (writes, killed) = (AtomicU64::new(0), Arc::new(Notify::new()));
@@ -221,7 +222,7 @@ pub(super) async fn an_undisturbed_run() -> Vec<Seen> {
 }
 
 /// At the end: no message, no parked message, no task completed twice, every instance final.
-async fn nothing_left(world: &World, client: &Client, at: &str) {
+pub(super) async fn nothing_left(world: &World, client: &Client, at: &str) {
     let messages: Vec<_> = world.memory.dump().queues.into_values().flatten().map(|m| m.text).collect();
     assert!(messages.is_empty(), "{at}: left over {messages:?}");
     assert!(client.poison().await.unwrap().is_empty(), "{at}: poison");

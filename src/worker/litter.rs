@@ -53,7 +53,11 @@ pub(super) async fn sweep(
     history: &History,
     messages: &[Arc<Held>],
 ) -> Result<()> {
-    let kept = |blob: &str| history.blobs.iter().any(|(_, known)| known == blob);
+    let beside = history.sentinel.remainder.iter().flat_map(|remainder| &remainder.blobs);
+    let kept = |blob: &str| {
+        let mut all = history.blobs.iter().map(|(_, known)| known).chain(beside.clone());
+        all.any(|known| known == blob)
+    };
     let found = suspected(hub, instance_id, history, messages.iter()).await?;
     let Some(etag) = history.etag.as_ref().filter(|_| found.iter().any(|blob| !kept(blob))) else { return Ok(()) };
     if partition.may_commit() && hub.bump_fence(instance_id, etag).await? {

@@ -229,6 +229,8 @@ async fn a_turn_that_is_under_way_when_a_message_is_parked_cannot_commit() {
         first: loaded.stored_rows,
         events: &[HistoryEvent::arriving(hub.now(), EventKind::OrchestratorStarted).into()],
         surplus: 0..0,
+        carried_to: 0,
+        remainder: None,
         applied: Vec::new(),
         superseded: Vec::new(),
         custom_status: None,

@@ -37,6 +37,8 @@ mod apps;
 #[cfg(test)]
 mod backlog;
 #[cfg(test)]
+mod carried;
+#[cfg(test)]
 mod clocks;
 #[cfg(test)]
 mod counts;

@@ -76,14 +76,14 @@ impl Pass<'_> {
     /// Runs at most one turn over the messages. On an error all of them are still held.
     pub(super) async fn pass(self, messages: Vec<Arc<Held>>) -> Result<Passed> {
         let history = self.hub.load_history(self.instance_id).await?;
-        let state = State::fold(&history.events);
+        let state = State::fold(history.events.iter().chain(&history.late));
         let mut sorted = Sorted::default();
         let start = self.accept_start(&history, &state, &messages, &mut sorted).await?;
         if start.is_none() && (state.started.is_none() || self.awaits_restart(&history, &state, &messages).await?) {
             return self.without_history(&history, &messages, sorted).await;
         }
         self.sort(&history, &state, start.as_ref(), messages, &mut sorted);
-        let is_torn = history.is_torn() && state.completed.is_none();
+        let is_torn = (history.is_torn() || !history.late.is_empty()) && state.completed.is_none();
         let ends = match self.outlook(&state, start.as_deref(), is_torn, &mut sorted).await {
             Outlook::Runs => None,
             Outlook::Ends(completion) => Some(completion),
@@ -355,6 +355,9 @@ impl Pass<'_> {
 
     fn open(&self, history: &History, start: Option<&Held>, apply: &[Arc<Held>]) -> Opened {
         let Memory { applied, superseded } = Memory::of(history, start);
+        let known = |stored: &StoredEvent| stored.message_id.is_some_and(|id| applied.contains(&id) || history.has_message(id));
+        let late = history.late.iter().filter(|stored| start.is_none() && !known(stored)).cloned();
+        let inputs = late.chain(apply.iter().map(|held| stored(held))).collect();
         let (execution_id, past, custom_status) = match start {
             Some(start) => (start.message.target.execution_id.clone(), Vec::new(), None),
             None => (history.execution_id.clone(), history.events.clone(), history.sentinel.custom_status.clone()),
@@ -363,7 +366,7 @@ impl Pass<'_> {
             instance_id: self.instance_id.to_owned(),
             execution_id: execution_id.unwrap_or_default(),
             past,
-            inputs: apply.iter().map(|held| stored(held)).collect(),
+            inputs,
             custom_status,
             applied,
             superseded,
@@ -451,6 +454,7 @@ fn stored(held: &Held) -> StoredEvent {
         event,
         message_id: external.then_some(message.activity_id),
         decision_id: message.decision_id.clone().filter(|_| is_start),
+        blobs: Vec::new(),
     }
 }
 

@@ -62,9 +62,6 @@ impl Known<'_> {
     }
 
     fn external(&self, message: &Message) -> Verdict {
-        if message.carried_to().is_some_and(|to| to != self.execution_id && !self.superseded.iter().any(|s| s == to)) {
-            return Verdict::Early;
-        }
         let id = &message.activity_id;
         // .NET writes no id into the wrapper of old messages; an empty one identifies nothing.
         let is_applied = self.state.has_applied(id) || self.applied.contains(id);
@@ -214,19 +211,6 @@ mod tests {
         assert_eq!(check(&[], &raised), Verdict::Apply);
         let row = StoredEvent { message_id: Some(raised.activity_id), ..raised.event.clone().into() };
         assert!(matches!(check(&[row], &raised), Verdict::Drop(_)));
-    }
-
-    #[test]
-    fn what_carries_an_event_over_waits_for_the_execution_that_it_is_for_and_is_applied_unless_its_row_is_there() {
-        let raised = message(EventKind::EventRaised { name: "e".into(), input: None, trace: None });
-        let carrying =
-            |to: &str| Message { target: InstanceRef::current("i"), decision_id: Some(Message::carrying(to)), ..raised.clone() };
-        assert_eq!(check(&[], &carrying("never committed")), Verdict::Early);
-        let row = StoredEvent { message_id: Some(raised.activity_id), ..raised.event.clone().into() };
-        for execution in ["x", "old"] {
-            assert_eq!(check(&[], &carrying(execution)), Verdict::Apply);
-            assert!(matches!(check(std::slice::from_ref(&row), &carrying(execution)), Verdict::Drop(_)));
-        }
     }
 
     #[test]

@@ -48,8 +48,8 @@ pub(crate) struct Record {
     pub(crate) events: Vec<StoredEvent>,
     /// Messages in the order of .NET: to instances, timers, work items.
     pub(crate) outbound: Vec<Outbound>,
-    /// Messages for carried events whose rows a checkpoint that is interrupted may not have; void once it is complete.
-    pub(crate) spare: Vec<Outbound>,
+    /// How many of the first events are those with which a generation begins: they replace the rows from which they were taken.
+    pub(crate) first_rows: usize,
     pub(crate) custom_status: Option<String>,
     /// The custom status with which the execution began: carried over by continue-as-new, where replay cannot find it.
     pub(crate) carried_status: Option<String>,
@@ -86,7 +86,7 @@ pub(crate) fn run(registry: &Registry, clock: &Clock, partitions: u32, opened: O
             kept_rows: opened.past.len() as u64,
             events: Vec::new(),
             outbound: Vec::new(),
-            spare: Vec::new(),
+            first_rows: 0,
             carried_status: opened.custom_status.clone(),
             custom_status: opened.custom_status,
             applied: opened.applied,
@@ -228,7 +228,7 @@ impl Writer<'_> {
             }
         };
         let event = HistoryEvent::decision(id, now, kind);
-        self.record.events.push(StoredEvent { event, message_id: None, decision_id: Some(decision.text()) });
+        self.record.events.push(StoredEvent { decision_id: Some(decision.text()), ..event.into() });
     }
 
     fn start_child(

@@ -82,6 +82,7 @@ fn a_sentinel_survives_with_all_that_it_keeps() {
         superseded: vec!["old \"one\"".to_owned()],
         commit: Some("c-0".to_owned()),
         custom_status: Some("{\"at\":1}".to_owned()),
+        remainder: Some(Remainder::default()),
         has_parked: false,
         is_fence: false,
     };
@@ -90,7 +91,7 @@ fn a_sentinel_survives_with_all_that_it_keeps() {
     assert_eq!(
         entity.text("Taskhub"),
         Some(
-            r#"{"applied":["00000000000000000000000000000001","00000000000000000000000000000002"],"superseded":["old \"one\""],"custom_status":"{\"at\":1}","commit":"c-0"}"#
+            r#"{"applied":["00000000000000000000000000000001","00000000000000000000000000000002"],"superseded":["old \"one\""],"custom_status":"{\"at\":1}","remainder":{"first":0,"from":0,"blobs":[]},"commit":"c-0"}"#
         )
     );
     // What is merged when a message is parked is in none of these columns.
@@ -103,7 +104,7 @@ fn a_sentinel_survives_with_all_that_it_keeps() {
 proptest! {
     #[test]
     fn every_event_survives(event in arbitrary::event(), ordinal: u64, id in any::<Option<u128>>(), decision in proptest::option::of(arbitrary::text())) {
-        let stored = StoredEvent { event, message_id: id.map(Uuid::from_u128), decision_id: decision };
+        let stored = StoredEvent { event, message_id: id.map(Uuid::from_u128), decision_id: decision, blobs: Vec::new() };
         let entity = event_to_entity("key", ordinal, "execution", &stored);
         let read = event_from_entity(&entity).unwrap();
         // Times that no column can hold have become the earliest that it can.

@@ -206,6 +206,8 @@ async fn foreign(hub: &TaskHub, client: &Client) -> String {
         first: 0,
         events: &events,
         surplus: 0..0,
+        carried_to: 0,
+        remainder: None,
         applied: Vec::new(),
         superseded: Vec::new(),
         custom_status: None,

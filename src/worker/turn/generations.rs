@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Outbound, StoredStart, Writer, keep_last};
+use super::{StoredStart, Writer, keep_last};
 use crate::ids::{DecisionId, DecisionKind};
 use crate::limits;
-use crate::model::{EventKind, HistoryEvent, InstanceRef, Message, StoredEvent};
+use crate::model::{EventKind, HistoryEvent, InstanceRef, StoredEvent};
 use crate::sabotage::{self, Sabotage};
-
-/// A checkpoint is complete long before: who sees such a message goes on where another was interrupted.
-const SPARE_DELAY: Duration = Duration::from_secs(30);
 
 impl Writer<'_> {
     /// What an execution has applied is not in the history of the next: the sentinel remembers it.
@@ -41,7 +38,7 @@ impl Writer<'_> {
         event.version = version.or(event.version);
         (event.generation, event.scheduled_start) = (None, None);
         let event = HistoryEvent::arriving(self.now(), EventKind::ExecutionStarted(Box::new(event)));
-        StoredEvent { event, message_id: None, decision_id: started.decision_id.clone() }
+        StoredEvent { decision_id: started.decision_id.clone(), ..event.into() }
     }
 
     /// The rows with which a generation begins: turns of their own, each of which fits one transaction and is closed before any
@@ -54,11 +51,9 @@ impl Writer<'_> {
         self.record.carried_status.clone_from(&self.record.custom_status);
         self.record.kept_rows = 0;
         self.record.generations += 1;
-        // Those of a generation that this turn has passed through are for nobody.
-        self.record.spare.clear();
         self.record.events = vec![HistoryEvent::arriving(now, EventKind::OrchestratorStarted).into(), start];
         let (mut rows, mut bytes) = (0, 0);
-        for (number, mut stored) in carried.into_iter().enumerate() {
+        for stored in carried {
             if sabotage::is(Sabotage::CarriedEventsLost) {
                 continue;
             }
@@ -69,25 +64,11 @@ impl Writer<'_> {
                 self.record.events.push(HistoryEvent::arriving(now, EventKind::OrchestratorStarted).into());
             }
             (rows, bytes) = (rows + 1, bytes + size);
-            if number + 1 > rows {
-                self.send_spare(number, &mut stored);
-            }
             self.record.events.push(stored);
         }
         self.record.events.push(HistoryEvent::arriving(self.now(), EventKind::OrchestratorCompleted).into());
+        self.record.first_rows = self.record.events.len();
         self.mark_played();
-    }
-
-    /// A carried event that does not fit the first transaction travels as a message too, under its own identity.
-    fn send_spare(&mut self, number: usize, stored: &mut StoredEvent) {
-        let number = i32::try_from(number).unwrap_or(i32::MAX);
-        let decision = DecisionId::new(&self.record.execution_id, number, DecisionKind::Event, "carried", None);
-        let event = HistoryEvent { is_played: false, ..stored.event.clone() };
-        let message = self.message(decision, event, InstanceRef::current(&self.instance_id));
-        let activity_id = *stored.message_id.get_or_insert(message.activity_id);
-        let message = Message { activity_id, decision_id: Some(Message::carrying(&self.record.execution_id)), ..message };
-        let queue = self.control_queue(&self.instance_id);
-        self.record.spare.push(Outbound { queue, message, delay: SPARE_DELAY });
     }
 
     /// After many generations in one turn: commit, and go on in a turn of its own.
@@ -171,11 +152,7 @@ mod tests {
         assert_eq!(carried.len(), items - 1);
         let closed = rows.iter().position(|kind| matches!(kind, EventKind::OrchestratorCompleted));
         assert_eq!(closed, Some(limits::CARRIED_ROWS_MAX + 2), "the first turn fits the first transaction");
-        // What is behind it travels as messages too, under the identities that the rows have.
-        let spare: Vec<_> =
-            record.spare.iter().map(|spare| (Some(spare.message.activity_id), &spare.message.event.kind)).collect();
-        let behind: Vec<_> = carried[limits::CARRIED_ROWS_MAX - 1..].iter().map(|s| (s.message_id, &s.event.kind)).collect();
-        assert_eq!(spare, behind);
+        assert_eq!(record.first_rows, record.events.len());
         assert!(record.outbound.is_empty());
     }
 }

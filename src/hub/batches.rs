@@ -1,0 +1,124 @@
+//! The transactions of one append: rows in their order, whole turns together, as many as a transaction can hold.
+
+use super::history::Append;
+use super::instance_row::BlobUrls;
+use super::remainder::Remainder;
+use super::{Hub, keys, rows};
+use crate::error::Result;
+use crate::model::EventKind;
+use crate::storage::table::{Entity, Match, TableOp, Value, json_bytes};
+
+/// Event rows in one transaction; the sentinel is the hundredth operation (wire-format 5.5).
+pub(crate) const BATCH_ROWS_MAX: usize = 99;
+/// A transaction may hold 4 MiB; .NET flushes at an estimate of 3.
+const BATCH_BYTES_MAX: usize = 3 * 1024 * 1024;
+
+/// What an append writes.
+pub(super) struct Prepared {
+    /// Without their sentinels.
+    pub(super) batches: Vec<Vec<TableOp>>,
+    /// Where large columns went, by the index of their event.
+    pub(super) urls: BlobUrls,
+    /// The blobs that were put for it.
+    pub(super) blobs: Vec<String>,
+    /// What is carried over behind the first transaction.
+    pub(super) remainder: Option<Remainder>,
+}
+
+impl Hub {
+    /// The transactions of an append; large columns, and what must not be lost between two of them, are moved to blobs here.
+    pub(super) async fn prepare(&self, append: &Append<'_>) -> Result<Prepared> {
+        let key = keys::escape(append.instance_id);
+        let (mut batches, mut part, mut urls, mut blobs) = (Batches::default(), Vec::new(), BlobUrls::new(), Vec::new());
+        for (index, stored) in append.events.iter().enumerate() {
+            let ordinal = append.first + index as u64;
+            let mut entity = rows::event_to_entity(&key, ordinal, append.execution_id, stored);
+            for (column, blob) in self.offload_columns(&mut entity, stored.event.kind.type_name(), &stored.blobs).await? {
+                urls.insert((index, column), self.payload_url(&blob));
+                if stored.blobs.iter().all(|(_, known)| *known != blob) {
+                    blobs.push(blob);
+                }
+            }
+            let size = estimate(&entity);
+            part.push((TableOp::UpsertReplace(entity), size));
+            if matches!(stored.event.kind, EventKind::OrchestratorCompleted) {
+                batches.add(std::mem::take(&mut part));
+            }
+        }
+        batches.add(part);
+        // From the end: whatever cuts this off, no row is left behind a gap.
+        for ordinal in append.surplus.clone().rev() {
+            let row_key = rows::row_key(ordinal);
+            batches.add(vec![(TableOp::Delete { partition_key: key.clone(), row_key, condition: Match::Any }, 512)]);
+        }
+        let remainder = self.remainder_of(append, &batches.all).await?;
+        if append.remainder.is_none_or(|known| Some(&known.blobs) != remainder.as_ref().map(|new| &new.blobs)) {
+            blobs.extend(remainder.iter().flat_map(|new| new.blobs.clone()));
+        }
+        Ok(Prepared { batches: batches.all, urls, blobs, remainder })
+    }
+
+    /// What is carried over and has no rows after the first transaction; blobs that have it already are not put again.
+    async fn remainder_of(&self, append: &Append<'_>, batches: &[Vec<TableOp>]) -> Result<Option<Remainder>> {
+        let first = append.first + batches.first().map_or(0, |ops| count_rows(ops));
+        if first >= append.carried_to {
+            return Ok(None);
+        }
+        if let Some(known) = append.remainder.filter(|known| known.from == append.first && append.first > 0) {
+            return Ok(known.after(first));
+        }
+        let behind = batches[1..].iter().flatten().filter_map(|op| match op {
+            TableOp::UpsertReplace(entity) => Some(entity),
+            _ => None,
+        });
+        let count = usize::try_from(append.carried_to - first).unwrap_or(usize::MAX);
+        let rows: Vec<_> = behind.take(count).collect();
+        self.put_remainder(first, &rows).await.map(Some)
+    }
+}
+
+/// How many rows of events these write.
+pub(super) fn count_rows(ops: &[TableOp]) -> u64 {
+    ops.iter().filter(|op| matches!(op, TableOp::UpsertReplace(_))).count() as u64
+}
+
+/// The transactions of an append while they are filled.
+struct Batches {
+    all: Vec<Vec<TableOp>>,
+    bytes: usize,
+}
+
+impl Default for Batches {
+    fn default() -> Self {
+        Self { all: vec![Vec::new()], bytes: 0 }
+    }
+}
+
+impl Batches {
+    /// Adds rows up to the end of a turn. They stay together if one transaction can hold them: what an interrupted checkpoint has
+    /// stored of a turn does not count.
+    fn add(&mut self, part: Vec<(TableOp, usize)>) {
+        let (rows, bytes) = (part.len(), part.iter().map(|(_, size)| size).sum());
+        if rows <= BATCH_ROWS_MAX && bytes <= BATCH_BYTES_MAX {
+            self.make_room(rows, bytes);
+        }
+        for (op, size) in part {
+            self.make_room(1, size);
+            self.bytes += size;
+            self.all.last_mut().expect("never empty").push(op);
+        }
+    }
+
+    fn make_room(&mut self, rows: usize, bytes: usize) {
+        let current = self.all.last().map_or(0, Vec::len);
+        if current > 0 && (current + rows > BATCH_ROWS_MAX || self.bytes + bytes > BATCH_BYTES_MAX) {
+            self.all.push(Vec::new());
+            self.bytes = 0;
+        }
+    }
+}
+
+fn estimate(entity: &Entity) -> usize {
+    let text = |value: &Value| if let Value::String(text) = value { json_bytes(text) } else { 0 };
+    1024 + entity.properties.values().map(text).sum::<usize>()
+}
