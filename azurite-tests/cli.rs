@@ -1,5 +1,6 @@
 //! The `taskhub` command, as a user runs it, on an Azurite of our own. Run by `cargo test --features cli --test cli`.
 
+mod cli_versions;
 mod harness;
 
 use std::time::Duration;
@@ -138,14 +139,14 @@ async fn wrong_usage_is_told_with_its_remedy() {
     let world = World::new();
     let storage = [("AZURE_STORAGE_CONNECTION_STRING", world.storage.as_str())];
     run(&[], &["list", "--hub", "x"]).await.failed(2, "set AzureWebJobsStorage or AZURE_STORAGE_CONNECTION_STRING");
-    run(&storage, &["list"]).await.failed(2, "pass --hub NAME, or set TASKHUB_NAME");
+    run(&storage, &["list"]).await.failed(2, "pass --hub HUB, or set TASKHUB_NAME");
     run(&storage, &["list", "--hub", "my-hub"]).await.failed(2, "contains '-'");
     run(&storage, &["list", "--hub", "x", "--status", "Done"]).await.failed(2, "known are Running");
     run(&storage, &["start", "Greet", "--input", "Ada"]).await.failed(2, "it is not JSON");
     run(&storage, &["frobnicate"]).await.failed(2, "unrecognized subcommand");
     for (arguments, kind, words) in [
         (&["frobnicate"][..], "invalid", "unrecognized subcommand"),
-        (&["list"], "invalid", "pass --hub NAME"),
+        (&["list"], "invalid", "pass --hub HUB"),
         (&["list", "--hub", &world.hub], "notFound", "there is no task hub"),
     ] {
         let ran = run(&storage, &[arguments, &["--json"]].concat()).await;
@@ -317,9 +318,21 @@ async fn instances_are_started_seen_and_steered() {
             let failed = world.run(&["wait", "broken", "--json"]).await;
             let shown: Value = serde_json::from_str(&failed.out).expect("one JSON document");
             assert_eq!((failed.code, &shown["output"]), (6, &Value::from("NoMoney: the account is empty")));
-            world.run(&["show", "nobody"]).await.failed(3, "there is no instance \"nobody\"");
-            world.run(&["history", "nobody"]).await.failed(3, "there is no instance \"nobody\"");
-            world.run(&["raise", "nobody", "go"]).await.failed(3, "there is no instance \"nobody\"");
+            let words = format!(
+                "error: there is no instance \"nobody\" in task hub \"{}\"; `taskhub list` shows its instances, and --hub names \
+                 another hub\n",
+                world.hub
+            );
+            for command in ["show", "history", "wait", "terminate", "suspend", "resume"] {
+                assert_eq!(world.run(&[command, "nobody"]).await.failed(3, ""), words, "{command}");
+            }
+            assert_eq!(world.run(&["raise", "nobody", "go"]).await.failed(3, ""), words);
+            for command in ["show", "history", "wait", "terminate"] {
+                world.run(&[command, ""]).await.failed(2, "the instance id \"\" is empty; an id has at least one character");
+            }
+            world.run(&["start", ""]).await.failed(2, "the orchestrator name is empty");
+            world.run(&["start", "Greet", "--id", ""]).await.failed(2, "is empty; leave it out to have one generated");
+            world.run(&["raise", "broken", ""]).await.failed(2, "the name of the event is empty");
         })
         .await;
     look_at_lists(&world).await;

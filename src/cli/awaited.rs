@@ -1,8 +1,9 @@
-//! What messages wait for, as part of `taskhub list` and `taskhub hub status`.
+//! What messages wait for, as part of `taskhub list` and `taskhub hub status`, and what one instance waits for.
 
 use serde_json::{Value, json};
-use taskhub::{Awaited, AwaitedKind, Timestamp};
+use taskhub::{Awaited, AwaitedKind, Client, InstanceStatus, Timestamp};
 
+use super::failure::Failure;
 use super::output::table;
 use super::text;
 
@@ -21,24 +22,47 @@ pub(crate) fn as_text(all: &[Awaited], now: Timestamp) -> Option<String> {
     };
     let header = ["KIND", "NAME", "VERSION", "QUEUE", "FOR", "INSTANCES", "SUCH AS"];
     let listed = || table(&header, &all.iter().map(row).collect::<Vec<_>>());
-    (!all.is_empty()).then(|| format!("Messages wait for what no worker hosts that has seen them:\n{}", listed()))
+    (!all.is_empty()).then(|| format!("Waiting for code that no running worker has:\n{}", listed()))
 }
 
-pub(crate) fn as_json(all: &[Awaited]) -> Value {
-    let one = |awaited: &Awaited| {
-        json!({
-            "kind": awaited.kind.name(),
-            "name": awaited.name,
-            "version": awaited.version,
-            "queue": awaited.queue,
-            "since": awaited.since.to_string(),
-            "lastSeen": awaited.last_seen.to_string(),
-            "worker": awaited.worker,
-            "instances": awaited.instances,
-            "instanceId": awaited.instance_id,
-        })
-    };
-    all.iter().map(one).collect()
+pub(crate) fn as_json(awaited: &Awaited) -> Value {
+    json!({
+        "kind": awaited.kind.name(),
+        "name": awaited.name,
+        "version": awaited.version,
+        "queue": awaited.queue,
+        "since": awaited.since.to_string(),
+        "lastSeen": awaited.last_seen.to_string(),
+        "worker": awaited.worker,
+        "instances": awaited.instances,
+        "instanceId": awaited.instance_id,
+    })
+}
+
+/// What this instance waits for, if it waits for code. Nothing is asked for one that has ended.
+pub(crate) async fn of(client: &Client, instance: &InstanceStatus) -> Result<Option<Awaited>, Failure> {
+    if instance.status.is_terminal() {
+        return Ok(None);
+    }
+    Ok(client.awaited().await?.into_iter().find(|awaited| client.waits_for(instance, awaited)))
+}
+
+/// What it is, and what to do about it.
+pub(crate) fn with_remedy(awaited: &Awaited) -> String {
+    let name = text::line(&awaited.name);
+    let version = awaited.version.as_deref().map(|version| format!(" version \"{}\"", text::line(version)));
+    let or_fallback = if version.is_some() { ", this version or a fallback" } else { "" };
+    let version = version.unwrap_or_default();
+    match awaited.kind {
+        AwaitedKind::Entity => format!("entity \"{name}\", which no running worker has; start a worker of .NET that has it"),
+        AwaitedKind::Event => {
+            format!("a worker that knows events of the kind \"{name}\"; start one of a newer version of taskhub, or of .NET")
+        }
+        kind => format!(
+            "{} \"{name}\"{version}, which no running worker has; start a worker that registers it{or_fallback}",
+            kind.name()
+        ),
+    }
 }
 
 /// What an instance lacks, behind its status.
@@ -80,17 +104,23 @@ mod tests {
         };
         assert_eq!(as_text(&[], awaited[0].last_seen), None);
         let expected = "\
-Messages wait for what no worker hosts that has seen them:
+Waiting for code that no running worker has:
 KIND          NAME    VERSION  QUEUE             FOR  INSTANCES  SUCH AS
 orchestrator  Nobody  2.0      myhub-control-00  0 s  1          order-7";
         assert_eq!(as_text(&awaited, awaited[0].since).unwrap(), expected);
-        let json = as_json(&awaited);
-        assert_eq!(
-            (&json[0]["kind"], &json[0]["worker"], &json[0]["instances"]),
-            (&json!("orchestrator"), &json!("w"), &json!(1))
-        );
+        let json = as_json(&awaited[0]);
+        assert_eq!((&json["kind"], &json["worker"], &json["instances"]), (&json!("orchestrator"), &json!("w"), &json!(1)));
         let instance = client.status("order-7").await.unwrap().unwrap();
         assert!(client.waits_for(&instance, &awaited[0]));
         assert_eq!(label(&awaited[0]), ", not hosted");
+        assert_eq!(of(&client, &instance).await.unwrap().as_ref(), Some(&awaited[0]));
+        assert_eq!(
+            with_remedy(&awaited[0]),
+            "orchestrator \"Nobody\" version \"2.0\", which no running worker has; start a worker that registers it, this version \
+             or a fallback"
+        );
+        client.start_json("Other", None).instance_id("other").await.unwrap();
+        let other = client.status("other").await.unwrap().unwrap();
+        assert_eq!(of(&client, &other).await.unwrap(), None);
     }
 }

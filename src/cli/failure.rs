@@ -4,9 +4,9 @@ use std::io;
 use std::process::ExitCode;
 
 use serde_json::json;
-use taskhub::{Error, ErrorKind, StorageErrorKind};
+use taskhub::{Awaited, Client, Error, ErrorKind, StorageErrorKind};
 
-use super::text;
+use super::{awaited, text};
 
 /// How a command ended.
 pub(crate) type Outcome = Result<(), Failure>;
@@ -14,8 +14,8 @@ pub(crate) type Outcome = Result<(), Failure>;
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// A kind for scripts, and words for people.
-    Told(Kind, String),
+    /// A kind for scripts, words for people, and code that is waited for.
+    Told(Kind, String, Option<Box<Awaited>>),
     /// Whoever read the output has seen enough.
     Unread,
 }
@@ -80,16 +80,25 @@ impl Kind {
 
 impl Failure {
     pub(crate) fn new(kind: Kind, words: impl Into<String>) -> Self {
-        Self::Told(kind, words.into())
+        Self::Told(kind, words.into(), None)
+    }
+
+    /// A failure because of code that no worker has.
+    pub(crate) fn for_want_of(awaited: Awaited, kind: Kind, words: &str) -> Self {
+        let words = format!("{words}; it waits for {}", awaited::with_remedy(&awaited));
+        Self::Told(kind, words, Some(Box::new(awaited)))
     }
 
     /// Says why, as text or as one JSON document, and gives the exit code.
     #[allow(clippy::print_stderr, reason = "this is where the command speaks")]
     pub(crate) fn report(self, as_json: bool) -> ExitCode {
-        let Self::Told(kind, words) = self else { return ExitCode::SUCCESS };
+        let Self::Told(kind, words, awaited) = self else { return ExitCode::SUCCESS };
         if as_json {
-            let error = json!({ "error": { "kind": kind.name(), "message": words } });
-            eprintln!("{}", text::json(&format!("{error:#}")));
+            let mut error = json!({ "kind": kind.name(), "message": words });
+            if let Some(awaited) = awaited {
+                error["awaits"] = awaited::as_json(&awaited);
+            }
+            eprintln!("{}", text::json(&format!("{:#}", json!({ "error": error }))));
         } else {
             eprintln!("error: {}", text::block(&words));
         }
@@ -120,6 +129,18 @@ impl From<io::Error> for Failure {
 }
 
 /// An instance that is not there.
-pub(crate) fn no_instance(id: &str) -> Failure {
-    Failure::new(Kind::NotFound, format!("there is no instance \"{id}\" in this task hub; `taskhub list` shows what there is"))
+pub(crate) fn no_instance(client: &Client, id: &str) -> Failure {
+    let hub = client.hub_name();
+    let words = format!(
+        "there is no instance \"{id}\" in task hub \"{hub}\"; `taskhub list` shows its instances, and --hub names another hub"
+    );
+    Failure::new(Kind::NotFound, words)
+}
+
+/// Why something could not be done with an instance.
+pub(crate) fn of_instance(client: &Client, id: &str, error: Error) -> Failure {
+    match (error.kind(), error.storage()) {
+        (ErrorKind::NotFound, None) => no_instance(client, id),
+        _ => error.into(),
+    }
 }

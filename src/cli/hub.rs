@@ -114,7 +114,7 @@ fn as_json(status: &HubStatus) -> Value {
         "partitions": status.partitions.iter().map(partition).collect::<Vec<_>>(),
         "workItems": queue(&status.work_items),
         "parked": status.parked,
-        "awaited": awaited::as_json(&status.awaited),
+        "awaited": status.awaited.iter().map(awaited::as_json).collect::<Vec<_>>(),
         "appLeaseOwner": status.app_lease_owner,
         "isRunWithBlobLeases": status.is_run_with_blob_leases,
     })

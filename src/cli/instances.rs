@@ -1,7 +1,7 @@
 //! `taskhub list`, `show` and `history`.
 
 use clap::Args;
-use taskhub::{Client, Clock, InstanceQuery, InstanceStatus, RuntimeStatus, Timestamp};
+use taskhub::{Awaited, Client, Clock, InstanceQuery, InstanceStatus, RuntimeStatus, Timestamp};
 
 use super::failure::{Outcome, no_instance};
 use super::json::{Json, as_stored, over_lines, payload};
@@ -20,6 +20,9 @@ pub(crate) struct List {
     /// Only ids that begin with this
     #[arg(long)]
     prefix: Option<String>,
+    /// Only instances of this version of their orchestrator; "" stands for those without one
+    #[arg(long)]
+    version: Option<String>,
     /// Only sub-orchestrations of this instance
     #[arg(long, value_name = "ID")]
     parent: Option<String>,
@@ -43,10 +46,11 @@ pub(crate) struct One {
 
 impl List {
     pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
-        let top = self.top;
+        let (top, is_filtered) = (self.top, self.is_filtered());
         let mut query = InstanceQuery {
             id_prefix: self.prefix,
             parent: self.parent,
+            version: self.version,
             statuses: self.status,
             created_from: self.created_from,
             created_to: self.created_to,
@@ -66,21 +70,22 @@ impl List {
         }
         let more = found.len() > top;
         found.truncate(top);
-        let awaited = client.awaited().await?;
+        let mut awaited = client.awaited().await?;
+        // A filter leaves out what is waited for elsewhere.
+        awaited.retain(|awaited| !is_filtered || found.iter().any(|instance| client.waits_for(instance, awaited)));
         let lacks = |instance: &InstanceStatus| awaited.iter().find(|awaited| client.waits_for(instance, awaited));
         out.print(
             || {
                 let one = |instance: &InstanceStatus| {
-                    let awaits = lacks(instance).map(|awaited| awaited.kind.name());
                     let mut members = members(instance, false);
-                    members.push(("awaits", awaits.into()));
+                    members.push(awaits(lacks(instance)));
                     Json::Object(members)
                 };
                 let instances = Json::List(found.iter().map(one).collect());
                 Json::Object(vec![
                     ("instances", instances),
                     ("more", more.into()),
-                    ("awaited", awaited::as_json(&awaited).into()),
+                    ("awaited", Json::List(awaited.iter().map(|awaited| awaited::as_json(awaited).into()).collect())),
                 ])
             },
             || {
@@ -94,24 +99,38 @@ impl List {
     }
 }
 
+impl List {
+    fn is_filtered(&self) -> bool {
+        let texts = [&self.prefix, &self.version, &self.parent];
+        let times = [self.created_from, self.created_to];
+        !self.status.is_empty() || texts.into_iter().any(Option::is_some) || times.into_iter().any(|time| time.is_some())
+    }
+}
+
+/// The member that tells what an instance waits for.
+fn awaits(awaited: Option<&Awaited>) -> (&'static str, Json) {
+    ("awaits", awaited.map(awaited::as_json).into())
+}
+
 /// `lacks`: what is shown behind the status of an instance.
 fn list_text(instances: &[InstanceStatus], more: bool, lacks: impl Fn(&InstanceStatus) -> &'static str) -> String {
     if instances.is_empty() {
         return if more { "There are instances; --top 0 shows none.".to_owned() } else { "No instances.".to_owned() };
     }
+    let has_versions = instances.iter().any(|i| i.version.is_some());
     let has_parents = instances.iter().any(|i| i.parent_instance_id.is_some());
     let row = |i: &InstanceStatus| {
-        let mut row = vec![
-            text::line(&i.instance_id),
-            text::line(&i.name),
-            format!("{}{}", i.status, lacks(i)),
-            text::time_or_dash(i.created),
-            text::time_or_dash(i.last_updated),
-        ];
-        row.extend(has_parents.then(|| i.parent_instance_id.as_deref().map_or_else(|| "-".to_owned(), text::line)));
+        let or_dash = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), text::line);
+        let mut row = vec![text::line(&i.instance_id), text::line(&i.name)];
+        row.extend(has_versions.then(|| or_dash(&i.version)));
+        let status = format!("{}{}", i.status, lacks(i));
+        row.extend([status, text::time_or_dash(i.created), text::time_or_dash(i.last_updated)]);
+        row.extend(has_parents.then(|| or_dash(&i.parent_instance_id)));
         row
     };
-    let mut header = vec!["ID", "NAME", "STATUS", "CREATED (UTC)", "UPDATED (UTC)"];
+    let mut header = vec!["ID", "NAME"];
+    header.extend(has_versions.then_some("VERSION"));
+    header.extend(["STATUS", "CREATED (UTC)", "UPDATED (UTC)"]);
     header.extend(has_parents.then_some("PARENT"));
     let listed = table(&header, &instances.iter().map(row).collect::<Vec<_>>());
     if more { format!("{listed}\n\nThere are more: use filters, or --top with a higher number.") } else { listed }
@@ -119,37 +138,52 @@ fn list_text(instances: &[InstanceStatus], more: bool, lacks: impl Fn(&InstanceS
 
 impl One {
     pub(crate) async fn show(self, client: &Client, out: &Output) -> Outcome {
-        let status = client.status(&self.id).await?.ok_or_else(|| no_instance(&self.id))?;
-        print(&status, out)
+        let status = client.status(&self.id).await?.ok_or_else(|| no_instance(client, &self.id))?;
+        let awaited = awaited::of(client, &status).await?;
+        print(&status, awaited.as_ref(), out)
     }
 
     pub(crate) async fn history(self, client: &Client, out: &Output) -> Outcome {
         let history = client.history(&self.id).await?;
         let status = client.status(&self.id).await?;
         if history.is_empty() && status.is_none() {
-            return Err(no_instance(&self.id));
+            return Err(no_instance(client, &self.id));
         }
+        let awaited = match &status {
+            Some(status) => awaited::of(client, status).await?,
+            None => None,
+        };
         let execution_id = status.as_ref().and_then(|s| s.execution_id.as_deref());
         let lines = events::lines(&history);
         out.print(
             || {
                 let (id, execution_id, events) = (self.id.as_str().into(), execution_id.into(), events::as_json(&history));
-                Json::Object(vec![("instanceId", id), ("executionId", execution_id), ("events", events)])
+                let members = [("instanceId", id), ("executionId", execution_id), ("events", events)];
+                Json::Object(members.into_iter().chain([awaits(awaited.as_ref())]).collect())
             },
-            || match status.as_ref().map(|s| s.status) {
-                Some(status) if history.is_empty() => format!("The instance is {status} and has not run yet."),
-                _ => shortened_table(&events::HEADER, &lines, Output::width()),
+            || {
+                let shown = match status.as_ref().map(|s| s.status) {
+                    Some(status) if history.is_empty() => format!("The instance is {status} and has not run yet."),
+                    _ => shortened_table(&events::HEADER, &lines, Output::width()),
+                };
+                match &awaited {
+                    Some(awaited) => format!("{shown}\n\nIt waits for {}.", awaited::with_remedy(awaited)),
+                    None => shown,
+                }
             },
         )
     }
 }
 
-/// Prints one instance with its payloads.
-pub(crate) fn print(status: &InstanceStatus, out: &Output) -> Outcome {
-    out.print(|| as_json(status, true), || as_text(status, Clock::system().now()))
+/// Prints one instance with its payloads, and what it waits for.
+pub(crate) fn print(status: &InstanceStatus, awaited: Option<&Awaited>, out: &Output) -> Outcome {
+    out.print(
+        || Json::Object(members(status, true).into_iter().chain([awaits(awaited)]).collect()),
+        || as_text(status, awaited, Clock::system().now()),
+    )
 }
 
-fn as_text(status: &InstanceStatus, now: Timestamp) -> String {
+fn as_text(status: &InstanceStatus, awaited: Option<&Awaited>, now: Timestamp) -> String {
     let mut lines = Vec::new();
     let mut add = |name: &str, value: Option<String>| {
         if let Some(value) = value {
@@ -161,6 +195,7 @@ fn as_text(status: &InstanceStatus, now: Timestamp) -> String {
     add("Name", Some(text::line(&status.name)));
     add("Version", status.version.as_deref().map(text::line));
     add("Status", Some(status.status.to_string()));
+    add("Waits for", awaited.map(awaited::with_remedy));
     add("Custom status", status.custom_status.as_deref().map(|stored| text::line(&as_stored(stored))));
     add("Created", time(status.created));
     add("Scheduled for", time(status.scheduled_start));
@@ -183,10 +218,6 @@ fn indented(block: &str) -> String {
 }
 
 /// The members of the HTTP management API by their names there, and what it leaves out.
-fn as_json(status: &InstanceStatus, with_payloads: bool) -> Json {
-    Json::Object(members(status, with_payloads))
-}
-
 fn members(status: &InstanceStatus, with_payloads: bool) -> Vec<(&'static str, Json)> {
     let time = |at: Option<Timestamp>| at.map(|at| at.to_string()).into();
     let mut all = vec![
@@ -252,8 +283,8 @@ Input
 
 Output
   NoMoney: the account [31m is empty";
-        assert_eq!(as_text(&status, now), expected);
-        let json = |with_payloads| serde_json::to_value(as_json(&status, with_payloads)).unwrap();
+        assert_eq!(as_text(&status, None, now), expected);
+        let json = |with_payloads| serde_json::to_value(Json::Object(members(&status, with_payloads))).unwrap();
         let (json, without) = (json(true), json(false));
         assert_eq!((&json["input"]["cents"], json["output"].as_str()), (&7.into(), status.output.as_deref()));
         assert_eq!(json["lastUpdatedTime"], "2026-01-01T12:00:05.1234567Z");
@@ -277,6 +308,13 @@ longlonglonglonglong   Fulfil  Terminated  2026-01-01 12:00:00  2026-01-01 13:00
         assert_eq!(list_text(&[], false, nothing), "No instances.");
         let marked = list_text(&both[..1], false, |_| ", not hosted");
         assert!(marked.contains("  Pending, not hosted  "), "{marked}");
+        let mut second = instance().await;
+        second.version = Some("2.0".to_owned());
+        let expected = "\
+ID       NAME    VERSION  STATUS   CREATED (UTC)        UPDATED (UTC)
+order-7  Fulfil  -        Pending  2026-01-01 12:00:00  2026-01-01 12:00:05
+order-7  Fulfil  2.0      Pending  2026-01-01 12:00:00  2026-01-01 12:00:05";
+        assert_eq!(list_text(&[instance().await, second], false, nothing), expected);
         let mut child = instance().await;
         child.parent_instance_id = Some("order-7".to_owned());
         let expected = "\
@@ -284,7 +322,7 @@ ID       NAME    STATUS   CREATED (UTC)        UPDATED (UTC)        PARENT
 order-7  Fulfil  Pending  2026-01-01 12:00:00  2026-01-01 12:00:05  -
 order-7  Fulfil  Pending  2026-01-01 12:00:00  2026-01-01 12:00:05  order-7";
         assert_eq!(list_text(&[instance().await, child.clone()], false, nothing), expected);
-        assert_eq!(serde_json::to_value(as_json(&child, false)).unwrap()["parentInstanceId"], "order-7");
-        assert!(as_text(&child, Clock::system().now()).contains("\nParent         order-7"));
+        assert_eq!(serde_json::to_value(Json::Object(members(&child, false))).unwrap()["parentInstanceId"], "order-7");
+        assert!(as_text(&child, None, Clock::system().now()).contains("\nParent         order-7"));
     }
 }

@@ -56,7 +56,7 @@ struct Target {
     #[arg(long, global = true, verbatim_doc_comment, value_name = "CONNECTION", help_heading = "Task hub")]
     storage: Option<String>,
     /// Name of the task hub
-    #[arg(long, global = true, env = "TASKHUB_NAME", value_name = "NAME", help_heading = "Task hub")]
+    #[arg(long, global = true, env = "TASKHUB_NAME", value_name = "HUB", help_heading = "Task hub")]
     hub: Option<String>,
 }
 
@@ -148,7 +148,7 @@ impl Target {
                 )
             })?;
         let name = given(self.hub.clone())
-            .ok_or_else(|| Failure::new(Kind::Invalid, "no task hub: pass --hub NAME, or set TASKHUB_NAME"))?;
+            .ok_or_else(|| Failure::new(Kind::Invalid, "no task hub: pass --hub HUB, or set TASKHUB_NAME"))?;
         let storage = Storage::connect(&connection)
             .map_err(|e| Failure::new(Kind::Invalid, format!("the connection string: {}", e.message)))?;
         let hub = TaskHub::builder(storage, name).must_exist().open().await?;

@@ -34,6 +34,12 @@ impl Client {
         Self { hub: Arc::clone(&hub.0), looks: true }
     }
 
+    /// The hub's name as given.
+    #[must_use]
+    pub fn hub_name(&self) -> &str {
+        self.hub.names_hub()
+    }
+
     /// A client that sends events, terminations, suspensions and resumptions without looking for the instance first: one storage
     /// call less for each, and for instances that do not exist yet or have ended nothing tells that the message is in vain.
     ///

@@ -195,7 +195,9 @@ impl Hub {
     async fn read_poison(&self, id: &str) -> Result<Row> {
         let row = self.storage.tables.get(&self.names.poison, PARTITION, &keys::escape(id), &[]).await.or_none()?;
         row.ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, format!("no message with the id \"{id}\" is parked; list the parked ones first"))
+            let hub = self.names_hub();
+            let words = format!("no message with the id \"{id}\" is parked in task hub \"{hub}\"; list the parked ones first");
+            Error::new(ErrorKind::NotFound, words)
         })
     }
 }

@@ -2,7 +2,6 @@
 
 mod snapshot;
 
-pub use crate::model::without_lone_surrogates;
 pub use crate::storage::azure::repairs as azure_repairs;
 pub use crate::storage::contract::{run_contract, run_differential, run_strict};
 pub use snapshot::{Leftovers, Snapshot, completed_twice, leftovers, stored};

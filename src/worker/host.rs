@@ -278,7 +278,8 @@ impl WorkerBuilder {
     }
 
     /// How long what this worker has no code for waits for a worker that has it, while other workers are alive; a day unless set,
-    /// counted from when a message is due. Then it fails as [`orchestrator`](Self::orchestrator) and
+    /// counted from when a message is due, and for as much longer as it takes until the message comes by next: up to a minute, and the
+    /// wait of a poll. Then it fails as [`orchestrator`](Self::orchestrator) and
     /// [`activity`](Self::activity) that nobody has registered do: an instance ends as Failed with `OrchestratorTaskNotFound`, a
     /// call fails with `ActivityTaskNotFound`. Messages of entities and of unknown kinds wait without an end.
     ///

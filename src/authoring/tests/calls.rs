@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use futures::future::{join_all, try_join_all};
 use futures::stream::{FuturesUnordered, StreamExt};
+use serde_json::value::RawValue;
 
 use super::play::{Play, done, failed, fired, sub_done};
-use crate::authoring::{Activity, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder};
+use crate::authoring::{Activity, ActivityTask, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder};
+use crate::model::Tags;
 use crate::replay::{Completion, RetryPolicy};
 
 const HELLO: Activity<String, String> = Activity::new("Hello");
@@ -113,4 +115,20 @@ fn a_failed_call_is_tried_again() {
     let failure = play.failure();
     assert_eq!(failure.error_message, "Task 'Hello' (#4) failed with an unhandled exception: three");
     assert_eq!(failure.inner.unwrap().error_message, "three");
+}
+
+#[tokio::test]
+async fn raw_json_keeps_every_digit() {
+    const PASS: Activity<Box<RawValue>, Box<RawValue>> = Activity::new("Pass");
+    const RAW: Orchestrator<Box<RawValue>, Box<RawValue>> = Orchestrator::new("Main");
+    let builder = Registry::builder()
+        .orchestrator(RAW, async |ctx: OrchestrationContext, raw: Box<RawValue>| Ok(ctx.call(PASS, raw).await?))
+        .activity(PASS, async |_, raw: Box<RawValue>| Ok(raw));
+    let mut play = Play::new(builder);
+    let json = r#"{"a":79228162514264337593543950335,"b":[1.10]}"#;
+    assert_eq!(play.start("Main", Some(json)), [format!("#0 Pass([{json}])")]);
+    assert_eq!(play.turn([done(0, json)]), [format!("completed {json}")]);
+    let (instance, name, input) = (super::play::instance(), "Pass".to_owned(), Some(format!("[{json}]")));
+    let task = ActivityTask { instance, task_id: 0, name, version: None, input, tags: Tags::new() };
+    assert_eq!(play.registry.run_activity(task).await.unwrap().as_deref(), Some(json));
 }

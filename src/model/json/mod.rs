@@ -23,5 +23,5 @@ pub use error::DecodeError;
 pub(crate) use member::{member, text_member};
 pub(crate) use message::{Incoming, wrapper_json};
 pub(crate) use payload::read_payload;
-pub use text::without_lone_surrogates;
+pub(crate) use text::without_lone_surrogates;
 pub(crate) use write::without_dictionary_types;

@@ -106,7 +106,7 @@ fn escaped(escape: &str) -> (char, usize) {
 
 /// A JSON text in which each lone half of a surrogate pair is U+FFFD; serde_json refuses such halves.
 #[must_use]
-pub fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
+pub(crate) fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
     let mut out = String::new();
     let (mut done, mut at) = (0, 0);
     while let Some(found) = json[at..].find('\\') {

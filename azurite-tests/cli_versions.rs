@@ -1,0 +1,63 @@
+//! Versions in the `taskhub` command, and what it says of instances that lack their code.
+
+use serde_json::{Value, json};
+
+use crate::World;
+
+#[tokio::test]
+async fn versions_are_started_and_listed_and_what_lacks_its_code_says_so() {
+    let world = World::new();
+    let ids = |list: &Value| -> Vec<String> {
+        let all = list["instances"].as_array().expect("an array").iter();
+        all.map(|i| i["instanceId"].as_str().expect("an id").to_owned()).collect()
+    };
+    let help = world.run(&["start", "--help"]).await.ok();
+    assert!(help.contains("<ORCHESTRATOR>") && help.contains("--hub <HUB>") && help.contains("--version <VERSION>"), "{help}");
+    assert!(!help.contains("<NAME>"), "{help}");
+    world
+        .with_worker(async {
+            world.run(&["start", "greet", "--id", "old", "--input", "\"Ada\""]).await.ok();
+            world.run(&["wait", "old"]).await.ok();
+            world.run(&["start", "Greet", "--version", "2.0", "--id", "new"]).await.ok();
+            let shown = world.until(&["show", "new"], |i| i["awaits"] != Value::Null).await;
+            assert_eq!(shown["version"], "2.0");
+            assert_eq!(
+                (&shown["awaits"]["kind"], &shown["awaits"]["name"], &shown["awaits"]["version"]),
+                (&json!("orchestrator"), &json!("Greet"), &json!("2.0"))
+            );
+            assert_eq!(world.json(&["show", "old"]).await["awaits"], Value::Null);
+            assert_eq!(world.json(&["history", "new"]).await["awaits"], shown["awaits"]);
+        })
+        .await;
+    // It is told for three minutes, whether a worker runs or not.
+    let lacks = "orchestrator \"Greet\" version \"2.0\", which no running worker has; start a worker that registers it, this version \
+                 or a fallback";
+    let shown = world.run(&["show", "new"]).await.ok();
+    assert!(shown.contains(&format!("\nWaits for      {lacks}\n")), "{shown}");
+    let history = world.run(&["history", "new"]).await.ok();
+    assert!(history.contains(&format!("has not run yet.\n\nIt waits for {lacks}.")), "{history}");
+    let late = world.run(&["wait", "new", "--timeout", "1s"]).await.failed(7, "is still Pending");
+    assert!(late.trim_end().ends_with(&format!("; it waits for {lacks}")), "{late}");
+    let late = world.run(&["wait", "new", "--timeout", "0", "--json"]).await;
+    let late: Value = serde_json::from_str(&late.error).expect("one JSON document");
+    assert_eq!((&late["error"]["kind"], &late["error"]["awaits"]["name"]), (&json!("timeout"), &json!("Greet")));
+
+    // In a list as far as it concerns what is listed.
+    let heading = "Waiting for code that no running worker has:\nKIND";
+    let (all, old) = (world.run(&["list"]).await.ok(), world.run(&["list", "--prefix", "old"]).await.ok());
+    assert!(all.contains(heading) && !old.contains("Waiting for"), "{all}{old}");
+    assert!(all.starts_with("ID   NAME   VERSION  STATUS") && !old.contains("VERSION"), "{all}{old}");
+    assert!(world.run(&["list", "--version", "2.0"]).await.ok().contains(heading));
+    assert!(world.run(&["hub", "status"]).await.ok().contains(heading));
+    let new = world.json(&["list", "--version", "2.0"]).await;
+    assert_eq!((ids(&new), &new["instances"][0]["awaits"]["name"]), (vec!["new".to_owned()], &json!("Greet")));
+    let old = world.json(&["list", "--version", ""]).await;
+    assert_eq!((ids(&old), &old["awaited"]), (vec!["old".to_owned()], &json!([])));
+
+    // Half of a surrogate pair is shown as it is stored.
+    world.run(&["start", "Greet", "--id", "half", "--input", r#""ab\ud83d""#]).await.ok();
+    for form in [&["show", "half"][..], &["show", "half", "--json"]] {
+        let shown = world.run(form).await.ok();
+        assert!(shown.contains(r#""ab\ud83d""#), "{shown}");
+    }
+}
