@@ -1,30 +1,17 @@
 //! Every id that the client accepts works on a real service, with payloads that lie in queues, in rows and in blobs.
 
+#[path = "../src/worker/odd_ids/program.rs"]
+mod program;
+
 use std::time::Duration;
 
 use futures::future::join_all;
 use taskhub::{
     Activity, ActivityContext, Client, Event, Failure, InstanceQuery, OrchestrationContext, Orchestrator, TaskHub, Worker,
+    WorkerBuilder,
 };
 
 use crate::harness::{azurite, unique_hub_name};
-
-const SAME: Activity<String, String> = Activity::new("Same");
-const PARENT: Orchestrator<(String, String), String> = Orchestrator::new("Parent");
-const CHILD: Orchestrator<String, String> = Orchestrator::new("Child");
-const GO: Event<String> = Event::new("go");
-
-async fn parent(ctx: OrchestrationContext, (child, payload): (String, String)) -> Result<String, Failure> {
-    let same = ctx.call(SAME, payload).await?;
-    let running = ctx.call(CHILD, &same).instance_id(&child);
-    ctx.send_event(&child, GO, &same);
-    Ok(running.await?)
-}
-
-async fn child(ctx: OrchestrationContext, payload: String) -> Result<String, Failure> {
-    let sent = ctx.wait_for_event(GO).await;
-    if sent == payload { Ok(sent) } else { Err(Failure::new("Changed", "the event is not what was sent")) }
-}
 
 /// Characters that a URL, a key, a queue or a filter may take for something else.
 const ODD: &str = "\\/#?%+.^ '\"&<>;:=_~|*é日😀\0\t\n\r\u{1f}\u{7f}\u{85}\u{9f}\u{a0}\u{2028}\u{feff}\u{fffe}\u{ffff}";
@@ -39,7 +26,7 @@ fn ids() -> Vec<[String; 2]> {
 }
 
 async fn run(client: &Client, [id, child]: &[String; 2], payload: &str) {
-    let started = client.start(PARENT, (child, payload)).instance_id(id).await;
+    let started = client.start(program::PARENT, (child, payload)).instance_id(id).await;
     started.unwrap_or_else(|error| panic!("{id:?}: {error}"));
     let ended = client.wait(id, Duration::from_secs(120)).await.unwrap_or_else(|error| panic!("{id:?}: {error}"));
     assert!(ended.output::<String>().is_ok_and(|output| output == payload), "{id:?} and {child:?}: {:?}", ended.output);
@@ -58,8 +45,7 @@ async fn run(client: &Client, [id, child]: &[String; 2], payload: &str) {
 async fn every_id_that_is_accepted_works_with_every_payload() {
     let hub = TaskHub::open(azurite().storage(), unique_hub_name("Ids")).await.unwrap();
     let client = Client::new(&hub);
-    let worker = Worker::builder(&hub).orchestrator(PARENT, parent).orchestrator(CHILD, child);
-    let worker = worker.activity(SAME, async |_: ActivityContext, payload: String| Ok(payload));
+    let worker = program::register(Worker::builder(&hub));
     let all = async {
         let ids = ids();
         for (round, size) in [100_000, 28_000].into_iter().enumerate() {

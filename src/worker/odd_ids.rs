@@ -1,5 +1,7 @@
 //! Every id that the client accepts works, with payloads of every size: for instances, children, and whom events are sent to.
 
+mod program;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -7,35 +9,16 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::tests::{hub, worker};
 use crate::authoring::{Activity, ActivityContext, Event, Failure, OrchestrationContext, Orchestrator};
-use crate::{Client, ErrorKind, InstanceQuery};
-
-const SAME: Activity<String, String> = Activity::new("Same");
-const PARENT: Orchestrator<(String, String), String> = Orchestrator::new("Parent");
-const CHILD: Orchestrator<String, String> = Orchestrator::new("Child");
-const GO: Event<String> = Event::new("go");
-
-/// Passes a payload through everything that may store it: an activity, a child, and an event for the child.
-async fn parent(ctx: OrchestrationContext, (child, payload): (String, String)) -> Result<String, Failure> {
-    let same = ctx.call(SAME, payload).await?;
-    let running = ctx.call(CHILD, &same).instance_id(&child);
-    ctx.send_event(&child, GO, &same);
-    Ok(running.await?)
-}
-
-async fn child(ctx: OrchestrationContext, payload: String) -> Result<String, Failure> {
-    let sent = ctx.wait_for_event(GO).await;
-    if sent == payload { Ok(sent) } else { Err(Failure::new("Changed", "the event is not what was sent")) }
-}
+use crate::{Client, ErrorKind, InstanceQuery, WorkerBuilder};
 
 /// Runs a parent and a child under these ids.
 async fn run(ids: [&str; 2], payload: &str) {
     let hub = hub().await;
     let client = Client::new(&hub);
-    let worker = worker(&hub).orchestrator(PARENT, parent).orchestrator(CHILD, child);
-    let worker = worker.activity(SAME, async |_: ActivityContext, payload: String| Ok(payload));
+    let worker = program::register(worker(&hub));
     let acting = async {
         let [id, child] = ids;
-        client.start(PARENT, (child, payload)).instance_id(id).await.unwrap();
+        client.start(program::PARENT, (child, payload)).instance_id(id).await.unwrap();
         client.suspend(id, payload).await.unwrap();
         client.resume(id, payload).await.unwrap();
         for id in ids {
