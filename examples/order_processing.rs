@@ -49,7 +49,6 @@ const FULFIL: Orchestrator<Order, String> = Orchestrator::new("Fulfil");
 const CHEAPEST_CARRIER: Orchestrator<Vec<String>, Quote> = Orchestrator::new("CheapestCarrier");
 
 const ORDERS: Argument = ("--orders", "how many orders to place; 3 in memory, 10 on a storage account");
-const STORAGE_VARIABLES: [&str; 2] = ["AzureWebJobsStorage", "AZURE_STORAGE_CONNECTION_STRING"];
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A chain: each step begins when the one before it is recorded, and is never taken back by a crash.
@@ -140,22 +139,18 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: &Arguments) -> Outcome {
-    let variable = || STORAGE_VARIABLES.into_iter().find_map(|name| std::env::var(name).ok()).filter(|text| !text.is_empty());
-    let connection_string = arguments.text(STORAGE).map(str::to_owned).or_else(variable);
-    let is_shared = connection_string.is_some();
-    let orders = arguments.number(ORDERS)?.unwrap_or(if is_shared { 10 } else { 3 });
-    let hub =
-        support::open(support::storage(connection_string.as_deref())?, arguments.text(HUB).unwrap_or("Orders"), None).await?;
+    let orders = arguments.number(ORDERS)?;
+    let (hub, is_shared) = support::open(arguments, "Orders", None).await?;
+    let orders = orders.unwrap_or(if is_shared { 10 } else { 3 });
 
     let shop = Arc::new(Shop { opened: Instant::now(), done: AtomicU32::new(0) });
     // Two activities at a time: what is too much for one process is left to others.
     let worker = shop.register(Worker::builder(&hub)).max_activities(2).max_poll_interval(Duration::from_secs(1)).build()?;
-    println!("task hub \"{}\", {} partitions, worker {}", hub.name(), hub.partitions(), worker.id());
+    println!("{} partitions, worker {}", hub.partitions(), worker.id());
     if is_shared {
-        println!("Start this program again, now, in another terminal: both processes share the orders of both.\n");
-    } else {
-        println!("The hub is in the memory of this process. To keep it, name a storage account by --storage.\n");
+        println!("Start this program again, now, in another terminal: both processes share the orders of both.");
     }
+    println!();
     let client = Client::new(&hub);
     support::beside_worker(worker, async {
         let last = place_orders(&shop, &client, orders).await?;

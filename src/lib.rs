@@ -38,7 +38,7 @@
 //! # }
 //! ```
 //!
-//! What an orchestrator may do: `docs/determinism.md`. How it works: `docs/architecture.md`. Running it, and sharing a hub with
+//! A whole worker, and a client in another process: `docs/getting-started.md`. What an orchestrator may do: `docs/determinism.md`. How it works: `docs/architecture.md`. Running it, and sharing a hub with
 //! .NET: `docs/operations.md`.
 
 mod authoring;
@@ -82,3 +82,12 @@ pub use worker::{Worker, WorkerBuilder};
 
 #[doc(hidden)]
 pub mod internals;
+
+/// The code in documents, compiled as doc tests.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/getting-started.md")]
+    struct GettingStarted;
+}

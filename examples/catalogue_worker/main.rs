@@ -29,9 +29,8 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: &Arguments) -> Outcome {
     let seconds = arguments.number::<u64>(RUN_SECONDS)?;
-    let storage = support::storage(arguments.text(STORAGE))?;
-    let hub = support::open(storage, arguments.text(HUB).unwrap_or("Catalogue"), arguments.number(PARTITIONS)?).await?;
-    if arguments.text(STORAGE).is_none() {
+    let (hub, is_shared) = support::open(arguments, "Catalogue", arguments.number(PARTITIONS)?).await?;
+    if !is_shared {
         tracing::warn!(
             "the hub is in the memory of this process, so nobody can start anything; name a storage account by --storage"
         );

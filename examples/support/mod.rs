@@ -19,8 +19,11 @@ pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 pub(crate) type Argument = (&'static str, &'static str);
 
 /// Where to run; every example takes these two.
-pub(crate) const STORAGE: Argument =
-    ("--storage", "connection string; UseDevelopmentStorage=true is Azurite. Without it: in memory");
+pub(crate) const STORAGE: Argument = (
+    "--storage",
+    "connection string; UseDevelopmentStorage=true is Azurite. Without it: that of the variable AzureWebJobsStorage or \
+      AZURE_STORAGE_CONNECTION_STRING, else in memory",
+);
 pub(crate) const HUB: Argument = ("--hub", "name of the task hub, letters and digits");
 
 /// Arguments by name.
@@ -87,26 +90,37 @@ pub(crate) fn log_to_stderr(usual: &str) {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal).init();
 }
 
-/// The storage of a connection string, or one in memory that ends with the process.
-pub(crate) fn storage(connection_string: Option<&str>) -> Outcome<Storage> {
-    match connection_string {
-        Some(text) => Ok(Storage::connect(text).map_err(|error| format!("the connection string cannot be used: {error}"))?),
-        None => Ok(Storage::in_memory()),
-    }
+/// The variables that name an account where no argument does, as for the `taskhub` command.
+const VARIABLES: [&str; 2] = ["AzureWebJobsStorage", "AZURE_STORAGE_CONNECTION_STRING"];
+
+/// Whose connection string it is, and the string.
+fn connection_string(arguments: &Arguments) -> Option<(&'static str, String)> {
+    let given = || Some((STORAGE.0, arguments.text(STORAGE)?.to_owned()));
+    let of_variable = |name: &'static str| Some((name, std::env::var(name).ok().filter(|text| !text.is_empty())?));
+    given().or_else(|| VARIABLES.into_iter().find_map(of_variable))
 }
 
-/// Opens the hub, or says what to look at.
-pub(crate) async fn open(storage: Storage, hub: &str, partitions: Option<u32>) -> Outcome<TaskHub> {
-    let mut builder = TaskHub::builder(storage, hub);
+/// Opens the hub that the arguments name, or one of this name, and says where it is. Also whether other processes can share it.
+pub(crate) async fn open(arguments: &Arguments, name: &str, partitions: Option<u32>) -> Outcome<(TaskHub, bool)> {
+    let connection_string = connection_string(arguments);
+    let storage = match &connection_string {
+        Some((_, text)) => Storage::connect(text)?,
+        None => Storage::in_memory(),
+    };
+    let name = arguments.text(HUB).unwrap_or(name);
+    let mut builder = TaskHub::builder(storage, name);
     if let Some(count) = partitions {
         builder = builder.partitions(count);
     }
-    let opened = builder.open().await;
-    Ok(opened.map_err(|error| {
-        let remedy =
-            if error.is_retriable() { "\nIs the account reachable from here? Azurite is started by: npx azurite" } else { "" };
-        format!("the task hub \"{hub}\" cannot be opened: {error}{remedy}")
-    })?)
+    let hub = builder.open().await.map_err(|error| format!("the task hub \"{name}\" cannot be opened: {error}"))?;
+    match &connection_string {
+        Some((source, _)) => println!("Task hub \"{name}\" on the storage account of {source}.\n"),
+        None => println!(
+            "Task hub \"{name}\" in the memory of this process. To keep one, name a storage account by {} or {}.\n",
+            STORAGE.0, VARIABLES[0]
+        ),
+    }
+    Ok((hub, connection_string.is_some()))
 }
 
 /// Runs one pattern: a worker with what `register` registers, and `body` as its client. The exit code says whether it went well.
@@ -129,8 +143,7 @@ async fn run_with(
     register: impl FnOnce(WorkerBuilder) -> WorkerBuilder,
     body: impl AsyncFnOnce(Client) -> Outcome,
 ) -> Outcome {
-    let storage = storage(arguments.text(STORAGE))?;
-    let hub = open(storage, arguments.text(HUB).unwrap_or(hub), None).await?;
+    let (hub, _) = open(arguments, hub, None).await?;
     // Nobody pays for the polls of an example, and it should answer at once.
     let worker = register(Worker::builder(&hub)).max_poll_interval(Duration::from_millis(500)).build()?;
     beside_worker(worker, body(Client::new(&hub))).await
@@ -154,7 +167,7 @@ pub(crate) async fn beside_worker(worker: Worker, body: impl Future<Output = Out
     outcome
 }
 
-/// Prints an error with everything behind it.
+/// Prints an error: one sentence, with the remedy where there is one.
 pub(crate) fn exit_code(outcome: Outcome) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     eprintln!("error: {error}");

@@ -149,8 +149,7 @@ impl Target {
             })?;
         let name = given(self.hub.clone())
             .ok_or_else(|| Failure::new(Kind::Invalid, "no task hub: pass --hub HUB, or set TASKHUB_NAME"))?;
-        let storage = Storage::connect(&connection)
-            .map_err(|e| Failure::new(Kind::Invalid, format!("the connection string: {}", e.message)))?;
+        let storage = Storage::connect(&connection).map_err(|error| Failure::new(Kind::Invalid, error.to_string()))?;
         let hub = TaskHub::builder(storage, name).must_exist().open().await?;
         if hub.is_run_with_blob_leases() {
             out.warn(

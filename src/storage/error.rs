@@ -11,7 +11,7 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 /// `Display` never contains keys, tokens or query strings. `Debug` is `Display` with the [remedy](Self::remedy): a sentence for whoever
 /// runs a program whose `main` returns the error.
 #[derive(Clone, thiserror::Error)]
-#[error("{operation} {target}: {kind:?}{}{}", self.answer(), self.message_suffix())]
+#[error("{}{}{}", self.call(), self.answer(), self.message_suffix())]
 pub struct Error {
     /// What the caller can do about it.
     pub kind: ErrorKind,
@@ -111,7 +111,8 @@ impl Error {
             ),
             ErrorKind::Throttled => Some("The storage account is busy: try again later."),
             ErrorKind::Transient | ErrorKind::Unknown if self.status.is_none() => Some(
-                "The storage account does not answer: check its endpoints in the connection string and the network, and try again.",
+                "The storage account does not answer: check its endpoints in the connection string and the network, and try again. Azurite is \
+                 started by `npx azurite`.",
             ),
             _ => None,
         }
@@ -121,6 +122,14 @@ impl Error {
     #[must_use]
     pub fn outcome_unknown(&self) -> bool {
         self.kind == ErrorKind::Unknown
+    }
+
+    fn call(&self) -> String {
+        match self.operation {
+            // No call, and nobody has answered.
+            "storage.connect" => format!("{} cannot be used", self.target),
+            operation => format!("{operation} {}: {:?}", self.target, self.kind),
+        }
     }
 
     fn answer(&self) -> String {

@@ -106,7 +106,7 @@ async fn one_sub_orchestration() {
     assert_eq!(calls_of(PARENT, false).await, calls);
 }
 
-/// What docs/getting-started.md and docs/operations.md tell of a worker that has nothing to do.
+/// What docs/getting-started.md tells of a worker that has nothing to do.
 #[tokio::test(start_paused = true)]
 async fn an_idle_hour() {
     let hour_of = async |longest_poll: Duration| {

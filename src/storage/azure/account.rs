@@ -46,7 +46,7 @@ impl Account {
     fn exchange(&self, limits: TimeLimits) -> Result<Arc<Exchange>> {
         let loopback = [&self.blob, &self.queue, &self.table].into_iter().any(is_loopback);
         Exchange::new(loopback, limits).map_err(|error| {
-            Error::new(ErrorKind::Invalid, "storage.connect", self.name.clone())
+            Error::new(ErrorKind::Invalid, "storage.connect", format!("the storage account \"{}\"", self.name))
                 .with_message(format!("the HTTP client cannot be made: {error}"))
         })
     }

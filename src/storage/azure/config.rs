@@ -158,7 +158,7 @@ pub(super) fn url(key: &str, text: &str) -> Result<Url> {
 }
 
 pub(super) fn invalid(message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Invalid, "storage.connect", "connection string").with_message(message)
+    Error::new(ErrorKind::Invalid, "storage.connect", "the connection string").with_message(message)
 }
 
 #[cfg(test)]

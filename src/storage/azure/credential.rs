@@ -76,7 +76,8 @@ impl Storage {
         let endpoint = |service| url("the account name", &format!("https://{name}.{service}.{suffix}"));
         let (blob, queue, table) = (endpoint("blob")?, endpoint("queue")?, endpoint("table")?);
         let source = credential(identity).map_err(|error| {
-            Error::new(ErrorKind::Denied, "storage.connect", name).with_message(format!("{identity:?} is not available: {error}"))
+            Error::new(ErrorKind::Denied, "storage.connect", format!("the storage account \"{name}\""))
+                .with_message(format!("{identity:?} is not available: {error}"))
         })?;
         let credentials = StorageCredentials::token_credential(Arc::new(Renewing::new(source, Clock::system())));
         Account { name: name.to_owned(), blob, queue, table, credentials }.open(TimeLimits::default())
