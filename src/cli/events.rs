@@ -20,7 +20,7 @@ struct Said<'a> {
     label: &'static str,
     data: Option<&'a str>,
     failure: Option<&'a FailureDetails>,
-    /// Further members for JSON, with words for the table if there is no data.
+    /// Further members for JSON, with words for the table, before the data.
     more: Option<(&'static str, String)>,
 }
 
@@ -30,16 +30,16 @@ pub(crate) fn lines(history: &[HistoryEvent]) -> Vec<Vec<String>> {
     let line = |(number, event): (usize, &HistoryEvent)| {
         let said = said(event);
         let name = said.name.or_else(|| said.id.and_then(|id| names.get(&id).copied()));
-        let more = said.more.as_ref().map(|(label, value)| format!("{} {value}", words(label)));
-        let data =
-            said.failure.map(ToString::to_string).or_else(|| said.data.map(|stored| as_stored(stored).into_owned())).or(more);
+        let more = said.more.as_ref().map(|(label, value)| format!("{}{value}", words(label)));
+        let data = said.failure.map(ToString::to_string).or_else(|| said.data.map(|stored| as_stored(stored).into_owned()));
+        let data = [more, data].into_iter().flatten().collect::<Vec<_>>().join(": ");
         vec![
             number.to_string(),
             text::time(event.timestamp),
             event.kind.type_name().to_owned(),
             said.id.map_or_else(String::new, |id| id.to_string()),
             text::line(name.unwrap_or_default()),
-            text::line(&data.unwrap_or_default()),
+            text::line(&data),
         ]
     };
     history.iter().enumerate().map(line).collect()
@@ -84,10 +84,10 @@ fn task_names(history: &[HistoryEvent]) -> BTreeMap<i32, &str> {
 
 fn words(label: &str) -> &'static str {
     match label {
-        "fireAt" => "due",
-        "targetInstanceId" => "to",
-        "childInstanceId" => "child",
-        _ => "is",
+        "fireAt" => "due ",
+        "targetInstanceId" => "to ",
+        "childInstanceId" => "child ",
+        _ => "",
     }
 }
 
@@ -177,8 +177,11 @@ mod tests {
 2  2026-01-01 12:00:00  TaskScheduled        0   Charge
 3  2026-01-01 12:00:00  TimerCreated         1           due 2026-01-01T12:00:00Z
 4  2026-01-01 12:00:00  TaskFailed           0   Charge  E: no money
-5  2026-01-01 12:00:00  ExecutionCompleted               \"xxxxxxxxxxxxxxxxxxxxxxx…";
+5  2026-01-01 12:00:00  ExecutionCompleted               Completed: \"xxxxxxxxxxxx…";
         assert_eq!(shortened_table(&HEADER, &lines(&history()), 82), expected);
+        let payload = Some("7".to_owned());
+        let sent = EventKind::EventSent { instance_id: "order-7".into(), name: "go".into(), input: payload };
+        assert_eq!(lines(&[HistoryEvent::decision(0, Timestamp::UNIX_EPOCH, sent)])[0][4..], ["go", "to order-7: 7"]);
     }
 
     #[test]
