@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::tables::query_all;
 use super::{Hub, QueueId, keys};
 use crate::error::Result;
 use crate::ids;
 use crate::model::Timestamp;
-use crate::storage;
 use crate::storage::error::OrNone;
 use crate::storage::table::{Entity, Filter, Match, Query, Row, TableOp, Value};
 
@@ -115,16 +115,7 @@ impl Hub {
             entity.set("Instances", Value::I32(i32::try_from(instances).unwrap_or(i32::MAX)));
         }
         let op = TableOp::UpsertReplace(entity);
-        match self.storage.tables.write(&self.names.awaited, &op).await {
-            Err(e) if e.kind == storage::ErrorKind::NotFound => {
-                match self.storage.tables.create_table(&self.names.awaited).await {
-                    Err(e) if e.kind != storage::ErrorKind::AlreadyExists => return Err(e.into()),
-                    _ => self.storage.tables.write(&self.names.awaited, &op).await?,
-                }
-            }
-            other => other?,
-        };
-        Ok(())
+        self.write_own(&self.names.awaited, &op).await
     }
 
     /// What is waited for now.
@@ -176,15 +167,8 @@ impl Hub {
     }
 
     async fn awaited_rows(&self, filter: Option<Filter>) -> Result<Vec<Row>> {
-        let (mut query, mut all) = (Query { filter, ..Query::default() }, Vec::new());
-        loop {
-            let Some(page) = self.storage.tables.query(&self.names.awaited, &query).await.or_none()? else { return Ok(all) };
-            all.extend(page.rows);
-            if page.continuation.is_none() {
-                return Ok(all);
-            }
-            query.continuation = page.continuation;
-        }
+        let query = Query { filter, ..Query::default() };
+        Ok(query_all(&*self.storage.tables, &self.names.awaited, query).await.or_none()?.unwrap_or_default())
     }
 }
 

@@ -8,9 +8,10 @@ use super::batches::{Prepared, count_rows};
 use super::instance_row::BlobUrls;
 use super::remainder::Remainder;
 use super::rows::{self, Sentinel};
+use super::tables::query_all;
 use super::{Hub, keys, soundness};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{DecodeError, EventKind, StoredEvent};
+use crate::model::{DecodeError, EventKind, HistoryEvent, StoredEvent};
 use crate::sabotage::{self, Sabotage};
 use crate::storage;
 use crate::storage::error::OrNone;
@@ -28,6 +29,8 @@ pub(crate) struct History {
     pub(crate) stored_rows: u64,
     /// How many of the events have rows: the others are carried over, and an interrupted checkpoint has left them beside the rows.
     pub(crate) complete_rows: usize,
+    /// What a first turn received whose checkpoint was interrupted before its end: no history yet, but all that is left of it.
+    pub(crate) unclosed: Vec<StoredEvent>,
     /// What such a checkpoint left while another program has gone on without it: it arrives now.
     pub(crate) late: Vec<StoredEvent>,
     /// Blobs that the rows refer to, with the ordinals of these: garbage once the row is replaced.
@@ -39,6 +42,15 @@ impl History {
     /// Whether the last checkpoint was interrupted between two transactions.
     pub(crate) fn is_torn(&self) -> bool {
         self.etag.is_some() && !self.sentinel.is_complete
+    }
+
+    /// Takes what the first turn received for a turn of its own, which the next commit closes.
+    pub(crate) fn close_first_turn(&mut self) {
+        self.events = std::mem::take(&mut self.unclosed);
+        self.complete_rows = self.events.len();
+        let end =
+            self.events.last().map(|stored| HistoryEvent::arriving(stored.event.timestamp, EventKind::OrchestratorCompleted));
+        self.events.extend(end.map(StoredEvent::from));
     }
 
     /// Whether this message has brought one of the events.
@@ -118,7 +130,7 @@ impl Hub {
         soundness::check_events(&history.events, &history.sentinel).map_err(|flaw| flaw.within(instance_id))?;
         history.stored_rows = history.events.len() as u64;
         if history.is_torn() {
-            drop_torn_rows(&mut history.events);
+            history.unclosed = drop_torn_rows(&mut history.events);
             tracing::debug!(instance = instance_id, "rows of an interrupted checkpoint are ignored");
         }
         history.complete_rows = history.events.len();
@@ -140,7 +152,7 @@ impl Hub {
         }
         for _ in 0..READS_MAX {
             let before = self.sentinel_version(instance_id).await?;
-            let rows = self.query_pages(query.clone()).await?;
+            let rows = query_all(&*self.storage.tables, &self.names.history, query.clone()).await?;
             let after = rows.last().filter(|row| row.entity.row_key == rows::SENTINEL).map(|row| &row.etag);
             if before.as_ref() == after {
                 return Ok(rows);
@@ -151,18 +163,6 @@ impl Hub {
             ErrorKind::Storage,
             format!("history of instance \"{instance_id}\" changed during each of {READS_MAX} reads; try again later"),
         ))
-    }
-
-    async fn query_pages(&self, mut query: Query) -> Result<Vec<storage::table::Row>> {
-        let mut rows = Vec::new();
-        loop {
-            let page = self.storage.tables.query(&self.names.history, &query).await?;
-            rows.extend(page.rows);
-            if page.continuation.is_none() {
-                return Ok(rows);
-            }
-            query.continuation = page.continuation;
-        }
     }
 
     /// The version of the sentinel, which every commit changes; `None` without history.
@@ -314,10 +314,15 @@ const TRIES_AFTER_LOST_REPLY: usize = 5;
 const READS_MAX: usize = 5;
 
 /// A checkpoint ends with `OrchestratorCompleted`; what an interrupted one left behind the last of them is not history:
-/// its messages are decided again, under the same decision ids, when its inputs reappear.
-fn drop_torn_rows(events: &mut Vec<StoredEvent>) {
-    let complete = events.iter().rposition(|e| matches!(e.event.kind, EventKind::OrchestratorCompleted));
-    events.truncate(complete.map_or(0, |last| last + 1));
+/// its messages are decided again, under the same decision ids, when its inputs reappear. What a first turn received is answered.
+fn drop_torn_rows(events: &mut Vec<StoredEvent>) -> Vec<StoredEvent> {
+    if let Some(last) = events.iter().rposition(|e| matches!(e.event.kind, EventKind::OrchestratorCompleted)) {
+        events.truncate(last + 1);
+        return Vec::new();
+    }
+    let has_start = events.iter().any(|stored| matches!(stored.event.kind, EventKind::ExecutionStarted(_)));
+    let received = std::mem::take(events).into_iter().take_while(|stored| stored.event.event_id < 0);
+    received.filter(|_| has_start).collect()
 }
 
 fn sentinel_op(instance_id: &str, sentinel: &Sentinel, etag: Option<&Etag>) -> TableOp {
@@ -349,7 +354,7 @@ mod tests {
 
     use super::*;
     use crate::TaskHub;
-    use crate::model::{HistoryEvent, Timestamp};
+    use crate::model::Timestamp;
     use crate::rng::Rng;
     use crate::storage::layer::{Call, Layer, Reply};
     use crate::storage::memory::Memory;

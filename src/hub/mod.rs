@@ -29,6 +29,7 @@ mod remainder;
 pub(crate) mod rows;
 mod soundness;
 mod stored;
+mod tables;
 mod task_hub;
 mod waiting;
 

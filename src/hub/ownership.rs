@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Hub;
+use super::tables::query_all;
 use crate::error::Result;
 use crate::model::Timestamp;
 use crate::storage;
@@ -131,16 +132,8 @@ impl Hub {
         if !self.sees_owners() {
             return Ok(Vec::new());
         }
-        let mut query = Query::default();
-        let mut partitions = Vec::new();
-        loop {
-            let page = self.leases.tables.query(&self.names.partitions, &query).await?;
-            partitions.extend(page.rows.into_iter().map(|row| StoredPartition { row: from_entity(&row.entity), etag: row.etag }));
-            if page.continuation.is_none() {
-                return Ok(partitions);
-            }
-            query.continuation = page.continuation;
-        }
+        let rows = query_all(&*self.leases.tables, &self.names.partitions, Query::default()).await?;
+        Ok(rows.into_iter().map(|row| StoredPartition { row: from_entity(&row.entity), etag: row.etag }).collect())
     }
 
     /// Replaces one version of a row. `None` if it has changed meanwhile.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::queues::{Held, QueueId, Unreadable};
+use super::tables::query_all;
 use super::{Hub, blob_names, keys, payloads};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Message, Timestamp};
-use crate::storage;
 use crate::storage::blob::name_kept;
 use crate::storage::error::OrNone;
 use crate::storage::table::{Cmp, Entity, Filter, Match, Query, Row, TableOp, Value};
@@ -80,17 +80,7 @@ impl Hub {
             entity.set("Body", Value::string(body));
         }
         let op = TableOp::UpsertReplace(entity);
-        match self.storage.tables.write(&self.names.poison, &op).await {
-            // The table is made when the first message is parked: a hub of .NET has none.
-            Err(e) if e.kind == storage::ErrorKind::NotFound => {
-                match self.storage.tables.create_table(&self.names.poison).await {
-                    Err(e) if e.kind != storage::ErrorKind::AlreadyExists => return Err(e.into()),
-                    _ => self.storage.tables.write(&self.names.poison, &op).await?,
-                }
-            }
-            other => other?,
-        };
-        Ok(())
+        self.write_own(&self.names.poison, &op).await
     }
 
     /// Whether the blob of a message that cannot be read is there.
@@ -112,15 +102,8 @@ impl Hub {
 
     async fn poison_rows(&self, filter: Option<Filter>, select: &[&str]) -> Result<Vec<Row>> {
         let select = select.iter().map(|column| (*column).to_owned()).collect();
-        let (mut query, mut all) = (Query { filter, select, ..Query::default() }, Vec::new());
-        loop {
-            let Some(page) = self.storage.tables.query(&self.names.poison, &query).await.or_none()? else { return Ok(all) };
-            all.extend(page.rows);
-            if page.continuation.is_none() {
-                return Ok(all);
-            }
-            query.continuation = page.continuation;
-        }
+        let query = Query { filter, select, ..Query::default() };
+        Ok(query_all(&*self.storage.tables, &self.names.poison, query).await.or_none()?.unwrap_or_default())
     }
 
     /// Puts a parked message back into its queue. An instance that is shown as Failed is shown again as it is, unless another

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::names::{HUB_INFO_BLOB, Names};
+use super::tables::query_all;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::storage::Storage;
@@ -50,15 +51,8 @@ pub(super) async fn stored_hub(storage: &Storage, names: &Names) -> Result<Optio
 
 /// The row keys of the partition table.
 async fn partition_rows(storage: &Storage, names: &Names) -> Result<Vec<String>> {
-    let (mut query, mut keys) = (Query::default(), Vec::new());
-    while let Some(page) = storage.tables.query(&names.partitions, &query).await.or_none()? {
-        keys.extend(page.rows.into_iter().map(|row| row.entity.row_key));
-        if page.continuation.is_none() {
-            break;
-        }
-        query.continuation = page.continuation;
-    }
-    Ok(keys)
+    let rows = query_all(&*storage.tables, &names.partitions, Query::default()).await.or_none()?;
+    Ok(rows.into_iter().flatten().map(|row| row.entity.row_key).collect())
 }
 
 /// The count that these rows stand for: one for each partition from 00 on. By a wrong count messages go to queues that nobody

@@ -11,6 +11,7 @@ use crate::Client;
 use crate::authoring::{Event, Failure, OrchestrationContext, Orchestrator};
 use crate::hub::rows;
 use crate::limits;
+use crate::model::{EventKind, ExecutionStarted, HistoryEvent, InstanceRef, Timestamp};
 use crate::storage::layer::metered::Metered;
 use crate::storage::layer::tapped::Effect;
 use crate::storage::table::{Entity, Match, TableOp, Value};
@@ -142,6 +143,35 @@ async fn what_another_program_has_passed_over_arrives_when_a_worker_of_ours_goes
         assert_eq!(blobs.len(), 0, "{:?}", blobs.keys());
     }
     assert!(torn > 0, "no checkpoint was torn");
+}
+
+/// A continue-as-new of .NET does not close its first turn: what its first transaction holds is all that is left of the instance.
+#[tokio::test(start_paused = true)]
+async fn what_an_interrupted_continue_as_new_of_dotnet_has_stored_goes_on() {
+    let world = World::new(1);
+    let sizes = [3; 98];
+    let sending = Sending::start(&world, &sizes, sizes.len(), 10).await;
+    world.run_until_write(u64::MAX, TRANSACTIONS, tokio::time::sleep(Duration::from_secs(5))).await;
+    let start = ExecutionStarted {
+        instance: InstanceRef::new("i", "x2"),
+        name: "Sequence".into(),
+        input: Some(serde_json::to_string(&Sequence { count: sizes.len(), rate: 10, taken: Vec::new() }).unwrap()),
+        ..ExecutionStarted::default()
+    };
+    let raised = |n: usize| EventKind::EventRaised { name: "news".into(), input: Some(format!("[{n},\"xxx\"]")), trace: None };
+    let kinds = [EventKind::OrchestratorStarted, EventKind::ExecutionStarted(Box::new(start))].into_iter();
+    let kinds = kinds.chain((0..sizes.len() - 1).map(raised));
+    let row = |(ordinal, kind)| {
+        let stored = HistoryEvent::arriving(Timestamp::UNIX_EPOCH, kind).into();
+        TableOp::UpsertReplace(rows::event_to_entity("i", ordinal, "x2", &stored))
+    };
+    let mut ops: Vec<_> = (0..).zip(kinds).map(row).collect();
+    let sentinel = Entity::new("i", rows::SENTINEL).with("ExecutionId", Value::string("x2"));
+    ops.push(TableOp::Merge(sentinel.with("IsCheckpointComplete", Value::Bool(false)), Match::Any));
+    assert_eq!(ops.len(), 100);
+    world.memory.storage().tables.transact("TestHistory", &ops).await.unwrap();
+    sending.send(sizes.len() - 1..sizes.len()).await;
+    assert_eq!(sending.finish("torn by .NET").await, (0..sizes.len()).collect::<Vec<_>>());
 }
 
 /// Of a hub that was never disturbed nothing is put that is there already, and nothing is left.

@@ -17,7 +17,7 @@ use crate::authoring::Registry;
 use crate::error::Result;
 use crate::hub::history::History;
 use crate::hub::rows::Sentinel;
-use crate::hub::{Held, Hub};
+use crate::hub::{Held, Hub, InstanceRow};
 use crate::limits;
 use crate::model::{EventKind, ExecutionStarted, HistoryEvent, ParentInstance, RuntimeStatus, Sender, State, StoredEvent};
 use crate::replay::Completion;
@@ -75,10 +75,14 @@ impl Sorted {
 impl Pass<'_> {
     /// Runs at most one turn over the messages. On an error all of them are still held.
     pub(super) async fn pass(self, messages: Vec<Arc<Held>>) -> Result<Passed> {
-        let history = self.hub.load_history(self.instance_id).await?;
-        let state = State::fold(history.events.iter().chain(&history.late));
+        let mut history = self.hub.load_history(self.instance_id).await?;
+        let mut state = State::fold(history.events.iter().chain(&history.late));
         let mut sorted = Sorted::default();
         let start = self.accept_start(&history, &state, &messages, &mut sorted).await?;
+        if start.is_none() && !history.unclosed.is_empty() && self.has_continued(&history).await? {
+            history.close_first_turn();
+            state = State::fold(&history.events);
+        }
         if start.is_none() && (state.started.is_none() || self.awaits_restart(&history, &state, &messages).await?) {
             return self.without_history(&history, &messages, sorted).await;
         }
@@ -101,6 +105,14 @@ impl Pass<'_> {
             return self.settle_without_turn(&history, sorted).await;
         }
         self.turn(history, start, sorted, ends).await
+    }
+
+    /// Whether the first turn of this execution was begun by a continue-as-new of .NET that was interrupted, and not by a start that
+    /// comes again: the instance row then still shows the execution before it.
+    async fn has_continued(&self, history: &History) -> Result<bool> {
+        let row = self.hub.read_instance(self.instance_id, false).await?.map(|stored| stored.row);
+        let is_of_another = |row: &InstanceRow| row.execution_id != history.execution_id;
+        Ok(row.is_some_and(|row| is_of_another(&row) && row.status.is_some_and(|status| !status.is_terminal())))
     }
 
     /// Whether the instance has ended and was started again, by a start that has not come yet: what has no execution id is for
