@@ -42,7 +42,7 @@ async fn a_shared_access_signature_is_enough_for_a_worker_and_a_client() {
         .orchestrator(RUN, async |ctx, text: String| Ok(ctx.call(ECHO, text).await?));
     let using = async {
         let id = client.start(RUN, &text).await.expect("an instance can be started");
-        let ended = client.wait(&id, Duration::from_secs(30)).await.expect("it ends");
+        let ended = id.wait().within(Duration::from_secs(30)).await.expect("it ends");
         assert_eq!(ended.status, RuntimeStatus::Completed, "{:?}", ended.output.map(|output| output.len()));
         assert_eq!(ended.output::<String>().expect("a text"), text);
     };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use taskhub::internals::{Snapshot, leftovers, memory_at, stored};
-use taskhub::{Client, Clock, RuntimeStatus, Storage, TaskHub, Timestamp, Worker};
+use taskhub::{Client, Clock, ErrorKind, RuntimeStatus, Storage, TaskHub, Timestamp, Worker};
 
 use crate::catalogue;
 use crate::fleet::STAGE;
@@ -47,9 +47,12 @@ async fn own(snapshot: &Snapshot, mail: &Snapshot, storage: Storage, clock: Cloc
         texts.entry(instance).or_default().extend(more);
     }
     // The orchestration beside them has no code here either: it waits, and only repeats of what it has taken are dropped.
-    let caller = Client::new(&hub).status(&snapshot.instance).await.map_err(|e| e.to_string())?;
-    if caller.is_some_and(|caller| caller.status == RuntimeStatus::Failed) {
-        return Err("the orchestration that calls them has failed".to_owned());
+    match Client::new(&hub).instance(&snapshot.instance).status().await {
+        Ok(caller) if caller.status == RuntimeStatus::Failed => {
+            return Err("the orchestration that calls them has failed".to_owned());
+        }
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.to_string()),
+        _ => {}
     }
     texts.retain(|instance, _| instance.starts_with('@'));
     compare(&storage, &hub, &texts).await

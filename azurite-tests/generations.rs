@@ -35,7 +35,7 @@ async fn take(ctx: OrchestrationContext, mut taken: Vec<usize>) -> Result<Vec<us
     for _ in 0..10 {
         taken.push(ctx.wait_for_event(NEWS).await.0);
     }
-    if taken.len() == EVENTS { Ok(taken) } else { ctx.continue_as_new(taken) }
+    if taken.len() == EVENTS { Ok(taken) } else { ctx.continue_as_new(TAKE, taken) }
 }
 
 async fn with_worker<T>(hub: &TaskHub, acting: impl Future<Output = T>) -> T {
@@ -53,7 +53,7 @@ async fn with_worker<T>(hub: &TaskHub, acting: impl Future<Output = T>) -> T {
 }
 
 async fn output(client: &Client, id: &str) -> String {
-    client.wait(id, PATIENCE).await.unwrap().output::<String>().unwrap()
+    client.instance_of(HOLD, id).result().within(PATIENCE).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,34 +67,34 @@ async fn an_instance_that_has_not_ended_keeps_its_id() {
         client.start(HOLD, ()).instance_id("scheduled").at(soon).await.unwrap();
         let parent = client.start(ASK, (true, "child".to_owned())).await.unwrap();
         sleep(Duration::from_secs(3)).await;
-        client.suspend("suspended", "for now").await.unwrap();
+        client.instance("suspended").suspend("for now").await.unwrap();
         sleep(Duration::from_secs(2)).await;
         let all = ["running", "suspended", "scheduled", "child"];
         for id in all {
-            let before = client.status(id).await.unwrap().unwrap().execution_id;
+            let before = client.instance(id).status().await.unwrap().execution_id;
             for waits in [true, false] {
                 let asking = client.start(ASK, (waits, id.to_owned())).await.unwrap();
-                let told = output(&client, &asking).await;
+                let told = output(&client, asking.id()).await;
                 assert_eq!(told, if waits { "InstanceIdInUse" } else { "left" }, "{id}");
             }
             let refused = client.start(HOLD, ()).instance_id(id).await.unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::AlreadyExists, "{id}");
             sleep(Duration::from_secs(1)).await;
-            assert_eq!(client.status(id).await.unwrap().unwrap().execution_id, before, "{id}");
+            assert_eq!(client.instance(id).status().await.unwrap().execution_id, before, "{id}");
         }
-        client.resume("suspended", "go on").await.unwrap();
+        client.instance("suspended").resume("go on").await.unwrap();
         for id in all {
-            client.raise(id, NOTE, &format!("for {id}")).await.unwrap();
+            client.instance(id).raise(NOTE, format!("for {id}")).await.unwrap();
             assert_eq!(output(&client, id).await, format!("for {id}"));
         }
-        assert_eq!(output(&client, &parent).await, "for child");
+        assert_eq!(output(&client, parent.id()).await, "for child");
         // What has ended gives its id away.
         let asking = client.start(ASK, (true, "running".to_owned())).await.unwrap();
-        while client.status("running").await.unwrap().unwrap().status != RuntimeStatus::Running {
+        while client.instance("running").status().await.unwrap().status != RuntimeStatus::Running {
             sleep(Duration::from_millis(100)).await;
         }
-        client.raise("running", NOTE, &"again".to_owned()).await.unwrap();
-        assert_eq!(output(&client, &asking).await, "again");
+        client.instance("running").raise(NOTE, "again").await.unwrap();
+        assert_eq!(output(&client, asking.id()).await, "again");
     })
     .await;
 }
@@ -103,11 +103,11 @@ async fn an_instance_that_has_not_ended_keeps_its_id() {
 async fn events_keep_their_order_across_generations_and_workers() {
     let hub = TaskHub::builder(azurite().storage(), unique_hub_name("order")).partitions(1).open().await.unwrap();
     let client = Client::new(&hub);
-    let id = client.start(TAKE, Vec::<usize>::new()).await.unwrap();
+    let taking = client.start(TAKE, Vec::<usize>::new()).await.unwrap();
     let raise = async |number: usize| {
         // Some bodies go to blobs.
         let text = "x".repeat(if number % 40 == 7 { 60_000 } else { number });
-        client.raise(&id, NEWS, &(number, text)).await.unwrap();
+        taking.raise(NEWS, (number, text)).await.unwrap();
     };
     with_worker(&hub, async {
         for number in 0..EVENTS / 2 {
@@ -120,7 +120,7 @@ async fn events_keep_their_order_across_generations_and_workers() {
         for number in EVENTS / 2..EVENTS {
             raise(number).await;
         }
-        let taken = client.wait(&id, PATIENCE).await.unwrap().output::<Vec<usize>>().unwrap();
+        let taken = taking.result().within(PATIENCE).await.unwrap();
         assert_eq!(taken, (0..EVENTS).collect::<Vec<_>>());
     })
     .await;

@@ -118,9 +118,7 @@ impl<'a> Load<'a> {
         let starts: Vec<_> = (first..).zip(all).map(|(n, case)| (format!("i{n:04}"), case)).collect();
         let client = self.client;
         stream::iter(&starts)
-            .map(|(id, case)| async move {
-                client.start_json(case.name, case.input.as_ref().map(Value::to_string)).instance_id(id).await.map(drop)
-            })
+            .map(|(id, case)| async move { client.start_named(case.name, &case.input).instance_id(id).await.map(drop) })
             .buffer_unordered(STARTERS)
             .try_collect::<()>()
             .await
@@ -132,7 +130,7 @@ impl<'a> Load<'a> {
     async fn send_owed(&mut self) {
         for (id, items) in std::mem::take(&mut self.owed) {
             for item in 1..=items {
-                self.client.raise_json(&id, "item", Some(item.to_string())).await.expect("an event can be raised");
+                self.client.instance(&id).raise_named("item", item).await.expect("an event can be raised");
             }
         }
     }
@@ -183,7 +181,7 @@ impl<'a> Load<'a> {
     }
 
     async fn check_history(&self, id: &str) {
-        let history = self.client.history(id).await.expect("a history can be read");
+        let history = self.client.instance(id).history().await.expect("a history can be read");
         assert_eq!(completed_twice(&history), [0; 0], "{id}: {history:?}");
         assert_eq!(in_order(&history), Ok(()), "{id}: {history:?}");
     }
@@ -193,7 +191,7 @@ impl<'a> Load<'a> {
         let all = self.statuses(false).await;
         let mut open = Vec::new();
         for (id, status) in all.iter().filter(|(_, status)| !status.status.is_terminal()).take(10) {
-            let history = self.client.history(id).await;
+            let history = self.client.instance(id).history().await;
             let events = history.map(|events| events.into_iter().map(|event| event.kind.type_name()).collect::<Vec<_>>());
             let (name, shown, completed) = (&status.name, status.status, status.completed);
             open.push(format!("{id} {name} {shown}, completed {completed:?}: {events:?}"));

@@ -202,7 +202,10 @@ async fn through_a_worker(is_text: bool) -> usize {
     let same = async |_: ActivityContext, input: String| -> Result<String, Failure> { Ok(input) };
     let worker = Worker::builder(&hub).orchestrator(WAIT, wait).orchestrator(TWICE, twice).activity(SAME, same).build().unwrap();
     let before = begin();
-    worker.run(async { assert!(client.wait("i", Duration::from_secs(300)).await.unwrap().output.is_some()) }).await.unwrap();
+    worker
+        .run(async { assert!(client.instance("i").wait().within(Duration::from_secs(300)).await.unwrap().output.is_some()) })
+        .await
+        .unwrap();
     peak().saturating_sub(before)
 }
 

@@ -26,14 +26,15 @@ fn ids() -> Vec<[String; 2]> {
 }
 
 async fn run(client: &Client, [id, child]: &[String; 2], payload: &str) {
-    let started = client.start(program::PARENT, (child, payload)).instance_id(id).await;
+    let started = client.start(program::PARENT, (child.clone(), payload.to_owned())).instance_id(id).await;
     started.unwrap_or_else(|error| panic!("{id:?}: {error}"));
-    let ended = client.wait(id, Duration::from_secs(120)).await.unwrap_or_else(|error| panic!("{id:?}: {error}"));
+    let ended =
+        client.instance(id).wait().within(Duration::from_secs(120)).await.unwrap_or_else(|error| panic!("{id:?}: {error}"));
     assert!(ended.output::<String>().is_ok_and(|output| output == payload), "{id:?} and {child:?}: {:?}", ended.output);
     for id in [id, child] {
-        let status = client.status(id).await.unwrap().unwrap_or_else(|| panic!("{id:?} has no row"));
+        let status = client.instance(id).status().await.unwrap_or_else(|error| panic!("{id:?}: {error}"));
         assert!(status.input.is_some_and(|input| input.contains(payload)) && status.instance_id == *id, "{id:?}");
-        assert!(client.history(id).await.unwrap().len() > 3, "{id:?}");
+        assert!(client.instance(id).history().await.unwrap().len() > 3, "{id:?}");
         let query = InstanceQuery { id_prefix: Some(id.clone()), with_payloads: false, ..InstanceQuery::default() };
         let listed = client.list(&query).await.unwrap_or_else(|error| panic!("{id:?}: {error}"));
         assert!(listed.instances.iter().any(|listed| listed.instance_id == *id), "{id:?}");

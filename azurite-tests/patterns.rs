@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use taskhub::internals::{leftovers, memory_at};
 use taskhub::{
-    Activity, ActivityContext, Client, Clock, Failure, InstanceQuery, OrchestrationContext, Orchestrator, RuntimeStatus, Storage,
-    TaskHub, Timestamp, Worker,
+    Activity, ActivityContext, Client, Clock, Failure, InstanceQuery, OrchestrationContext, Orchestrator, RawValue,
+    RuntimeStatus, Storage, TaskHub, Timestamp, Worker,
 };
 
 use crate::catalogue;
@@ -95,7 +95,7 @@ async fn monitor(ctx: OrchestrationContext, looks: u32) -> Result<u32, Failure> 
         return Ok(looks);
     }
     ctx.timer(Duration::from_millis(100)).await;
-    ctx.continue_as_new(looks + 1)
+    ctx.continue_as_new(MONITOR, looks + 1)
 }
 
 /// Runs every case at once and tells what ended otherwise than it must.
@@ -123,16 +123,20 @@ async fn run_all(storage: Storage, clock: Clock, hub_name: &str) -> Vec<String> 
 }
 
 async fn run(client: &Client, case: &Case) -> Option<String> {
-    let start = client.start_json(case.name, case.input.map(str::to_owned)).version(case.version);
-    let id = start.await.unwrap();
+    let start = client.start_named(case.name, case.input.map(raw)).version(case.version);
+    let instance = start.await.unwrap();
     for (name, data) in case.events {
-        client.raise_json(&id, name, Some((*data).to_owned())).await.unwrap();
+        instance.raise_named(name, raw(data)).await.unwrap();
     }
-    match client.wait(&id, Duration::from_secs(90)).await {
+    match instance.wait().within(Duration::from_secs(90)).await {
         Ok(ended) if ended.status == case.status && fits(case.output, ended.output.as_deref()) => None,
         Ok(ended) => Some(format!("{}: {} {:?}", case.name, ended.status, ended.output)),
         Err(error) => Some(format!("{}: {error}", case.name)),
     }
+}
+
+fn raw(json: &str) -> Box<RawValue> {
+    RawValue::from_string(json.to_owned()).unwrap()
 }
 
 fn fits(expected: Option<&str>, output: Option<&str>) -> bool {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use taskhub::internals::{Snapshot, completed_twice, leftovers, memory_at};
-use taskhub::{Client, Clock, EventKind, HistoryEvent, RuntimeStatus, Storage, TaskHub, Timestamp, Worker};
+use taskhub::{Client, Clock, EventKind, HistoryEvent, RawValue, RuntimeStatus, Storage, TaskHub, Timestamp, Worker};
 
 use crate::catalogue;
 use crate::harness::{azurite, unique_hub_name};
@@ -21,8 +21,8 @@ async fn expected_output(snapshot: &Snapshot) -> Option<String> {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running = catalogue::register(Worker::builder(&hub)).run(async { drop(stopped.await) });
     let acting = async {
-        let id = client.start_json(&snapshot.orchestrator, snapshot.input.clone()).await.unwrap();
-        let status = client.wait(&id, Duration::from_secs(60)).await.unwrap();
+        let instance = client.start_named(&snapshot.orchestrator, raw(snapshot.input.as_ref())).await.unwrap();
+        let status = instance.wait().within(Duration::from_secs(60)).await.unwrap();
         drop(stop);
         status.output
     };
@@ -54,21 +54,25 @@ struct World {
     patience: Duration,
 }
 
+fn raw(json: Option<&String>) -> Option<Box<RawValue>> {
+    json.map(|json| RawValue::from_string(json.clone()).unwrap())
+}
+
 /// Loads the snapshot and lets a worker of ours end it. What is wrong with the outcome, if anything.
 async fn take_over(snapshot: &Snapshot, expected: &Option<String>, world: World, hub_name: &str) -> Result<(), String> {
     let World { storage, clock, limit, patience } = world;
     snapshot.load(&storage, hub_name).await.map_err(|e| e.to_string())?;
     let hub = TaskHub::builder(storage.clone(), hub_name).clock(clock.clone()).open().await.map_err(|e| e.to_string())?;
-    let client = Client::new(&hub);
-    let before = completed_twice(&client.history(&snapshot.instance).await.map_err(|e| e.to_string())?);
+    let instance = Client::new(&hub).instance(&snapshot.instance);
+    let before = completed_twice(&instance.history().await.map_err(|e| e.to_string())?);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let worker = catalogue::register(Worker::builder(&hub)).max_poll_interval(Duration::from_millis(500));
     let running = worker.run(async { drop(stopped.await) });
     let acting = async {
         for event in snapshot.raise.iter().filter(|e| !e.already_sent) {
-            client.raise_json(&snapshot.instance, &event.name, event.data.clone()).await.map_err(|e| e.to_string())?;
+            instance.raise_named(&event.name, raw(event.data.as_ref())).await.map_err(|e| e.to_string())?;
         }
-        let ended = client.wait(&snapshot.instance, limit).await;
+        let ended = instance.wait().within(limit).await;
         let left = settle(&storage, &hub, snapshot, patience).await;
         drop(stop);
         let status = ended.map_err(|e| e.to_string())?;
@@ -80,7 +84,7 @@ async fn take_over(snapshot: &Snapshot, expected: &Option<String>, world: World,
     let (ran, outcome) = tokio::join!(running, acting);
     ran.map_err(|e| e.to_string())?;
     outcome?;
-    let history = client.history(&snapshot.instance).await.map_err(|e| e.to_string())?;
+    let history = instance.history().await.map_err(|e| e.to_string())?;
     let twice: Vec<_> = completed_twice(&history).into_iter().filter(|id| !before.contains(id)).collect();
     if !twice.is_empty() {
         return Err(format!("tasks {twice:?} stand twice completed in the history"));

@@ -31,7 +31,7 @@ impl Load<'_> {
             let n = u32::try_from(self.started.len()).expect("few starts");
             let version = ["", "2.0", "3.0"][self.started.len() % 3];
             let id = self.client.start(GROWING, n).version(version).await.expect("an instance can be started");
-            self.started.insert(id, (version, n));
+            self.started.insert(id.into_id(), (version, n));
             tokio::time::sleep_until(begun + TICK * (tick + 1)).await;
         }
     }
@@ -42,7 +42,7 @@ impl Load<'_> {
         let mut wrong = Vec::new();
         for (id, (version, n)) in &self.started {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.client.wait(id, left).await {
+            match self.client.instance(id).wait().within(left).await {
                 Ok(ended) if ended.output::<String>().is_ok_and(|output| output == versions::expected(version, *n)) => {}
                 Ok(ended) => wrong.push(format!("{id} of version {version:?} is {} with {:?}", ended.status, ended.output)),
                 Err(error) => wrong.push(format!("{id} of version {version:?}: {error}")),

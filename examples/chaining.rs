@@ -46,11 +46,10 @@ async fn main() -> ExitCode {
             worker.orchestrator(WELCOME, welcome).activity(TRIM, trim).activity(CAPITALIZE, capitalize).activity(GREET, greet)
         },
         async |client| {
-            let id = client.start(WELCOME, "  ada ").await?;
-            println!("started {id}");
-            let status = client.wait(&id, Duration::from_secs(30)).await?;
-            let greeting: String = status.output()?;
-            println!("{}: {greeting}", status.status);
+            let welcome = client.start(WELCOME, "  ada ").await?;
+            println!("started {}", welcome.id());
+            let greeting = welcome.result().within(Duration::from_secs(30)).await?;
+            println!("{greeting}");
             support::expect(greeting.as_str(), "Welcome, Ada!")
         },
     )

@@ -36,7 +36,7 @@ async fn account(ctx: OrchestrationContext, mut account: Account) -> Result<i64,
     ctx.call(AUDIT, account.balance).await?;
     account.generation += 1;
     // Returned and not awaited, so that it cannot be forgotten.
-    ctx.continue_as_new(account)
+    ctx.continue_as_new(ACCOUNT, account)
 }
 
 async fn audit(ctx: ActivityContext, balance: i64) -> Result<(), Failure> {
@@ -51,13 +51,13 @@ async fn main() -> ExitCode {
         |worker| worker.orchestrator(ACCOUNT, account).activity(AUDIT, audit),
         async |client| {
             let empty = Account { balance: 0, bookings: 0, bookings_max: 10, generation: 0 };
-            let id = client.start(ACCOUNT, empty).instance_id("account-7").await?;
+            let account = client.start(ACCOUNT, empty).instance_id("account-7").await?;
             for amount in 1..=10 {
-                client.raise(&id, BOOKING, &amount).await?;
+                account.raise(BOOKING, amount).await?;
             }
-            let status = client.wait(&id, Duration::from_secs(60)).await?;
-            let last: Account = serde_json::from_str(status.custom_status.as_deref().unwrap_or("null"))?;
-            let rows = client.history(&id).await?.len();
+            let status = account.wait().within(Duration::from_secs(60)).await?;
+            let last: Account = status.custom_status()?;
+            let rows = account.history().await?.len();
             println!(
                 "balance {} after {} bookings; the history of generation {} has {rows} rows",
                 last.balance, last.bookings, last.generation

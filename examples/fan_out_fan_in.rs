@@ -37,8 +37,8 @@ async fn main() -> ExitCode {
         "FanOut",
         |worker| worker.orchestrator(BACKUP, backup).activity(LIST, list_files).activity(COPY, copy_file),
         async |client| {
-            let id = client.start(BACKUP, "holiday").await?;
-            let bytes: u64 = client.wait(&id, Duration::from_secs(60)).await?.output()?;
+            let backup = client.start(BACKUP, "holiday").await?;
+            let bytes = backup.result().within(Duration::from_secs(60)).await?;
             println!("copied {bytes} bytes");
             support::expect(bytes, 8 * "holiday/photo-1.raw".len() as u64)
         },

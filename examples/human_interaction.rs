@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use taskhub::{Activity, ActivityContext, Client, Elapsed, Event, Failure, OrchestrationContext, Orchestrator};
+use taskhub::{Activity, ActivityContext, Elapsed, Event, Failure, Instance, OrchestrationContext, Orchestrator};
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Request {
@@ -47,9 +47,9 @@ async fn escalate(ctx: ActivityContext, _: Request) -> Result<Decision, Failure>
     Ok(Decision { by: "boss".to_owned(), approved: false })
 }
 
-async fn decided(client: &Client, id: &str, expected: Decision) -> support::Outcome {
-    let decision: Decision = client.wait(id, Duration::from_secs(60)).await?.output()?;
-    println!("{id}: {decision:?}");
+async fn decided(purchase: &Instance<Decision>, expected: Decision) -> support::Outcome {
+    let decision = purchase.result().within(Duration::from_secs(60)).await?;
+    println!("{purchase}: {decision:?}");
     support::expect(decision, expected)
 }
 
@@ -64,10 +64,10 @@ async fn main() -> ExitCode {
             let unanswered = Request { item: "yacht".to_owned(), patience_ms: 1000 };
             let yacht = client.start(PURCHASE, unanswered).instance_id("purchase-yacht").await?;
 
-            client.raise(&lamp, APPROVAL, &Decision { by: "Grace".to_owned(), approved: true }).await?;
+            lamp.raise(APPROVAL, Decision { by: "Grace".to_owned(), approved: true }).await?;
 
-            decided(&client, &lamp, Decision { by: "Grace".to_owned(), approved: true }).await?;
-            decided(&client, &yacht, Decision { by: "boss".to_owned(), approved: false }).await
+            decided(&lamp, Decision { by: "Grace".to_owned(), approved: true }).await?;
+            decided(&yacht, Decision { by: "boss".to_owned(), approved: false }).await
         },
     )
     .await

@@ -39,7 +39,7 @@ async fn monitor(ctx: OrchestrationContext, mut watch: Watch) -> Result<Verdict,
         ctx.timer(Duration::from_millis(500)).await;
         // A long watch would have a long history, which every turn replays: it begins anew from time to time.
         if watch.looks.is_multiple_of(3) {
-            return ctx.continue_as_new(watch);
+            return ctx.continue_as_new(MONITOR, watch);
         }
     }
     Ok(Verdict::GaveUp)
@@ -63,8 +63,8 @@ async fn main() -> ExitCode {
             })
         },
         async |client| {
-            let id = client.start(MONITOR, Watch { job: "render-42".to_owned(), looks: 0, looks_max: 20 }).await?;
-            let verdict: Verdict = client.wait(&id, Duration::from_secs(60)).await?.output()?;
+            let job = client.start(MONITOR, Watch { job: "render-42".to_owned(), looks: 0, looks_max: 20 }).await?;
+            let verdict = job.result().within(Duration::from_secs(60)).await?;
             println!("{verdict:?}");
             support::expect(verdict, Verdict::Ready { looks: 5 })
         },

@@ -12,8 +12,8 @@ use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use support::{Argument, Arguments, HUB, Outcome, STORAGE};
 use taskhub::{
-    Activity, ActivityContext, Client, EventKind, Failure, HistoryEvent, OrchestrationContext, Orchestrator, RetryPolicy, Worker,
-    WorkerBuilder,
+    Activity, ActivityContext, Client, EventKind, Failure, HistoryEvent, Instance, OrchestrationContext, Orchestrator,
+    RetryPolicy, Worker, WorkerBuilder,
 };
 use tokio::time::{Instant, sleep};
 
@@ -157,7 +157,7 @@ async fn run(arguments: &Arguments) -> Outcome {
         compare_carriers(&shop, &client).await?;
         if let Some(order) = last {
             println!("\nThe recorded history of {order}:\n");
-            print_history(&client.history(&order).await?);
+            print_history(&order.history().await?);
         }
         println!(
             "\nThis process ran {} activities. It finishes what it has begun, and leaves.",
@@ -168,29 +168,27 @@ async fn run(arguments: &Arguments) -> Outcome {
     .await
 }
 
-/// Places the orders and waits for all of them. The id of the last.
-async fn place_orders(shop: &Shop, client: &Client, orders: u32) -> Outcome<Option<String>> {
+/// Places the orders and waits for all of them. The last of them.
+async fn place_orders(shop: &Shop, client: &Client, orders: u32) -> Outcome<Option<Instance<String>>> {
     let mut placed = Vec::new();
     for number in 1..=orders {
         let order = Order { number, cents: 1999 + 250 * u64::from(number) };
         // A generated id: a second process places orders of its own.
-        let id = client.start(FULFIL, &order).tag("channel", "web").await?;
-        shop.say("client", &format!("placed order {number} as {id}"));
-        placed.push((number, id));
+        let placing = client.start(FULFIL, &order).tag("channel", "web").await?;
+        shop.say("client", &format!("placed order {number} as {placing}"));
+        placed.push((number, placing));
     }
-    for (number, id) in &placed {
-        let status = client.wait(id, PATIENCE).await?;
-        let parcel: String = status.output()?;
-        shop.say("client", &format!("order {number} is {}: {parcel}", status.status));
+    for (number, order) in &placed {
+        let parcel = order.result().within(PATIENCE).await?;
+        shop.say("client", &format!("order {number} is on its way: {parcel}"));
         support::expect(parcel, format!("parcel-{number}"))?;
     }
-    Ok(placed.pop().map(|(_, id)| id))
+    Ok(placed.pop().map(|(_, order)| order))
 }
 
 async fn compare_carriers(shop: &Shop, client: &Client) -> Outcome {
     let carriers = ["Pigeon", "Snail & Sons", "Express", "Balloon"].map(str::to_owned).to_vec();
-    let id = client.start(CHEAPEST_CARRIER, carriers).await?;
-    let quote: Quote = client.wait(&id, PATIENCE).await?.output()?;
+    let quote = client.start(CHEAPEST_CARRIER, carriers).await?.result().within(PATIENCE).await?;
     shop.say("client", &format!("the cheapest carrier is {} at {} cents", quote.carrier, quote.cents));
     support::expect(quote.carrier.as_str(), "Pigeon")
 }

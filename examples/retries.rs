@@ -54,14 +54,14 @@ async fn main() -> ExitCode {
         },
         async |client| {
             let good = client.start(IMPORT, "db:42").await?;
-            let number: i64 = client.wait(&good, Duration::from_secs(60)).await?.output()?;
+            let number = good.result().within(Duration::from_secs(60)).await?;
             println!("imported {number}");
             support::expect(number, 42)?;
             support::expect(counted.load(Ordering::Relaxed), 3)?;
 
             let bad = client.start(IMPORT, "db:forty-two").await?;
-            let status = client.wait(&bad, Duration::from_secs(60)).await?;
-            println!("imported {} ({})", status.output::<i64>()?, status.custom_status.as_deref().unwrap_or("no status"));
+            let status = bad.wait().within(Duration::from_secs(60)).await?;
+            println!("imported {} ({})", status.output::<i64>()?, status.custom_status::<String>()?);
             support::expect(status.output::<i64>()?, -1)
         },
     )

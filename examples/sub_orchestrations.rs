@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use futures::future::join_all;
-use taskhub::{Activity, ActivityContext, Failure, OrchestrationContext, Orchestrator};
+use taskhub::{Activity, ActivityContext, ErrorKind, Failure, OrchestrationContext, Orchestrator};
 
 const PROVISION: Activity<String, String> = Activity::new("Provision");
 const REPORT: Activity<Vec<String>, ()> = Activity::new("Report");
@@ -27,7 +27,7 @@ async fn set_up_site(ctx: OrchestrationContext, devices: Vec<String>) -> Result<
         .into_iter()
         .map(|result| match result {
             Ok(address) => address,
-            Err(failed) => format!("failed: {}", root_cause(failed.details())),
+            Err(failed) => format!("failed: {}", failed.root_cause().error_message),
         })
         .collect();
     // Nobody waits for this one: its end and its failure are its own.
@@ -41,10 +41,6 @@ async fn set_up_device(ctx: OrchestrationContext, device: String) -> Result<Stri
 
 async fn audit(ctx: OrchestrationContext, report: Vec<String>) -> Result<(), Failure> {
     Ok(ctx.call(REPORT, report).await?)
-}
-
-fn root_cause(failure: &taskhub::FailureDetails) -> &str {
-    failure.inner.as_deref().map_or(&failure.error_message, root_cause)
 }
 
 async fn provision(ctx: ActivityContext, device: String) -> Result<String, Failure> {
@@ -75,24 +71,26 @@ async fn main() -> ExitCode {
         async |client| {
             let devices = ["door", "toaster", "camera"].map(str::to_owned).to_vec();
             let site = client.start(SET_UP_SITE, devices).instance_id("site-1").await?;
-            let set_up: Vec<String> = client.wait(&site, Duration::from_secs(60)).await?.output()?;
+            let set_up = site.result().within(Duration::from_secs(60)).await?;
             println!("{set_up:?}");
             support::expect(
                 set_up,
                 ["door.local", "failed: a toaster has no network", "camera.local"].map(str::to_owned).to_vec(),
             )?;
             for child in ["site-1-door", "site-1-toaster", "site-1-camera"] {
-                let child = client.wait(child, Duration::from_secs(30)).await?;
+                let child = client.instance(child).wait().within(Duration::from_secs(30)).await?;
                 println!("{:16} {}", child.instance_id, child.status);
             }
             // The site may have ended before the audit began, so its row need not be there yet.
             let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
-            while client.status("site-1-audit").await?.is_none() && tokio::time::Instant::now() < deadline {
+            let audit = client.instance_of(AUDIT, "site-1-audit");
+            let is_missing = |status: Result<_, taskhub::Error>| status.is_err_and(|error| error.kind() == ErrorKind::NotFound);
+            while is_missing(audit.status().await) && tokio::time::Instant::now() < deadline {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            let audit = client.wait("site-1-audit", Duration::from_secs(30)).await?;
-            println!("{:16} {}", audit.instance_id, audit.status);
-            audit.output::<()>().map_err(Into::into)
+            audit.result().within(Duration::from_secs(30)).await?;
+            println!("{:16} {}", audit.id(), audit.status().await?.status);
+            Ok(())
         },
     )
     .await

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::model::DecodeError;
+use crate::model::{DecodeError, FailureDetails};
 use crate::storage;
 
 /// What went wrong when a client or worker used a task hub: a sentence, with the remedy where there is one.
@@ -24,10 +24,11 @@ use crate::storage;
 pub struct Error {
     kind: ErrorKind,
     message: String,
-    #[source]
-    source: Option<storage::Error>,
+    /// Its text is part of the message, so it is no source: who prints the chain would print it twice.
+    storage: Option<storage::Error>,
+    failure: Option<Box<FailureDetails>>,
     /// The kind of an event that only other versions can read.
-    unknown_event: Option<String>,
+    unknown_event: Option<Box<str>>,
 }
 
 /// What a caller can do about an [`Error`].
@@ -48,18 +49,28 @@ pub enum ErrorKind {
     Corrupt,
     /// The wait ended before what was waited for.
     Timeout,
-    /// Storage refused or failed; the source tells more.
+    /// The instance whose result was asked for has failed; [`Error::failure`] tells why.
+    Failed,
+    /// The instance whose result was asked for was terminated or canceled; the message has the reason.
+    Terminated,
+    /// Storage refused or failed; [`Error::storage`] tells more.
     Storage,
 }
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None, unknown_event: None }
+        Self { kind, message: message.into(), storage: None, failure: None, unknown_event: None }
+    }
+
+    /// An instance has failed whose result was wanted.
+    pub(crate) fn of_failed(instance_id: &str, failure: FailureDetails) -> Self {
+        let message = format!("instance \"{instance_id}\" failed: {failure}");
+        Self { failure: Some(Box::new(failure)), ..Self::new(ErrorKind::Failed, message) }
     }
 
     /// Stored data, or a message, that cannot be read.
     pub(crate) fn corrupt(message: impl Into<String>, cause: &DecodeError) -> Self {
-        Self { unknown_event: cause.unknown_kind().map(str::to_owned), ..Self::new(ErrorKind::Corrupt, message) }
+        Self { unknown_event: cause.unknown_kind().map(Into::into), ..Self::new(ErrorKind::Corrupt, message) }
     }
 
     /// The kind of the event that could not be read, if nothing else was wrong with it: another version may know it.
@@ -73,23 +84,29 @@ impl Error {
         self.kind
     }
 
+    /// Why the instance has failed whose result was asked for, with the failures behind it as its history has them.
+    #[must_use]
+    pub fn failure(&self) -> Option<&FailureDetails> {
+        self.failure.as_deref()
+    }
+
     /// The storage call that failed, if one did.
     #[must_use]
     pub fn storage(&self) -> Option<&storage::Error> {
-        self.source.as_ref()
+        self.storage.as_ref()
     }
 
     /// Whether the same call may succeed later without any change.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
-        self.source.as_ref().is_some_and(storage::Error::is_retriable)
+        self.storage.as_ref().is_some_and(storage::Error::is_retriable)
     }
 
     /// Whether the stored data or the request itself is at fault, so that nothing but a repair helps.
     pub(crate) fn is_lasting(&self) -> bool {
         match self.kind {
             ErrorKind::Corrupt | ErrorKind::Invalid => true,
-            _ => self.source.as_ref().is_some_and(|e| e.kind == storage::ErrorKind::Invalid),
+            _ => self.storage.as_ref().is_some_and(|e| e.kind == storage::ErrorKind::Invalid),
         }
     }
 }
@@ -104,7 +121,7 @@ impl From<storage::Error> for Error {
     fn from(source: storage::Error) -> Self {
         let kind = if source.kind == storage::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Storage };
         let message = format!("{source:?}");
-        Self { source: Some(source), ..Self::new(kind, message) }
+        Self { storage: Some(source), ..Self::new(kind, message) }
     }
 }
 

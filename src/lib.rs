@@ -28,9 +28,8 @@
 //! let running = tokio::spawn(worker.run(async { drop(stopped.await) }));
 //!
 //! let client = Client::new(&hub);
-//! let id = client.start(TOTAL, vec!["tea".to_owned(), "milk".to_owned()]).await?;
-//! let status = client.wait(&id, Duration::from_secs(30)).await?;
-//! assert_eq!(status.output::<u32>()?, 7);
+//! let total = client.start(TOTAL, vec!["tea".to_owned(), "milk".to_owned()]).await?;
+//! assert_eq!(total.result().within(Duration::from_secs(30)).await?, 7);
 //!
 //! drop(stop); // Everything held is handed back before `run` returns.
 //! running.await??;
@@ -65,7 +64,9 @@ pub use authoring::{
     Activity, ActivityContext, AsInput, Call, Callable, Detached, Elapsed, Event, Failure, OrchestrationContext, Orchestrator,
     TaskFailed, Timer, WaitForEvent, Within,
 };
-pub use client::{Client, HubStatus, InstancePage, InstanceQuery, InstanceStatus, PartitionStatus, QueueStatus, Start};
+pub use client::{
+    Client, HubStatus, Instance, InstancePage, InstanceQuery, InstanceStatus, PartitionStatus, QueueStatus, Start, WaitForEnd,
+};
 pub use clock::Clock;
 pub use error::{Error, ErrorKind};
 pub use hub::{Awaited, AwaitedKind, PoisonMessage, TaskHub, TaskHubBuilder};
@@ -79,6 +80,9 @@ pub use rng::Rng;
 pub use storage::EntraIdentity;
 pub use storage::{Error as StorageError, ErrorKind as StorageErrorKind, Storage};
 pub use worker::{Worker, WorkerBuilder};
+
+/// JSON text as a value: a payload that is given as it is, such as one that came from elsewhere as text. It is the type of `serde_json`.
+pub use serde_json::value::RawValue;
 
 #[doc(hidden)]
 pub mod internals;

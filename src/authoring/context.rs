@@ -185,46 +185,68 @@ impl OrchestrationContext {
         }
     }
 
-    /// Starts over with a new input and an empty history; to be returned from the orchestrator. Events that nobody has
-    /// consumed are carried over.
+    /// Starts over with a new input and an empty history; to be returned from the orchestrator, whose handle types the input. Events
+    /// that nobody has consumed are carried over.
     ///
     /// ```
     /// use std::time::Duration;
-    /// use taskhub::{Activity, Failure, OrchestrationContext};
+    /// use taskhub::{Activity, Failure, OrchestrationContext, Orchestrator};
     ///
     /// const POLL: Activity<String, bool> = Activity::new("Poll");
+    /// const MONITOR: Orchestrator<String, ()> = Orchestrator::new("Monitor");
     ///
     /// async fn monitor(ctx: OrchestrationContext, job: String) -> Result<(), Failure> {
     ///     if ctx.call(POLL, &job).await? {
     ///         return Ok(());
     ///     }
     ///     ctx.timer(Duration::from_secs(60)).await;
-    ///     ctx.continue_as_new(job)
+    ///     ctx.continue_as_new(MONITOR, job)
     /// }
     /// # let _ = monitor;
     /// ```
     ///
     /// # Errors
     ///
-    /// Always: the error is the request.
-    pub fn continue_as_new<O>(&self, input: impl Serialize) -> Result<O, Failure> {
-        Err(self.next(&input, None))
+    /// Always: the error is the request. The orchestrator fails if the handle is that of another one: an instance keeps its name.
+    pub fn continue_as_new<I: Serialize, O>(&self, this: Orchestrator<I, O>, input: impl AsInput<I>) -> Result<O, Failure> {
+        Err(self.next(this, input, None))
     }
 
     /// [`continue_as_new`](Self::continue_as_new) with another version of the orchestrator.
     ///
     /// # Errors
     ///
-    /// Always: the error is the request.
-    pub fn continue_as_new_version<O>(&self, input: impl Serialize, version: impl Into<String>) -> Result<O, Failure> {
-        Err(self.next(&input, Some(version.into())))
+    /// As [`continue_as_new`](Self::continue_as_new).
+    pub fn continue_as_new_version<I: Serialize, O>(
+        &self,
+        this: Orchestrator<I, O>,
+        input: impl AsInput<I>,
+        version: impl Into<String>,
+    ) -> Result<O, Failure> {
+        Err(self.next(this, input, Some(version.into())))
     }
 
-    fn next(&self, input: &impl Serialize, version: Option<String>) -> Failure {
+    #[allow(clippy::needless_pass_by_value, reason = "a value and a reference both serve as input")]
+    fn next<I: Serialize, O>(&self, this: Orchestrator<I, O>, input: impl AsInput<I>, version: Option<String>) -> Failure {
         let what = "The input of the next generation";
-        let input = payload::encode(input).map_err(|error| payload::unencodable(what, &error));
-        let next = input.and_then(|input| Ok((excess::checked(what, input)?, excess::checked_version(version)?)));
+        let next = input.with(payload::encode).map_err(|error| payload::unencodable(what, &error)).and_then(|input| {
+            self.check_own(this.name())?;
+            Ok((excess::checked(what, input)?, excess::checked_version(version)?))
+        });
         next.map_or_else(Failure::from, |(input, version)| Failure::continue_as_new(input, version))
+    }
+
+    /// An instance keeps the name that it was started with.
+    fn check_own(&self, name: &str) -> Result<(), FailureDetails> {
+        let own = self.name();
+        if own.to_lowercase() == name.to_lowercase() {
+            return Ok(());
+        }
+        let error_message = format!(
+            "The orchestrator \"{own}\" cannot continue as new with the handle of \"{name}\": an instance keeps its name."
+        );
+        let error_type = "WrongOrchestrator".to_owned();
+        Err(FailureDetails { error_type, error_message, is_non_retriable: true, ..FailureDetails::default() })
     }
 
     /// The name of this orchestrator.

@@ -186,27 +186,23 @@ impl TaskFailed {
         &self.0.details
     }
 
+    /// What went wrong in the first place; in a sub-orchestration that may lie deep in [`details`](Self::details).
+    #[must_use]
+    pub fn root_cause(&self) -> &FailureDetails {
+        self.0.details.root_cause()
+    }
+
     /// The failure of an orchestrator that did not handle this one.
     fn wrapped(&self) -> FailureDetails {
-        let error_type = if self.0.is_sub_orchestration {
-            "DurableTask.Core.Exceptions.SubOrchestrationFailedException"
-        } else {
-            "DurableTask.Core.Exceptions.TaskFailedException"
-        };
-        FailureDetails {
-            error_type: error_type.to_owned(),
-            error_message: self.to_string(),
-            inner: Some(Box::new(self.0.details.clone())),
-            is_non_retriable: self.0.details.is_non_retriable,
-            ..FailureDetails::default()
-        }
+        let Failed { name, id, is_sub_orchestration, details } = &*self.0;
+        FailureDetails::of_task(name, *id, *is_sub_orchestration, details)
     }
 }
 
+/// What went wrong, and behind it the task: `CardDeclined: no money (task "Charge" #1)`.
 impl fmt::Display for TaskFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failed { name, id, details, .. } = &*self.0;
-        write!(f, "Task '{name}' (#{id}) failed with an unhandled exception: {}", details.error_message)
+        fmt::Display::fmt(&self.wrapped(), f)
     }
 }
 

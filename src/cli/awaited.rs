@@ -86,7 +86,7 @@ mod tests {
     async fn what_is_waited_for_is_a_table_and_marks_its_instances() {
         let hub = TaskHub::builder(Storage::in_memory(), "MyHub").partitions(1).open().await.unwrap();
         let client = Client::new(&hub);
-        client.start_json("Nobody", None).version("2.0").instance_id("order-7").await.unwrap();
+        let order = client.start_named("Nobody", ()).version("2.0").instance_id("order-7").await.unwrap();
         let worker = Worker::builder(&hub).worker_id("w").fail_unhosted_after(Duration::from_secs(600));
         let looking = async {
             loop {
@@ -110,7 +110,7 @@ orchestrator  Nobody  2.0      myhub-control-00  0 s  1          order-7";
         assert_eq!(as_text(&awaited, awaited[0].since).unwrap(), expected);
         let json = as_json(&awaited[0]);
         assert_eq!((&json["kind"], &json["worker"], &json["instances"]), (&json!("orchestrator"), &json!("w"), &json!(1)));
-        let instance = client.status("order-7").await.unwrap().unwrap();
+        let instance = order.status().await.unwrap();
         assert!(client.waits_for(&instance, &awaited[0]));
         assert_eq!(label(&awaited[0]), ", not hosted");
         assert_eq!(of(&client, &instance).await.unwrap().as_ref(), Some(&awaited[0]));
@@ -119,8 +119,7 @@ orchestrator  Nobody  2.0      myhub-control-00  0 s  1          order-7";
             "orchestrator \"Nobody\" version \"2.0\", which no running worker has; start a worker that registers it, this version \
              or a fallback"
         );
-        client.start_json("Other", None).instance_id("other").await.unwrap();
-        let other = client.status("other").await.unwrap().unwrap();
+        let other = client.start_named("Other", ()).await.unwrap().status().await.unwrap();
         assert_eq!(of(&client, &other).await.unwrap(), None);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
-use taskhub::{Client, Error, ErrorKind, RuntimeStatus};
+use taskhub::{Client, Error, ErrorKind, RawValue, RuntimeStatus};
 
 use super::failure::{Failure, Kind, Outcome, of_instance};
 use super::output::Output;
@@ -25,7 +25,7 @@ pub(crate) struct Start {
     id: Option<String>,
     /// Input as JSON [default: null]
     #[arg(long, value_name = "JSON", value_parser = values::json)]
-    input: Option<String>,
+    input: Option<Box<RawValue>>,
 }
 
 /// What to raise.
@@ -37,7 +37,7 @@ pub(crate) struct Raise {
     event: String,
     /// Payload as JSON [default: null]
     #[arg(long, value_name = "JSON", value_parser = values::json)]
-    data: Option<String>,
+    data: Option<Box<RawValue>>,
 }
 
 /// An instance, and why.
@@ -70,7 +70,7 @@ pub(crate) enum Change {
 
 impl Start {
     pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
-        let mut start = client.start_json(self.name, self.input.filter(|json| json.trim() != "null"));
+        let mut start = client.start_named(self.name, self.input);
         if let Some(version) = self.version {
             start = start.version(version);
         }
@@ -89,13 +89,13 @@ impl Start {
             _ => error.into(),
         })?;
         // The id alone, for scripts.
-        out.print(|| json!({ "instanceId": id }), || text::line(&id))
+        out.print(|| json!({ "instanceId": id.id() }), || text::line(id.id()))
     }
 }
 
 impl Raise {
     pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
-        let sent = client.raise_json(&self.id, &self.event, self.data.filter(|json| json.trim() != "null")).await;
+        let sent = client.instance(&self.id).raise_named(&self.event, self.data).await;
         sent.map_err(|error| of_instance(client, &self.id, error))?;
         out.print(
             || json!({ "instanceId": self.id, "sent": "EventRaised", "name": self.event }),
@@ -107,20 +107,20 @@ impl Raise {
 impl WithReason {
     pub(crate) async fn run(self, change: Change, client: &Client, out: &Output) -> Outcome {
         let (id, reason) = (&self.id, &self.reason);
-        let told = |error| of_instance(client, id, error);
+        let (instance, told) = (client.instance(id), |error| of_instance(client, id, error));
         let (sent, words) = match change {
             Change::Terminate => {
-                client.terminate(id, reason).await.map_err(told)?;
+                instance.terminate(reason).await.map_err(told)?;
                 ("ExecutionTerminated", "will be terminated")
             }
             Change::Suspend => {
-                client.suspend(id, reason).await.map_err(told)?;
+                instance.suspend(reason).await.map_err(told)?;
                 ("ExecutionSuspended", "will be suspended")
             }
             Change::Resume => {
                 // A suspension that no worker has seen yet does not show: the resumption that follows it has to be sent all the same.
-                let is_suspended = client.status(id).await?.is_some_and(|shown| shown.status == RuntimeStatus::Suspended);
-                client.resume(id, reason).await.map_err(told)?;
+                let is_suspended = instance.status().await.map_err(told)?.status == RuntimeStatus::Suspended;
+                instance.resume(reason).await.map_err(told)?;
                 let words = "is not shown as suspended; it will be resumed, if a suspension is under way,";
                 ("ExecutionResumed", if is_suspended { "will be resumed" } else { words })
             }
@@ -134,7 +134,7 @@ impl WithReason {
 
 impl Wait {
     pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
-        let status = match client.wait(&self.id, self.timeout).await {
+        let status = match client.instance(&self.id).wait().within(self.timeout).await {
             Err(error) if error.kind() == ErrorKind::Timeout => return Err(self.timed_out(client, error).await?),
             waited => waited.map_err(|error| of_instance(client, &self.id, error))?,
         };
@@ -147,7 +147,7 @@ impl Wait {
 
     /// The end of the patience, with what the instance waits for.
     async fn timed_out(&self, client: &Client, error: Error) -> Result<Failure, Failure> {
-        let Some(status) = client.status(&self.id).await? else { return Ok(error.into()) };
+        let status = client.instance(&self.id).status().await.map_err(|error| of_instance(client, &self.id, error))?;
         Ok(match awaited::of(client, &status).await? {
             Some(awaited) => Failure::for_want_of(awaited, Kind::Timeout, &error.to_string()),
             None => error.into(),

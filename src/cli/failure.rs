@@ -65,6 +65,7 @@ impl Kind {
             (ErrorKind::NotFound, _) => Self::NotFound,
             (ErrorKind::AlreadyExists, _) => Self::Exists,
             (ErrorKind::Ended, _) => Self::Ended,
+            (ErrorKind::Failed | ErrorKind::Terminated, _) => Self::Failed,
             (ErrorKind::Invalid, _) => Self::Invalid,
             (ErrorKind::Mismatch, _) => Self::Mismatch,
             (ErrorKind::Corrupt, _) => Self::Corrupt,

@@ -1,9 +1,9 @@
 //! `taskhub list`, `show` and `history`.
 
 use clap::Args;
-use taskhub::{Awaited, Client, Clock, InstanceQuery, InstanceStatus, RuntimeStatus, Timestamp};
+use taskhub::{Awaited, Client, Clock, ErrorKind, InstanceQuery, InstanceStatus, RuntimeStatus, Timestamp};
 
-use super::failure::{Outcome, no_instance};
+use super::failure::{Outcome, of_instance};
 use super::json::{Json, as_stored, over_lines, payload};
 use super::output::{Output, shortened_table, table};
 use super::{awaited, events, text, values};
@@ -138,17 +138,18 @@ fn list_text(instances: &[InstanceStatus], more: bool, lacks: impl Fn(&InstanceS
 
 impl One {
     pub(crate) async fn show(self, client: &Client, out: &Output) -> Outcome {
-        let status = client.status(&self.id).await?.ok_or_else(|| no_instance(client, &self.id))?;
+        let status = client.instance(&self.id).status().await.map_err(|error| of_instance(client, &self.id, error))?;
         let awaited = awaited::of(client, &status).await?;
         print(&status, awaited.as_ref(), out)
     }
 
     pub(crate) async fn history(self, client: &Client, out: &Output) -> Outcome {
-        let history = client.history(&self.id).await?;
-        let status = client.status(&self.id).await?;
-        if history.is_empty() && status.is_none() {
-            return Err(no_instance(client, &self.id));
-        }
+        let instance = client.instance(&self.id);
+        let history = instance.history().await?;
+        let status = match instance.status().await {
+            Err(error) if error.kind() == ErrorKind::NotFound && !history.is_empty() => None,
+            status => Some(status.map_err(|error| of_instance(client, &self.id, error))?),
+        };
         let awaited = match &status {
             Some(status) => awaited::of(client, status).await?,
             None => None,
@@ -254,8 +255,9 @@ mod tests {
     async fn instance() -> InstanceStatus {
         let hub = TaskHub::open(Storage::in_memory(), "MyHub").await.unwrap();
         let client = Client::new(&hub);
-        client.start_json("Fulfil", Some("{\"cents\": 7}".to_owned())).instance_id("order-7").await.unwrap();
-        let mut status = client.status("order-7").await.unwrap().unwrap();
+        let input = values::json("{\"cents\": 7}").unwrap();
+        let order = client.start_named("Fulfil", input).instance_id("order-7").await.unwrap();
+        let mut status = order.status().await.unwrap();
         status.created = Timestamp::parse("2026-01-01T12:00:00Z");
         status.last_updated = Timestamp::parse("2026-01-01T12:00:05.1234567Z");
         status.execution_id = Some("e".repeat(8));

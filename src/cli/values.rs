@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use taskhub::{Clock, RuntimeStatus, Timestamp};
+use taskhub::{Clock, RawValue, RuntimeStatus, Timestamp};
 
 /// A duration such as `90s`, `5m`, `2h` or `7d`; a bare number is seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -48,12 +48,9 @@ pub(crate) fn status(text: &str) -> Result<RuntimeStatus, String> {
 }
 
 /// JSON text, kept as it was given.
-pub(crate) fn json(text: &str) -> Result<String, String> {
-    let parsed: Result<serde::de::IgnoredAny, _> = serde_json::from_str(text);
-    match parsed {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!("it is not JSON ({error}); a text needs double quotes inside those of the shell: '\"text\"'")),
-    }
+pub(crate) fn json(text: &str) -> Result<Box<RawValue>, String> {
+    serde_json::from_str(text)
+        .map_err(|error| format!("it is not JSON ({error}); a text needs double quotes inside those of the shell: '\"text\"'"))
 }
 
 #[cfg(test)]
@@ -82,7 +79,7 @@ mod tests {
 
     #[test]
     fn json_is_kept_and_what_is_none_is_refused() {
-        assert_eq!(json("{ \"a\" : 1.0 }").unwrap(), "{ \"a\" : 1.0 }");
+        assert_eq!(json("{ \"a\" : 1.0 }").unwrap().get(), "{ \"a\" : 1.0 }");
         assert!(json("hello").unwrap_err().contains("double quotes"));
         assert_eq!(status("running"), Ok(RuntimeStatus::Running));
         assert!(status("Done").unwrap_err().contains("known are Running"));

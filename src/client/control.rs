@@ -13,64 +13,48 @@ use crate::ids;
 use crate::model::{EventKind, HistoryEvent, InstanceRef, Message, Sender};
 
 impl Client {
-    /// Raises an event to an instance. It waits in the instance until somebody awaits it.
-    ///
-    /// # Errors
-    /// `NotFound` if there is no such instance, `Ended` if it has ended, unless this client is [`unchecked`](Self::unchecked);
-    /// `Invalid` if the event has no name, its payload cannot be written as JSON or is larger than 240 MiB, or the id is none that an instance can have (see
-    /// [`Start::instance_id`](super::Start::instance_id)); `Storage` if storage fails.
-    pub async fn raise<T: Serialize>(&self, instance_id: &str, event: Event<T>, payload: &T) -> Result<()> {
-        self.send(self.event(instance_id, event, payload)?).await
-    }
-
     /// An event as a message. Whoever does not know whether it was sent may send it again as it is: it is received once.
     pub(crate) fn event<T: Serialize>(&self, instance_id: &str, event: Event<T>, payload: &T) -> Result<Message> {
-        let name = event.name().to_owned();
+        self.event_named(instance_id, event.name(), payload)
+    }
+
+    pub(super) fn event_named(&self, instance_id: &str, name: &str, payload: &impl Serialize) -> Result<Message> {
         let json = serde_json::to_string(payload).map_err(|e| {
-            Error::new(ErrorKind::Invalid, format!("the payload of event \"{name}\" cannot be written as JSON: {e}"))
+            let message = format!("the payload of event \"{}\" cannot be written as JSON: {e}", ids::shortened(name));
+            Error::new(ErrorKind::Invalid, message)
         })?;
-        self.message(instance_id, EventKind::EventRaised { name, input: Some(json).filter(|j| j != "null"), trace: None })
+        let (name, input) = (name.to_owned(), Some(json).filter(|json| json != "null"));
+        self.message(instance_id, EventKind::EventRaised { name, input, trace: None })
     }
 
-    /// Raises an event whose payload is JSON text already; `None` is null.
-    ///
-    /// # Errors
-    /// As [`raise`](Self::raise).
-    pub async fn raise_json(&self, instance_id: &str, name: &str, payload: Option<String>) -> Result<()> {
-        let kind = EventKind::EventRaised { name: name.to_owned(), input: payload, trace: None };
-        self.send(self.message(instance_id, kind)?).await
+    #[cfg(test)]
+    pub(crate) async fn raise<T: Serialize>(&self, id: &(impl AsRef<str> + ?Sized), event: Event<T>, payload: &T) -> Result<()> {
+        self.instance(id.as_ref()).raise(event, payload).await
     }
 
-    /// Ends an instance. Its activities finish, its sub-orchestrations go on; one that is pending never starts.
-    ///
-    /// # Errors
-    /// As [`raise`](Self::raise).
-    pub async fn terminate(&self, instance_id: &str, reason: &str) -> Result<()> {
+    #[cfg(test)]
+    pub(crate) async fn raise_json(&self, id: &(impl AsRef<str> + ?Sized), name: &str, input: Option<String>) -> Result<()> {
+        let kind = EventKind::EventRaised { name: name.to_owned(), input, trace: None };
+        self.send(self.message(id.as_ref(), kind)?).await
+    }
+
+    pub(crate) async fn terminate(&self, id: &(impl AsRef<str> + ?Sized), reason: &str) -> Result<()> {
         let kind = EventKind::ExecutionTerminated { reason: Some(reason.to_owned()) };
-        self.send(self.message(instance_id, kind)?).await
+        self.send(self.message(id.as_ref(), kind)?).await
     }
 
-    /// Pauses an instance: what arrives is kept until it is resumed.
-    ///
-    /// # Errors
-    /// As [`raise`](Self::raise).
-    pub async fn suspend(&self, instance_id: &str, reason: &str) -> Result<()> {
+    pub(crate) async fn suspend(&self, id: &(impl AsRef<str> + ?Sized), reason: &str) -> Result<()> {
         let kind = EventKind::ExecutionSuspended { reason: Some(reason.to_owned()) };
-        self.send(self.message(instance_id, kind)?).await
+        self.send(self.message(id.as_ref(), kind)?).await
     }
 
-    /// Lets a suspended instance go on. It may be sent right after the suspension, before a worker has seen that; an instance that
-    /// is not suspended goes on as before.
-    ///
-    /// # Errors
-    /// As [`raise`](Self::raise).
-    pub async fn resume(&self, instance_id: &str, reason: &str) -> Result<()> {
+    pub(crate) async fn resume(&self, id: &(impl AsRef<str> + ?Sized), reason: &str) -> Result<()> {
         let kind = EventKind::ExecutionResumed { reason: Some(reason.to_owned()) };
-        self.send(self.message(instance_id, kind)?).await
+        self.send(self.message(id.as_ref(), kind)?).await
     }
 
     /// Sends a message to an instance that is there to take it.
-    async fn send(&self, message: Message) -> Result<()> {
+    pub(super) async fn send(&self, message: Message) -> Result<()> {
         let why = match &message.event.kind {
             EventKind::EventRaised { name, input, .. } => bounds::why_empty("the name of the event", name).or_else(|| {
                 let texts = [name.as_str(), input.as_deref().unwrap_or_default()];

@@ -3,6 +3,9 @@
 mod awaited;
 mod control;
 mod hub_status;
+mod instance;
+#[cfg(test)]
+mod instance_tests;
 mod query;
 mod start;
 mod status;
@@ -11,6 +14,7 @@ mod status;
 mod tests;
 
 pub use hub_status::{HubStatus, PartitionStatus, QueueStatus};
+pub use instance::{Instance, WaitForEnd};
 pub use query::{InstancePage, InstanceQuery};
 pub use start::Start;
 pub use status::InstanceStatus;
@@ -53,7 +57,7 @@ impl Client {
     /// # async fn f(client: Client) -> Result<(), taskhub::Error> {
     /// let unchecked = client.unchecked();
     /// for n in 0..1000 {
-    ///     unchecked.raise("meter-7", TICK, &n).await?;
+    ///     unchecked.instance("meter-7").raise(TICK, n).await?;
     /// }
     /// # Ok(()) }
     /// ```

@@ -1,29 +1,31 @@
 //! Starting instances: the message first, then the row, as every worker of the hub expects (wire-format 6.1).
 
+use std::fmt;
 use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::Value;
 
-use super::Client;
-use crate::authoring::Orchestrator;
+use super::{Client, Instance};
+use crate::authoring::{AsInput, Orchestrator};
 use crate::bounds;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{Held, Hub, StoredRow, blob_names, instance_row};
 use crate::ids;
 use crate::model::{EventKind, ExecutionStarted, HistoryEvent, InstanceRef, Message, RuntimeStatus, Sender, Tags, Timestamp};
 
-/// A start that is being prepared; awaiting it starts the instance and gives its id.
+/// A start that is being prepared; awaiting it starts the instance and gives a handle of it, typed by the output of its orchestrator.
 ///
 /// # Errors
 /// Awaiting it fails with `AlreadyExists` if an instance with this id exists in a status that is not to be
 /// [replaced](Self::replacing); `Invalid` if the [id](Self::instance_id) cannot be one, the [time](Self::at) is too far ahead,
 /// the name is empty, name or version have more than 2,048 UTF-16 units, the input more than 240 MiB, the tags more than 4 MiB, or the input cannot be written as JSON; `Storage` if storage fails. After an error the instance may have been started all the
 /// same if the reply of the storage service was lost; with an id of its own it can be looked up.
-#[derive(Debug)]
 #[must_use = "nothing starts until it is awaited"]
-pub struct Start<'a> {
+pub struct Start<'a, O = Value> {
     client: &'a Client,
     name: String,
     input: Result<Option<String>>,
@@ -32,6 +34,7 @@ pub struct Start<'a> {
     tags: Tags,
     scheduled: Option<Timestamp>,
     replaces: Vec<RuntimeStatus>,
+    output: PhantomData<fn() -> O>,
 }
 
 /// Statuses that a new start may replace unless told otherwise: the final ones.
@@ -39,36 +42,48 @@ const REPLACEABLE: [RuntimeStatus; 4] =
     [RuntimeStatus::Completed, RuntimeStatus::Failed, RuntimeStatus::Canceled, RuntimeStatus::Terminated];
 
 impl Client {
-    /// Starts an orchestration. The input is stored as JSON.
+    /// Starts an orchestration. The types of the handle check the input, and type the result of the instance.
     ///
     /// ```no_run
     /// # use taskhub::{Client, Orchestrator};
-    /// const FULFIL: Orchestrator<String, ()> = Orchestrator::new("fulfil");
+    /// const FULFIL: Orchestrator<String, u64> = Orchestrator::new("Fulfil");
     /// # async fn f(client: Client) -> Result<(), taskhub::Error> {
-    /// let id = client.start(FULFIL, "order 7").instance_id("order-7").await?;
+    /// let order = client.start(FULFIL, "order 7").instance_id("order-7").await?;
+    /// let parcel: u64 = order.result().await?;
     /// # Ok(()) }
     /// ```
-    pub fn start<I, O>(&self, orchestrator: Orchestrator<I, O>, input: impl Serialize) -> Start<'_> {
-        self.start_named(orchestrator.name(), input)
+    #[allow(clippy::needless_pass_by_value, reason = "a value and a reference both serve as input")]
+    pub fn start<I: Serialize, O>(&self, orchestrator: Orchestrator<I, O>, input: impl AsInput<I>) -> Start<'_, O> {
+        let name = orchestrator.name();
+        Start::new(self, name.to_owned(), input.with(|input| encoded(name, input)))
     }
 
-    /// Starts an orchestration by its stored name, for orchestrators in other languages.
+    /// Starts an orchestration by its stored name, where that is known at run time only. An input that is JSON text already is given as a
+    /// [`RawValue`](crate::RawValue).
     pub fn start_named(&self, name: impl Into<String>, input: impl Serialize) -> Start<'_> {
         let name = name.into();
-        let json = serde_json::to_string(&input)
-            .map(|json| Some(json).filter(|json| json != "null"))
-            .map_err(|e| Error::new(ErrorKind::Invalid, format!("the input of \"{name}\" cannot be written as JSON: {e}")));
-        self.start_raw(name, json)
+        let input = encoded(&name, &input);
+        Start::new(self, name, input)
     }
 
-    /// Starts an orchestration with an input that is JSON text already; `None` is null.
-    pub fn start_json(&self, name: impl Into<String>, input: Option<String>) -> Start<'_> {
-        self.start_raw(name.into(), Ok(input))
+    /// Starts an orchestration with this text for its input.
+    #[cfg(test)]
+    pub(crate) fn start_json(&self, name: impl Into<String>, input: Option<String>) -> Start<'_> {
+        Start::new(self, name.into(), Ok(input))
     }
+}
 
-    fn start_raw(&self, name: String, input: Result<Option<String>>) -> Start<'_> {
-        Start {
-            client: self,
+/// The JSON text of an input; nothing for null.
+fn encoded(name: &str, input: &(impl Serialize + ?Sized)) -> Result<Option<String>> {
+    serde_json::to_string(input)
+        .map(|json| Some(json).filter(|json| json != "null"))
+        .map_err(|e| Error::new(ErrorKind::Invalid, format!("the input of \"{name}\" cannot be written as JSON: {e}")))
+}
+
+impl<'a, O> Start<'a, O> {
+    fn new(client: &'a Client, name: String, input: Result<Option<String>>) -> Self {
+        Self {
+            client,
             name,
             input,
             instance_id: None,
@@ -76,11 +91,10 @@ impl Client {
             tags: Tags::new(),
             scheduled: None,
             replaces: REPLACEABLE.to_vec(),
+            output: PhantomData,
         }
     }
-}
 
-impl<'a> Start<'a> {
     /// The instance id; a generated one (32 hexadecimal digits) unless set.
     ///
     /// Any text that is not empty, does not begin with `@`, which is reserved for entities, and is at most 512 UTF-16 units long,
@@ -116,7 +130,7 @@ impl<'a> Start<'a> {
         self
     }
 
-    async fn send(self) -> Result<String> {
+    async fn send(self) -> Result<Instance<O>> {
         let hub = &*self.client.hub;
         let generated = self.instance_id.is_none();
         let instance_id = self.instance_id.clone().unwrap_or_else(|| hub.rng.uuid().simple().to_string());
@@ -144,7 +158,7 @@ impl<'a> Start<'a> {
             ..ExecutionStarted::default()
         };
         put_start(hub, start, now, delay, existing).await?;
-        Ok(instance_id)
+        Ok(Instance::new(self.client, instance_id))
     }
 
     /// What the message and the row have room for.
@@ -202,11 +216,17 @@ fn already_exists(instance_id: &str, status: RuntimeStatus) -> Error {
     )
 }
 
-impl<'a> IntoFuture for Start<'a> {
-    type Output = Result<String>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Result<String>> + Send + 'a>>;
+impl<'a, O: 'a> IntoFuture for Start<'a, O> {
+    type Output = Result<Instance<O>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Result<Instance<O>>> + Send + 'a>>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.send())
+    }
+}
+
+impl<O> fmt::Debug for Start<'_, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Start").field("name", &self.name).field("instance_id", &self.instance_id).finish_non_exhaustive()
     }
 }

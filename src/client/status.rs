@@ -8,7 +8,7 @@ use super::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{Hub, InstanceRow};
 use crate::ids;
-use crate::model::{HistoryEvent, RuntimeStatus, Tags, Timestamp, read_payload};
+use crate::model::{EventKind, FailureDetails, HistoryEvent, RuntimeStatus, Tags, Timestamp, read_payload};
 
 /// What the instance row shows.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,33 +43,25 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 
 impl Client {
     /// The status of an instance, `None` if there is none with this id.
-    ///
-    /// # Errors
-    /// `Invalid` if no instance can have this id; `Corrupt` if its row cannot be read; `Storage` if storage fails.
-    pub async fn status(&self, instance_id: &str) -> Result<Option<InstanceStatus>> {
-        ids::check_key(instance_id)?;
-        match self.hub.read_instance(instance_id, true).await? {
+    pub(crate) async fn status(&self, id: &(impl AsRef<str> + ?Sized)) -> Result<Option<InstanceStatus>> {
+        let id = id.as_ref();
+        ids::check_key(id)?;
+        match self.hub.read_instance(id, true).await? {
             Some(stored) => Ok(Some(resolved(&self.hub, stored.row).await?)),
             None => Ok(None),
         }
     }
 
     /// The recorded events of the current execution, in order; none if the instance has not run yet.
-    ///
-    /// # Errors
-    /// `Invalid` if no instance can have this id; `Corrupt` if a row cannot be read; `Storage` if storage fails.
-    pub async fn history(&self, instance_id: &str) -> Result<Vec<HistoryEvent>> {
-        ids::check_key(instance_id)?;
-        let history = self.hub.load_history(instance_id).await?;
+    pub(crate) async fn history(&self, id: &(impl AsRef<str> + ?Sized)) -> Result<Vec<HistoryEvent>> {
+        ids::check_key(id.as_ref())?;
+        let history = self.hub.load_history(id.as_ref()).await?;
         Ok(history.events.into_iter().map(|stored| stored.event).collect())
     }
 
-    /// Waits until the instance has ended.
-    ///
-    /// # Errors
-    /// `Timeout` if it has not ended after `limit`, which `Duration::MAX` never is; `NotFound` if there is no such instance;
-    /// `Invalid` if no instance can have this id; `Storage` if storage fails.
-    pub async fn wait(&self, instance_id: &str, limit: Duration) -> Result<InstanceStatus> {
+    /// Waits until the instance has ended; for ever if the limit is `Duration::MAX`.
+    pub(crate) async fn wait(&self, id: &(impl AsRef<str> + ?Sized), limit: Duration) -> Result<InstanceStatus> {
+        let instance_id = id.as_ref();
         ids::check_key(instance_id)?;
         let begun = tokio::time::Instant::now();
         let mut pause = WAIT_MIN;
@@ -95,6 +87,24 @@ impl Client {
         }
     }
 
+    /// The output of an instance that has ended, or how else it ended.
+    pub(super) async fn result<T: DeserializeOwned>(&self, ended: &InstanceStatus) -> Result<T> {
+        match ended.status {
+            RuntimeStatus::Failed => Err(Error::of_failed(&ended.instance_id, self.failure(ended).await)),
+            _ => ended.output(),
+        }
+    }
+
+    /// Why an instance has failed: the whole chain as its history has it, or else what its row shows.
+    async fn failure(&self, ended: &InstanceStatus) -> FailureDetails {
+        let history = self.history(&ended.instance_id).await.unwrap_or_default();
+        let recorded = history.into_iter().rev().find_map(|event| match event.kind {
+            EventKind::ExecutionCompleted { failure, .. } => failure,
+            _ => None,
+        });
+        recorded.or_else(|| ended.failure()).unwrap_or_default()
+    }
+
     pub(super) fn no_instance(&self, instance_id: &str) -> Error {
         let hub = self.hub.names_hub();
         Error::new(ErrorKind::NotFound, format!("there is no instance \"{instance_id}\" in task hub \"{hub}\""))
@@ -102,21 +112,55 @@ impl Client {
 }
 
 impl InstanceStatus {
+    /// The input as a value.
+    ///
+    /// # Errors
+    /// `Invalid` if it is of another type, or was not asked for.
+    pub fn input<T: DeserializeOwned>(&self) -> Result<T> {
+        self.value("input", self.input.as_deref())
+    }
+
+    /// The custom status as a value; `()` and `Option` take one that was never set.
+    ///
+    /// # Errors
+    /// `Invalid` if it is of another type.
+    pub fn custom_status<T: DeserializeOwned>(&self) -> Result<T> {
+        self.value("custom status", self.custom_status.as_deref())
+    }
+
     /// The output as a value.
     ///
     /// # Errors
-    /// `Invalid` if the instance has not completed, or its output is of another type.
+    /// `Failed` if the instance has failed, with what its row shows of the [failure](Self::failure); `Terminated` if it was terminated;
+    /// `Invalid` if it has not ended, or its output is of another type.
     pub fn output<T: DeserializeOwned>(&self) -> Result<T> {
-        if self.status != RuntimeStatus::Completed {
-            let output = self.output.as_deref().unwrap_or("no output");
-            let message = format!("instance \"{}\" is {}: {output}", self.instance_id, self.status);
-            return Err(Error::new(ErrorKind::Invalid, message));
+        let id = &self.instance_id;
+        let reason = || self.output.as_deref().unwrap_or("no reason was given");
+        match self.status {
+            RuntimeStatus::Completed => self.value("output", self.output.as_deref()),
+            RuntimeStatus::Failed => Err(Error::of_failed(id, self.failure().unwrap_or_default())),
+            RuntimeStatus::Terminated | RuntimeStatus::Canceled => {
+                let message = format!("instance \"{id}\" is {}: {}", self.status, reason());
+                Err(Error::new(ErrorKind::Terminated, message))
+            }
+            status => Err(Error::new(ErrorKind::Invalid, format!("instance \"{id}\" is {status} and has no output yet"))),
         }
-        read_payload(self.output.as_deref().unwrap_or("null")).map_err(|e| {
-            Error::new(
-                ErrorKind::Invalid,
-                format!("the output of instance \"{}\" is no {}: {e}", self.instance_id, std::any::type_name::<T>()),
-            )
+    }
+
+    /// Why the instance has failed, as far as its row shows it: type and message of the outermost failure. [`Instance::result`] reads the
+    /// whole chain from the history. `None` if the instance has not failed.
+    ///
+    /// [`Instance::result`]: crate::Instance::result
+    #[must_use]
+    pub fn failure(&self) -> Option<FailureDetails> {
+        let output = self.output.as_deref().unwrap_or("no output");
+        (self.status == RuntimeStatus::Failed).then(|| FailureDetails::from_column(output))
+    }
+
+    fn value<T: DeserializeOwned>(&self, what: &str, json: Option<&str>) -> Result<T> {
+        read_payload(json.unwrap_or("null")).map_err(|e| {
+            let (id, expected) = (&self.instance_id, std::any::type_name::<T>());
+            Error::new(ErrorKind::Invalid, format!("the {what} of instance \"{id}\" does not fit the type {expected}: {e}"))
         })
     }
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::keys;
 use super::rows::RowReader;
 use crate::model::members::MemberReader as _;
-use crate::model::{DecodeError, EventKind, ExecutionStarted, HistoryEvent, JsonColumn as _, RuntimeStatus, Tags, Timestamp};
+use crate::model::{
+    DecodeError, EventKind, ExecutionStarted, FailureDetails, HistoryEvent, JsonColumn as _, RuntimeStatus, Tags, Timestamp,
+};
 use crate::storage::table::{Entity, Value};
 
 /// A row as stored; every column may be absent. Input and output are the texts of their columns: inline, or a blob's URL.
@@ -135,7 +137,7 @@ pub(crate) fn checkpoint(
                 (RuntimeStatus::Running, None)
             }
             EventKind::ExecutionCompleted { status, result, failure } => {
-                let failed = failure.as_ref().map(ToString::to_string);
+                let failed = failure.as_ref().map(FailureDetails::to_column);
                 (*status, Some(failed.or_else(|| text_of("Result", result.as_ref()))))
             }
             EventKind::ExecutionTerminated { reason } => (RuntimeStatus::Terminated, Some(text_of("Input", reason.as_ref()))),

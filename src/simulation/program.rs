@@ -185,7 +185,7 @@ async fn run(ctx: OrchestrationContext, mut program: Program, build: Build) -> R
         program.at += 1;
         if step == Step::Again {
             program.done.results.push("again".to_owned());
-            return ctx.continue_as_new(program);
+            return ctx.continue_as_new(PROGRAM, program);
         }
         if let Step::Ballast { bytes } = step {
             program.done.ballast = "x".repeat(bytes);

@@ -50,7 +50,7 @@ pub(super) async fn sequence(ctx: OrchestrationContext, mut sequence: Sequence) 
         sequence.taken.push(ctx.wait_for_event(NEWS).await.0);
     }
     ctx.call(ECHO, 1).await?;
-    if sequence.taken.len() == sequence.count { Ok(sequence.taken) } else { ctx.continue_as_new(sequence) }
+    if sequence.taken.len() == sequence.count { Ok(sequence.taken) } else { ctx.continue_as_new(SEQUENCE, sequence) }
 }
 
 /// Starts an instance and sends it events of these sizes, of which the last come after a worker was killed.

@@ -214,7 +214,7 @@ impl Pass<'_> {
     pub(super) async fn refuse(&self, start: &ExecutionStarted, decision_id: Option<&str>, why: &str) -> Result<()> {
         let execution_id = start.instance.execution_id.as_deref().unwrap_or_default();
         let failure = refusal(self.instance_id, why);
-        let result = Some(failure.to_string());
+        let result = Some(failure.to_column());
         let end = Ended { execution_id, episode: 0, id: 0, status: RuntimeStatus::Failed, result, failure: Some(failure) };
         self.answer(end, start, decision_id).await
     }

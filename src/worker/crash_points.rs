@@ -61,19 +61,19 @@ async fn collect(ctx: OrchestrationContext, count: u32) -> Result<u32, Failure> 
 async fn rounds(ctx: OrchestrationContext, left: u32) -> Result<u32, Failure> {
     let item = ctx.wait_for_event(ITEM).await;
     ctx.call(ECHO, item).await?;
-    if left == 1 { Ok(item) } else { ctx.continue_as_new(left - 1) }
+    if left == 1 { Ok(item) } else { ctx.continue_as_new(ROUNDS, left - 1) }
 }
 
 /// One event a generation and nothing else: one turn goes through all of them to the end.
 async fn take(ctx: OrchestrationContext, left: u32) -> Result<u32, Failure> {
     let item = ctx.wait_for_event(ITEM).await;
-    if left == 1 { Ok(item) } else { ctx.continue_as_new(left - 1) }
+    if left == 1 { Ok(item) } else { ctx.continue_as_new(TAKE, left - 1) }
 }
 
 /// A generation that begins with the events of the one before and goes on with more decisions than a transaction holds.
 async fn burst(ctx: OrchestrationContext, generation: u32) -> Result<u32, Failure> {
     ctx.wait_for_event(ITEM).await;
-    if generation == 0 { ctx.continue_as_new(1) } else { fan(ctx, 80).await }
+    if generation == 0 { ctx.continue_as_new(BURST, 1) } else { fan(ctx, 80).await }
 }
 
 /// What comes next depends on what came first: an answer to the one must never be taken for an answer to the other.

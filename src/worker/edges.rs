@@ -52,13 +52,13 @@ async fn leave(ctx: OrchestrationContext, round: u32) -> Result<u32, Failure> {
     ctx.start_orchestration(COLLECT, 0).instance_id("kid");
     ctx.timer(Duration::from_secs(5)).await;
     ctx.start_orchestration(COLLECT, 0).instance_id("kid");
-    ctx.continue_as_new(round + 1)
+    ctx.continue_as_new(LEAVE, round + 1)
 }
 
 /// Takes one event a generation, for ever.
 async fn rounds(ctx: OrchestrationContext, round: u32) -> Result<u32, Failure> {
     ctx.wait_for_event(ITEM).await;
-    ctx.continue_as_new(round + 1)
+    ctx.continue_as_new(ROUNDS, round + 1)
 }
 
 /// Takes an event a generation, or waits for ten minutes; ends after three.
@@ -67,7 +67,7 @@ async fn patient(ctx: OrchestrationContext, round: u32) -> Result<u32, Failure> 
         return Ok(round);
     }
     match ctx.wait_for_event(ITEM).within(Duration::from_secs(600)).await {
-        Ok(_) => ctx.continue_as_new(round + 1),
+        Ok(_) => ctx.continue_as_new(PATIENT, round + 1),
         Err(_) => Ok(0),
     }
 }

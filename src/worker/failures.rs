@@ -79,7 +79,7 @@ async fn orchestrator_fails(name: &str, input: Option<&str>, words: &str) {
     assert!(status.status == RuntimeStatus::Failed && output.starts_with(words), "{}: {output}", status.status);
     assert!(status.completed.is_some());
     let end = history.iter().find_map(|event| match event {
-        EventKind::ExecutionCompleted { failure: Some(failure), .. } => Some(failure.to_string()),
+        EventKind::ExecutionCompleted { failure: Some(failure), .. } => Some(failure.to_column()),
         _ => None,
     });
     assert_eq!(end, Some(output));

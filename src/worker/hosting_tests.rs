@@ -35,7 +35,7 @@ type Build = fn(WorkerBuilder) -> WorkerBuilder;
 fn old(worker: WorkerBuilder) -> WorkerBuilder {
     worker
         .orchestrator(O, async |ctx: OrchestrationContext, ()| Ok(ctx.call(A, ()).await?))
-        .orchestrator(UPGRADES, async |ctx: OrchestrationContext, n: u32| ctx.continue_as_new_version(n + 1, "2.0"))
+        .orchestrator(UPGRADES, async |ctx: OrchestrationContext, n: u32| ctx.continue_as_new_version(UPGRADES, n + 1, "2.0"))
         .orchestrator(PARENT, async |ctx: OrchestrationContext, ()| {
             let child = ctx.call(WAIT, 1).version("2.0").instance_id("child");
             ctx.send_event("child", GO, "from its parent");

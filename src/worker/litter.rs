@@ -82,7 +82,7 @@ mod tests {
             return Ok("x".repeat(LARGE));
         }
         ctx.wait_for_event(GO).await;
-        ctx.continue_as_new(String::new())
+        ctx.continue_as_new(ONCE_MORE, String::new())
     }
 
     /// The blobs of rows that there are, and those to which history rows refer.

@@ -39,7 +39,7 @@ async fn rounds(ctx: OrchestrationContext, round: u32) -> Result<u32, Failure> {
         return Ok(round);
     }
     ctx.wait_for_event(NEXT).await;
-    ctx.continue_as_new(round + 1)
+    ctx.continue_as_new(ROUNDS, round + 1)
 }
 
 impl World {

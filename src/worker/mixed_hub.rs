@@ -80,7 +80,7 @@ fn without(moves: &BTreeMap<String, Vec<Move>>, what: &[Move]) -> BTreeMap<Strin
 async fn backlog(client: &Client) -> Vec<String> {
     let mut ids = Vec::new();
     for _ in 0..16 {
-        ids.push(client.start(DO, 1).await.unwrap());
+        ids.push(client.start(DO, 1).await.unwrap().into_id());
     }
     ids
 }

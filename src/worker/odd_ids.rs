@@ -18,7 +18,7 @@ async fn run(ids: [&str; 2], payload: &str) {
     let worker = program::register(worker(&hub));
     let acting = async {
         let [id, child] = ids;
-        client.start(program::PARENT, (child, payload)).instance_id(id).await.unwrap();
+        client.start(program::PARENT, (child.to_owned(), payload.to_owned())).instance_id(id).await.unwrap();
         client.suspend(id, payload).await.unwrap();
         client.resume(id, payload).await.unwrap();
         for id in ids {

@@ -37,7 +37,7 @@ async fn take(ctx: OrchestrationContext, mut taking: Taking) -> Result<Vec<usize
     if taking.taken.len() == taking.count {
         return Ok(taking.taken);
     }
-    ctx.continue_as_new(taking)
+    ctx.continue_as_new(TAKE, taking)
 }
 
 /// How a worker comes to its end.

@@ -130,12 +130,12 @@ mod tests {
                 if pause > 0 {
                     ctx.timer(Duration::from_millis(pause)).await;
                 }
-                if left == 0 { Ok(0) } else { ctx.continue_as_new((left - 1, pause)) }
+                if left == 0 { Ok(0) } else { ctx.continue_as_new(SPIN, (left - 1, pause)) }
             })
             .orchestrator(NEST, async |ctx: OrchestrationContext, left: u32| {
                 // A generation in between loses nothing.
                 if left % 2 == 1 {
-                    return ctx.continue_as_new(left - 1);
+                    return ctx.continue_as_new(NEST, left - 1);
                 }
                 if left == 0 { Ok(0) } else { Ok(ctx.call(NEST, left - 1).await?) }
             });

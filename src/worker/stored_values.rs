@@ -103,8 +103,8 @@ async fn a_timer_to_the_last_tick_is_read_again_by_the_next_worker() {
         client.raise(&id, GO, &event.to_owned()).await.unwrap();
     }
     work_for(&hub, Duration::from_secs(5)).await;
-    assert_eq!(shown(&hub, &id).await.output::<String>().unwrap(), "ab");
-    assert_eq!(shown(&hub, &never).await.status, RuntimeStatus::Running);
+    assert_eq!(shown(&hub, id.id()).await.output::<String>().unwrap(), "ab");
+    assert_eq!(shown(&hub, never.id()).await.status, RuntimeStatus::Running);
     assert_eq!(client.poison().await.unwrap(), []);
 }
 
@@ -119,11 +119,11 @@ async fn a_start_beyond_what_a_queue_hides_comes_at_its_time() {
     for pause in [days(7), days(7)] {
         tokio::time::sleep(pause).await;
         work_for(&hub, Duration::from_secs(60)).await;
-        assert_eq!(shown(&hub, &id).await.status, RuntimeStatus::Pending);
+        assert_eq!(shown(&hub, id.id()).await.status, RuntimeStatus::Pending);
     }
     tokio::time::sleep(days(1)).await;
     work_for(&hub, Duration::from_secs(60)).await;
-    let status = shown(&hub, &id).await;
+    let status = shown(&hub, id.id()).await;
     assert!(status.output::<String>().unwrap() >= at.to_string(), "{status:?}");
     assert_eq!(status.scheduled_start, Some(at));
 }
@@ -135,7 +135,7 @@ async fn a_tag_that_has_the_name_of_dotnets_types_is_kept_everywhere() {
     let shape = group(group(Shape::Circle { radius: u64::MAX }));
     let id = Client::new(&hub).start(SHAPES, &shape).await.unwrap();
     work_for(&hub, Duration::from_secs(5)).await;
-    let status = shown(&hub, &id).await;
+    let status = shown(&hub, id.id()).await;
     assert_eq!(status.output::<Shape>().unwrap(), shape);
     assert_eq!(status.custom_status, Some(serde_json::to_string(&shape).unwrap()));
 }
@@ -147,6 +147,6 @@ async fn half_an_emoji_is_replaced_in_inputs_events_and_results() {
     let id = client.start_json("Texts", Some(HALF.to_owned())).await.unwrap();
     client.raise_json(&id, "go", Some(HALF.to_owned())).await.unwrap();
     work_for(&hub, Duration::from_secs(5)).await;
-    let status = shown(&hub, &id).await;
+    let status = shown(&hub, id.id()).await;
     assert_eq!(status.output::<(String, String)>().unwrap(), (WHOLE.repeat(2), WHOLE.to_owned()));
 }

@@ -82,7 +82,7 @@ async fn tags_of_any_length_are_kept_and_run_nothing_twice() {
     let parent = async |ctx: OrchestrationContext, round: u32| {
         if round < 3 {
             ctx.timer(Duration::from_secs(1)).await;
-            return ctx.continue_as_new(round + 1);
+            return ctx.continue_as_new(PARENT, round + 1);
         }
         let activity = ctx.call(TAGGED, ()).tag("of", long(LARGE)).await?;
         ctx.start_orchestration(CHILD, ()).tag("of", long(LARGE)).instance_id("detached");
@@ -213,7 +213,7 @@ async fn what_an_orchestrator_cannot_have_stored_fails_its_call_by_name() {
         ctx.timer(MINUTE).await;
         Ok(String::new())
     };
-    let next = move |ctx: OrchestrationContext, (): ()| async move { ctx.continue_as_new_version((), over()) };
+    let next = move |ctx: OrchestrationContext, (): ()| async move { ctx.continue_as_new_version(MAIN, (), over()) };
     let ends = [world.run(detached, worker).await, world.run(next, worker).await];
     for (ended, words) in
         ends.iter().zip(["TooLarge: The orchestrator \"Child\"", "TooLarge: The version of the next generation"])

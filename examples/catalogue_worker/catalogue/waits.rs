@@ -17,6 +17,9 @@ const APPROVAL: Event<Payload> = Event::new("Approval");
 const ITEM: Event<Payload> = Event::new("item");
 const GO: Event<Payload> = Event::new("go");
 const NEVER: Event<Payload> = Event::new("never");
+const COUNTER: Orchestrator<[i32; 2], i32> = Orchestrator::new("Counter");
+const EVENT_CARRY: Orchestrator<[i32; 2], i32> = Orchestrator::new("EventCarry");
+const ETERNAL_MONITOR: Orchestrator<Option<i32>, Option<String>> = Orchestrator::new("EternalMonitor");
 
 pub(super) fn register(builder: WorkerBuilder) -> WorkerBuilder {
     builder
@@ -24,11 +27,11 @@ pub(super) fn register(builder: WorkerBuilder) -> WorkerBuilder {
         .orchestrator(Orchestrator::new("TimerRace"), timer_race)
         .orchestrator(Orchestrator::new("Approval"), approval)
         .orchestrator(Orchestrator::new("ManyEvents"), many_events)
-        .orchestrator(Orchestrator::new("Counter"), counter)
-        .orchestrator(Orchestrator::new("EventCarry"), event_carry)
+        .orchestrator(COUNTER, counter)
+        .orchestrator(EVENT_CARRY, event_carry)
         .orchestrator(Orchestrator::new("SuspendLoop"), suspend_loop)
         .orchestrator(Orchestrator::new("WaitForever"), wait_forever)
-        .orchestrator(Orchestrator::new("EternalMonitor"), eternal_monitor)
+        .orchestrator(ETERNAL_MONITOR, eternal_monitor)
         .orchestrator(Orchestrator::new("SendEventer"), send_eventer)
         .orchestrator(Orchestrator::new("Mixed"), mixed)
         .orchestrator(Orchestrator::new("RaceNext"), race_next)
@@ -94,7 +97,7 @@ async fn many_events(ctx: OrchestrationContext, count: i32) -> End<Vec<Option<St
 async fn counter(ctx: OrchestrationContext, [i, n]: [i32; 2]) -> End<i32> {
     ctx.call(SQUARE, i).await?;
     if i < n {
-        return ctx.continue_as_new([i + 1, n]);
+        return ctx.continue_as_new(COUNTER, [i + 1, n]);
     }
     Ok(i)
 }
@@ -104,7 +107,7 @@ async fn event_carry(ctx: OrchestrationContext, [seen, n]: [i32; 2]) -> End<i32>
     ctx.wait_for_event(ITEM).await;
     let seen = seen + 1;
     if seen < n {
-        return ctx.continue_as_new([seen, n]);
+        return ctx.continue_as_new(EVENT_CARRY, [seen, n]);
     }
     Ok(seen)
 }
@@ -131,7 +134,7 @@ async fn eternal_monitor(ctx: OrchestrationContext, round: Option<i32>) -> End<O
     ctx.set_custom_status(&format!("round {round}"));
     ctx.call(SQUARE, round).await?;
     after(&ctx, 1.0).await;
-    ctx.continue_as_new(round.wrapping_add(1))
+    ctx.continue_as_new(ETERNAL_MONITOR, Some(round.wrapping_add(1)))
 }
 
 /// Input: instance, event name, text. Handles have fixed names, so only events of the catalogue can be sent.

@@ -46,7 +46,7 @@ fn mixed() {
     let decided = ["#0 Hello([\"x\"])", "#1 sub SubChild@abc-mix(\"x\")", "#2 timer 0.7s", "#3 AlwaysFails([\"m\"])"];
     assert_eq!(play.start("Main", None), decided);
     assert_eq!(play.turn([failed(3, "no"), fired(2), sub_done(1, Some("\"c\""))]).len(), 0);
-    let end = "completed [\"h\",\"c\",\"Task 'AlwaysFails' (#3) failed with an unhandled exception: no\"]";
+    let end = "completed [\"h\",\"c\",\"Bad: no (task \\\"AlwaysFails\\\" #3)\"]";
     assert_eq!(play.turn([done(0, "\"h\"")]), [end]);
 }
 

@@ -125,7 +125,7 @@ async fn everything(ctx: OrchestrationContext, _: u64) -> Result<String, Failure
     let calls = join(ctx.call(HELLO, "a").retry(retry.clone()), ctx.call(CHILD, 1).retry(retry));
     let (item, (hello, child)) = join(ctx.wait_for_event(ITEM).within(Duration::from_secs(9)), calls).await;
     match select(ctx.wait_for_event(ITEM), ctx.timer(Duration::from_secs(2))).await {
-        Either::Left((n, _)) if n % 2 == 0 => return ctx.continue_as_new(n),
+        Either::Left((n, _)) if n % 2 == 0 => return ctx.continue_as_new(MAIN, n),
         Either::Left((n, _)) => ctx.send_event("other", ITEM, n),
         Either::Right(_) => ctx.set_custom_status(&item.ok()),
     }

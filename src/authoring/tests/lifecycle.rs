@@ -87,7 +87,7 @@ async fn one_item(ctx: OrchestrationContext, seen: u64) -> Result<String, Failur
     if seen == 2 {
         return Ok(format!("last {item}"));
     }
-    ctx.continue_as_new(seen + 1)
+    ctx.continue_as_new(MAIN, seen + 1)
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn continue_as_new_loses_to_a_termination_and_carries_a_suspension() {
 
 #[test]
 fn continue_as_new_can_move_to_another_version() {
-    let mut play = play(async |ctx: OrchestrationContext, n: u64| ctx.continue_as_new_version(n + 1, "2.0"));
+    let mut play = play(async |ctx: OrchestrationContext, n: u64| ctx.continue_as_new_version(MAIN, n + 1, "2.0"));
     assert_eq!(play.start("Main", Some("0")), ["again 1 v2.0"]);
 }
 

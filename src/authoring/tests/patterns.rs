@@ -72,7 +72,7 @@ async fn monitor(ctx: OrchestrationContext, mut polls: u64) -> Result<String, Fa
         ctx.timer(Duration::from_secs(3600)).await;
         polls += 1;
         if polls.is_multiple_of(100) {
-            return ctx.continue_as_new(polls);
+            return ctx.continue_as_new(MONITOR, polls);
         }
     }
 }

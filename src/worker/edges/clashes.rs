@@ -12,7 +12,7 @@ const NOTE: Event<String> = Event::new("note");
 /// Ends at once, or when it is told to.
 async fn hold(ctx: OrchestrationContext, how: String) -> Result<String, Failure> {
     match how.as_str() {
-        "again" => ctx.continue_as_new("wait"),
+        "again" => ctx.continue_as_new(HOLD, "wait"),
         "wait" => Ok(ctx.wait_for_event(NOTE).await),
         "fail" => Err(Failure::new("ByDesign", "it fails")),
         _ => Ok(how),
@@ -163,7 +163,7 @@ async fn ask_for(hub: &TaskHub, client: &Client, kind: Kind) -> String {
         Kind::Foreign => return foreign(hub, client).await,
     };
     let parent = client.start(ASKING, how).instance_id("p").await.unwrap();
-    let told = ended(client, &parent).await.output::<String>().unwrap();
+    let told = ended(client, parent.id()).await.output::<String>().unwrap();
     if kind == Kind::Detached {
         tokio::time::sleep(Duration::from_secs(30)).await;
         let x = client.status("x").await.unwrap().unwrap();
@@ -264,7 +264,7 @@ async fn ask_twice(how: &'static str) -> (String, String) {
     let client = Client::new(&hub);
     acting(&hub, async {
         let parent = client.start(ASKING, how).await.unwrap();
-        let told = ended(&client, &parent).await.output::<String>().unwrap();
+        let told = ended(&client, parent.id()).await.output::<String>().unwrap();
         let ran = ended(&client, "x").await.output::<String>().unwrap();
         quiet(&hub).await;
         (told, ran)

@@ -122,10 +122,10 @@ async fn an_unknown_orchestrator_fails_its_instance_and_says_so() {
     let client = Client::new(&hub);
     with_worker(&hub, async {
         let id = client.start_named("NoSuchThing", ()).await.unwrap();
-        let ended = ended(&client, &id).await;
+        let ended = ended(&client, id.id()).await;
         assert_eq!(ended.status, RuntimeStatus::Failed);
         assert!(ended.output.as_deref().unwrap_or_default().contains("NoSuchThing"), "{:?}", ended.output);
-        assert!(Uuid::try_parse(&id).is_ok(), "a generated id is a GUID");
+        assert!(Uuid::try_parse(id.id()).is_ok(), "a generated id is a GUID");
     })
     .await;
 }

@@ -135,11 +135,12 @@ mod tests {
 
     #[test]
     fn a_suspension_is_in_the_next_generation_however_many_events_are_carried() {
+        const MAIN: Orchestrator<(), ()> = Orchestrator::new("Main");
         let code = async |ctx: OrchestrationContext, (): ()| {
             ctx.wait_for_event(ITEM).await;
-            ctx.continue_as_new::<()>(())
+            ctx.continue_as_new(MAIN, ())
         };
-        let registry = Registry::builder().orchestrator(Orchestrator::new("Main"), code).build().unwrap();
+        let registry = Registry::builder().orchestrator(MAIN, code).build().unwrap();
         let clock = Clock::paused(Timestamp::parse("2024-01-02T03:04:06Z").unwrap());
         let items = limits::CARRIED_ROWS_MAX + 20;
         let record = run(&registry, &clock, 4, suspended_with(items));

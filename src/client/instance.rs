@@ -1,0 +1,226 @@
+//! A handle of one instance: what can be asked of it and sent to it, and its result.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{Client, InstanceStatus};
+use crate::authoring::{AsInput, Event, Orchestrator};
+use crate::error::Result;
+use crate::model::HistoryEvent;
+
+/// One instance by its id, with the type of the output that its orchestrator gives. Cheap to clone; making one asks nothing of storage.
+///
+/// [`Client::start`] gives one that is typed by the orchestrator, and [`Client::instance_of`] one for an id that came from elsewhere.
+/// [`Client::instance`] gives one without a type, whose result is whatever JSON the instance returned.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use taskhub::{Client, Event, Orchestrator};
+/// const FULFIL: Orchestrator<String, u64> = Orchestrator::new("Fulfil");
+/// const APPROVAL: Event<bool> = Event::new("Approval");
+///
+/// # async fn f(client: Client) -> Result<(), taskhub::Error> {
+/// let order = client.start(FULFIL, "order 7").await?;
+/// order.raise(APPROVAL, true).await?;
+/// println!("{} is {}", order.id(), order.status().await?.status);
+/// let parcel: u64 = order.result().within(Duration::from_secs(60)).await?;
+/// # Ok(()) }
+/// ```
+pub struct Instance<O = Value> {
+    client: Client,
+    id: String,
+    output: PhantomData<fn() -> O>,
+}
+
+impl Client {
+    /// A handle of the instance with this id, whatever orchestrator it runs; nothing asks whether there is one.
+    #[must_use]
+    pub fn instance(&self, id: impl Into<String>) -> Instance {
+        Instance::new(self, id.into())
+    }
+
+    /// A handle of the instance with this id, typed by the orchestrator that it is known to run.
+    #[must_use]
+    pub fn instance_of<I, O>(&self, _orchestrator: Orchestrator<I, O>, id: impl Into<String>) -> Instance<O> {
+        Instance::new(self, id.into())
+    }
+}
+
+impl<O> Instance<O> {
+    pub(super) fn new(client: &Client, id: String) -> Self {
+        Self { client: client.clone(), id, output: PhantomData }
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its id, for whoever has no more use for the handle.
+    #[must_use]
+    pub fn into_id(self) -> String {
+        self.id
+    }
+
+    /// What its row shows: status, input, output, times.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such instance; `Invalid` if no instance can have this id; `Corrupt` if its row cannot be read; `Storage`
+    /// if storage fails.
+    pub async fn status(&self) -> Result<InstanceStatus> {
+        self.client.status(&self.id).await?.ok_or_else(|| self.client.no_instance(&self.id))
+    }
+
+    /// The recorded events of the current execution, in order; none if the instance has not run yet, or does not exist.
+    ///
+    /// # Errors
+    /// `Invalid` if no instance can have this id; `Corrupt` if a row cannot be read; `Storage` if storage fails.
+    pub async fn history(&self) -> Result<Vec<HistoryEvent>> {
+        self.client.history(&self.id).await
+    }
+
+    /// Raises an event. It waits in the instance until somebody awaits it.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such instance, `Ended` if it has ended, unless the client is [`unchecked`](Client::unchecked);
+    /// `Invalid` if the event has no name, its payload cannot be written as JSON or is larger than 240 MiB, or the id is none that an instance can have (see
+    /// [`Start::instance_id`](super::Start::instance_id)); `Storage` if storage fails.
+    pub async fn raise<T: Serialize>(&self, event: Event<T>, payload: impl AsInput<T>) -> Result<()> {
+        let message = payload.with(|payload| self.client.event(&self.id, event, payload))?;
+        // The payload may be none that threads can share.
+        drop(payload);
+        self.client.send(message).await
+    }
+
+    /// Raises an event by its name. A payload that is JSON text already is given as a [`RawValue`](crate::RawValue).
+    ///
+    /// # Errors
+    /// As [`raise`](Self::raise).
+    pub async fn raise_named(&self, event: &str, payload: impl Serialize) -> Result<()> {
+        let message = self.client.event_named(&self.id, event, &payload)?;
+        drop(payload);
+        self.client.send(message).await
+    }
+
+    /// Ends the instance. Its activities finish, its sub-orchestrations go on; one that is pending never starts.
+    ///
+    /// # Errors
+    /// As [`raise`](Self::raise).
+    pub async fn terminate(&self, reason: &str) -> Result<()> {
+        self.client.terminate(&self.id, reason).await
+    }
+
+    /// Pauses the instance: what arrives is kept until it is resumed.
+    ///
+    /// # Errors
+    /// As [`raise`](Self::raise).
+    pub async fn suspend(&self, reason: &str) -> Result<()> {
+        self.client.suspend(&self.id, reason).await
+    }
+
+    /// Lets the instance go on after a suspension. It may be sent right after that, before a worker has seen it; an instance that is not
+    /// suspended goes on as before.
+    ///
+    /// # Errors
+    /// As [`raise`](Self::raise).
+    pub async fn resume(&self, reason: &str) -> Result<()> {
+        self.client.resume(&self.id, reason).await
+    }
+
+    /// Waits until the instance has ended, in whatever way, and gives its last status. It waits for ever unless it is told
+    /// [how long](WaitForEnd::within).
+    ///
+    /// # Errors
+    /// `Timeout` if the instance has not ended in that time; `NotFound` if there is no such instance; `Invalid` if no instance can have
+    /// this id; `Corrupt` if its row cannot be read; `Storage` if storage fails.
+    pub fn wait(&self) -> WaitForEnd<InstanceStatus> {
+        WaitForEnd::new(self, |ended, limit| Box::pin(async move { ended.client.wait(&ended.id, limit).await }))
+    }
+}
+
+impl<O: DeserializeOwned + 'static> Instance<O> {
+    /// Waits until the instance has ended and gives its output. It waits for ever unless it is told [how long](WaitForEnd::within).
+    ///
+    /// # Errors
+    /// `Failed` if the instance has failed, and [`Error::failure`](crate::Error::failure) tells why; `Terminated` if somebody has
+    /// terminated it; `Invalid` if its output is of another type; and the errors of [`wait`](Self::wait), `Timeout` among them.
+    pub fn result(&self) -> WaitForEnd<O> {
+        WaitForEnd::new(self, |ended, limit| {
+            Box::pin(async move {
+                let status = ended.client.wait(&ended.id, limit).await?;
+                ended.client.result(&status).await
+            })
+        })
+    }
+}
+
+impl<O> Clone for Instance<O> {
+    fn clone(&self) -> Self {
+        Self::new(&self.client, self.id.clone())
+    }
+}
+
+/// Its id.
+impl<O> AsRef<str> for Instance<O> {
+    fn as_ref(&self) -> &str {
+        &self.id
+    }
+}
+
+/// Its id.
+impl<O> fmt::Display for Instance<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id)
+    }
+}
+
+impl<O> fmt::Debug for Instance<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Instance").field(&self.id).finish()
+    }
+}
+
+/// The wait for the end of an instance: await it for what [`Instance::wait`] or [`Instance::result`] promises. It borrows nothing.
+#[must_use = "nothing waits until it is awaited"]
+pub struct WaitForEnd<T> {
+    instance: Instance,
+    limit: Duration,
+    run: fn(Instance, Duration) -> Ending<T>,
+}
+
+type Ending<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+
+impl<T> WaitForEnd<T> {
+    fn new<O>(instance: &Instance<O>, run: fn(Instance, Duration) -> Ending<T>) -> Self {
+        Self { instance: Instance::new(&instance.client, instance.id.clone()), limit: Duration::MAX, run }
+    }
+
+    /// Gives up after `limit` with the kind `Timeout`; the instance goes on. With zero it looks once.
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+}
+
+impl<T> IntoFuture for WaitForEnd<T> {
+    type Output = Result<T>;
+    type IntoFuture = Ending<T>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        (self.run)(self.instance, self.limit)
+    }
+}
+
+impl<T> fmt::Debug for WaitForEnd<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WaitForEnd").field("instance", &self.instance.id).field("limit", &self.limit).finish_non_exhaustive()
+    }
+}
