@@ -31,9 +31,7 @@ async fn run(arguments: &Arguments) -> Outcome {
     let seconds = arguments.number::<u64>(RUN_SECONDS)?;
     let (hub, is_shared) = support::open(arguments, "Catalogue", arguments.number(PARTITIONS)?).await?;
     if !is_shared {
-        tracing::warn!(
-            "the hub is in the memory of this process, so nobody can start anything; name a storage account by --storage"
-        );
+        tracing::warn!("nobody can start anything in a hub that is in the memory of this process");
     }
     let mut worker = match arguments.number(BUILD)? {
         Some(build) => versions::register(Worker::builder(&hub), build),
