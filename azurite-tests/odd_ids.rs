@@ -1,6 +1,6 @@
 //! Every id that the client accepts works on a real service, with payloads that lie in queues, in rows and in blobs.
 
-#[path = "../src/worker/odd_ids/program.rs"]
+#[path = "../src/worker/tests/odd_ids/program.rs"]
 mod program;
 
 use std::time::Duration;

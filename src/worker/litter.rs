@@ -73,7 +73,7 @@ mod tests {
 
     use crate::authoring::{Failure, OrchestrationContext, Orchestrator};
     use crate::storage::error::ErrorKind;
-    use crate::worker::poison_tests::{GO, How, LARGE, MINUTE, WAIT, World};
+    use crate::worker::tests::poison::{GO, How, LARGE, MINUTE, WAIT, World};
 
     const ONCE_MORE: Orchestrator<String, String> = Orchestrator::new("OnceMore");
 

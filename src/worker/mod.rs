@@ -15,8 +15,6 @@ mod litter;
 mod log;
 mod options;
 mod orchestration;
-#[cfg(test)]
-mod order;
 mod partitions;
 mod poison;
 mod poll;
@@ -33,60 +31,4 @@ pub(crate) use host::Shared;
 pub use host::{Worker, WorkerBuilder};
 
 #[cfg(test)]
-mod apps;
-#[cfg(test)]
-mod backlog;
-#[cfg(test)]
-mod carried;
-#[cfg(test)]
-mod clocks;
-#[cfg(test)]
-mod counts;
-#[cfg(test)]
-mod crash_points;
-#[cfg(test)]
-mod crowd;
-#[cfg(test)]
-mod cut_off;
-#[cfg(test)]
-mod damage;
-#[cfg(test)]
-mod edges;
-#[cfg(test)]
-mod failures;
-#[cfg(test)]
-mod handover;
-#[cfg(test)]
-mod hosting_tests;
-#[cfg(test)]
-mod keeping;
-#[cfg(test)]
-mod limits;
-#[cfg(test)]
-mod logged;
-#[cfg(test)]
-mod manners;
-#[cfg(test)]
-mod marked;
-#[cfg(test)]
-mod mixed_apps;
-#[cfg(test)]
-mod mixed_hub;
-#[cfg(test)]
-mod odd_ids;
-#[cfg(test)]
-mod old_owner;
-#[cfg(test)]
-mod overheard;
-#[cfg(test)]
-mod panics;
-#[cfg(test)]
-mod poison_tests;
-#[cfg(test)]
-mod scripted;
-#[cfg(test)]
-mod stored_values;
-#[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod texts;

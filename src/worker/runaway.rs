@@ -112,8 +112,8 @@ impl Commit<'_> {
 mod tests {
     use super::*;
     use crate::authoring::{OrchestrationContext, Orchestrator};
-    use crate::worker::overheard::Overheard;
-    use crate::worker::tests::hub;
+    use crate::worker::tests::harness::hub;
+    use crate::worker::tests::overheard::Overheard;
     use crate::{Client, Worker};
 
     const SPIN: Orchestrator<(u32, u64), u32> = Orchestrator::new("Spin");

@@ -219,9 +219,9 @@ impl Code {
 
 #[cfg(test)]
 mod tests {
-    use super::super::overheard::Overheard;
     use super::*;
     use crate::model::Timestamp;
+    use crate::worker::tests::overheard::Overheard;
 
     fn code(name: &str) -> Arc<Code> {
         let what = What::Activity { task: 7 };

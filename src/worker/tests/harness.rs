@@ -45,14 +45,14 @@ async fn wait(ctx: OrchestrationContext, (): ()) -> Result<String, Failure> {
     Ok(ctx.wait_for_event(GO).await)
 }
 
-pub(super) async fn hub() -> TaskHub {
+pub(in crate::worker) async fn hub() -> TaskHub {
     let clock = Clock::paused(Timestamp::parse("2026-01-01T00:00:00Z").unwrap());
     let rng = Rng::seeded(1);
     let storage = Storage::memory(clock.clone(), rng.fork());
     TaskHub::builder(storage, "Test").clock(clock).rng(rng).open().await.unwrap()
 }
 
-pub(super) fn worker(hub: &TaskHub) -> WorkerBuilder {
+pub(in crate::worker) fn worker(hub: &TaskHub) -> WorkerBuilder {
     Worker::builder(hub)
         .activity(HELLO, hello)
         .orchestrator(CHAIN, chain)
@@ -62,7 +62,7 @@ pub(super) fn worker(hub: &TaskHub) -> WorkerBuilder {
 }
 
 /// Runs a worker beside what a client does.
-pub(super) async fn with_worker<T>(hub: &TaskHub, client: impl Future<Output = T>) -> T {
+pub(in crate::worker) async fn with_worker<T>(hub: &TaskHub, client: impl Future<Output = T>) -> T {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running = worker(hub).run(async { drop(stopped.await) });
     let acting = async {

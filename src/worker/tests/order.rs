@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::tests::worker;
+use super::harness::worker;
 use crate::authoring::{Event, Failure, OrchestrationContext, Orchestrator};
 use crate::clock::Clock;
 use crate::limits;

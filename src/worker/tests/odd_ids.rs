@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::tests::{hub, worker};
+use super::harness::{hub, worker};
 use crate::authoring::{Activity, ActivityContext, Event, Failure, OrchestrationContext, Orchestrator};
 use crate::{Client, ErrorKind, InstanceQuery, WorkerBuilder};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use super::tests::worker;
+use super::harness::worker;
 use crate::authoring::{Activity, ActivityContext, Event, Failure, OrchestrationContext, Orchestrator, TaskFailed};
 use crate::clock::Clock;
 use crate::limits::{NAME_UNITS_MAX, TAGS_BYTES_MAX, TEXT_BYTES_MAX};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use super::harness::hub;
 use super::overheard::Overheard;
-use super::poison_tests::{MINUTE, World};
-use super::tests::hub;
+use super::poison::{MINUTE, World};
 use crate::authoring::{Activity, ActivityContext, Event, Failure, OrchestrationContext, Orchestrator};
 use crate::{Client, RetryPolicy, Storage, TaskHub, Worker, WorkerBuilder};
 
@@ -251,7 +251,7 @@ async fn what_will_be_parked_is_told_from_its_first_failed_receive() {
     world.start_waiting("i", "").await;
     world.corrupt("i");
     let known = heard.lines().len();
-    world.client.raise("i", super::poison_tests::GO, &"now".to_owned()).await.unwrap();
+    world.client.raise("i", super::poison::GO, &"now".to_owned()).await.unwrap();
     world.work(MINUTE).await;
     let lines: Vec<_> =
         heard.lines().split_off(known).iter().filter(|line| line.contains("message_id=")).map(|line| warned(line)).collect();
@@ -271,7 +271,7 @@ async fn what_cannot_be_read_is_told_from_its_first_receive() {
     let _hears = heard.listen();
     let world = World::new().await;
     world.start_waiting("i", "").await;
-    world.client.raise("i", super::poison_tests::GO, &"x".repeat(super::poison_tests::LARGE)).await.unwrap();
+    world.client.raise("i", super::poison::GO, &"x".repeat(super::poison::LARGE)).await.unwrap();
     world.lose_blobs("i/").await;
     let known = heard.lines().len();
     world.work(MINUTE).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::future::try_join_all;
 
-use super::poison_tests::{GO, How, LARGE, MINUTE, WAIT, World};
+use super::poison::{GO, How, LARGE, MINUTE, WAIT, World};
 use crate::authoring::{Activity, ActivityContext, Event, Failure, OrchestrationContext, Orchestrator};
 use crate::hub::history::{Append, Appended};
 use crate::hub::{Culprit, QueueId};

@@ -9,34 +9,34 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 /// Lines in the order in which they were logged: level, message, and fields as `name=value`.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Overheard(Arc<Mutex<Vec<String>>>);
+pub(in crate::worker) struct Overheard(Arc<Mutex<Vec<String>>>);
 
 /// Listens for as long as it lives.
-pub(super) struct Hears {
+pub(in crate::worker) struct Hears {
     _listening: tracing::subscriber::DefaultGuard,
     _second: Dispatch,
 }
 
 impl Overheard {
     /// Listens on this thread.
-    pub(super) fn listen(&self) -> Hears {
+    pub(in crate::worker) fn listen(&self) -> Hears {
         // With one dispatcher alone, places that were first reached on a thread without one would stay silent for ever.
         let second = Dispatch::new(tracing_subscriber::registry());
         let listener = tracing_subscriber::registry().with(self.clone());
         Hears { _listening: tracing::subscriber::set_default(listener), _second: second }
     }
 
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(in crate::worker) fn lines(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
 
     /// The lines that have these words.
-    pub(super) fn with(&self, words: &str) -> Vec<String> {
+    pub(in crate::worker) fn with(&self, words: &str) -> Vec<String> {
         self.lines().into_iter().filter(|line| line.contains(words)).collect()
     }
 
     /// The lines about instances and their tasks, not those about the worker.
-    pub(super) fn about_instances(&self) -> Vec<String> {
+    pub(in crate::worker) fn about_instances(&self) -> Vec<String> {
         self.lines().into_iter().filter(|line| line.contains(" instance=")).collect()
     }
 }

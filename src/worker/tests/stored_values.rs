@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::tests::hub;
+use super::harness::hub;
 use crate::authoring::{Activity, ActivityContext, Event, Failure, OrchestrationContext, Orchestrator};
 use crate::model::{RuntimeStatus, Timestamp};
 use crate::{Client, InstanceStatus, TaskHub, Worker};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::tests::{hub, with_worker, worker};
+use super::harness::{hub, with_worker, worker};
 use crate::authoring::{Event, Failure, OrchestrationContext, Orchestrator};
 use crate::clock::Clock;
 use crate::hub::{QueueId, rows};

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use super::handover::{Account, DO, Running, seconds, worker};
-use super::held::Keeper;
 use crate::authoring::{Activity, ActivityContext, Event, Orchestrator};
 use crate::hub::{QueueId, Received, partition_of};
 use crate::model::{EventKind, HistoryEvent, InstanceRef, Message, RuntimeStatus, Sender};
@@ -13,6 +12,7 @@ use crate::rng::Rng;
 use crate::storage::error::Result;
 use crate::storage::layer::faulty::{Faults, Faulty, Moment, Verdict};
 use crate::storage::layer::{Call, Layer, Reply};
+use crate::worker::held::Keeper;
 use crate::{Client, TaskHub, Worker};
 
 const SLOW: Activity<(), ()> = Activity::new("Slow");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::poison_tests::{MINUTE, World};
+use super::poison::{MINUTE, World};
 use crate::authoring::{Event, Failure, OrchestrationContext, Orchestrator};
 use crate::clock::Clock;
 use crate::internals::Snapshot;

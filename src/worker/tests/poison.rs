@@ -13,11 +13,11 @@ use crate::storage::memory::Memory;
 use crate::storage::table::{Entity, Value};
 use crate::{Client, InstanceStatus, PoisonMessage, TaskHub, Worker, WorkerBuilder};
 
-pub(super) const WAIT: Orchestrator<String, usize> = Orchestrator::new("Wait");
+pub(in crate::worker) const WAIT: Orchestrator<String, usize> = Orchestrator::new("Wait");
 const GREET: Orchestrator<(), String> = Orchestrator::new("Greet");
 const HELLO: Activity<String, String> = Activity::new("Hello");
-pub(super) const GO: Event<String> = Event::new("go");
-pub(super) const LARGE: usize = 100_000;
+pub(in crate::worker) const GO: Event<String> = Event::new("go");
+pub(in crate::worker) const LARGE: usize = 100_000;
 
 /// Waits for an event; gives the sizes of input and event.
 async fn wait(ctx: OrchestrationContext, input: String) -> std::result::Result<usize, Failure> {
@@ -29,24 +29,24 @@ async fn greet(ctx: OrchestrationContext, (): ()) -> std::result::Result<String,
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum How {
+pub(in crate::worker) enum How {
     Refuse(ErrorKind),
     Panic,
 }
 
 /// Makes every call of one operation on one target fail, as long as it is told to.
 #[derive(Clone, Default)]
-pub(super) struct Sabotage(Arc<Mutex<Option<Rule>>>);
+pub(in crate::worker) struct Sabotage(Arc<Mutex<Option<Rule>>>);
 
 /// Operation, beginning of the target, and what happens.
 type Rule = (&'static str, &'static str, How);
 
 impl Sabotage {
-    pub(super) fn set(&self, op: &'static str, target: &'static str, how: How) {
+    pub(in crate::worker) fn set(&self, op: &'static str, target: &'static str, how: How) {
         *self.0.lock().unwrap() = Some((op, target, how));
     }
 
-    pub(super) fn end(&self) {
+    pub(in crate::worker) fn end(&self) {
         *self.0.lock().unwrap() = None;
     }
 }
@@ -67,15 +67,15 @@ impl Layer for Sabotage {
     }
 }
 
-pub(super) struct World {
-    pub(super) memory: Memory,
-    pub(super) sabotage: Sabotage,
-    pub(super) hub: TaskHub,
-    pub(super) client: Client,
+pub(in crate::worker) struct World {
+    pub(in crate::worker) memory: Memory,
+    pub(in crate::worker) sabotage: Sabotage,
+    pub(in crate::worker) hub: TaskHub,
+    pub(in crate::worker) client: Client,
 }
 
 impl World {
-    pub(super) async fn new() -> Self {
+    pub(in crate::worker) async fn new() -> Self {
         let clock = Clock::paused(Timestamp::parse("2026-01-01T00:00:00Z").unwrap());
         let rng = Rng::seeded(1);
         let memory = Memory::new(clock.clone(), rng.fork());
@@ -87,7 +87,7 @@ impl World {
     }
 
     /// A worker that parks after three receives.
-    pub(super) fn worker(&self) -> WorkerBuilder {
+    pub(in crate::worker) fn worker(&self) -> WorkerBuilder {
         Worker::builder(&self.hub)
             .poison_after(3)
             .orchestrator(WAIT, wait)
@@ -96,11 +96,11 @@ impl World {
     }
 
     /// Runs a worker beside what a client does.
-    pub(super) async fn with_worker<T>(&self, client: impl Future<Output = T>) -> T {
+    pub(in crate::worker) async fn with_worker<T>(&self, client: impl Future<Output = T>) -> T {
         Self::beside(self.worker(), client).await
     }
 
-    pub(super) async fn beside<T>(worker: WorkerBuilder, client: impl Future<Output = T>) -> T {
+    pub(in crate::worker) async fn beside<T>(worker: WorkerBuilder, client: impl Future<Output = T>) -> T {
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let running = worker.run(async { drop(stopped.await) });
         let acting = async {
@@ -113,28 +113,28 @@ impl World {
         result
     }
 
-    pub(super) async fn work(&self, time: Duration) {
+    pub(in crate::worker) async fn work(&self, time: Duration) {
         self.with_worker(tokio::time::sleep(time)).await;
     }
 
-    pub(super) async fn start_waiting(&self, id: &str, input: &str) {
+    pub(in crate::worker) async fn start_waiting(&self, id: &str, input: &str) {
         self.client.start(WAIT, input).instance_id(id).await.unwrap();
         self.work(MINUTE).await;
         assert_eq!(self.status(id).await.status, RuntimeStatus::Running);
     }
 
-    pub(super) async fn status(&self, id: &str) -> InstanceStatus {
+    pub(in crate::worker) async fn status(&self, id: &str) -> InstanceStatus {
         self.client.status(id).await.unwrap().unwrap()
     }
 
-    pub(super) async fn only_poison(&self) -> PoisonMessage {
+    pub(in crate::worker) async fn only_poison(&self) -> PoisonMessage {
         let all = self.client.poison().await.unwrap();
         assert_eq!(all.len(), 1, "{all:?}");
         all.into_iter().next().unwrap()
     }
 
     /// Puts the only parked message back and lets the instance end.
-    pub(super) async fn retry(&self, id: &str) -> InstanceStatus {
+    pub(in crate::worker) async fn retry(&self, id: &str) -> InstanceStatus {
         let parked = self.only_poison().await;
         self.client.retry_poison(&parked.id).await.unwrap();
         let status = self.with_worker(self.client.wait(id, MINUTE)).await.unwrap();
@@ -147,7 +147,7 @@ impl World {
     }
 
     /// Makes a history row of an instance unreadable. The row as it was.
-    pub(super) fn corrupt(&self, id: &str) -> Entity {
+    pub(in crate::worker) fn corrupt(&self, id: &str) -> Entity {
         let row = self.history().into_iter().find(|row| row.partition_key == id).unwrap();
         self.memory.insert_row("TestHistory", row.clone().with("EventId", Value::string("Nonsense")));
         row
@@ -158,7 +158,7 @@ impl World {
     }
 
     /// Deletes every blob of a folder. What they held.
-    pub(super) async fn lose_blobs(&self, folder: &str) -> Vec<(String, bytes::Bytes)> {
+    pub(in crate::worker) async fn lose_blobs(&self, folder: &str) -> Vec<(String, bytes::Bytes)> {
         let blobs = self.memory.all_blobs().remove("test-largemessages").unwrap_or_default();
         let lost: Vec<_> = blobs.into_iter().filter(|(name, _)| name.starts_with(folder)).collect();
         assert!(!lost.is_empty(), "there is no blob in {folder}");
@@ -168,12 +168,12 @@ impl World {
         lost
     }
 
-    pub(super) fn restore_blobs(&self, blobs: Vec<(String, bytes::Bytes)>) {
+    pub(in crate::worker) fn restore_blobs(&self, blobs: Vec<(String, bytes::Bytes)>) {
         blobs.into_iter().for_each(|(name, bytes)| self.memory.insert_blob("test-largemessages", &name, bytes));
     }
 }
 
-pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(in crate::worker) const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test(start_paused = true)]
 async fn messages_of_an_unreadable_history_are_parked_and_work_again_after_its_repair() {

@@ -1,7 +1,7 @@
 //! What fails in users' code, or by a name or an input that does not fit: a clear failure of that task, and no worker dies of it.
 
-use super::poison_tests::{MINUTE, World};
-use super::tests::hub;
+use super::harness::hub;
+use super::poison::{MINUTE, World};
 use crate::authoring::{Activity, ActivityContext, Failure, OrchestrationContext, Orchestrator};
 use crate::model::{EventKind, RuntimeStatus};
 use crate::{Client, InstanceStatus, Worker};

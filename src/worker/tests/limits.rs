@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::try_join_all;
 
-use super::tests::worker;
+use super::harness::worker;
 use crate::authoring::{Activity, ActivityContext, Orchestrator};
 use crate::clock::Clock;
 use crate::model::{RuntimeStatus, Timestamp};

@@ -1,0 +1,32 @@
+//! Scenarios of the worker on the memory store, under paused time.
+
+mod apps;
+mod backlog;
+mod carried;
+mod clocks;
+mod counts;
+mod crash_points;
+mod crowd;
+mod cut_off;
+mod damage;
+mod edges;
+mod failures;
+mod handover;
+pub(super) mod harness;
+mod keeping;
+mod limits;
+mod logged;
+mod manners;
+mod marked;
+mod mixed_apps;
+mod mixed_hub;
+mod odd_ids;
+mod old_owner;
+mod order;
+pub(super) mod overheard;
+mod panics;
+pub(super) mod poison;
+mod scripted;
+mod stored_values;
+mod texts;
+mod unhosted;
