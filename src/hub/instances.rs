@@ -8,7 +8,7 @@ use super::partition::fnv1a;
 use super::payloads::is_large_column;
 use super::{Hub, blob_names, keys};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{JsonColumn as _, Tags, Timestamp};
+use crate::model::{JsonColumn as _, RuntimeStatus, Tags, Timestamp};
 use crate::sabotage::{self, Sabotage};
 use crate::storage;
 use crate::storage::error::OrNone;
@@ -47,9 +47,33 @@ pub(crate) struct RowWrite<'a> {
     pub(crate) may_bear_mark: bool,
     /// The version of the sentinel that the checkpoint left or found.
     pub(crate) committed: Option<&'a Etag>,
+    /// Executions that this one has replaced: their rows may be written over.
+    pub(crate) superseded: &'a [String],
+}
+
+/// What became of the write of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RowWritten {
+    /// The row has this version now.
+    Is(Etag),
+    /// Nothing was written: the row tells of a start that is to replace this execution, and is found by it.
+    OfNewStart,
+    /// Nothing was written: somebody has committed since, and the row is his.
+    Lost,
 }
 
 impl RowWrite<'_> {
+    /// Whether the row is that of a start of which this execution does not know, and which has not begun, or ended before it did.
+    fn is_of_new_start(&self, row: &Entity) -> bool {
+        let Some(theirs) = row.text("ExecutionId").filter(|id| !id.is_empty()) else { return false };
+        let is_known = |id: &str| id.eq_ignore_ascii_case(theirs);
+        let has_begun =
+            |status: &str| ![RuntimeStatus::Pending, RuntimeStatus::Terminated].map(RuntimeStatus::name).contains(&status);
+        !row.text("RuntimeStatus").is_none_or(has_begun)
+            && self.change.entity.text("ExecutionId").is_some_and(|own| !is_known(own))
+            && !self.superseded.iter().any(|id| is_known(id))
+    }
+
     /// Whether the columns alone do not tell what to write.
     fn depends_on_row(&self) -> bool {
         self.may_bear_mark || self.change.clears_output
@@ -125,11 +149,11 @@ impl Hub {
         Ok(row.is_some_and(|row| row.entity.text("ExecutionId") == execution_id.as_deref()))
     }
 
-    /// Writes a row over the version that is known, or creates it; large columns go to blobs of their own. The new version;
-    /// `None`, and nothing written, if somebody has committed since: the row is his.
+    /// Writes a row over the version that is known, or creates it; large columns go to blobs of their own. Nothing is
+    /// written if somebody has committed since, or over the row of a start that is to replace the execution.
     ///
     /// Never whatever the version: a request can reach the service after its own retry, and after the row of a later turn.
-    pub(crate) async fn write_row(&self, mut write: RowWrite<'_>, mut known: Option<RowVersion>) -> Result<Option<Etag>> {
+    pub(crate) async fn write_row(&self, mut write: RowWrite<'_>, mut known: Option<RowVersion>) -> Result<RowWritten> {
         self.offload_row(&mut write.change.entity).await?;
         if write.depends_on_row() {
             known = None;
@@ -142,13 +166,16 @@ impl Hub {
                     let row = self.row_to_change(&write).await?;
                     // In this order: who commits now has yet to write his row, and changes the version that was read.
                     if self.sentinel_version(write.instance_id).await?.as_ref() != write.committed {
-                        return Ok(None);
+                        return Ok(RowWritten::Lost);
+                    }
+                    if row.as_ref().is_some_and(|row| write.is_of_new_start(&row.entity)) {
+                        return Ok(RowWritten::OfNewStart);
                     }
                     write.over(row)
                 }
             };
             match self.storage.tables.write(&self.names.instances, &op).await {
-                Ok(etag) => return Ok(etag),
+                Ok(etag) => return Ok(etag.map_or(RowWritten::Lost, RowWritten::Is)),
                 Err(e) if is_conflict(&e) || e.outcome_unknown() => conflict = Some(e),
                 Err(e) => return Err(e.into()),
             }
@@ -158,7 +185,7 @@ impl Hub {
 
     async fn row_to_change(&self, write: &RowWrite<'_>) -> Result<Option<Row>> {
         let (table, key) = (&self.names.instances, &write.change.entity.partition_key);
-        let columns: &[&str] = if write.depends_on_row() { &[] } else { &["ExecutionId"] };
+        let columns: &[&str] = if write.depends_on_row() { &[] } else { &["ExecutionId", "RuntimeStatus"] };
         Ok(self.storage.tables.get(table, key, "", columns).await.or_none()?)
     }
 
@@ -317,7 +344,6 @@ fn start_input(message_json: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::TaskHub;
-    use crate::model::RuntimeStatus;
     use crate::rng::Rng;
     use crate::storage::layer::lost::LostAnswer;
     use crate::storage::memory::Memory;
@@ -328,7 +354,7 @@ mod tests {
 
     fn write(status: RuntimeStatus, committed: Option<&Etag>) -> RowWrite<'_> {
         let change = RowChange { entity: showing(status), clears_output: false };
-        RowWrite { instance_id: "i", change, may_bear_mark: false, committed }
+        RowWrite { instance_id: "i", change, may_bear_mark: false, committed, superseded: &[] }
     }
 
     async fn status(hub: &Hub) -> Option<RuntimeStatus> {
@@ -346,10 +372,11 @@ mod tests {
         for takes_effect in [false, true] {
             let TaskHub(hub) = hub(takes_effect).await;
             let over = |known, status| hub.write_row(write(status, None), Some(known));
-            let first = over(RowVersion::Absent, RuntimeStatus::Pending).await.unwrap().unwrap();
+            let RowWritten::Is(first) = over(RowVersion::Absent, RuntimeStatus::Pending).await.unwrap() else { panic!() };
             // Nobody knows whether the first try will still arrive.
-            let second = over(RowVersion::Is(first.clone()), RuntimeStatus::Running).await.unwrap().unwrap();
-            over(RowVersion::Is(second), RuntimeStatus::Completed).await.unwrap().unwrap();
+            let second = over(RowVersion::Is(first.clone()), RuntimeStatus::Running).await.unwrap();
+            let RowWritten::Is(second) = second else { panic!("{second:?}") };
+            over(RowVersion::Is(second), RuntimeStatus::Completed).await.unwrap();
             let late = TableOp::Merge(showing(RuntimeStatus::Running), Match::Etag(first));
             hub.storage.tables.write("TestInstances", &late).await.unwrap_err();
             assert_eq!(status(&hub).await, Some(RuntimeStatus::Completed), "{takes_effect}");
@@ -361,7 +388,7 @@ mod tests {
         let TaskHub(hub) = hub(false).await;
         let pending = |execution_id: &str| showing(RuntimeStatus::Pending).with("ExecutionId", Value::string(execution_id));
         assert!(hub.write_pending(pending("ours"), None).await.unwrap());
-        hub.write_row(write(RuntimeStatus::Running, None), None).await.unwrap().unwrap();
+        hub.write_row(write(RuntimeStatus::Running, None), None).await.unwrap();
         assert!(hub.write_pending(pending("ours"), None).await.unwrap(), "the answer to the first try was lost");
         assert!(!hub.write_pending(pending("a rival's"), None).await.unwrap());
         assert_eq!(status(&hub).await, Some(RuntimeStatus::Running));
@@ -373,12 +400,28 @@ mod tests {
         assert!(hub.insert_fence("i", "x").await.unwrap());
         let mine = hub.sentinel_version("i").await.unwrap();
         let stale = |known| hub.write_row(write(RuntimeStatus::Running, mine.as_ref()), known);
-        assert!(stale(None).await.unwrap().is_some(), "nobody has");
+        assert_ne!(stale(None).await.unwrap(), RowWritten::Lost, "nobody has");
         assert!(hub.bump_fence("i", mine.as_ref().unwrap()).await.unwrap());
         let his = hub.sentinel_version("i").await.unwrap();
-        hub.write_row(write(RuntimeStatus::Completed, his.as_ref()), None).await.unwrap().unwrap();
-        assert_eq!(stale(None).await.unwrap(), None);
-        assert_eq!(stale(Some(RowVersion::Absent)).await.unwrap(), None, "also behind a conflict");
+        hub.write_row(write(RuntimeStatus::Completed, his.as_ref()), None).await.unwrap();
+        assert_eq!(stale(None).await.unwrap(), RowWritten::Lost);
+        assert_eq!(stale(Some(RowVersion::Absent)).await.unwrap(), RowWritten::Lost, "also behind a conflict");
         assert_eq!(status(&hub).await, Some(RuntimeStatus::Completed));
+    }
+
+    #[tokio::test]
+    async fn the_row_of_a_start_is_left_to_it_by_the_execution_that_it_is_to_replace() {
+        let TaskHub(hub) = hub(false).await;
+        let naming = |status, execution: &str| showing(status).with("ExecutionId", Value::string(execution));
+        assert!(hub.write_pending(naming(RuntimeStatus::Pending, "new"), None).await.unwrap());
+        let by = |execution: &str, superseded| {
+            let change = RowChange { entity: naming(RuntimeStatus::Running, execution), clears_output: false };
+            hub.write_row(RowWrite { change, superseded, ..write(RuntimeStatus::Running, None) }, None)
+        };
+        assert_eq!(by("old", &[]).await.unwrap(), RowWritten::OfNewStart);
+        assert_eq!(status(&hub).await, Some(RuntimeStatus::Pending));
+        let superseded = ["NEW".to_owned()];
+        assert!(matches!(by("newer", &superseded).await.unwrap(), RowWritten::Is(_)));
+        assert!(matches!(by("old", &[]).await.unwrap(), RowWritten::Is(_)), "it has begun, and is not of a new start");
     }
 }

@@ -39,7 +39,7 @@ pub(crate) use doorbell::Doorbell;
 pub(crate) use failed_row::Culprit;
 pub(crate) use hold::Hold;
 pub(crate) use instance_row::InstanceRow;
-pub(crate) use instances::{RowVersion, RowWrite, StoredRow};
+pub(crate) use instances::{RowVersion, RowWrite, RowWritten, StoredRow};
 pub(crate) use partition::partition_of;
 pub use poison::PoisonMessage;
 pub(crate) use queues::{Held, InBlob, QueueId, Received, Unreadable};

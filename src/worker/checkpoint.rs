@@ -16,7 +16,7 @@ use super::turn::{Outbound, Record};
 use crate::error::Result;
 use crate::hub::history::{Append, Appended, History};
 use crate::hub::instance_row::{self, BlobUrls};
-use crate::hub::{Held, Hub, RowVersion, RowWrite};
+use crate::hub::{Held, Hub, RowVersion, RowWrite, RowWritten};
 use crate::model::{EventKind, RuntimeStatus, State, StoredEvent};
 use crate::replay::Turn;
 use crate::sabotage::{self, Sabotage};
@@ -117,12 +117,16 @@ impl Commit<'_> {
         let is_first = history.etag.is_none();
         let known = self.partition.rows.take(instance_id).map(RowVersion::Is).or(is_first.then_some(RowVersion::Absent));
         let may_bear_mark = history.sentinel.has_parked;
-        let write = RowWrite { instance_id, change, may_bear_mark, committed: stored.version.as_ref() };
-        let Some(version) = hub.write_row(write, known).await? else { return Ok(false) };
-        if !record.status.is_some_and(RuntimeStatus::is_terminal) {
+        let (committed, superseded) = (stored.version.as_ref(), &*record.superseded);
+        let write = RowWrite { instance_id, change, may_bear_mark, committed, superseded };
+        let written = hub.write_row(write, known).await?;
+        let is_lost = written == RowWritten::Lost;
+        if let RowWritten::Is(version) = written
+            && !record.status.is_some_and(RuntimeStatus::is_terminal)
+        {
             self.partition.rows.saw(instance_id, version);
         }
-        Ok(true)
+        Ok(!is_lost)
     }
 
     /// Step 4. Blobs of an execution that was replaced, and of checkpoints that were cut off, go with the inputs.
@@ -257,7 +261,8 @@ impl Pass<'_> {
         let (hub_name, urls) = (hub.names_hub(), BlobUrls::new());
         let change = instance_row::repair(hub_name, instance_id, execution_id, shown.as_deref(), &events, &urls, is_new);
         let may_bear_mark = history.sentinel.has_parked;
-        let write = RowWrite { instance_id, change, may_bear_mark, committed: history.etag.as_ref() };
-        Ok(hub.write_row(write, Some(known)).await?.is_some())
+        let (committed, superseded) = (history.etag.as_ref(), &*history.sentinel.superseded);
+        let write = RowWrite { instance_id, change, may_bear_mark, committed, superseded };
+        Ok(hub.write_row(write, Some(known)).await? != RowWritten::Lost)
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::orchestration::back_off;
 use crate::authoring::{ActivityTask, Registry};
-use crate::hub::{Awaited, AwaitedKind, FRESH, Hub, Need, QueueId};
+use crate::hub::{Awaited, AwaitedKind, FRESH, Hold, Hub, Need, QueueId};
 use crate::model::{ExecutionStarted, FailureDetails, Timestamp};
 
 /// The longest time that a message is away before it is looked at again.
@@ -52,8 +52,8 @@ pub(crate) struct Hosting {
     seen: Mutex<BTreeMap<Need, Sighting>>,
     /// Instances whose messages wait: all of them come again at one time, so that their order stays.
     instances: Mutex<BTreeMap<String, Due>>,
-    /// How often messages have failed here that may have waited before, by their ids.
-    failures: Mutex<BTreeMap<String, u32>>,
+    /// How often messages could not be worked on here although their code was not missing, by their ids.
+    tries: Mutex<BTreeMap<String, u32>>,
     /// Rung when there is something to tell.
     news: Notify,
 }
@@ -89,6 +89,15 @@ struct Due {
     at: Instant,
     queue: QueueId,
     need: Need,
+    /// A start among them is to replace an execution, which must not go on.
+    replaces: bool,
+}
+
+impl Due {
+    /// Somebody else may have taken what has not come since.
+    fn is_current(&self) -> bool {
+        self.at + PAUSE_MAX > Instant::now()
+    }
 }
 
 impl Default for Patience {
@@ -104,8 +113,8 @@ impl Patience {
 
 impl Hosting {
     pub(crate) fn new(registry: Registry, worker_id: String, patience: Patience) -> Self {
-        let (standing, seen, instances, failures, news) = Default::default();
-        Self { registry, worker_id, patience, standing, seen, instances, failures, news }
+        let (standing, seen, instances, tries, news) = Default::default();
+        Self { registry, worker_id, patience, standing, seen, instances, tries, news }
     }
 
     /// The orchestrator that this worker would need and does not have.
@@ -194,14 +203,16 @@ impl Hosting {
             Some(due) if due.at > now => due.at.duration_since(now),
             Some(due) => {
                 due.at = now + own;
+                due.replaces &= due.need == *need;
+                due.need = need.clone();
                 own
             }
             None => {
                 if instances.len() >= INSTANCES_MAX {
-                    instances.retain(|_, due| due.at + PAUSE_MAX > now);
+                    instances.retain(|_, due| due.is_current());
                 }
                 if instances.len() < INSTANCES_MAX {
-                    let due = Due { at: now + own, queue: message.queue, need: need.clone() };
+                    let due = Due { at: now + own, queue: message.queue, need: need.clone(), replaces: false };
                     instances.insert(message.instance_id.to_owned(), due);
                 }
                 own
@@ -211,10 +222,29 @@ impl Hosting {
 
     /// When messages of this instance come again that wait for need, if any do.
     pub(crate) fn awaited_in(&self, instance_id: &str) -> Option<Duration> {
-        let now = Instant::now();
-        // Somebody else may have taken what has not come since.
-        let due = lock(&self.instances).get(instance_id).map(|due| due.at).filter(|at| *at + PAUSE_MAX > now)?;
-        Some(due.saturating_duration_since(now).max(Duration::from_secs(1)))
+        self.due_in(instance_id, |_| true)
+    }
+
+    /// The same if a start among them is to replace the execution that runs.
+    pub(crate) fn replaced_in(&self, instance_id: &str) -> Option<Duration> {
+        self.due_in(instance_id, |due| due.replaces)
+    }
+
+    fn due_in(&self, instance_id: &str, is_meant: impl Fn(&Due) -> bool) -> Option<Duration> {
+        let due = lock(&self.instances).get(instance_id).filter(|due| due.is_current() && is_meant(due))?.at;
+        Some(due.saturating_duration_since(Instant::now()).max(Duration::from_secs(1)))
+    }
+
+    /// The instance row is that of a start which waits.
+    pub(crate) fn replaces(&self, instance_id: &str) {
+        if let Some(due) = lock(&self.instances).get_mut(instance_id) {
+            due.replaces = true;
+        }
+    }
+
+    /// Nothing of this instance waits any more.
+    pub(crate) fn forget(&self, instance_id: &str) {
+        lock(&self.instances).remove(instance_id);
     }
 
     /// The failure of what has waited for long enough. `None` while it waits.
@@ -269,13 +299,30 @@ impl Hosting {
         failure
     }
 
-    /// Counts one more failure of a message that may have waited for its code.
-    pub(crate) fn failures_of(&self, message_id: &str) -> u32 {
-        let mut failures = lock(&self.failures);
-        if failures.len() >= INSTANCES_MAX {
-            failures.clear();
+    /// Counts one more try of a message that is given up after so many: receives that were spent waiting for code are none. Before
+    /// the last one it is the count of its receives, because nothing else survives a worker; but of a message that may have
+    /// waited they tell nothing, so that its tries here count.
+    pub(crate) async fn tries(&self, hub: &Hub, message: &Hold, limit: u32) -> u32 {
+        let here = self.count_try(&message.id);
+        if message.dequeue_count < limit {
+            return message.dequeue_count;
         }
-        let count = failures.entry(message_id.to_owned()).or_default();
+        match hub.may_have_waited(message.queue, message.inserted_on).await {
+            Ok(false) => message.dequeue_count,
+            Ok(true) => here,
+            Err(error) => {
+                tracing::warn!(hub = hub.names_hub(), %error, "whether a message has waited for its code could not be read");
+                here.min(limit - 1)
+            }
+        }
+    }
+
+    fn count_try(&self, message_id: &str) -> u32 {
+        let mut tries = lock(&self.tries);
+        if tries.len() >= INSTANCES_MAX {
+            tries.clear();
+        }
+        let count = tries.entry(message_id.to_owned()).or_default();
         *count += 1;
         *count
     }
@@ -337,7 +384,7 @@ impl Hosting {
         }
         let instances = lock(&self.instances);
         for (need, queue, row) in &mut rows {
-            let waits = |due: &&Due| due.queue == *queue && due.need == *need && due.at + PAUSE_MAX > now;
+            let waits = |due: &&Due| due.queue == *queue && due.need == *need && due.is_current();
             let count = instances.values().filter(waits).count();
             row.instances = Some(u32::try_from(count).unwrap_or(u32::MAX)).filter(|count| *count > 0);
         }

@@ -86,6 +86,7 @@ impl Pass<'_> {
         if start.is_none() && (state.started.is_none() || self.awaits_restart(&history, &state, &messages).await?) {
             return self.without_history(&history, &messages, sorted).await;
         }
+        let messages = if start.is_none() { self.behind_start(&history, &state, messages, &mut sorted).await? } else { messages };
         self.sort(&history, &state, start.as_ref(), messages, &mut sorted);
         let is_torn = (history.is_torn() || !history.late.is_empty()) && state.completed.is_none();
         let ends = match self.outlook(&state, start.as_deref(), is_torn, &mut sorted).await {
@@ -161,8 +162,7 @@ impl Pass<'_> {
                     !self.start_waits(held, start, sorted).await
                         && self.is_asked_for((history, state), held, (start, parent), sorted).await?
                 }
-                // One that has ended while it was waited for is dropped.
-                None => self.is_wanted(state, held, start, sorted).await? && !self.start_waits(held, start, sorted).await,
+                None => self.is_wanted(state, held, start, sorted).await?,
             } {
                 accepted = Some(Arc::clone(held));
             }
@@ -227,50 +227,61 @@ impl Pass<'_> {
         Ok(false)
     }
 
-    /// Whether the instance row wants this start of a client (wire-format 6.6). A client that was told to replace what runs does
-    /// so in the row; the parent of a child that is replaced must not wait for ever.
+    /// Whether the instance row wants this start of a client (wire-format 6.6), and its code is here. A client that was told to
+    /// replace what runs does so in the row; the parent of a child that is replaced must not wait for ever.
     async fn is_wanted(&self, state: &State, held: &Arc<Held>, start: &ExecutionStarted, sorted: &mut Sorted) -> Result<bool> {
         let Some(stored) = self.hub.await_row_of_start(self.instance_id).await? else {
-            self.defer_start(held, sorted, "its instance row is missing");
+            self.defer_start(held, start, sorted, "its instance row is missing").await;
             return Ok(false);
         };
-        self.partition.rows.saw(self.instance_id, stored.etag.clone());
         let row = &stored.row;
         let same = match (row.execution_id.as_deref(), start.instance.execution_id.as_deref()) {
             (Some(row), Some(start)) => row.eq_ignore_ascii_case(start),
             _ => true,
         };
-        if same {
-            // .NET starts an instance that was terminated while it waited; we do not.
-            let ended = row.status.is_some_and(RuntimeStatus::is_terminal);
-            if ended {
-                self.log_drop(held, "the instance ended before it started");
-                sorted.drop.push(Arc::clone(held));
-            } else if let Some(replaced) = state.started.as_ref().filter(|_| state.completed.is_none()) {
+        let older = || {
+            row.generation.unwrap_or(0) >= start.generation.unwrap_or(0)
+                && row.created.is_some_and(|created| created >= held.message.event.timestamp)
+        };
+        let lost_race = || {
+            row.generation.unwrap_or(0) == start.generation.unwrap_or(0)
+                && row.created.is_some_and(|created| created < held.message.event.timestamp)
+                && row.status == Some(RuntimeStatus::Pending)
+        };
+        // .NET starts an instance that was terminated while it waited; we do not.
+        let void = match same {
+            true if row.status.is_some_and(RuntimeStatus::is_terminal) => Some("the instance ended before it started"),
+            false if older() || lost_race() => Some("another start owns the instance row"),
+            _ => None,
+        };
+        if let Some(why) = void {
+            self.log_drop(held, why);
+            sorted.drop.push(Arc::clone(held));
+        } else if !same {
+            self.defer_start(held, start, sorted, "the instance row is of another execution").await;
+        } else if self.start_waits(held, start, sorted).await {
+            self.hosting.replaces(self.instance_id);
+        } else {
+            // Not before: as long as the start waits, nobody may write over its row who does not know of it.
+            self.partition.rows.saw(self.instance_id, stored.etag.clone());
+            if let Some(replaced) = state.started.as_ref().filter(|_| state.completed.is_none()) {
                 self.refuse(&replaced.event, replaced.decision_id.as_deref(), CLIENTS).await?;
             }
-            return Ok(!ended);
-        }
-        let older = row.generation.unwrap_or(0) >= start.generation.unwrap_or(0)
-            && row.created.is_some_and(|created| created >= held.message.event.timestamp);
-        let lost_race = row.generation.unwrap_or(0) == start.generation.unwrap_or(0)
-            && row.created.is_some_and(|created| created < held.message.event.timestamp)
-            && row.status == Some(RuntimeStatus::Pending);
-        if older || lost_race {
-            self.log_drop(held, "another start owns the instance row");
-            sorted.drop.push(Arc::clone(held));
-        } else {
-            self.defer_start(held, sorted, "the instance row is of another execution");
+            return Ok(true);
         }
         Ok(false)
     }
 
-    fn defer_start(&self, held: &Arc<Held>, sorted: &mut Sorted, why: &'static str) {
-        if held.dequeue_count >= START_TRIES {
+    async fn defer_start(&self, held: &Arc<Held>, start: &ExecutionStarted, sorted: &mut Sorted, why: &'static str) {
+        if self.start_waits(held, start, sorted).await {
+            return;
+        }
+        let tries = self.hosting.tries(self.hub, held, START_TRIES).await;
+        if tries >= START_TRIES {
             self.log_drop(held, why);
             sorted.drop.push(Arc::clone(held));
         } else {
-            sorted.postponed.push((Arc::clone(held), back_off(held.dequeue_count)));
+            sorted.postponed.push((Arc::clone(held), back_off(tries)));
         }
     }
 

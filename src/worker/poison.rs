@@ -127,20 +127,10 @@ impl Shared {
         }
     }
 
-    /// Counted by receives, because nothing else survives a worker; but only this very failure can be the last. Of a message that may
-    /// have waited for its code receives tell nothing, so its failures here are counted.
+    /// Only this very failure can be the last.
     async fn is_poison(&self, held: &Held, trouble: &Trouble) -> bool {
-        if !trouble.lasting || held.dequeue_count < self.options.poison_after {
-            return false;
-        }
-        match self.hub.may_have_waited(held.queue, held.inserted_on).await {
-            Ok(false) => true,
-            Ok(true) => self.hosting.failures_of(&held.id) >= self.options.poison_after,
-            Err(error) => {
-                tracing::warn!(hub = self.hub.names_hub(), %error, "whether a message has waited for its code could not be read");
-                false
-            }
-        }
+        let limit = self.options.poison_after;
+        trouble.lasting && self.hosting.tries(&self.hub, held, limit).await >= limit
     }
 
     async fn park_or_postpone(&self, held: &Arc<Held>, trouble: &Trouble, culprit: Culprit<'_>) {

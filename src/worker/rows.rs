@@ -18,6 +18,11 @@ impl RowVersions {
         self.all().remove(instance_id)
     }
 
+    /// Whether the row is known to be of the execution that runs.
+    pub(crate) fn knows(&self, instance_id: &str) -> bool {
+        self.all().contains_key(instance_id)
+    }
+
     /// The row has this version now.
     pub(crate) fn saw(&self, instance_id: &str, version: Etag) {
         let mut all = self.all();

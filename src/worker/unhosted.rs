@@ -4,11 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::hosting::{PAUSE_MAX, Waiting};
+use super::log;
 use super::orchestration::{Pass, Passed, Sorted};
 use crate::error::{Error, Result};
-use crate::hub::{AwaitedKind, Held, Need};
-use crate::model::{EventKind, ExecutionStarted, State};
+use crate::hub::history::History;
+use crate::hub::{AwaitedKind, Held, Need, StoredRow};
+use crate::model::{EventKind, ExecutionStarted, RuntimeStatus, State, Timestamp};
 use crate::replay::Completion;
+
+/// How long messages wait for a start that a new owner has yet to see.
+const UNSEEN_PAUSE: Duration = Duration::from_secs(15);
 
 /// What becomes of a turn.
 #[derive(Debug)]
@@ -79,6 +84,72 @@ impl Pass<'_> {
         true
     }
 
+    /// While a start waits for its code that is to replace what runs, nothing of the replaced execution goes on, and what names no
+    /// execution is for the new one. A termination ends both: those are left to be sorted.
+    pub(super) async fn behind_start(
+        &self,
+        history: &History,
+        state: &State,
+        messages: Vec<Arc<Held>>,
+        sorted: &mut Sorted,
+    ) -> Result<Vec<Arc<Held>>> {
+        if state.completed.is_some() {
+            return Ok(messages);
+        }
+        let delay = match self.hosting.replaced_in(self.instance_id) {
+            Some(delay) => delay,
+            None if self.has_unseen_start(history, &messages).await? => UNSEEN_PAUSE,
+            None => return Ok(messages),
+        };
+        let mut ends = Vec::new();
+        for held in messages {
+            match &held.message.event.kind {
+                EventKind::ExecutionStarted(_) => {}
+                EventKind::ExecutionTerminated { reason } => {
+                    let is_for_both = held.message.target.execution_id != history.execution_id;
+                    if is_for_both && !self.end_waiting_start(history, reason.as_deref(), held.message.event.timestamp).await? {
+                        sorted.postponed.push((held, Duration::ZERO));
+                    } else {
+                        ends.push(held);
+                    }
+                }
+                _ => sorted.postponed.push((held, delay)),
+            }
+        }
+        Ok(ends)
+    }
+
+    /// Whether a start is to replace what runs that would not yet have come by since the partition was taken.
+    async fn has_unseen_start(&self, history: &History, messages: &[Arc<Held>]) -> Result<bool> {
+        let for_any = |held: &Arc<Held>| held.message.target.execution_id.as_deref().is_none_or(str::is_empty);
+        if !self.is_new_here() || self.partition.rows.knows(self.instance_id) || !messages.iter().any(for_any) {
+            return Ok(false);
+        }
+        let Some(StoredRow { row, .. }) = self.hub.read_instance(self.instance_id, false).await? else { return Ok(false) };
+        let known = history.execution_id.iter().chain(&history.sentinel.superseded);
+        let is_unknown = |id: &str| known.clone().all(|known| !known.eq_ignore_ascii_case(id));
+        Ok(row.status == Some(RuntimeStatus::Pending) && row.execution_id.as_deref().is_some_and(is_unknown))
+    }
+
+    /// Whether what waits need not all have come by since the partition was taken.
+    fn is_new_here(&self) -> bool {
+        self.partition.since.elapsed() < 2 * PAUSE_MAX
+    }
+
+    /// Ends the start for which the instance row stands. `false` if the row has changed meanwhile.
+    async fn end_waiting_start(&self, history: &History, reason: Option<&str>, at: Timestamp) -> Result<bool> {
+        let Some(row) = self.hub.read_instance(self.instance_id, false).await? else { return Ok(true) };
+        if row.row.status != Some(RuntimeStatus::Pending) || row.row.execution_id == history.execution_id {
+            return Ok(true);
+        }
+        let is_ended = self.hub.terminate_pending(self.instance_id, &row, reason, at).await?;
+        if is_ended {
+            self.hosting.forget(self.instance_id);
+            log::terminated_before_start(self, &row.row, reason);
+        }
+        Ok(is_ended)
+    }
+
     /// What becomes of the turn that the sorted messages ask for. What waits is put aside.
     pub(super) async fn outlook(&self, state: &State, start: Option<&Held>, is_torn: bool, sorted: &mut Sorted) -> Outlook {
         let started = match start.map(|start| &start.message.event.kind) {
@@ -118,8 +189,8 @@ impl Pass<'_> {
     /// How long something waits for an instance that has no history yet, when its start is known to wait for need, or would not yet
     /// have come by since the partition was taken: then nobody can say that there is no such instance.
     pub(super) fn waits_with_start(&self, held: &Held) -> Option<Duration> {
-        let is_new_here = !held.message.sender.instance_id.is_empty() && self.partition.since.elapsed() < 2 * PAUSE_MAX;
-        let unknown = || is_new_here.then(|| super::orchestration::back_off(held.dequeue_count).min(PAUSE_MAX));
+        let may_follow = !held.message.sender.instance_id.is_empty() && self.is_new_here();
+        let unknown = || may_follow.then(|| super::orchestration::back_off(held.dequeue_count).min(PAUSE_MAX));
         self.hosting.awaited_in(self.instance_id).or_else(unknown)
     }
 }

@@ -1,6 +1,7 @@
 //! What a worker has no code for: it waits for a worker that has it, fails when it is time, and can be ended meanwhile.
 
 mod foreign;
+mod replaced;
 
 use std::time::Duration;
 
