@@ -32,10 +32,13 @@ pub(crate) fn as_json(awaited: &Awaited) -> Value {
         "version": awaited.version,
         "queue": awaited.queue,
         "since": awaited.since.to_string(),
+        "firstSeen": awaited.first_seen.to_string(),
         "lastSeen": awaited.last_seen.to_string(),
+        "validUntil": awaited.valid_until.to_string(),
         "worker": awaited.worker,
         "instances": awaited.instances,
         "instanceId": awaited.instance_id,
+        "instanceIds": awaited.instance_ids,
     })
 }
 

@@ -5,8 +5,8 @@ use crate::error::Result;
 use crate::hub::{Awaited, AwaitedKind, Need};
 
 impl Client {
-    /// What is waited for now: code that workers were asked for in the last three minutes, and that none of those which were asked
-    /// has.
+    /// What is waited for now: code that workers are asked for, and that none of those which were asked has. What has not been seen
+    /// again in its time, which is three minutes or more where much waits, is left out.
     ///
     /// # Errors
     /// `Storage` if storage fails.
@@ -14,21 +14,23 @@ impl Client {
         self.hub.list_awaited().await
     }
 
-    /// Whether this instance waits for that, as far as its row tells. Of an activity or an event only the instance is known that the
-    /// row of the hub names as an example.
+    /// Whether this instance waits for that, as far as its row tells. Of an activity or an event the first
+    /// hundred instances are known.
     #[must_use]
     pub fn waits_for(&self, instance: &InstanceStatus, awaited: &Awaited) -> bool {
-        if instance.status.is_terminal() || self.hub.queue_name(self.hub.control_queue_of(&instance.instance_id)) != awaited.queue
-        {
-            let is_example = awaited.kind == AwaitedKind::Activity && instance.instance_id == awaited.instance_id;
-            return is_example && !instance.status.is_terminal();
+        if instance.status.is_terminal() {
+            return false;
+        }
+        let is_named = awaited.instance_ids.contains(&instance.instance_id);
+        if self.hub.queue_name(self.hub.control_queue_of(&instance.instance_id)) != awaited.queue {
+            return awaited.kind == AwaitedKind::Activity && is_named;
         }
         match awaited.kind {
             AwaitedKind::Orchestrator => {
                 instance.name.to_lowercase() == awaited.name.to_lowercase() && instance.version == awaited.version
             }
             AwaitedKind::Entity => Need::of_entity(&instance.instance_id).is_some_and(|entity| entity.name == awaited.name),
-            AwaitedKind::Activity | AwaitedKind::Event => instance.instance_id == awaited.instance_id,
+            AwaitedKind::Activity | AwaitedKind::Event => is_named,
         }
     }
 }

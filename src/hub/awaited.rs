@@ -9,13 +9,18 @@ use super::{Hub, QueueId, keys};
 use crate::error::Result;
 use crate::ids;
 use crate::model::Timestamp;
-use crate::storage::error::OrNone;
+use crate::storage::error::{ErrorKind, OrNone};
 use crate::storage::table::{Entity, Filter, Match, Query, Row, TableOp, Value};
 
-/// A row that was not refreshed for so long is of the past: workers that go on seeing such messages refresh it once a minute.
-pub(crate) const FRESH: Duration = Duration::from_secs(180);
-/// A worker that was not seen for so long has left without a word.
+/// A worker that was not seen for so long is not there; and how long a row holds that does not tell.
+const FRESH: Duration = Duration::from_secs(180);
+/// A worker that was not seen for so long has left without a word. What was waited for so long ago is of no use either: until then it
+/// tells of which messages the receives mean nothing.
 const LONG_GONE: Duration = Duration::from_secs(24 * 3600);
+/// So many of the instances that wait are told of by their ids.
+pub(crate) const INSTANCE_IDS_MAX: usize = 100;
+/// A column holds so many UTF-16 units.
+const COLUMN_UNITS_MAX: usize = 32_000;
 /// Longer texts are cut: names come from anybody, and a column holds so much.
 const TEXT_CHARS_MAX: usize = 1000;
 /// The partition of the rows by which workers without a partition of the hub show that they are there.
@@ -60,13 +65,19 @@ pub struct Awaited {
     pub queue: String,
     /// Since when the oldest of the messages that were seen is due.
     pub since: Timestamp,
+    /// Since when workers have been there to see such messages, without a break.
+    pub first_seen: Timestamp,
     /// When such a message was last seen.
     pub last_seen: Timestamp,
+    /// When the next one should have been seen at the latest: what is past that is not waited for any more.
+    pub valid_until: Timestamp,
     /// The worker that saw it.
     pub worker: String,
     /// The instance that one of the messages is for; empty if the message does not tell.
     pub instance_id: String,
-    /// How many instances of the queue have such messages, as far as the worker remembers them; `None` for activities and events.
+    /// Instances that the messages are for: up to a hundred, and fewer if their ids are long.
+    pub instance_ids: Vec<String>,
+    /// How many instances have such messages in the queue, as far as the worker remembers them; `None` if no message tells.
     pub instances: Option<u32>,
 }
 
@@ -99,15 +110,16 @@ impl Need {
 impl Hub {
     /// Tells what is waited for in a queue. The table is made when the first worker has something to tell.
     pub(crate) async fn write_awaited(&self, need: &Need, queue: QueueId, row: &Awaited) -> Result<()> {
-        let key = format!("{} {} {}", need.name.len(), need.name, need.version);
-        let key = format!("{} {}", self.queue_name(queue), Uuid::new_v5(&NAMESPACE, key.as_bytes()).simple());
-        let mut entity = Entity::new(need.kind.name(), key)
+        let mut entity = Entity::new(need.kind.name(), self.awaited_key(need, queue))
             .with("Name", text(&row.name))
             .with("Queue", text(&row.queue))
             .with("Since", Value::DateTime(row.since))
+            .with("FirstSeen", Value::DateTime(row.first_seen))
             .with("LastSeen", Value::DateTime(row.last_seen))
+            .with("ValidUntil", Value::DateTime(row.valid_until))
             .with("Worker", text(&row.worker))
-            .with("InstanceId", text(&row.instance_id));
+            .with("InstanceId", text(&row.instance_id))
+            .with("InstanceIds", Value::String(ids_column(&row.instance_ids)));
         if let Some(version) = &row.version {
             entity.set("Version", text(version));
         }
@@ -118,11 +130,43 @@ impl Hub {
         self.write_own(&self.names.awaited, &op).await
     }
 
+    fn awaited_key(&self, need: &Need, queue: QueueId) -> String {
+        let key = format!("{} {} {}", need.name.len(), need.name, need.version);
+        format!("{} {}", self.queue_name(queue), Uuid::new_v5(&NAMESPACE, key.as_bytes()).simple())
+    }
+
+    /// What was told of it.
+    pub(crate) async fn read_awaited(&self, need: &Need, queue: QueueId) -> Result<Option<Awaited>> {
+        let key = self.awaited_key(need, queue);
+        let row = self.storage.tables.get(&self.names.awaited, need.kind.name(), &key, &[]).await.or_none()?;
+        Ok(row.as_ref().and_then(from_row))
+    }
+
+    /// Removes what has not been waited for any more since long ago. Whether rows of this worker are left.
+    pub(crate) async fn sweep_awaited(&self, worker_id: &str) -> Result<bool> {
+        let (now, mut is_left) = (self.now(), false);
+        for row in self.awaited_rows(None).await? {
+            let Some(awaited) = from_row(&row) else { continue };
+            if now.since(awaited.valid_until) <= LONG_GONE {
+                is_left |= awaited.worker == worker_id;
+                continue;
+            }
+            let Entity { partition_key, row_key, .. } = row.entity;
+            let op = TableOp::Delete { partition_key, row_key, condition: Match::Etag(row.etag) };
+            match self.storage.tables.write(&self.names.awaited, &op).await {
+                // It is waited for again.
+                Err(e) if matches!(e.kind, ErrorKind::NotFound | ErrorKind::Precondition) => {}
+                other => drop(other?),
+            }
+        }
+        Ok(is_left)
+    }
+
     /// What is waited for now.
     pub(crate) async fn list_awaited(&self) -> Result<Vec<Awaited>> {
         let now = self.now();
         let rows = self.awaited_rows(None).await?;
-        let mut all: Vec<_> = rows.iter().filter_map(from_row).filter(|a| now.since(a.last_seen) <= FRESH).collect();
+        let mut all: Vec<_> = rows.iter().filter_map(from_row).filter(|awaited| now <= awaited.valid_until).collect();
         all.sort_by(|a, b| (a.kind, &a.name, &a.version, &a.queue).cmp(&(b.kind, &b.name, &b.version, &b.queue)));
         Ok(all)
     }
@@ -130,7 +174,7 @@ impl Hub {
     /// Whether messages of this queue may have waited for code since then: how often they were received tells nothing.
     pub(crate) async fn may_have_waited(&self, queue: QueueId, since: Timestamp) -> Result<bool> {
         let rows = self.awaited_rows(Some(Filter::eq("Queue", self.queue_name(queue)))).await?;
-        Ok(rows.iter().filter_map(from_row).any(|awaited| awaited.last_seen >= since))
+        Ok(rows.iter().filter_map(from_row).any(|awaited| awaited.valid_until >= since))
     }
 
     /// Shows that a worker is there which owns no partition: only if anything is waited for, else nobody asks.
@@ -176,18 +220,38 @@ fn text(text: &str) -> Value {
     Value::string(text.chars().take(TEXT_CHARS_MAX).collect::<String>())
 }
 
+/// As many of the ids as a column holds, as a JSON array.
+fn ids_column(ids: &[String]) -> String {
+    let mut column = String::from("[");
+    for id in ids.iter().map(|id| serde_json::Value::from(id.as_str()).to_string()) {
+        if column.len() + id.len() + 2 > COLUMN_UNITS_MAX {
+            break;
+        }
+        if column.len() > 1 {
+            column.push(',');
+        }
+        column.push_str(&id);
+    }
+    column + "]"
+}
+
 fn from_row(row: &Row) -> Option<Awaited> {
     let entity = &row.entity;
     let kind = AwaitedKind::ALL.into_iter().find(|kind| kind.name() == entity.partition_key)?;
     let text = |column: &str| entity.text(column).unwrap_or_default().to_owned();
+    let last_seen = entity.time("LastSeen").unwrap_or(row.timestamp);
+    let instance_ids = entity.text("InstanceIds").and_then(|ids| serde_json::from_str::<Vec<String>>(ids).ok());
     Some(Awaited {
         kind,
         name: text("Name"),
         version: entity.text("Version").map(str::to_owned),
         queue: text("Queue"),
         since: entity.time("Since").unwrap_or(row.timestamp),
-        last_seen: entity.time("LastSeen").unwrap_or(row.timestamp),
+        first_seen: entity.time("FirstSeen").unwrap_or(last_seen),
+        last_seen,
+        valid_until: entity.time("ValidUntil").unwrap_or_else(|| last_seen.plus(FRESH)),
         worker: text("Worker"),
+        instance_ids: instance_ids.unwrap_or_else(|| entity.text("InstanceId").map(str::to_owned).into_iter().collect()),
         instance_id: text("InstanceId"),
         instances: entity.int("Instances").and_then(|count| u32::try_from(count).ok()),
     })

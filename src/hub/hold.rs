@@ -123,11 +123,20 @@ impl Hub {
 
     /// Gives a held message back, visible after `delay`. After an error it is still held.
     pub(crate) async fn give_back(&self, hold: &Hold, delay: Duration) -> Result<()> {
+        self.hand_back(hold, delay, true).await
+    }
+
+    /// The same for other processes: the poller of this one is not told when the message becomes visible.
+    pub(crate) async fn leave_to_others(&self, hold: &Hold, delay: Duration) -> Result<()> {
+        self.hand_back(hold, delay, false).await
+    }
+
+    async fn hand_back(&self, hold: &Hold, delay: Duration, rings: bool) -> Result<()> {
         let _call = hold.calls.lock().await;
         let (queue, delay) = (self.queue_name(hold.queue), delay.min(VISIBILITY_MAX));
         while let Some(receipt) = hold.receipt() {
             lost_is_fine(self.holds.queues.update(&queue, &hold.id, &receipt, delay, None).await.map(drop))?;
-            if hold.settle(&receipt, State::Ended) {
+            if hold.settle(&receipt, State::Ended) && rings {
                 self.bell(hold.queue).ring(delay);
             }
         }

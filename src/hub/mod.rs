@@ -34,7 +34,7 @@ mod task_hub;
 mod waiting;
 
 pub use awaited::{Awaited, AwaitedKind};
-pub(crate) use awaited::{FRESH, Need};
+pub(crate) use awaited::{INSTANCE_IDS_MAX, Need};
 pub(crate) use doorbell::Doorbell;
 pub(crate) use failed_row::Culprit;
 pub(crate) use hold::Hold;

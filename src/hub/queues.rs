@@ -148,6 +148,12 @@ impl Hub {
         Ok((count, visible.iter().map(waits_since).min()))
     }
 
+    /// The ids of the messages that are visible, up to as many as a receive brings.
+    pub(crate) async fn visible_ids(&self, queue: QueueId) -> Result<Vec<String>> {
+        let visible = self.storage.queues.peek(&self.queue_name(queue), RECEIVE_MAX).await?;
+        Ok(visible.into_iter().map(|message| message.id).collect())
+    }
+
     /// Deletes a held message, and the blob that carried its body.
     pub(crate) async fn delete_message(&self, held: &Held) -> Result<()> {
         // Who has received it meanwhile needs the body.

@@ -25,6 +25,8 @@ use crate::window::{Place, Room};
 
 /// How long a work item waits for room in memory before it goes back: another worker may have some.
 const ROOM_PATIENCE: Duration = Duration::from_secs(5);
+/// The shortest time between two looks at work items that are left to other workers.
+const LEFT_PAUSE: Duration = Duration::from_secs(1);
 
 impl Shared {
     /// Receives work items until the worker stops, or its app may no longer work.
@@ -32,7 +34,9 @@ impl Shared {
         let mut back_off = BackOff::new(self.options.poll_interval_max);
         let _listening = self.hub.bell(QueueId::WorkItems).listen();
         while let Some(mut slots) = self.free_slots(&until).await {
-            if let Some(received) = self.receive(QueueId::WorkItems, slots.places()).await {
+            let is_left = self.hosting.leaves_work_items(&self.hub).await;
+            let received = if is_left { None } else { self.receive(QueueId::WorkItems, slots.places()).await };
+            if let Some(received) = received {
                 for received in received {
                     let Some(slot) = slots.take() else { break };
                     let (shared, until) = (Arc::clone(&self), until.clone());
@@ -45,6 +49,9 @@ impl Shared {
                 back_off.reset();
             } else {
                 drop(slots);
+                if is_left {
+                    back_off.at_least(LEFT_PAUSE);
+                }
                 tokio::select! {
                     biased;
                     () = until.cancelled() => return,
@@ -136,7 +143,13 @@ impl Shared {
         let waiting = Waiting { queue, instance_id, since: held.waits_since(), receives: held.dequeue_count };
         match self.hosting.failure(&self.hub, need, waiting).await {
             Some(failure) => self.finish_work_item(held, Err(failure), code).await,
-            None => self.give_back(vec![(Arc::clone(held), self.hosting.pause(need, waiting))]).await,
+            None => {
+                let pause = self.hosting.pause_of_call(need, &held.id, instance_id);
+                if let Err(error) = self.hub.leave_to_others(held, pause).await {
+                    let (hub, message_id) = (self.hub.names_hub(), &held.id);
+                    tracing::warn!(hub, instance = instance_id, message_id, %error, "a message could not be handed back");
+                }
+            }
         }
     }
 

@@ -7,20 +7,18 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::aside::{Aside, PAUSE_MAX};
 use super::orchestration::back_off;
+use super::sightings::{REFRESH, RowDue, Sightings};
 use crate::authoring::{ActivityTask, Registry};
-use crate::hub::{Awaited, AwaitedKind, FRESH, Hold, Hub, Need, QueueId};
+use crate::error::Result;
+use crate::hub::{AwaitedKind, Hold, Hub, Need, QueueId};
 use crate::model::{ExecutionStarted, FailureDetails, Timestamp};
 
-/// The longest time that a message is away before it is looked at again.
-pub(super) const PAUSE_MAX: Duration = Duration::from_secs(60);
-/// Between two warnings about the same thing. What was not seen for so long is new.
-const WARNING_PAUSE: Duration = Duration::from_secs(600);
-/// Between two writes of the same row.
-const REFRESH: Duration = Duration::from_secs(60);
-/// How much is remembered of what comes from outside; beyond it messages wait by their own counts, and what is oldest is new again.
-const CODES_MAX: usize = 1000;
-const INSTANCES_MAX: usize = 10_000;
+/// How many messages are remembered whose tries count.
+const TRIES_MAX: usize = 10_000;
+/// Between two looks for rows of what nobody waits for any more.
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
 /// How long messages wait for orchestrators and activities before they fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,9 +47,8 @@ pub(crate) struct Hosting {
     worker_id: String,
     patience: Patience,
     standing: Mutex<Standing>,
-    seen: Mutex<BTreeMap<Need, Sighting>>,
-    /// Instances whose messages wait: all of them come again at one time, so that their order stays.
-    instances: Mutex<BTreeMap<String, Due>>,
+    seen: Mutex<Sightings>,
+    aside: Mutex<Aside>,
     /// How often messages could not be worked on here although their code was not missing, by their ids.
     tries: Mutex<BTreeMap<String, u32>>,
     /// Rung when there is something to tell.
@@ -67,39 +64,6 @@ struct Standing {
     is_guest: bool,
 }
 
-#[derive(Debug)]
-struct Sighting {
-    first: Instant,
-    last: Instant,
-    warned: Instant,
-    places: BTreeMap<QueueId, Place>,
-}
-
-/// One thing in one queue.
-#[derive(Debug)]
-struct Place {
-    since: Timestamp,
-    last: Instant,
-    instance_id: String,
-    written: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Due {
-    at: Instant,
-    queue: QueueId,
-    need: Need,
-    /// A start among them is to replace an execution, which must not go on.
-    replaces: bool,
-}
-
-impl Due {
-    /// Somebody else may have taken what has not come since.
-    fn is_current(&self) -> bool {
-        self.at + PAUSE_MAX > Instant::now()
-    }
-}
-
 impl Default for Patience {
     fn default() -> Self {
         Self { alone: Duration::from_secs(600), among_others: Duration::from_secs(24 * 3600) }
@@ -113,8 +77,8 @@ impl Patience {
 
 impl Hosting {
     pub(crate) fn new(registry: Registry, worker_id: String, patience: Patience) -> Self {
-        let (standing, seen, instances, tries, news) = Default::default();
-        Self { registry, worker_id, patience, standing, seen, instances, tries, news }
+        let (standing, seen, aside, tries, news) = Default::default();
+        Self { registry, worker_id, patience, standing, seen, aside, tries, news }
     }
 
     /// The orchestrator that this worker would need and does not have.
@@ -131,31 +95,11 @@ impl Hosting {
 
     /// Notes that a message waits, and tells people at the first one and then now and then.
     pub(crate) fn note(&self, hub: &Hub, need: &Need, message: Waiting<'_>) {
-        let now = Instant::now();
-        let mut seen = lock(&self.seen);
-        seen.retain(|_, sighting| sighting.last + WARNING_PAUSE > now);
-        let is_new = !seen.contains_key(need);
-        if is_new && seen.len() >= CODES_MAX {
-            let oldest = seen.iter().min_by_key(|(_, sighting)| sighting.last).map(|(need, _)| need.clone());
-            oldest.map(|need| seen.remove(&need));
-        }
-        let new = || Sighting { first: now, last: now, warned: now, places: BTreeMap::new() };
-        let sighting = seen.entry(need.clone()).or_insert_with(new);
-        sighting.last = now;
-        let is_due = is_new || sighting.warned + WARNING_PAUSE <= now;
-        if is_due {
-            sighting.warned = now;
-        }
-        sighting.places.retain(|_, place| place.last + FRESH > now);
-        let new = || Place { since: message.since, last: now, instance_id: message.instance_id.to_owned(), written: None };
-        let place = sighting.places.entry(message.queue).or_insert_with(new);
-        place.since = place.since.min(message.since);
-        place.last = now;
-        if place.written.is_none_or(|written| written + REFRESH <= now) {
+        let told = lock(&self.seen).note(hub, need, message);
+        if told.write {
             self.news.notify_one();
         }
-        drop(seen);
-        if is_due {
+        if told.warn {
             self.warn(hub, need, message.instance_id);
         }
     }
@@ -191,60 +135,58 @@ impl Hosting {
         tracing::warn!(hub, worker, instance, missing = %what, %remedy, "messages wait for what this worker does not host");
     }
 
-    /// How long a message is away before it is looked at again.
-    pub(crate) fn pause(&self, need: &Need, message: Waiting<'_>) -> Duration {
-        let (now, own) = (Instant::now(), back_off(message.receives).min(PAUSE_MAX));
+    /// How long so many messages of an instance are away before they are looked at again, or one of which no instance is known: all
+    /// messages of an instance come again at one time, so that their order stays.
+    pub(crate) fn pause(&self, need: &Need, message: Waiting<'_>, messages: usize) -> Duration {
         tracing::debug!(instance = message.instance_id, name = need.name, "a message waits for a worker that has its code");
-        if message.instance_id.is_empty() || need.kind == AwaitedKind::Activity {
-            return own;
+        let mut aside = lock(&self.aside);
+        if message.instance_id.is_empty() || need.kind == AwaitedKind::Event && message.queue == QueueId::WorkItems {
+            return aside.pause(back_off(message.receives).min(PAUSE_MAX));
         }
-        let mut instances = lock(&self.instances);
-        match instances.get_mut(message.instance_id) {
-            Some(due) if due.at > now => due.at.duration_since(now),
-            Some(due) => {
-                due.at = now + own;
-                due.replaces &= due.need == *need;
-                due.need = need.clone();
-                own
-            }
-            None => {
-                if instances.len() >= INSTANCES_MAX {
-                    instances.retain(|_, due| due.is_current());
-                }
-                if instances.len() < INSTANCES_MAX {
-                    let due = Due { at: now + own, queue: message.queue, need: need.clone(), replaces: false };
-                    instances.insert(message.instance_id.to_owned(), due);
-                }
-                own
-            }
+        aside.instance(message.instance_id, need, message.queue, messages, message.receives)
+    }
+
+    /// How long the call of an activity is away before it may be looked at again.
+    pub(crate) fn pause_of_call(&self, need: &Need, message_id: &str, instance_id: &str) -> Duration {
+        lock(&self.aside).call(message_id, need, instance_id)
+    }
+
+    /// Whether the work items that are visible are left to other workers: calls that this one does not host, and not many. They
+    /// are looked at, and not received, so that a worker that hosts them finds them.
+    pub(crate) async fn leaves_work_items(&self, hub: &Hub) -> bool {
+        if !lock(&self.aside).may_leave_calls() {
+            return false;
+        }
+        match hub.visible_ids(QueueId::WorkItems).await {
+            Ok(ids) => lock(&self.aside).leaves_calls(ids.iter().map(String::as_str)),
+            // The receive tells of it.
+            Err(_) => false,
         }
     }
 
     /// When messages of this instance come again that wait for need, if any do.
     pub(crate) fn awaited_in(&self, instance_id: &str) -> Option<Duration> {
-        self.due_in(instance_id, |_| true)
+        lock(&self.aside).due_in(instance_id, false)
     }
 
     /// The same if a start among them is to replace the execution that runs.
     pub(crate) fn replaced_in(&self, instance_id: &str) -> Option<Duration> {
-        self.due_in(instance_id, |due| due.replaces)
+        lock(&self.aside).due_in(instance_id, true)
     }
 
-    fn due_in(&self, instance_id: &str, is_meant: impl Fn(&Due) -> bool) -> Option<Duration> {
-        let due = lock(&self.instances).get(instance_id).filter(|due| due.is_current() && is_meant(due))?.at;
-        Some(due.saturating_duration_since(Instant::now()).max(Duration::from_secs(1)))
+    /// The orchestrator for which everything waits that is for this instance.
+    pub(crate) fn whole(&self, instance_id: &str) -> Option<Need> {
+        lock(&self.aside).whole(instance_id).cloned()
     }
 
-    /// The instance row is that of a start which waits.
-    pub(crate) fn replaces(&self, instance_id: &str) {
-        if let Some(due) = lock(&self.instances).get_mut(instance_id) {
-            due.replaces = true;
-        }
+    /// From now on everything waits that is for this instance; also for a start that is to replace an execution, if one is.
+    pub(crate) fn settle(&self, instance_id: &str, replaces: bool) {
+        lock(&self.aside).settle(instance_id, replaces);
     }
 
     /// Nothing of this instance waits any more.
     pub(crate) fn forget(&self, instance_id: &str) {
-        lock(&self.instances).remove(instance_id);
+        lock(&self.aside).forget(instance_id);
     }
 
     /// The failure of what has waited for long enough. `None` while it waits.
@@ -263,10 +205,11 @@ impl Hosting {
             let limit = words(self.patience.alone);
             return Some(self.missing(need, &format!(" For {limit} no other worker was alive in the hub that could have it.")));
         }
-        // A hub that was at rest for a day is not one in which others were waited for.
-        let seen_for = lock(&self.seen).get(need).map_or(Duration::ZERO, |sighting| now.duration_since(sighting.first));
-        if waited >= self.patience.among_others && seen_for >= self.patience.alone.min(self.patience.among_others) {
-            let limit = words(self.patience.among_others);
+        // A hub that was at rest meanwhile is not one in which others were waited for.
+        let limit = self.patience.among_others;
+        let first_seen = lock(&self.seen).first_seen(need, message.queue);
+        if waited >= limit && first_seen.is_some_and(|first| hub.now().since(first) >= limit) {
+            let limit = words(limit);
             return Some(
                 self.missing(need, &format!(" Other workers, one of which could have it, were waited for for {limit}.")),
             );
@@ -319,7 +262,7 @@ impl Hosting {
 
     fn count_try(&self, message_id: &str) -> u32 {
         let mut tries = lock(&self.tries);
-        if tries.len() >= INSTANCES_MAX {
+        if tries.len() >= TRIES_MAX {
             tries.clear();
         }
         let count = tries.entry(message_id.to_owned()).or_default();
@@ -339,15 +282,25 @@ impl Hosting {
 
     /// Keeps the hub's rows about what is waited for, for ever. It writes nothing as long as this worker hosts everything.
     pub(crate) async fn tell(&self, hub: &Hub) {
+        let (mut swept, mut has_rows) = (Instant::now(), false);
         loop {
             tokio::select! {
                 biased;
                 () = self.news.notified() => {}
                 () = tokio::time::sleep(REFRESH) => {}
             }
-            for (need, queue, row) in self.rows_due(hub) {
-                if let Err(error) = hub.write_awaited(&need, queue, &row).await {
+            let rows = lock(&self.seen).rows_due(hub, &self.worker_id, &mut lock(&self.aside));
+            for row in rows {
+                has_rows = true;
+                if let Err(error) = self.write(hub, row).await {
                     tracing::warn!(hub = hub.names_hub(), %error, "what is waited for could not be written down");
+                }
+            }
+            if has_rows && swept.elapsed() >= SWEEP_EVERY {
+                swept = Instant::now();
+                match hub.sweep_awaited(&self.worker_id).await {
+                    Ok(left) => has_rows = left,
+                    Err(error) => tracing::warn!(hub = hub.names_hub(), %error, "what is waited for could not be written down"),
                 }
             }
             if lock(&self.standing).is_guest
@@ -358,37 +311,15 @@ impl Hosting {
         }
     }
 
-    /// The rows to write now; they count as written.
-    fn rows_due(&self, hub: &Hub) -> Vec<(Need, QueueId, Awaited)> {
-        let (now, time) = (Instant::now(), hub.now());
-        let mut rows = Vec::new();
-        for (need, sighting) in lock(&self.seen).iter_mut() {
-            for (queue, place) in &mut sighting.places {
-                if place.written.is_some_and(|written| written + REFRESH > now || place.last <= written) {
-                    continue;
-                }
-                place.written = Some(now);
-                let row = Awaited {
-                    kind: need.kind,
-                    name: need.name.clone(),
-                    version: Some(need.version.clone()).filter(|version| !version.is_empty()),
-                    queue: hub.queue_name(*queue),
-                    since: place.since,
-                    last_seen: time,
-                    worker: self.worker_id.clone(),
-                    instance_id: place.instance_id.clone(),
-                    instances: None,
-                };
-                rows.push((need.clone(), *queue, row));
-            }
+    /// The first time, the row that there is tells since when workers have seen it without a break.
+    async fn write(&self, hub: &Hub, due: RowDue) -> Result<()> {
+        let RowDue { need, queue, mut row, is_first } = due;
+        if is_first {
+            let known = hub.read_awaited(&need, queue).await?.filter(|known| known.valid_until >= row.first_seen);
+            row.first_seen = known.map_or(row.first_seen, |known| known.first_seen.min(row.first_seen));
+            lock(&self.seen).seen_since(&need, queue, row.first_seen);
         }
-        let instances = lock(&self.instances);
-        for (need, queue, row) in &mut rows {
-            let waits = |due: &&Due| due.queue == *queue && due.need == *need && due.is_current();
-            let count = instances.values().filter(waits).count();
-            row.instances = Some(u32::try_from(count).unwrap_or(u32::MAX)).filter(|count| *count > 0);
-        }
-        rows
+        hub.write_awaited(&need, queue, &row).await
     }
 
     /// Nobody is to wait for a worker that has left.

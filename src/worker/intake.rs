@@ -160,7 +160,7 @@ impl Shared {
     fn entity_back(&self, entity: &Need, hold: &Arc<Hold>, instance_id: &str) -> (Arc<Hold>, Duration) {
         let waiting = Waiting { queue: hold.queue, instance_id, since: hold.inserted_on, receives: hold.dequeue_count };
         self.hosting.note(&self.hub, entity, waiting);
-        (Arc::clone(hold), self.hosting.pause(entity, waiting))
+        (Arc::clone(hold), self.hosting.pause(entity, waiting, 1))
     }
 
     /// Reads the bodies of one instance as long as there are any: a blob that does not answer keeps nobody else waiting.

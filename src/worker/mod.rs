@@ -2,6 +2,7 @@
 
 mod activity;
 mod app_lease;
+mod aside;
 mod bodies;
 mod checkpoint;
 mod claim;
@@ -21,6 +22,7 @@ mod poll;
 mod reconcile;
 mod rows;
 mod runaway;
+mod sightings;
 mod tasks;
 mod turn;
 mod unhosted;

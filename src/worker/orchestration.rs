@@ -159,8 +159,11 @@ impl Pass<'_> {
             } else if match &start.parent {
                 // Before anything is done about a rival.
                 Some(parent) => {
-                    !self.start_waits(held, start, sorted).await
-                        && self.is_asked_for((history, state), held, (start, parent), sorted).await?
+                    let waits = self.start_waits(held, start, sorted).await;
+                    if waits && state.started.is_none() {
+                        self.hosting.settle(self.instance_id, false);
+                    }
+                    !waits && self.is_asked_for((history, state), held, (start, parent), sorted).await?
                 }
                 None => self.is_wanted(state, held, start, sorted).await?,
             } {
@@ -260,7 +263,7 @@ impl Pass<'_> {
         } else if !same {
             self.defer_start(held, start, sorted, "the instance row is of another execution").await;
         } else if self.start_waits(held, start, sorted).await {
-            self.hosting.replaces(self.instance_id);
+            self.hosting.settle(self.instance_id, true);
         } else {
             // Not before: as long as the start waits, nobody may write over its row who does not know of it.
             self.partition.rows.saw(self.instance_id, stored.etag.clone());

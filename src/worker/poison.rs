@@ -192,7 +192,7 @@ impl Shared {
             let waiting =
                 Waiting { queue: hold.queue, instance_id: &instance_id, since: hold.inserted_on, receives: hold.dequeue_count };
             self.hosting.note(&self.hub, &code, waiting);
-            return self.hub.give_back(hold, self.hosting.pause(&code, waiting)).await;
+            return self.hub.give_back(hold, self.hosting.pause(&code, waiting, 1)).await;
         }
         if lasting && self.is_of_no_use(unreadable).await? {
             tracing::debug!(hub = self.hub.names_hub(), message_id = hold.id, "message dropped: a copy whose instance has ended");

@@ -27,6 +27,11 @@ impl BackOff {
         self.wait = WAIT_MIN;
     }
 
+    /// What there is, is left to others: the next look is not before this.
+    pub(crate) fn at_least(&mut self, wait: Duration) {
+        self.wait = self.wait.max(wait).min(self.max);
+    }
+
     /// Nothing was received: waits, for longer each time, unless the bell rings or something falls due.
     pub(crate) async fn wait(&mut self, bell: &Doorbell) {
         let deadline = Instant::now() + self.wait;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::hosting::{PAUSE_MAX, Waiting};
+use super::aside::{LONGEST_PAUSE, PAUSE_MAX};
+use super::hosting::Waiting;
 use super::log;
 use super::orchestration::{Pass, Passed, Sorted};
 use crate::error::{Error, Result};
@@ -38,12 +39,27 @@ impl Pass<'_> {
         if messages.is_empty() {
             return Ok(rewinds);
         }
+        if let Some(need) = self.all_waits(&messages).await {
+            return Ok(Passed { postponed: [self.postponed(&need, messages), rewinds.postponed].concat(), ..Passed::default() });
+        }
         let mut passed = match self.pass(messages.clone()).await {
             Ok(passed) => passed,
             Err(error) => self.unless_unknown(error, messages)?,
         };
         passed.postponed.extend(rewinds.postponed);
         Ok(passed)
+    }
+
+    /// What all of the messages wait for, as an earlier pass has found; nothing is read for that.
+    async fn all_waits(&self, messages: &[Arc<Held>]) -> Option<Need> {
+        let need = self.hosting.whole(self.instance_id)?;
+        let waits = |held: &Arc<Held>| match &held.message.event.kind {
+            EventKind::ExecutionStarted(start) => self.hosting.missing_orchestrator(start).as_ref() == Some(&need),
+            EventKind::ExecutionTerminated { .. } => false,
+            _ => true,
+        };
+        let oldest = messages.iter().min_by_key(|held| held.waits_since()).filter(|_| messages.iter().all(waits))?;
+        self.hosting.failure(self.hub, &need, self.waiting(oldest)).await.is_none().then_some(need)
     }
 
     /// Everything goes back together, so that its order stays.
@@ -57,7 +73,9 @@ impl Pass<'_> {
     /// The messages with the one pause that all of them have.
     fn postponed(&self, need: &Need, messages: Vec<Arc<Held>>) -> Vec<(Arc<Held>, Duration)> {
         let most = messages.iter().max_by_key(|held| held.dequeue_count);
-        let Some(pause) = most.map(|held| self.hosting.pause(need, self.waiting(held))) else { return Vec::new() };
+        let Some(pause) = most.map(|held| self.hosting.pause(need, self.waiting(held), messages.len())) else {
+            return Vec::new();
+        };
         messages.into_iter().map(|held| (held, pause)).collect()
     }
 
@@ -133,7 +151,7 @@ impl Pass<'_> {
 
     /// Whether what waits need not all have come by since the partition was taken.
     fn is_new_here(&self) -> bool {
-        self.partition.since.elapsed() < 2 * PAUSE_MAX
+        self.partition.since.elapsed() < LONGEST_PAUSE + PAUSE_MAX
     }
 
     /// Ends the start for which the instance row stands. `false` if the row has changed meanwhile.
@@ -156,7 +174,12 @@ impl Pass<'_> {
             Some(EventKind::ExecutionStarted(start)) => Some(&**start),
             _ => state.started.as_ref().filter(|_| state.completed.is_none()).map(|started| &started.event),
         };
-        let Some(need) = started.and_then(|started| self.hosting.missing_orchestrator(started)) else { return Outlook::Runs };
+        let Some(need) = started.and_then(|started| self.hosting.missing_orchestrator(started)) else {
+            if !sorted.apply.is_empty() {
+                self.hosting.forget(self.instance_id);
+            }
+            return Outlook::Runs;
+        };
         let terminates = |held: &Arc<Held>| matches!(held.message.event.kind, EventKind::ExecutionTerminated { .. });
         if start.is_none()
             && let Some(position) = sorted.apply.iter().position(terminates)
@@ -169,6 +192,7 @@ impl Pass<'_> {
             tracing::debug!(instance = self.instance_id, "an instance ends without its code");
             let ends = Outlook::Ends(Completion::Terminated { reason: reason.clone() });
             sorted.apply.push(terminated);
+            self.hosting.forget(self.instance_id);
             return ends;
         }
         if is_torn {
@@ -183,6 +207,9 @@ impl Pass<'_> {
         }
         let waits = sorted.apply.drain(..).chain(sorted.early.drain(..)).collect();
         sorted.postponed.extend(self.postponed(&need, waits));
+        if start.is_none() && !is_torn {
+            self.hosting.settle(self.instance_id, false);
+        }
         Outlook::Waits
     }
 

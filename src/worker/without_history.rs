@@ -48,6 +48,7 @@ impl Pass<'_> {
                 let all = messages.iter().map(|held| (Arc::clone(held), Duration::ZERO)).collect();
                 return Ok(Passed { postponed: all, ..Passed::default() });
             }
+            self.hosting.forget(self.instance_id);
             log::terminated_before_start(self, &row.row, reason.as_deref());
         }
         if alive {

@@ -133,3 +133,25 @@ async fn the_receives_of_what_has_waited_do_not_make_it_poison() {
     tokio::time::sleep(HOUR).await;
     assert_eq!(world.client.poison().await.unwrap().len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_has_waited_a_little_is_parked_at_its_eighth_failure() {
+    let log = Overheard::default();
+    let _hears = log.listen();
+    let world = World::new(1).await;
+    let hub = &world.hub.0;
+    let begun = world.run("new", new);
+    world.client.start(WAIT, 1).version("2.0").instance_id("i").await.unwrap();
+    tokio::time::sleep(MINUTE).await;
+    begun.stop().await;
+    let other = world.run("old", old);
+    world.client.raise("i", GO, &"1".to_owned()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    other.stop().await;
+    let row = Entity::new("i", "0000000000000001").with("EventId", Value::string("Nonsense"));
+    hub.storage.tables.write(&hub.names.history, &TableOp::Merge(row, Match::Any)).await.unwrap();
+    let _worker = world.run("new again", new);
+    tokio::time::sleep(3 * HOUR).await;
+    assert_eq!(world.client.poison().await.unwrap().len(), 1);
+    assert_eq!(log.with("a turn fails by itself").len(), 7);
+}
