@@ -145,10 +145,8 @@ impl Shared {
             Some(failure) => self.finish_work_item(held, Err(failure), code).await,
             None => {
                 let pause = self.hosting.pause_of_call(need, &held.id, instance_id);
-                if let Err(error) = self.hub.leave_to_others(held, pause).await {
-                    let (hub, message_id) = (self.hub.names_hub(), &held.id);
-                    tracing::warn!(hub, instance = instance_id, message_id, %error, "a message could not be handed back");
-                }
+                let left = self.hub.leave_to_others(held, pause).await;
+                self.handed_back(held, left);
             }
         }
     }

@@ -27,6 +27,8 @@ enum State {
     /// Another app has it, or may have it.
     Lost,
 }
+/// A failure that is told of ever less often.
+const UNACQUIRED: &str = "the app lease could not be acquired";
 
 impl Shared {
     /// Receives work until the worker stops, whenever its app may.
@@ -91,6 +93,7 @@ impl Shared {
         let before = Instant::now();
         match self.hub.acquire_app_lease(id, self.options.app_lease).await {
             Ok(AppLease::Held) => {
+                self.outages.worked(self.hub.names_hub(), UNACQUIRED, String::new);
                 tracing::info!(hub = self.hub.names_hub(), app_lease = id, "app lease held");
                 Ok(before)
             }
@@ -109,7 +112,9 @@ impl Shared {
                 Err(self.options.app_lease_retry)
             }
             Err(error) => {
-                tracing::warn!(hub = self.hub.names_hub(), %error, "the app lease could not be acquired");
+                if let Some(failures) = self.outages.failed(UNACQUIRED, "") {
+                    tracing::warn!(hub = self.hub.names_hub(), failures, %error, "the app lease could not be acquired");
+                }
                 Err(PAUSE_AFTER_ERROR)
             }
         }

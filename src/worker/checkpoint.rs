@@ -45,6 +45,8 @@ pub(crate) struct Commit<'a> {
     pub(crate) repeats: &'a [Arc<Held>],
     /// Blobs of its rows that were there before this checkpoint, where an earlier one may have been cut off.
     pub(crate) litter: &'a [String],
+    /// The execution ends without its code having run in this turn.
+    pub(crate) without_code: bool,
 }
 
 impl Commit<'_> {

@@ -93,11 +93,8 @@ impl Shared {
 
     pub(crate) async fn give_back(&self, messages: Vec<(Arc<Held>, Duration)>) {
         let give_back = async |(held, delay): (Arc<Held>, Duration)| {
-            if let Err(error) = self.hub.give_back(&held, delay).await {
-                // It surfaces by itself when the hold ends.
-                let (hub, instance, message_id) = (self.hub.names_hub(), &held.message.target.instance_id, &held.id);
-                tracing::warn!(hub, instance, message_id, %error, "a message could not be handed back");
-            }
+            let given = self.hub.give_back(&held, delay).await;
+            self.handed_back(&held, given);
         };
         several_at_once(messages.into_iter().map(|message| give_back(message).boxed()).collect()).await;
     }

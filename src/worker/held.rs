@@ -8,6 +8,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 
+use super::outages::Outages;
 use crate::hub::{Hold, Hub, QueueId};
 
 /// All messages that this worker holds.
@@ -16,6 +17,7 @@ pub(crate) struct Keeper {
     holds: Mutex<BTreeMap<(QueueId, String), Weak<Hold>>>,
     /// Queues whose messages are not renewed as soon as they should be.
     behind: Mutex<BTreeSet<QueueId>>,
+    outages: Outages,
 }
 
 /// When to renew a message, if nobody is about to do anything with it: it has used up a third of its hold.
@@ -53,7 +55,7 @@ impl Keeper {
                 biased;
                 () = tokio::time::sleep_until(next) => {
                     next = Instant::now() + hold / 6;
-                    renewing.extend(self.due(hold).into_iter().map(|held| renew(hub, held, hold)));
+                    renewing.extend(self.due(hold).into_iter().map(|held| self.renew(hub, held, hold)));
                 }
                 Some(()) = renewing.next() => {}
             }
@@ -75,16 +77,29 @@ impl Keeper {
         due.into_iter().map(|(_, held)| held).collect()
     }
 
+    async fn renew(&self, hub: &Hub, held: Arc<Hold>, hold: Duration) {
+        const FAILED: &str = "a held message could not be renewed";
+        let queue = || hub.queue_name(held.queue);
+        let renewed = hub.renew(&held, hold).await;
+        match &renewed {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::debug!(hub = hub.names_hub(), message_id = held.id, "a held message was received by somebody else")
+            }
+            // The next sweep tries again, if the hold has not ended.
+            Err(error) => {
+                if let Some(failures) = self.outages.failed(FAILED, &queue()) {
+                    let (hub, queue, message_id) = (hub.names_hub(), queue(), &held.id);
+                    tracing::warn!(hub, queue, message_id, failures, %error, "a held message could not be renewed");
+                }
+            }
+        }
+        if renewed.is_ok() {
+            self.outages.worked(hub.names_hub(), FAILED, queue);
+        }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(QueueId, String), Weak<Hold>>> {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-async fn renew(hub: &Hub, held: Arc<Hold>, hold: Duration) {
-    match hub.renew(&held, hold).await {
-        Ok(true) => {}
-        Ok(false) => tracing::debug!(hub = hub.names_hub(), message_id = held.id, "a held message was received by somebody else"),
-        // The next sweep tries again, if the hold has not ended.
-        Err(error) => tracing::warn!(hub = hub.names_hub(), message_id = held.id, %error, "a held message could not be renewed"),
     }
 }

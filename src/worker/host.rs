@@ -16,6 +16,7 @@ use super::held::Keeper;
 use super::hosting::{Hosting, Patience};
 use super::inbox::Partition;
 use super::options::Options;
+use super::outages::Outages;
 use super::tasks::Tasks;
 use super::watch::Watch;
 use crate::authoring::{
@@ -68,6 +69,7 @@ pub(crate) struct Shared {
     pub(crate) keeper: Keeper,
     pub(crate) watch: Arc<Watch>,
     pub(crate) hosting: Hosting,
+    pub(crate) outages: Outages,
     pub(crate) activities: Arc<Window>,
     /// Memory for large work items.
     pub(crate) items: Bodies,
@@ -341,6 +343,7 @@ impl WorkerBuilder {
             hosting: Hosting::new(registry.clone(), worker_id.clone(), patience),
             registry,
             worker_id,
+            outages: Outages::default(),
             tasks: Tasks::default(),
             keeper: Keeper::default(),
             watch: Arc::default(),

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::aside::{Aside, PAUSE_MAX};
 use super::orchestration::back_off;
+use super::outages::Outages;
 use super::sightings::{REFRESH, RowDue, Sightings};
 use crate::authoring::{ActivityTask, Registry};
 use crate::error::Result;
@@ -53,6 +54,7 @@ pub(crate) struct Hosting {
     tries: Mutex<BTreeMap<String, u32>>,
     /// Rung when there is something to tell.
     news: Notify,
+    outages: Outages,
 }
 
 /// This worker among the workers of the hub.
@@ -77,8 +79,8 @@ impl Patience {
 
 impl Hosting {
     pub(crate) fn new(registry: Registry, worker_id: String, patience: Patience) -> Self {
-        let (standing, seen, aside, tries, news) = Default::default();
-        Self { registry, worker_id, patience, standing, seen, aside, tries, news }
+        let (standing, seen, aside, tries, news, outages) = Default::default();
+        Self { registry, worker_id, patience, standing, seen, aside, tries, news, outages }
     }
 
     /// The orchestrator that this worker would need and does not have.
@@ -292,21 +294,43 @@ impl Hosting {
             let rows = lock(&self.seen).rows_due(hub, &self.worker_id, &mut lock(&self.aside));
             for row in rows {
                 has_rows = true;
-                if let Err(error) = self.write(hub, row).await {
-                    tracing::warn!(hub = hub.names_hub(), %error, "what is waited for could not be written down");
-                }
+                let written = self.write(hub, row).await;
+                self.written(hub, written);
             }
             if has_rows && swept.elapsed() >= SWEEP_EVERY {
                 swept = Instant::now();
                 match hub.sweep_awaited(&self.worker_id).await {
                     Ok(left) => has_rows = left,
-                    Err(error) => tracing::warn!(hub = hub.names_hub(), %error, "what is waited for could not be written down"),
+                    Err(error) => self.written(hub, Err(error)),
                 }
             }
-            if lock(&self.standing).is_guest
-                && let Err(error) = hub.show_presence(&self.worker_id).await
-            {
-                tracing::warn!(hub = hub.names_hub(), %error, "this worker could not show that it is there");
+            let is_guest = lock(&self.standing).is_guest;
+            if is_guest {
+                self.shown(hub, hub.show_presence(&self.worker_id).await);
+            }
+        }
+    }
+
+    fn written(&self, hub: &Hub, written: Result<()>) {
+        const FAILED: &str = "what is waited for could not be written down";
+        match written {
+            Ok(()) => self.outages.worked(hub.names_hub(), FAILED, String::new),
+            Err(error) => {
+                if let Some(failures) = self.outages.failed(FAILED, "") {
+                    tracing::warn!(hub = hub.names_hub(), failures, %error, "what is waited for could not be written down");
+                }
+            }
+        }
+    }
+
+    fn shown(&self, hub: &Hub, shown: Result<()>) {
+        const FAILED: &str = "this worker could not show that it is there";
+        match shown {
+            Ok(()) => self.outages.worked(hub.names_hub(), FAILED, String::new),
+            Err(error) => {
+                if let Some(failures) = self.outages.failed(FAILED, "") {
+                    tracing::warn!(hub = hub.names_hub(), failures, %error, "this worker could not show that it is there");
+                }
             }
         }
     }

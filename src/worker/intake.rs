@@ -16,6 +16,7 @@ use super::hosting::Waiting;
 use super::inbox::{Arriving, Partition};
 use super::orchestration::back_off;
 use super::poll::BackOff;
+use crate::error::Error;
 use crate::hub::{Hold, InBlob, Need, QueueId, Received};
 use crate::model::{EventKind, Message};
 use crate::storage::queue::RECEIVE_MAX;
@@ -243,14 +244,21 @@ impl Shared {
 
     /// Receives from a queue. What it brings is kept from here on, before anything else happens to it. `None` if it brings nothing.
     pub(crate) async fn receive(&self, queue: QueueId, max: usize) -> Option<Vec<Received>> {
+        const FAILED: &str = "receive failed";
         let received = match self.hub.receive(queue, max, self.options.hold).await {
-            Ok(received) if received.is_empty() => return None,
             Ok(received) => received,
             Err(error) => {
-                tracing::warn!(hub = self.hub.names_hub(), queue = self.hub.queue_name(queue), %error, "receive failed");
+                let (hub, queue) = (self.hub.names_hub(), self.hub.queue_name(queue));
+                if let Some(failures) = self.outages.failed(FAILED, &queue) {
+                    tracing::warn!(hub, queue, failures, %error, "receive failed");
+                }
                 return None;
             }
         };
+        self.outages.worked(self.hub.names_hub(), FAILED, || self.hub.queue_name(queue));
+        if received.is_empty() {
+            return None;
+        }
         let mut kept = Vec::new();
         for (hold, text) in received {
             match self.keeper.keep(hold) {
@@ -262,13 +270,26 @@ impl Shared {
         Some(kept)
     }
 
+    /// What could not be handed back surfaces by itself when its hold ends.
+    pub(crate) fn handed_back(&self, hold: &Hold, given: Result<(), Error>) {
+        const FAILED: &str = "a message could not be handed back";
+        let (hub, queue) = (self.hub.names_hub(), || self.hub.queue_name(hold.queue));
+        match given {
+            Ok(()) => self.outages.worked(hub, FAILED, queue),
+            Err(error) => {
+                if let Some(failures) = self.outages.failed(FAILED, &queue()) {
+                    let (queue, message_id) = (queue(), &hold.id);
+                    tracing::warn!(hub, queue, message_id, failures, %error, "a message could not be handed back");
+                }
+            }
+        }
+    }
+
     /// Hands messages back that nobody has begun to work on.
     pub(crate) async fn let_go(&self, holds: Vec<(Arc<Hold>, Duration)>) {
         let give_back = async |(hold, delay): (Arc<Hold>, Duration)| {
-            if let Err(error) = self.hub.give_back(&hold, delay).await {
-                let (hub, queue, message_id) = (self.hub.names_hub(), self.hub.queue_name(hold.queue), &hold.id);
-                tracing::warn!(hub, queue, message_id, %error, "a message could not be handed back");
-            }
+            let given = self.hub.give_back(&hold, delay).await;
+            self.handed_back(&hold, given);
         };
         several_at_once(holds.into_iter().map(|message| give_back(message).boxed()).collect()).await;
     }

@@ -8,7 +8,7 @@ use super::turn::Record;
 use super::watch::{Code, What};
 use crate::authoring::MISFIT;
 use crate::hub::{Held, InstanceRow};
-use crate::model::{EventKind, FailureDetails, RuntimeStatus, StoredEvent};
+use crate::model::{EventKind, ExecutionStarted, FailureDetails, RuntimeStatus, StoredEvent};
 use crate::replay::is_panic;
 
 /// Longer reasons are cut: whoever needs all of it looks at the instance.
@@ -27,17 +27,19 @@ impl Commit<'_> {
             tracing::info!(hub, partition, instance, execution, name, task, attempt, ?pause, "a failed task will be tried again");
         }
         let Some(status) = record.status else { return };
-        let name = orchestrator(self.history.events.iter().chain(&record.events));
+        let started = started(self.history.events.iter().chain(&record.events));
+        let name = started.map(|started| started.name.as_str());
+        let version = started.and_then(version_of);
         match status {
             RuntimeStatus::Failed => {
                 let reason = end(&record.events).unwrap_or_default();
-                tracing::warn!(hub, partition, instance, execution, name, reason, "instance failed");
+                tracing::warn!(hub, partition, instance, execution, name, version, reason, "instance failed");
             }
             RuntimeStatus::Terminated => {
                 let reason = end(&record.events);
-                tracing::info!(hub, partition, instance, execution, name, reason, "instance terminated");
+                tracing::info!(hub, partition, instance, execution, name, version, reason, "instance terminated");
             }
-            _ => tracing::info!(hub, partition, instance, execution, name, "instance completed"),
+            _ => tracing::info!(hub, partition, instance, execution, name, version, "instance completed"),
         }
     }
 
@@ -45,8 +47,10 @@ impl Commit<'_> {
         let (hub, partition, instance) = (self.hub.names_hub(), self.partition.id, self.instance_id);
         let execution = held.message.target.execution_id.as_deref().or(self.history.execution_id.as_deref());
         match &held.message.event.kind {
+            // One whose code is missing ends, and has never begun.
+            EventKind::ExecutionStarted(_) if self.without_code => {}
             EventKind::ExecutionStarted(start) => {
-                let (name, version) = (&start.name, start.version.as_deref().filter(|version| !version.is_empty()));
+                let (name, version) = (&start.name, version_of(start));
                 let parent = start.parent.as_ref().map(|parent| parent.instance.instance_id.as_str());
                 tracing::info!(hub, partition, instance, execution, name, version, parent, "instance started");
             }
@@ -125,10 +129,18 @@ pub(super) fn activity_given_up(activity: &Code) {
 
 /// The name of the orchestrator that these events start.
 pub(super) fn orchestrator<'a>(events: impl IntoIterator<Item = &'a StoredEvent>) -> Option<&'a str> {
+    started(events).map(|started| started.name.as_str())
+}
+
+fn started<'a>(events: impl IntoIterator<Item = &'a StoredEvent>) -> Option<&'a ExecutionStarted> {
     events.into_iter().find_map(|stored| match &stored.event.kind {
-        EventKind::ExecutionStarted(start) => Some(start.name.as_str()),
+        EventKind::ExecutionStarted(start) => Some(&**start),
         _ => None,
     })
+}
+
+fn version_of(started: &ExecutionStarted) -> Option<&str> {
+    started.version.as_deref().filter(|version| !version.is_empty())
 }
 
 /// Why an execution has ended.

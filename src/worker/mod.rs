@@ -16,6 +16,7 @@ mod litter;
 mod log;
 mod options;
 mod orchestration;
+mod outages;
 mod partitions;
 mod poison;
 mod poll;

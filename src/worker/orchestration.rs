@@ -347,6 +347,7 @@ impl Pass<'_> {
             opened.custom_status =
                 self.hub.read_instance(self.instance_id, false).await?.and_then(|stored| stored.row.custom_status);
         }
+        let without_code = ends.is_some();
         opened.ends = ends;
         let name = log::orchestrator(opened.past.iter().chain(&opened.inputs)).unwrap_or_default();
         let code = self.code(&opened.execution_id, name);
@@ -364,7 +365,8 @@ impl Pass<'_> {
         }
         let (hub, instance_id, partition) = (self.hub, self.instance_id, self.partition);
         let litter = litter::suspected(hub, instance_id, &history, apply.iter().chain(&drop)).await?;
-        let commit = Commit { hub, instance_id, history: &history, partition, applied: &apply, repeats: &drop, litter: &litter };
+        let (history, applied, repeats, litter) = (&history, &*apply, &*drop, &*litter);
+        let commit = Commit { hub, instance_id, history, partition, applied, repeats, litter, without_code };
         match commit.run(&record).await? {
             Committed::Yes => Ok(Passed { again: early, postponed }),
             Committed::Lost => {
@@ -404,8 +406,9 @@ impl Pass<'_> {
     pub(super) async fn settle_without_turn(&self, history: &History, mut sorted: Sorted) -> Result<Passed> {
         let mut postponed = std::mem::take(&mut sorted.postponed);
         for held in std::mem::take(&mut sorted.early) {
-            if held.dequeue_count <= EARLY_TRIES {
-                let delay = back_off(held.dequeue_count);
+            let tries = self.hosting.tries(self.hub, &held, EARLY_TRIES + 1).await;
+            if tries <= EARLY_TRIES {
+                let delay = back_off(tries);
                 tracing::debug!(
                     hub = self.hub.names_hub(),
                     instance = self.instance_id,

@@ -76,6 +76,19 @@ impl Ownership {
         }
     }
 
+    fn tell_of(&self, passed: Result<()>) {
+        const FAILED: &str = "a pass over the partition table failed";
+        let (hub, outages) = (self.shared.hub.names_hub(), &self.shared.outages);
+        match passed {
+            Ok(()) => outages.worked(hub, FAILED, String::new),
+            Err(error) => {
+                if let Some(failures) = outages.failed(FAILED, "") {
+                    tracing::warn!(hub, failures, %error, "a pass over the partition table failed");
+                }
+            }
+        }
+    }
+
     /// Owns what it can until it has to end, then hands everything over. `again`: after one that broke off, whose rows are given up
     /// first, so that others may have them if it breaks off again.
     pub(crate) async fn run(mut self, again: bool) {
@@ -94,9 +107,7 @@ impl Ownership {
             if passed.is_ok() {
                 self.shared.hosting.stands(self.alone, self.owned.is_empty());
             }
-            if let Err(error) = passed {
-                tracing::warn!(hub = self.shared.hub.names_hub(), %error, "a pass over the partition table failed");
-            }
+            self.tell_of(passed);
             tokio::select! {
                 biased;
                 () = until.cancelled() => {}

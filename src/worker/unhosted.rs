@@ -205,7 +205,12 @@ impl Pass<'_> {
         {
             return Outlook::Ends(Completion::Failed { failure });
         }
-        let waits = sorted.apply.drain(..).chain(sorted.early.drain(..)).collect();
+        let mut waits = std::mem::take(&mut sorted.apply);
+        for held in std::mem::take(&mut sorted.early) {
+            // What answers nothing that is in history is not waited for longer than all else: its decision was never committed.
+            let has_waited = !is_torn && self.hosting.failure(self.hub, &need, self.waiting(&held)).await.is_some();
+            if has_waited { &mut sorted.early } else { &mut waits }.push(held);
+        }
         sorted.postponed.extend(self.postponed(&need, waits));
         if start.is_none() && !is_torn {
             self.hosting.settle(self.instance_id, false);

@@ -1,5 +1,6 @@
 //! What a worker has no code for: it waits for a worker that has it, fails when it is time, and can be ended meanwhile.
 
+mod early;
 mod fleet;
 mod foreign;
 mod replaced;

@@ -1,0 +1,52 @@
+//! Messages whose decision is nowhere, for instances whose code is missing.
+
+use super::*;
+use crate::hub::QueueId;
+use crate::model::{HistoryEvent, InstanceRef, Message, Sender};
+
+/// An instance of a version that the worker does not host, and an answer to what it has never asked.
+async fn answered(build: Build) -> (World, Running) {
+    let world = World::new(1).await;
+    let begun = world.run("new", new);
+    world.client.start(WAIT, 1).version("2.0").instance_id("i").await.unwrap();
+    tokio::time::sleep(MINUTE).await;
+    begun.stop().await;
+    let hub = &world.hub.0;
+    let execution = world.status("i").await.execution_id.unwrap();
+    let message = Message {
+        activity_id: hub.rng.uuid(),
+        event: HistoryEvent::arriving(hub.now(), EventKind::TaskCompleted { task_id: 77, result: None }),
+        target: InstanceRef::new("i", execution),
+        context_tags: None,
+        sequence_number: 0,
+        episode: None,
+        sender: Sender::client(),
+        decision_id: None,
+    };
+    hub.send(QueueId::Control(0), message, Duration::ZERO).await.unwrap();
+    let other = world.run("old", build);
+    (world, other)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_answers_nothing_is_not_waited_for_longer_than_all_else() {
+    let (world, _other) = answered(old).await;
+    tokio::time::sleep(9 * MINUTE).await;
+    assert_eq!(world.messages().await, 1);
+    tokio::time::sleep(10 * MINUTE).await;
+    assert_eq!((world.messages().await, world.status("i").await.status), (0, RuntimeStatus::Running));
+}
+
+#[tokio::test(start_paused = true)]
+async fn tries_of_what_answers_nothing_count_from_when_its_code_is_there() {
+    let (world, other) = answered(|worker| old(worker).fail_unhosted_alone_after(DAY)).await;
+    tokio::time::sleep(HOUR).await;
+    other.stop().await;
+    // It is visible, and was received sixty times.
+    tokio::time::sleep(2 * MINUTE).await;
+    let _new = world.run("new again", new);
+    tokio::time::sleep(MINUTE / 3).await;
+    assert_eq!(world.messages().await, 1, "its decision may still be committed");
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!((world.messages().await, world.status("i").await.status), (0, RuntimeStatus::Running));
+}
