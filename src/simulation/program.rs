@@ -221,6 +221,7 @@ async fn perform(ctx: &OrchestrationContext, step: Step, events: &mut Vec<String
                 format!("timer {late}")
             }
         },
+        // All but a few of the messages that runs drop because there is no such instance.
         Step::Shout { count } => {
             (0..count).for_each(|_| ctx.send_event("nobody", NEWS, String::new()));
             "sent".to_owned()

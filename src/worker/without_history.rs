@@ -33,8 +33,10 @@ impl Pass<'_> {
                 kind if alive || kind.completes().is_some() || may_have_overtaken(held) => sorted.wait(Arc::clone(held)),
                 _ => match self.waits_with_start(held) {
                     Some(delay) => sorted.postponed.push((Arc::clone(held), delay)),
+                    // Neither is a loss: nobody has the id, or the instance was terminated before it began, as its row tells.
                     None => {
-                        self.log_drop(held, "there is no such instance");
+                        let why = if row.is_some() { "the instance has ended" } else { "there is no such instance" };
+                        self.log_drop(held, why);
                         sorted.drop.push(Arc::clone(held));
                     }
                 },

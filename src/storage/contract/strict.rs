@@ -83,6 +83,7 @@ async fn rows_have_limits(tables: &dyn TableStore, table: &str) {
     let text = || Value::string("x".repeat(32 * 1024));
     let large = |count: usize| (0..count).fold(Entity::new("limits", "large"), |entity, i| entity.with(&format!("p{i}"), text()));
     refused(tables.write(table, &TableOp::Insert(large(16))).await, Invalid);
+    refused(tables.transact(table, &[TableOp::Insert(large(16))]).await, Invalid);
     tables.write(table, &TableOp::Insert(large(15))).await.unwrap();
     let more = Entity::new("limits", "large").with("more", text());
     refused(tables.write(table, &TableOp::UpsertMerge(more)).await, Invalid);
