@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use taskhub::{Activity, Failure, OrchestrationContext, Orchestrator};
+use taskhub::{Activity, ActivityContext, Failure, OrchestrationContext, Orchestrator, with_state};
 
 /// What to watch, and what is known about it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,22 +45,20 @@ async fn monitor(ctx: OrchestrationContext, mut watch: Watch) -> Result<Verdict,
     Ok(Verdict::GaveUp)
 }
 
+async fn job_is_ready(looks: Arc<AtomicU32>, _: ActivityContext, job: String) -> Result<bool, Failure> {
+    let look = looks.fetch_add(1, Ordering::Relaxed) + 1;
+    let ready = look >= 5;
+    println!("  look {look}: {job} is {}", if ready { "ready" } else { "not ready" });
+    Ok(ready)
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let looks = Arc::new(AtomicU32::new(0));
     support::run(
         "Monitor",
         |worker| {
-            // A closure brings what the activity needs.
-            worker.orchestrator(MONITOR, monitor).activity(STATUS, move |_, job: String| {
-                let looks = Arc::clone(&looks);
-                async move {
-                    let look = looks.fetch_add(1, Ordering::Relaxed) + 1;
-                    let ready = look >= 5;
-                    println!("  look {look}: {job} is {}", if ready { "ready" } else { "not ready" });
-                    Ok(ready)
-                }
-            })
+            // The state brings what the activity needs.
+            worker.orchestrator(MONITOR, monitor).activity(STATUS, with_state(&Arc::new(AtomicU32::new(0)), job_is_ready))
         },
         async |client| {
             let job = client.start(MONITOR, Watch { job: "render-42".to_owned(), looks: 0, looks_max: 20 }).await?;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use support::{Argument, Arguments, HUB, Outcome, STORAGE};
 use taskhub::{
     Activity, ActivityContext, Client, EventKind, Failure, HistoryEvent, Instance, OrchestrationContext, Orchestrator,
-    RetryPolicy, Worker, WorkerBuilder,
+    RetryPolicy, Worker, WorkerBuilder, with_state,
 };
 use tokio::time::{Instant, sleep};
 
@@ -97,10 +97,9 @@ impl Shop {
 
     async fn charge(self: Arc<Self>, ctx: ActivityContext, hold: Hold) -> Result<Receipt, Failure> {
         self.work(&ctx, &format!("charging {}.{:02}", hold.order.cents / 100, hold.order.cents % 100)).await;
-        // The first attempt is the first task after the reservation. An activity that can run twice must not charge twice: this id
-        // is the same whenever the same call runs again.
-        let payment = format!("{}/{}", ctx.execution_id(), ctx.task_id());
-        if ctx.task_id() == 1 && hold.order.number % 2 == 1 {
+        // An activity that can run twice must not charge twice: this key is the same whenever the same call runs again.
+        let payment = ctx.idempotency_key();
+        if ctx.attempt() == 1 && hold.order.number % 2 == 1 {
             self.say(ctx.instance_id(), "the bank does not answer; retried in half a second");
             return Err(Failure::new("Unavailable", "the bank does not answer"));
         }
@@ -118,14 +117,13 @@ impl Shop {
     }
 
     fn register(self: &Arc<Self>, builder: WorkerBuilder) -> WorkerBuilder {
-        let [reserve, charge, ship, ask] = std::array::from_fn(|_| Arc::clone(self));
         builder
             .orchestrator(FULFIL, fulfil)
             .orchestrator(CHEAPEST_CARRIER, cheapest_carrier)
-            .activity(RESERVE, move |ctx, order| Arc::clone(&reserve).reserve(ctx, order))
-            .activity(CHARGE, move |ctx, hold| Arc::clone(&charge).charge(ctx, hold))
-            .activity(SHIP, move |ctx, receipt| Arc::clone(&ship).ship(ctx, receipt))
-            .activity(ASK_CARRIER, move |ctx, carrier| Arc::clone(&ask).ask_carrier(ctx, carrier))
+            .activity(RESERVE, with_state(self, Self::reserve))
+            .activity(CHARGE, with_state(self, Self::charge))
+            .activity(SHIP, with_state(self, Self::ship))
+            .activity(ASK_CARRIER, with_state(self, Self::ask_carrier))
     }
 }
 

@@ -35,8 +35,8 @@ impl Clock {
     }
 
     /// The same clock, wrong by `skew_ticks` (100 ns each; negative is behind): another machine of a simulation.
-    #[must_use]
-    pub fn skewed(&self, skew_ticks: i64) -> Self {
+    #[cfg(test)]
+    pub(crate) fn skewed(&self, skew_ticks: i64) -> Self {
         match &self.0 {
             Source::System => self.clone(),
             Source::Paused { base, since, .. } => Self(Source::Paused { base: *base, since: *since, skew_ticks }),

@@ -61,8 +61,8 @@ mod window;
 mod worker;
 
 pub use authoring::{
-    Activity, ActivityContext, AsInput, Call, Callable, Detached, Elapsed, Event, Failure, OrchestrationContext, Orchestrator,
-    TaskFailed, Timer, WaitForEvent, Within,
+    Activity, ActivityContext, AsInput, Call, CallWithin, Callable, Detached, Elapsed, Event, Failure, OrchestrationContext,
+    Orchestrator, Saga, TaskFailed, Timer, WaitForEvent, Within, blocking, wait_all, with_state,
 };
 pub use client::{
     Client, HubStatus, Instance, InstancePage, InstanceQuery, InstanceStatus, PartitionStatus, QueueStatus, Start, WaitForEnd,
@@ -71,15 +71,14 @@ pub use clock::Clock;
 pub use error::{Error, ErrorKind};
 pub use hub::{Awaited, AwaitedKind, PoisonMessage, TaskHub, TaskHubBuilder};
 pub use model::{
-    DecodeError, EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, ParentInstance, Properties,
-    RuntimeStatus, Tags, Timestamp, TraceContext, UnknownStatus,
+    EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, ParentInstance, Properties, RuntimeStatus, Tags,
+    Timestamp, TraceContext, UnknownStatus,
 };
 pub use replay::RetryPolicy;
-pub use rng::Rng;
 #[cfg(feature = "entra")]
 pub use storage::EntraIdentity;
 pub use storage::{Error as StorageError, ErrorKind as StorageErrorKind, Storage};
-pub use worker::{Worker, WorkerBuilder};
+pub use worker::{Worker, WorkerBuilder, shutdown_signal};
 
 /// JSON text as a value: a payload that is given as it is, such as one that came from elsewhere as text. It is the type of `serde_json`.
 pub use serde_json::value::RawValue;

@@ -52,7 +52,7 @@ async fn run(arguments: &Arguments) -> Outcome {
         };
         tokio::select! {
             biased;
-            () = support::asked_to_stop() => {}
+            () = taskhub::shutdown_signal() => {}
             () = limit => {}
         }
     };

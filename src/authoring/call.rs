@@ -6,14 +6,16 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use super::excess;
 use super::failure::TaskFailed;
 use super::handle::{Activity, Callable, Orchestrator};
 use super::payload;
+use super::wait::Timer;
 use crate::ids;
 use crate::model::FailureDetails;
-use crate::replay::{ActionKind, Execution, RetryPolicy, TaskEnd, TaskWait};
+use crate::replay::{ActionKind, Execution, RetryPolicy, TaskEnd, TaskName, TaskWait};
 
 /// A call that is under way. Await it for the result; drop it to abandon the result, while the task still runs.
 ///
@@ -65,6 +67,30 @@ impl<C: Callable> Call<C> {
         self.revised(|kind| add_tag(kind, key, value))
     }
 
+    /// Gives up waiting after `limit`, with a durable timer that starts now and spans all attempts. It fails then with a [`TaskFailed`] that
+    /// [is a timeout](TaskFailed::is_timeout); the task itself goes on, and its result is dropped.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use taskhub::{Activity, Failure, OrchestrationContext};
+    ///
+    /// const QUOTE: Activity<String, u64> = Activity::new("Quote");
+    ///
+    /// async fn cheapest(ctx: OrchestrationContext, item: String) -> Result<Option<u64>, Failure> {
+    ///     match ctx.call(QUOTE, &item).within(Duration::from_secs(60)).await {
+    ///         Ok(cents) => Ok(Some(cents)),
+    ///         Err(late) if late.is_timeout() => Ok(None),
+    ///         Err(failed) => Err(failed.into()),
+    ///     }
+    /// }
+    /// # let _ = cheapest;
+    /// ```
+    pub fn within(self, limit: Duration) -> CallWithin<C> {
+        let execution = self.wait.execution();
+        let timer = Timer(execution.timer(execution.now().plus(limit)));
+        CallWithin { task: self.wait.name(), call: self, timer, limit }
+    }
+
     /// The call with a change, or one that fails because nothing could store it so.
     fn revised(mut self, change: impl FnOnce(&mut ActionKind)) -> Self {
         let mut excess = None;
@@ -102,15 +128,43 @@ impl<C: Callable> Future for Call<C> {
     type Output = Result<C::Output, TaskFailed>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let TaskEnd { name, id, is_sub_orchestration, result } = ready!(self.wait.poll(cx.waker()));
-        let value = result.and_then(|json| payload::decode(json.as_deref(), &format!("The output of \"{name}\"")));
-        Poll::Ready(value.map_err(|details| TaskFailed::new(name, id, is_sub_orchestration, details)))
+        let TaskEnd { task, result } = ready!(self.wait.poll(cx.waker()));
+        let value = result.and_then(|json| payload::decode(json.as_deref(), &format!("The output of \"{}\"", task.name)));
+        Poll::Ready(value.map_err(|details| TaskFailed::new(task, details)))
     }
 }
 
 impl<C> fmt::Debug for Call<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call").finish_non_exhaustive()
+    }
+}
+
+/// A call that is waited for up to a limit.
+#[must_use = "the call is made, but its result is abandoned; await it"]
+pub struct CallWithin<C> {
+    task: Option<TaskName>,
+    call: Call<C>,
+    timer: Timer,
+    limit: Duration,
+}
+
+impl<C: Callable> Future for CallWithin<C> {
+    type Output = Result<C::Output, TaskFailed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Poll::Ready(result) = Pin::new(&mut self.call).poll(cx) {
+            return Poll::Ready(result);
+        }
+        ready!(Pin::new(&mut self.timer).poll(cx));
+        let limit = self.limit;
+        self.task.take().map_or(Poll::Pending, |task| Poll::Ready(Err(TaskFailed::timed_out(task, limit))))
+    }
+}
+
+impl<C> fmt::Debug for CallWithin<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallWithin").field("limit", &self.limit).finish_non_exhaustive()
     }
 }
 

@@ -15,7 +15,7 @@ use super::payload;
 use super::wait::{Timer, WaitForEvent};
 use crate::ids;
 use crate::model::{FailureDetails, ParentInstance, Tags, Timestamp};
-use crate::replay::{ActionKind, Execution, TaskWait};
+use crate::replay::{ActionKind, Execution, Next, TaskWait};
 
 /// The tag of a child that nobody waits for, as .NET writes it.
 const FIRE_AND_FORGET: &str = "FireAndForget";
@@ -205,11 +205,15 @@ impl OrchestrationContext {
     /// # let _ = monitor;
     /// ```
     ///
+    /// It cannot be caught: from this call on the orchestrator asks for nothing more, whatever its code makes of the error, and compensations of
+    /// a [saga](Self::saga) do not run.
+    ///
     /// # Errors
     ///
-    /// Always: the error is the request. The orchestrator fails if the handle is that of another one: an instance keeps its name.
+    /// Always, so that it can be returned from anywhere. The instance fails if the handle is that of another orchestrator, because an instance
+    /// keeps its name, and if the input cannot be written as JSON or is too large.
     pub fn continue_as_new<I: Serialize, O>(&self, this: Orchestrator<I, O>, input: impl AsInput<I>) -> Result<O, Failure> {
-        Err(self.next(this, input, None))
+        Err(self.begin_next(this, input, None))
     }
 
     /// [`continue_as_new`](Self::continue_as_new) with another version of the orchestrator.
@@ -223,17 +227,21 @@ impl OrchestrationContext {
         input: impl AsInput<I>,
         version: impl Into<String>,
     ) -> Result<O, Failure> {
-        Err(self.next(this, input, Some(version.into())))
+        Err(self.begin_next(this, input, Some(version.into())))
     }
 
     #[allow(clippy::needless_pass_by_value, reason = "a value and a reference both serve as input")]
-    fn next<I: Serialize, O>(&self, this: Orchestrator<I, O>, input: impl AsInput<I>, version: Option<String>) -> Failure {
+    fn begin_next<I: Serialize, O>(&self, this: Orchestrator<I, O>, input: impl AsInput<I>, version: Option<String>) -> Failure {
         let what = "The input of the next generation";
         let next = input.with(payload::encode).map_err(|error| payload::unencodable(what, &error)).and_then(|input| {
             self.check_own(this.name())?;
             Ok((excess::checked(what, input)?, excess::checked_version(version)?))
         });
-        next.map_or_else(Failure::from, |(input, version)| Failure::continue_as_new(input, version))
+        match next {
+            Ok((input, version)) => self.execution.continue_as_new(Next { input, version }),
+            Err(failure) => self.execution.fault(failure),
+        }
+        Failure::new("ContinueAsNew", "the orchestrator continues as new; what it does with this error makes no difference")
     }
 
     /// An instance keeps the name that it was started with.

@@ -125,6 +125,11 @@ impl<T> Event<T> {
 
 /// What [`OrchestrationContext::call`](crate::OrchestrationContext::call) can call: an [`Activity`] or, as a
 /// sub-orchestration, an [`Orchestrator`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be called",
+    label = "expected a handle, `Activity` or `Orchestrator`",
+    note = "`call_named` calls an activity by its name, and `call_sub_orchestration_named` an orchestrator"
+)]
 pub trait Callable: sealed::Request {
     /// What it takes.
     type Input: Serialize;
@@ -143,7 +148,11 @@ impl<I: Serialize, O: DeserializeOwned> Callable for Orchestrator<I, O> {
 }
 
 /// A value or reference that serves as an input of type `I`; a `&str` serves as a `String`.
-#[diagnostic::on_unimplemented(message = "`{Self}` is not an input of type `{I}`", label = "expected `{I}` or `&{I}`")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an input of type `{I}`",
+    label = "expected `{I}` or `&{I}`",
+    note = "a handle types the input of its activity or orchestrator, and the payload of its event"
+)]
 pub trait AsInput<I> {
     /// Calls `f` with the input.
     #[doc(hidden)]

@@ -2,6 +2,7 @@
 #![allow(clippy::result_large_err, reason = "a failure is made once, on a path that is not hot")]
 
 mod activity;
+mod adapt;
 mod bare_runtime;
 mod call;
 mod context;
@@ -11,12 +12,15 @@ mod handle;
 mod names;
 mod payload;
 mod registry;
+mod saga;
 #[cfg(test)]
 mod tests;
 mod wait;
 
 pub use activity::ActivityContext;
-pub use call::{Call, Detached};
+pub(crate) use activity::Ends;
+pub use adapt::{blocking, with_state};
+pub use call::{Call, CallWithin, Detached};
 pub use context::OrchestrationContext;
 pub use failure::{Failure, TaskFailed};
 pub use handle::{Activity, AsInput, Callable, Event, Orchestrator};
@@ -24,4 +28,5 @@ pub(crate) use names::Serves;
 #[allow(unused_imports, reason = "the worker uses them")]
 pub(crate) use payload::MISFIT;
 pub(crate) use registry::{ActivityTask, Code, Registry, RegistryBuilder};
+pub use saga::{Saga, wait_all};
 pub use wait::{Elapsed, Timer, WaitForEvent, Within};

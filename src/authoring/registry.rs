@@ -11,17 +11,17 @@ use futures::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::activity::ActivityContext;
+use super::activity::{ActivityContext, Ends};
 use super::bare_runtime::{BareRuntime, is_lack};
 use super::context::OrchestrationContext;
 use super::excess;
-use super::failure::{Failure, Next};
+use super::failure::Failure;
 use super::handle::{Activity, Orchestrator};
 use super::names::{Names, Serves};
 use super::payload;
 use crate::bounds;
 use crate::model::{ExecutionStarted, FailureDetails, InstanceRef, Tags};
-use crate::replay::{self, Completion, End, Execution, Outcome, Program, Turn, not_durable, panicked};
+use crate::replay::{self, Completion, Execution, Outcome, Program, Turn, not_durable, panicked};
 
 type Start = Box<dyn Fn(&Rc<Execution>) -> Result<Program, FailureDetails> + Send + Sync>;
 type Work = Box<dyn Fn(ActivityTask) -> BoxFuture<'static, Result<Option<String>, FailureDetails>> + Send + Sync>;
@@ -45,6 +45,9 @@ pub(crate) struct ActivityTask {
     pub(crate) version: Option<String>,
     pub(crate) input: Option<String>,
     pub(crate) tags: Tags,
+    /// Which attempt of its retry policy it is, from 1.
+    pub(crate) attempt: u32,
+    pub(crate) ends: Ends,
 }
 
 impl Registry {
@@ -154,7 +157,7 @@ impl Code {
             let what = format!("The input of the orchestrator \"{name}\"");
             let input = payload::decode(execution.started().input.as_deref(), &what)?;
             let running = run(OrchestrationContext::new(Rc::clone(execution)), input);
-            Ok(running.map(move |result| end(name, result)).boxed_local())
+            Ok(running.map(move |result| output("orchestrator", name, result)).boxed_local())
         });
         Self { name, run: Run::Orchestrator(start) }
     }
@@ -232,19 +235,13 @@ fn context(task: ActivityTask) -> ActivityContext {
         task_id: task.task_id,
         name: task.name,
         tags: task.tags,
-    }
-}
-
-fn end<O: Serialize>(name: &str, result: Result<O, Failure>) -> Result<End, FailureDetails> {
-    match result.map_err(Failure::into_next) {
-        Err(Ok(Next { input, version })) => Ok(End::ContinueAsNew { input, version }),
-        Err(Err(failure)) => Err(excess::checked_failure(&format!("the orchestrator \"{name}\""), failure)),
-        Ok(value) => output("orchestrator", name, Ok(value)).map(|output| End::Completed { output }),
+        attempt: task.attempt,
+        ends: task.ends,
     }
 }
 
 fn output<O: Serialize>(what: &str, name: &str, result: Result<O, Failure>) -> Result<Option<String>, FailureDetails> {
-    let value = result.map_err(|failure| excess::checked_failure(&format!("the {what} \"{name}\""), failure.details()))?;
+    let value = result.map_err(|failure| excess::checked_failure(&format!("the {what} \"{name}\""), failure.into_details()))?;
     let output = format!("The output of the {what} \"{name}\"");
     let json = payload::encode(&value).map_err(|error| payload::unencodable(&output, &error))?;
     excess::checked(&output, json)

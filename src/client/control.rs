@@ -98,6 +98,7 @@ impl Client {
             episode: None,
             sender: Sender::client(),
             decision_id: None,
+            attempt: None,
         })
     }
 

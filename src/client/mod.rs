@@ -22,6 +22,7 @@ pub use status::InstanceStatus;
 use std::sync::Arc;
 
 use crate::hub::{Hub, TaskHub};
+use crate::model::Timestamp;
 
 /// Starts, observes and controls the instances of a task hub. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -42,6 +43,12 @@ impl Client {
     #[must_use]
     pub fn hub_name(&self) -> &str {
         self.hub.names_hub()
+    }
+
+    /// The time now, by the clock of the hub.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.hub.now()
     }
 
     /// A client that sends events, terminations, suspensions and resumptions without looking for the instance first: one storage

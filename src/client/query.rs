@@ -38,6 +38,7 @@ pub struct InstanceQuery {
 
 /// One page of instances.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct InstancePage {
     /// In the order of their keys.
     pub instances: Vec<InstanceStatus>,

@@ -123,6 +123,12 @@ impl<'a, O> Start<'a, O> {
         self
     }
 
+    /// Starts not before this much time from now, [as](Self::at) at a time.
+    pub fn after(self, delay: Duration) -> Self {
+        let time = self.client.now().plus(delay);
+        self.at(time)
+    }
+
     /// The statuses of an existing instance with this id that the start may replace; the final ones unless set.
     /// With none, an id is used at most once.
     pub fn replacing(mut self, statuses: impl IntoIterator<Item = RuntimeStatus>) -> Self {
@@ -193,6 +199,7 @@ async fn put_start(
         episode: None,
         sender: Sender::client(),
         decision_id: None,
+        attempt: None,
     };
     let queue = hub.control_queue_of(instance_id);
     let body = hub.is_large(&message).then(|| blob_names::message_blob(instance_id, message.activity_id, "ExecutionStarted"));

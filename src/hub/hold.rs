@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{Hub, QueueId};
 use crate::error::Result;
@@ -22,6 +23,8 @@ pub(crate) struct Hold {
     /// Locked during a call, because every update changes the receipt.
     calls: tokio::sync::Mutex<()>,
     state: Mutex<State>,
+    /// Cancelled when the message has surfaced. Work on it may go on all the same under a newer receipt.
+    pub(crate) lost: CancellationToken,
 }
 
 #[derive(Clone, Debug)]
@@ -43,7 +46,7 @@ impl Hold {
         let (calls, state) =
             (tokio::sync::Mutex::default(), Mutex::new(State::Held { receipt: message.pop_receipt, expires, is_renewed: false }));
         let QueueMessage { id, dequeue_count, inserted_on, text, .. } = message;
-        (Self { queue, id, dequeue_count, inserted_on, calls, state }, text)
+        (Self { queue, id, dequeue_count, inserted_on, calls, state, lost: CancellationToken::new() }, text)
     }
 
     /// When the message surfaces for others. `None` if it has ended, or a call about it is under way.
@@ -89,6 +92,9 @@ impl Hold {
         let mut state = self.state();
         let is_current = matches!(&*state, State::Held { receipt, .. } if receipt == used);
         if is_current {
+            if matches!(next, State::Lost) {
+                self.lost.cancel();
+            }
             *state = next;
         }
         is_current

@@ -76,7 +76,7 @@ impl Hub {
         let mut events = Vec::new();
         for carried in all.into_iter().skip(stored) {
             let unreadable = |error| corrupt(instance_id, rows::SENTINEL, &format!("an event that is carried over: {error}"));
-            let event = HistoryEvent::from_json(&carried.event).map_err(unreadable)?;
+            let event = HistoryEvent::read_json(&carried.event).map_err(unreadable)?;
             let mut entity = rows::event_to_entity("", 0, "", &event.into());
             for (column, text) in carried.columns {
                 entity.set(&column, Value::String(text));

@@ -141,8 +141,8 @@ impl TaskHubBuilder {
     }
 
     /// Another source of randomness: for runs that repeat.
-    #[must_use]
-    pub fn rng(mut self, rng: Rng) -> Self {
+    #[cfg(test)]
+    pub(crate) fn rng(mut self, rng: Rng) -> Self {
         self.rng = rng;
         self
     }

@@ -10,7 +10,7 @@ pub use snapshot::{Leftovers, Snapshot, completed_twice, leftovers, stored};
 #[must_use]
 pub fn memory_at(base: crate::Timestamp, seed: u64) -> (crate::Storage, crate::Clock) {
     let clock = crate::Clock::paused(base);
-    (crate::Storage::memory(clock.clone(), crate::Rng::seeded(seed)), clock)
+    (crate::Storage::memory(clock.clone(), crate::rng::Rng::seeded(seed)), clock)
 }
 
 /// Whether a text is a message that can be read.

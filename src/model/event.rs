@@ -9,6 +9,7 @@ pub type Tags = BTreeMap<String, String>;
 
 /// An event: the base members of .NET's `HistoryEvent` and one of its kinds (wire-format 3.4).
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct HistoryEvent {
     /// The decision id for decisions (0, 1, 2, ...), -1 for everything that arrives or marks a turn.
     pub event_id: i32,
@@ -23,6 +24,7 @@ pub struct HistoryEvent {
 /// What happened. Names and members are those of .NET's event classes.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "members are those of wire-format 3.4, by the same names")]
+#[non_exhaustive]
 pub enum EventKind {
     ExecutionStarted(Box<ExecutionStarted>),
     ExecutionCompleted {
@@ -116,6 +118,7 @@ pub enum EventKind {
 /// The first event of an execution.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[allow(missing_docs, reason = "members are those of wire-format 3.4, by the same names")]
+#[non_exhaustive]
 pub struct ExecutionStarted {
     pub instance: InstanceRef,
     pub parent: Option<ParentInstance>,
@@ -134,6 +137,7 @@ pub struct ExecutionStarted {
 
 /// An instance, and which of its executions; `None` means the current one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub struct InstanceRef {
     /// The id that users see.
     pub instance_id: String,
@@ -156,6 +160,7 @@ impl InstanceRef {
 /// Who waits for a sub-orchestration.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[allow(missing_docs, reason = "members are those of wire-format 3.4, by the same names")]
+#[non_exhaustive]
 pub struct ParentInstance {
     pub name: Option<String>,
     pub instance: InstanceRef,
@@ -166,6 +171,7 @@ pub struct ParentInstance {
 /// A distributed-tracing context (wire-format 3.4).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "members are those of wire-format 3.4, by the same names")]
+#[non_exhaustive]
 pub struct TraceContext {
     pub trace_parent: Option<String>,
     pub trace_state: Option<String>,

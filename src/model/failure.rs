@@ -11,17 +11,17 @@ use super::Properties;
 /// ```
 /// use taskhub::FailureDetails;
 ///
-/// let declined = FailureDetails { error_type: "CardDeclined".into(), error_message: "no money".into(), ..Default::default() };
-/// let failure = FailureDetails {
-///     error_type: "DurableTask.Core.Exceptions.TaskFailedException".into(),
-///     error_message: "Task 'Charge' (#1) failed with an unhandled exception: no money".into(),
-///     inner: Some(Box::new(declined.clone())),
-///     ..Default::default()
-/// };
+/// let mut declined = FailureDetails::default();
+/// (declined.error_type, declined.error_message) = ("CardDeclined".into(), "no money".into());
+/// let mut failure = FailureDetails::default();
+/// failure.error_type = "DurableTask.Core.Exceptions.TaskFailedException".into();
+/// failure.error_message = "Task 'Charge' (#1) failed with an unhandled exception: no money".into();
+/// failure.inner = Some(Box::new(declined.clone()));
 /// assert_eq!(failure.to_string(), "CardDeclined: no money (task \"Charge\" #1)");
 /// assert_eq!(failure.root_cause(), &declined);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct FailureDetails {
     /// A stable name of the kind of error; in .NET the full name of the exception's type.
     pub error_type: String,

@@ -23,6 +23,8 @@ pub(crate) struct Message {
     pub(crate) sender: Sender,
     /// The decision that this message serves; .NET ignores and never writes it.
     pub(crate) decision_id: Option<String>,
+    /// Which attempt of a retry policy a work item is, if it is not the first; .NET ignores and never writes it.
+    pub(crate) attempt: Option<u32>,
 }
 
 /// The sending instance; an entity has no execution id in its first turn, a client has two empty ids.

@@ -13,7 +13,7 @@ mod time;
 pub(crate) use event::StoredEvent;
 pub use event::{EventKind, ExecutionStarted, HistoryEvent, InstanceRef, ParentInstance, Tags, TraceContext};
 pub use failure::FailureDetails;
-pub use json::DecodeError;
+pub(crate) use json::DecodeError;
 pub(crate) use json::without_lone_surrogates;
 pub(crate) use json::{Incoming, JsonColumn, canonical, read_payload, text_member, wrapper_json};
 pub(crate) use message::{Message, Sender};

@@ -6,6 +6,7 @@ use std::str::FromStr;
 /// Where an orchestration stands (wire-format 3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the names say it")]
+#[non_exhaustive]
 pub enum RuntimeStatus {
     Running,
     Completed,

@@ -1,9 +1,11 @@
 //! A point in time as .NET counts it: ticks of 100 ns since the year 1, UTC.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jiff::civil;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 const TICKS_PER_SECOND: i64 = 10_000_000;
 /// Ticks from 0001-01-01 to 1970-01-01.
@@ -16,7 +18,17 @@ const TICKS_PER_DAY: i64 = 86_400 * TICKS_PER_SECOND;
 
 /// A UTC time with a resolution of 100 ns, from year 1 to year 9999, like .NET's `DateTime`.
 ///
-/// GUIDs of orchestrators are made from times, so a time must come back from storage exactly as it went in.
+/// GUIDs of orchestrators are made from times, so a time must come back from storage exactly as it went in. In JSON it is a text, as
+/// .NET writes it.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use taskhub::Timestamp;
+///
+/// let time = Timestamp::from(SystemTime::UNIX_EPOCH + Duration::from_secs(86_400));
+/// assert_eq!(serde_json::to_string(&time)?, "\"1970-01-02T00:00:00Z\"");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
@@ -121,6 +133,46 @@ fn offset_seconds(zone: &str) -> Option<i64> {
     (number / 100 < 24 && number % 100 < 60).then_some(sign * (number / 100 * 3600 + number % 100 * 60))
 }
 
+/// To the tick below; what is outside of the range is clamped.
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let ticks = |duration: Duration| i64::try_from(duration.as_nanos() / 100).unwrap_or(i64::MAX);
+        match time.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => Self::UNIX_EPOCH.plus(since),
+            // Rounded down, as after the epoch.
+            Err(before) => Self::UNIX_EPOCH.plus_ticks(-ticks(before.duration().saturating_add(Duration::from_nanos(99)))),
+        }
+    }
+}
+
+/// A time that the system cannot hold becomes its epoch.
+impl From<Timestamp> for SystemTime {
+    fn from(time: Timestamp) -> Self {
+        let time = if time < Timestamp::UNIX_EPOCH {
+            Self::UNIX_EPOCH.checked_sub(Timestamp::UNIX_EPOCH.since(time))
+        } else {
+            Self::UNIX_EPOCH.checked_add(time.since(Timestamp::UNIX_EPOCH))
+        };
+        time.unwrap_or(Self::UNIX_EPOCH)
+    }
+}
+
+/// As [`to_message_text`](Timestamp::to_message_text).
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// As [`parse`](Timestamp::parse).
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        Self::parse(&text)
+            .ok_or_else(|| de::Error::invalid_value(de::Unexpected::Str(&text), &"a time such as 2026-01-31T12:00:00Z"))
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_message_text())
@@ -173,6 +225,20 @@ mod tests {
         let near =
             |ticks: i64| ticks.saturating_sub(2 * TICKS_PER_DAY).max(0)..=ticks.saturating_add(2 * TICKS_PER_DAY).min(MAX_TICKS);
         prop_oneof![0..=MAX_TICKS, near(0), near(MAX_TICKS), near(STORED_MIN_TICKS), near(EPOCH_TICKS), Just(0), Just(MAX_TICKS)]
+    }
+
+    #[test]
+    fn times_of_the_system_and_of_json_are_the_same_times() {
+        let second = Duration::from_secs(1);
+        assert_eq!(Timestamp::from(SystemTime::UNIX_EPOCH), Timestamp::UNIX_EPOCH);
+        assert_eq!(Timestamp::from(SystemTime::UNIX_EPOCH - Duration::from_nanos(1)), Timestamp::UNIX_EPOCH.plus_ticks(-1));
+        assert_eq!(SystemTime::from(Timestamp::UNIX_EPOCH.plus_ticks(-1)), SystemTime::UNIX_EPOCH - Duration::from_nanos(100));
+        for time in [Timestamp::MIN, Timestamp::UNIX_EPOCH.plus(second), Timestamp::MAX] {
+            assert_eq!(Timestamp::from(SystemTime::from(time)), time);
+            assert_eq!(serde_json::from_str::<Timestamp>(&serde_json::to_string(&time).unwrap()).unwrap(), time);
+        }
+        let error = serde_json::from_str::<Timestamp>("\"soon\"").unwrap_err();
+        assert!(error.to_string().contains("2026-01-31T12:00:00Z"), "{error}");
     }
 
     proptest! {

@@ -15,6 +15,7 @@ use super::execution::Execution;
 use super::label::Label;
 use super::long_timer::Decided;
 use super::retry::Verdict;
+use super::state::Next;
 use super::turn::{Completion, Outcome, Turn};
 use super::waker::TurnWaker;
 use crate::limits;
@@ -26,15 +27,8 @@ const MOST_POLLS: u32 = 100_000;
 /// The type of the failure that a panic is.
 const PANIC: &str = "Panic";
 
-/// The code of an orchestrator, bound to its context and input.
-pub(crate) type Program = Pin<Box<dyn Future<Output = Result<End, FailureDetails>>>>;
-
-/// How the code ended, when it did not fail.
-#[derive(Debug)]
-pub(crate) enum End {
-    Completed { output: Option<String> },
-    ContinueAsNew { input: Option<String>, version: Option<String> },
-}
+/// The code of an orchestrator, bound to its context and input; it gives the output.
+pub(crate) type Program = Pin<Box<dyn Future<Output = Result<Option<String>, FailureDetails>>>>;
 
 /// Runs one turn. `start` makes the program; its failure is that of the execution.
 pub(crate) fn run<S>(turn: &Turn<'_>, start: S) -> Outcome
@@ -194,19 +188,26 @@ where
             }
             polls += 1;
             let polled = guarded(&self.execution, || program.as_mut().poll(&mut Context::from_waker(&waker)));
-            let fault = self.execution.state.borrow_mut().fault.take();
-            match (fault, polled) {
-                (Some(failure), _) | (None, Err(failure)) => self.completion = Some(Completion::Failed { failure }),
-                (None, Ok(Poll::Ready(end))) => self.completion = Some(completion(end)),
-                (None, Ok(Poll::Pending)) if self.waker.was_foreign() => {
+            let mut state = self.execution.state.borrow_mut();
+            let (fault, next) = (state.fault.take(), state.next.take());
+            drop(state);
+            match (fault, next, polled) {
+                (Some(failure), ..) | (None, _, Err(failure)) => self.completion = Some(Completion::Failed { failure }),
+                // Whatever the code made of it, or waits for.
+                (None, Some(Next { input, version }), Ok(_)) => {
+                    self.completion = Some(Completion::ContinuedAsNew { input, version, carry: Vec::new() });
+                }
+                (None, None, Ok(Poll::Ready(Ok(output)))) => self.completion = Some(Completion::Completed { output }),
+                (None, None, Ok(Poll::Ready(Err(failure)))) => self.completion = Some(Completion::Failed { failure }),
+                (None, None, Ok(Poll::Pending)) if self.waker.was_foreign() => {
                     let failure = self.not_durable("was woken from another thread");
                     return self.break_off(failure);
                 }
-                (None, Ok(Poll::Pending)) if polls == MOST_POLLS => {
+                (None, None, Ok(Poll::Pending)) if polls == MOST_POLLS => {
                     let failure = self.not_durable("wakes itself without end");
                     return self.break_off(failure);
                 }
-                (None, Ok(Poll::Pending)) => {}
+                (None, None, Ok(Poll::Pending)) => {}
             }
         }
     }
@@ -304,14 +305,6 @@ fn legacy_failure(reason: Option<&str>, details: Option<&str>) -> FailureDetails
     let error_message = reason.map(str::to_owned).or_else(|| text("Message"));
     let error_message = error_message.unwrap_or_else(|| "The task failed without a reason.".to_owned());
     FailureDetails { error_type, error_message, ..FailureDetails::default() }
-}
-
-fn completion(end: Result<End, FailureDetails>) -> Completion {
-    match end {
-        Ok(End::Completed { output }) => Completion::Completed { output },
-        Ok(End::ContinueAsNew { input, version }) => Completion::ContinuedAsNew { input, version, carry: Vec::new() },
-        Err(failure) => Completion::Failed { failure },
-    }
 }
 
 /// Runs code of the user: a panic is a failure, and lines that were logged when the code ran first are not logged again.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use uuid::Uuid;
 
 use super::long_timer::Decided;
-use super::state::State;
+use super::state::{Next, State};
 use super::turn::ActionKind;
 use super::waits::{EventWait, TaskWait, TimerWait};
 use crate::limits;
@@ -64,7 +64,19 @@ impl Execution {
 
     /// Ends the execution with a failure that code cannot catch, at the next chance.
     pub(crate) fn fault(&self, failure: FailureDetails) {
-        self.state.borrow_mut().fault.get_or_insert(failure);
+        let mut state = self.state.borrow_mut();
+        if !state.closed {
+            state.fault.get_or_insert(failure);
+        }
+    }
+
+    /// Ends the execution with the request for the next generation, which code cannot catch either: from here on it asks for nothing.
+    pub(crate) fn continue_as_new(&self, next: Next) {
+        let mut state = self.state.borrow_mut();
+        if !state.closed {
+            state.closed = true;
+            state.next = Some(next);
+        }
     }
 
     /// Starts an activity or sub-orchestration; its id is taken now.

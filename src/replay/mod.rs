@@ -12,10 +12,10 @@ mod turn;
 mod waits;
 mod waker;
 
-pub(crate) use engine::{End, Program, is_panic, not_durable, panicked, run};
+pub(crate) use engine::{Program, is_panic, not_durable, panicked, run};
 pub(crate) use execution::Execution;
 pub use retry::RetryPolicy;
-pub(crate) use state::TaskEnd;
+pub(crate) use state::{Next, TaskEnd, TaskName};
 #[allow(unused_imports, reason = "the worker uses them")]
 pub(crate) use turn::{Action, ActionKind, Completion, Outcome, Retrying, Turn};
 pub(crate) use waits::{EventWait, TaskWait, TimerWait};

@@ -17,14 +17,28 @@ const ENGINE_TIMER: i32 = -100;
 /// The id of a call that never became a decision.
 const REFUSED: i32 = -1;
 
-/// How a call ended, and whose end it was.
+/// What a call is known by.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct TaskEnd {
+pub(crate) struct TaskName {
     pub(crate) name: String,
     /// The id of the last attempt; -1 if the call never became a decision.
     pub(crate) id: i32,
     pub(crate) is_sub_orchestration: bool,
+}
+
+/// How a call ended, and whose end it was.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TaskEnd {
+    pub(crate) task: TaskName,
     pub(crate) result: TaskResult,
+}
+
+/// What the next generation begins with.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Next {
+    pub(crate) input: Option<String>,
+    /// `None`: the version stays.
+    pub(crate) version: Option<String>,
 }
 
 pub(crate) type TaskResult = Result<Option<String>, FailureDetails>;
@@ -34,8 +48,10 @@ pub(crate) type TaskResult = Result<Option<String>, FailureDetails>;
 pub(super) struct State {
     pub(super) now: Option<Timestamp>,
     pub(super) replaying: bool,
-    /// The code is over: what its destructors ask for does not count.
+    /// The code is over: what it still asks for, or its destructors, does not count, and nothing is answered any more.
     pub(super) closed: bool,
+    /// Why it is over: the next generation begins.
+    pub(super) next: Option<Next>,
     pub(super) uuids: u64,
     pub(super) custom_status: Option<String>,
     /// The length of the custom status that code set last, if it was too long to be set.
@@ -50,6 +66,8 @@ pub(super) struct State {
     pending: BTreeMap<i32, ActionKind>,
     confirmed: BTreeMap<i32, Label>,
     open: BTreeMap<i32, Open>,
+    /// Decisions that are another attempt, and which.
+    again: BTreeMap<i32, u32>,
     slots: BTreeMap<u64, Slot>,
     next_slot: u64,
 }
@@ -82,6 +100,12 @@ struct Retry {
     again: Option<ActionKind>,
     /// The last attempt and its failure, while the timer that .NET lets fire after it is under way.
     exhausted: Option<(i32, FailureDetails)>,
+}
+
+impl Slot {
+    fn name(&self) -> TaskName {
+        TaskName { name: self.label.name().to_owned(), id: self.id, is_sub_orchestration: self.label.is_sub_orchestration() }
+    }
 }
 
 impl State {
@@ -170,14 +194,18 @@ impl State {
 
     /// The result of a slot, once; until then its waker is kept. Answers the waker it replaced, for the caller to drop.
     pub(super) fn poll(&mut self, key: u64, waker: &Waker) -> (Poll<TaskEnd>, Option<Waker>) {
-        let Some(slot) = self.slots.get_mut(&key) else { return (Poll::Pending, None) };
+        let Some(slot) = self.slots.get_mut(&key).filter(|_| !self.closed) else { return (Poll::Pending, None) };
         let Some(result) = slot.result.take() else {
             let kept = Some(waker.clone()).filter(|_| !sabotage::is(Sabotage::WakerForgotten));
             return (Poll::Pending, std::mem::replace(&mut slot.waker, kept));
         };
-        let (name, is_sub_orchestration) = (slot.label.name().to_owned(), slot.label.is_sub_orchestration());
-        let end = TaskEnd { name, id: slot.id, is_sub_orchestration, result };
+        let end = TaskEnd { task: slot.name(), result };
         (Poll::Ready(end), self.slots.remove(&key).and_then(|slot| slot.waker))
+    }
+
+    /// What the call of a slot is known by.
+    pub(super) fn name_of(&self, key: u64) -> Option<TaskName> {
+        self.slots.get(&key).map(Slot::name)
     }
 
     /// Nobody waits any more: the decision stands, its answer is ignored, and it is not tried again.
@@ -252,7 +280,11 @@ impl State {
     fn go_on(&mut self, key: u64, kind: ActionKind) -> Option<Waker> {
         let is_timer = matches!(kind, ActionKind::Timer { .. });
         let id = self.decide(kind);
-        self.slots.get_mut(&key)?.id = id;
+        let slot = self.slots.get_mut(&key)?;
+        slot.id = id;
+        if let Some(retry) = slot.retry.as_ref().filter(|_| !is_timer) {
+            self.again.insert(id, retry.failed.saturating_add(1));
+        }
         self.open.insert(id, Open { slot: key, is_timer });
         None
     }
@@ -300,7 +332,9 @@ impl State {
 
     /// Decisions that history does not have.
     pub(super) fn take_actions(&mut self) -> Vec<Action> {
-        std::mem::take(&mut self.pending).into_iter().map(|(id, kind)| Action { id, kind }).collect()
+        let pending = std::mem::take(&mut self.pending);
+        let attempt = |id| self.again.get(&id).copied().unwrap_or(1);
+        pending.into_iter().map(|(id, kind)| Action { attempt: attempt(id), id, kind }).collect()
     }
 
     /// The first id that the code has not used.

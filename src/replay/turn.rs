@@ -75,6 +75,8 @@ pub(crate) struct Retrying {
 pub(crate) struct Action {
     pub(crate) id: i32,
     pub(crate) kind: ActionKind,
+    /// Which attempt of its retry policy a call is, from 1.
+    pub(crate) attempt: u32,
 }
 
 /// What the code decided to do.

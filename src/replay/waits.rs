@@ -6,7 +6,7 @@ use std::task::{Poll, Waker};
 use super::execution::Execution;
 use super::mailbox::WaitId;
 use super::retry::RetryPolicy;
-use super::state::TaskEnd;
+use super::state::{TaskEnd, TaskName};
 use super::turn::ActionKind;
 use crate::model::FailureDetails;
 
@@ -55,6 +55,11 @@ impl TaskWait {
         poll
     }
 
+    /// What the call is known by, until it has ended.
+    pub(crate) fn name(&self) -> Option<TaskName> {
+        self.execution.state.borrow().name_of(self.key)
+    }
+
     pub(crate) fn execution(&self) -> &Rc<Execution> {
         &self.execution
     }
@@ -79,7 +84,11 @@ impl EventWait {
 
     /// The payload of the event.
     pub(crate) fn poll(&mut self, waker: &Waker) -> Poll<Option<String>> {
-        let (payload, _replaced) = self.execution.state.borrow_mut().mailbox.poll(&self.id, waker);
+        let (payload, _replaced) = {
+            let mut state = self.execution.state.borrow_mut();
+            // What comes too late for this generation is for the next one.
+            if state.closed { (None, None) } else { state.mailbox.poll(&self.id, waker) }
+        };
         payload.map_or(Poll::Pending, Poll::Ready)
     }
 

@@ -12,6 +12,7 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 /// runs a program whose `main` returns the error.
 #[derive(Clone, thiserror::Error)]
 #[error("{}{}{}", self.call(), self.answer(), self.message_suffix())]
+#[non_exhaustive]
 pub struct Error {
     /// What the caller can do about it.
     pub kind: ErrorKind,
@@ -33,6 +34,7 @@ pub struct Error {
 
 /// What a caller can do about a failed storage call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ErrorKind {
     /// The table, queue, container, entity, message or blob does not exist.
     NotFound,

@@ -16,7 +16,7 @@ use super::poison::Trouble;
 use super::poll::BackOff;
 use super::turn::Outbound;
 use super::watch::{Code, What};
-use crate::authoring::ActivityTask;
+use crate::authoring::{ActivityTask, Ends};
 use crate::hub::{Held, Need, QueueId, Received};
 use crate::ids::{DecisionId, DecisionKind};
 use crate::model::{EventKind, FailureDetails, HistoryEvent, Message};
@@ -42,7 +42,7 @@ impl Shared {
                     let (shared, until) = (Arc::clone(&self), until.clone());
                     self.tasks.spawn(async move {
                         if let Some(item) = shared.read_work_item(received, slot, &until).await {
-                            shared.serve_work_item(item).await;
+                            shared.serve_work_item(item, until).await;
                         }
                     });
                 }
@@ -107,9 +107,11 @@ impl Shared {
         }
     }
 
-    async fn serve_work_item(&self, mut item: Arrived) {
+    /// `until`: when the activity is told that it should end.
+    async fn serve_work_item(&self, mut item: Arrived, until: CancellationToken) {
         let held = Arc::clone(&item.held);
-        let Some(task) = task_of(&held.message) else {
+        let ends = Ends { stopping: until, lost: held.hold().lost.clone() };
+        let Some(task) = task_of(&held.message, ends.clone()) else {
             return self.work_item_failed(&held, &Trouble::no_work_item()).await;
         };
         let code = self.code(&task);
@@ -134,6 +136,11 @@ impl Shared {
             Ok(result) => result,
             Err(panic) => return self.work_item_failed(&held, &Trouble::of_panic(&*panic)).await,
         };
+        if let (Err(failure), true) = (&result, ends.have_come()) {
+            // It may have failed because it was told to end.
+            log::activity_ended_early(&code, failure);
+            return self.give_back(vec![(held, Duration::ZERO)]).await;
+        }
         self.finish_work_item(&held, result, &code).await;
     }
 
@@ -199,6 +206,7 @@ impl Shared {
                 execution_id: item.target.execution_id.clone(),
             },
             decision_id: item.decision_id.clone().or_else(|| recomputed_decision(item)),
+            attempt: None,
         };
         Outbound { queue: self.hub.control_queue_of(&item.target.instance_id), message, delay: Duration::ZERO }
     }
@@ -211,7 +219,7 @@ impl Shared {
     }
 }
 
-fn task_of(item: &Message) -> Option<ActivityTask> {
+fn task_of(item: &Message, ends: Ends) -> Option<ActivityTask> {
     let EventKind::TaskScheduled { name, version, input, tags, .. } = &item.event.kind else { return None };
     Some(ActivityTask {
         instance: item.target.clone(),
@@ -220,6 +228,8 @@ fn task_of(item: &Message) -> Option<ActivityTask> {
         version: version.clone().filter(|v| !v.is_empty()),
         input: input.clone(),
         tags: tags.clone().unwrap_or_default(),
+        attempt: item.attempt.unwrap_or(1),
+        ends,
     })
 }
 

@@ -181,7 +181,8 @@ impl WorkerBuilder {
         self.host(Code::orchestrator(handle, run), Serves::AnyOther)
     }
 
-    /// Registers an activity: a plain `async fn(ActivityContext, I) -> Result<O, Failure>` or a closure with what it needs.
+    /// Registers an activity: a plain `async fn(ActivityContext, I) -> Result<O, Failure>`. A function that takes a state before these two is one
+    /// by [`with_state`](crate::with_state), and a synchronous function by [`blocking`](crate::blocking).
     ///
     /// It serves calls without a version, as orchestrators of this crate make them unless they name one. Calls of a version wait
     /// for a worker that has [registered that version](Self::activity_version), or a [fallback](Self::activity_fallback).

@@ -113,6 +113,13 @@ pub(super) fn activity_failed(activity: &Code, failure: &FailureDetails) {
     }
 }
 
+/// Tells of an activity that failed after it was told to end, which is no failure of its call.
+pub(super) fn activity_ended_early(activity: &Code, failure: &FailureDetails) {
+    let Code { hub, instance, execution, name, what } = activity;
+    let (task, reason) = (what.task(), shown_failure(failure));
+    tracing::info!(hub, instance, execution, name, task, reason, "activity ended early because it was told to; it runs again");
+}
+
 /// Tells of an activity that has not ended when its worker did.
 pub(super) fn activity_given_up(activity: &Code) {
     let Code { hub, instance, execution, name, what } = activity;

@@ -23,6 +23,7 @@ mod poll;
 mod reconcile;
 mod rows;
 mod runaway;
+mod shutdown;
 mod sightings;
 mod tasks;
 mod turn;
@@ -32,6 +33,7 @@ mod without_history;
 
 pub(crate) use host::Shared;
 pub use host::{Worker, WorkerBuilder};
+pub use shutdown::shutdown_signal;
 
 #[cfg(test)]
 mod tests;

@@ -152,6 +152,7 @@ mod tests {
             episode: None,
             sender: Sender::client(),
             decision_id: None,
+            attempt: None,
         }
     }
 

@@ -194,6 +194,7 @@ impl Writer<'_> {
                 let target = InstanceRef::new(&self.instance_id, &self.record.execution_id);
                 let mut message = self.message(decision, message, target);
                 message.context_tags = Some(started.event.tags.clone().unwrap_or_default());
+                message.attempt = Some(action.attempt).filter(|attempt| *attempt > 1);
                 self.send(QueueId::WorkItems, message, Duration::ZERO);
                 event(None)
             }
@@ -294,6 +295,7 @@ impl Writer<'_> {
             episode: Some(self.episode),
             sender: self.sender.clone(),
             decision_id: Some(decision.text()),
+            attempt: None,
         }
     }
 
@@ -369,6 +371,7 @@ impl Ended<'_> {
             sender,
             // The parent knows its own decision, not ours.
             decision_id: decision_id.map(str::to_owned),
+            attempt: None,
         })
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use taskhub::{Activity, ActivityContext, Failure, FailureDetails, WorkerBuilder};
+use taskhub::{Activity, ActivityContext, Failure, WorkerBuilder};
 
 pub(super) const HELLO: Activity<String, String> = Activity::new("Hello");
 pub(super) const SQUARE: Activity<i32, i32> = Activity::new("Square");
@@ -108,13 +108,7 @@ async fn always_fails(_: ActivityContext, input: String) -> Result<String, Failu
 
 /// A failure as .NET tells of an `InvalidOperationException` with an `ArgumentException` in it.
 pub(super) fn invalid_operation(message: impl Into<String>, cause: &str) -> Failure {
-    let failure = |error_type: &str, error_message: String| FailureDetails {
-        error_type: error_type.to_owned(),
-        error_message,
-        ..FailureDetails::default()
-    };
-    let inner = failure("System.ArgumentException", cause.to_owned());
-    FailureDetails { inner: Some(Box::new(inner)), ..failure("System.InvalidOperationException", message.into()) }.into()
+    Failure::new("System.InvalidOperationException", message).caused_by(Failure::new("System.ArgumentException", cause))
 }
 
 /// How often this worker has tried, by what.

@@ -6,7 +6,7 @@ use futures::future::{Either, select};
 use serde_json::{Value, json};
 
 use super::play::{Play, done, failed, fired, raised, start, sub_done};
-use crate::authoring::{Activity, Code, Event, Failure, OrchestrationContext, Orchestrator, Registry, Serves};
+use crate::authoring::{Activity, Code, Ends, Event, Failure, OrchestrationContext, Orchestrator, Registry, Serves};
 use crate::model::{EventKind, FailureDetails};
 use crate::replay::RetryPolicy;
 
@@ -147,5 +147,14 @@ fn a_worker_can_share_the_registry_between_threads() {
     shared(&registry);
     let (instance, name) = (super::play::instance(), "Hello".to_owned());
     let tags = crate::model::Tags::new();
-    sent(&registry.run_activity(crate::authoring::ActivityTask { instance, task_id: 0, name, version: None, input: None, tags }));
+    sent(&registry.run_activity(crate::authoring::ActivityTask {
+        instance,
+        task_id: 0,
+        name,
+        version: None,
+        input: None,
+        tags,
+        attempt: 1,
+        ends: Ends::default(),
+    }));
 }

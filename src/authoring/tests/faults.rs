@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::play::{Play, done, failed, fired, raised, start};
+use crate::authoring::Ends;
 use crate::authoring::{
     Activity, ActivityTask, Code, Event, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder, Serves,
 };
@@ -318,7 +319,16 @@ async fn activities_fail_clearly() {
         .unwrap();
     let run = async |name: &str, input: &str| {
         let (name, input) = (name.to_owned(), Some(input.to_owned()));
-        let task = ActivityTask { instance: super::play::instance(), task_id: 1, name, version: None, input, tags: Tags::new() };
+        let task = ActivityTask {
+            instance: super::play::instance(),
+            task_id: 1,
+            name,
+            version: None,
+            input,
+            tags: Tags::new(),
+            attempt: 1,
+            ends: Ends::default(),
+        };
         registry.run_activity(task).await
     };
     assert_eq!(run("hello", "[\"x\"]").await.unwrap().as_deref(), Some("\"x\""));

@@ -8,4 +8,5 @@ mod lifecycle;
 mod long_timers;
 mod patterns;
 mod play;
+mod sagas;
 mod takeover;

@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::authoring::{
-    Activity, ActivityContext, ActivityTask, Code, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder, Serves,
+    Activity, ActivityContext, ActivityTask, Code, Ends, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder,
+    Serves,
 };
 use crate::model::{EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, RuntimeStatus, Timestamp};
 use crate::replay::{Action, ActionKind, Completion, Outcome, Turn};
@@ -150,7 +151,7 @@ impl Play {
             if let Some(completion) = outcome.completion {
                 return completion;
             }
-            for Action { id, kind } in outcome.actions {
+            for Action { id, kind, .. } in outcome.actions {
                 match kind {
                     ActionKind::Timer { fire_at } => due.push((fire_at, id)),
                     ActionKind::Activity { name, version, input, tags } => {
@@ -199,7 +200,7 @@ impl Play {
         input: Option<String>,
         tags: crate::model::Tags,
     ) -> EventKind {
-        let task = ActivityTask { instance: instance(), task_id, name, version, input, tags };
+        let task = ActivityTask { instance: instance(), task_id, name, version, input, tags, attempt: 1, ends: Ends::default() };
         match futures::executor::block_on(self.registry.run_activity(task)) {
             Ok(result) => EventKind::TaskCompleted { task_id, result },
             Err(failure) => EventKind::TaskFailed { task_id, reason: None, details: None, failure: Some(failure) },

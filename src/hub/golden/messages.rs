@@ -102,10 +102,10 @@ fn exported_histories_are_read_and_written() {
             if recorded.to_string().contains("$omitted") {
                 continue;
             }
-            let event = HistoryEvent::from_json(&recorded.to_string()).unwrap();
+            let event = HistoryEvent::read_json(&recorded.to_string()).unwrap();
             let written: Json = serde_json::from_str(&event.to_json()).unwrap();
             assert_eq!(written.to_string(), recorded.to_string(), "{}", scenario.name);
-            assert_eq!(HistoryEvent::from_json(&event.to_typed_json()).as_ref(), Ok(&event));
+            assert_eq!(HistoryEvent::read_json(&event.to_typed_json()).as_ref(), Ok(&event));
             events += 1;
         }
     }

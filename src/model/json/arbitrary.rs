@@ -167,8 +167,9 @@ pub(crate) fn event() -> impl Strategy<Value = HistoryEvent> {
 /// Any message.
 pub(crate) fn message() -> impl Strategy<Value = Message> {
     let sender = (text(), of(text())).prop_map(|(instance_id, execution_id)| Sender { instance_id, execution_id });
-    (any::<u128>(), event(), instance(), of(tags()), any::<i64>(), of(any::<i32>()), sender, of(text())).prop_map(
-        |(id, event, target, context_tags, sequence_number, episode, sender, decision_id)| Message {
+    let attempt = of(0..=u32::MAX >> 1);
+    (any::<u128>(), event(), instance(), of(tags()), any::<i64>(), of(any::<i32>()), sender, of(text()), attempt).prop_map(
+        |(id, event, target, context_tags, sequence_number, episode, sender, decision_id, attempt)| Message {
             activity_id: Uuid::from_u128(id),
             event,
             target,
@@ -177,6 +178,7 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
             episode,
             sender,
             decision_id,
+            attempt,
         },
     )
 }

@@ -8,7 +8,7 @@ const QUOTE_MAX: usize = 80;
 /// Data that cannot be understood: the path to the place, and what is wrong there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{problem}", Place(path))]
-pub struct DecodeError {
+pub(crate) struct DecodeError {
     path: String,
     problem: Problem,
 }
@@ -84,8 +84,8 @@ impl DecodeError {
     }
 
     /// Where the error is: member names joined by dots.
-    #[must_use]
-    pub fn path(&self) -> &str {
+    #[cfg(test)]
+    pub(crate) fn path(&self) -> &str {
         &self.path
     }
 

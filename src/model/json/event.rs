@@ -5,6 +5,7 @@ use super::parts::{Part, write_tags};
 use super::read::{Node, parse, raw};
 use super::text::unescape;
 use super::write::JsonWriter;
+use crate::error::Error;
 use crate::model::members::{self, MemberReader, MemberWriter};
 use crate::model::{FailureDetails, HistoryEvent, InstanceRef, ParentInstance, RuntimeStatus, Tags, Timestamp, TraceContext};
 
@@ -30,8 +31,12 @@ impl HistoryEvent {
     /// Reads both forms.
     ///
     /// # Errors
-    /// The text is no JSON, names no known event, or a member has a value that cannot stand there.
-    pub fn from_json(text: &str) -> Result<Self, DecodeError> {
+    /// `Corrupt` if the text is no JSON, names no known event, or a member has a value that cannot stand there.
+    pub fn from_json(text: &str) -> Result<Self, Error> {
+        Self::read_json(text).map_err(|error| Error::corrupt(format!("an event cannot be read: {error}"), &error))
+    }
+
+    pub(crate) fn read_json(text: &str) -> Result<Self, DecodeError> {
         let node = parse(text)?;
         let class = match class_of(&node)? {
             Some(class) => class,

@@ -20,7 +20,7 @@ pub(crate) enum Incoming {
 }
 
 impl Message {
-    /// The bytes that .NET writes; our own `DecisionId` comes last, where .NET ignores it.
+    /// The bytes that .NET writes; our own `DecisionId` and `Attempt` come last, where .NET ignores them.
     #[must_use]
     pub(crate) fn to_json(&self) -> String {
         let mut w = JsonWriter::new(true);
@@ -39,6 +39,9 @@ impl Message {
             w.name("SerializableTraceContext").null();
             if let Some(id) = &self.decision_id {
                 w.name("DecisionId").string(id);
+            }
+            if let Some(attempt) = self.attempt {
+                w.name("Attempt").raw(attempt);
             }
         });
         w.finish()
@@ -108,6 +111,7 @@ fn read_message(node: &Node<'_>) -> Result<Message, DecodeError> {
     message.episode = node.nullable_int("Episode")?;
     message.sender = sender;
     message.decision_id = node.text("DecisionId")?;
+    message.attempt = node.nullable_int("Attempt")?.and_then(|attempt| u32::try_from(attempt).ok());
     Ok(message)
 }
 
@@ -134,5 +138,6 @@ fn read_task_message(node: &Node<'_>) -> Result<Message, DecodeError> {
         episode: None,
         sender: Sender::default(),
         decision_id: None,
+        attempt: None,
     })
 }

@@ -19,7 +19,7 @@ mod tests;
 
 pub(crate) use canonical::canonical;
 pub(crate) use column::JsonColumn;
-pub use error::DecodeError;
+pub(crate) use error::DecodeError;
 pub(crate) use member::{member, text_member};
 pub(crate) use message::{Incoming, wrapper_json};
 pub(crate) use payload::read_payload;

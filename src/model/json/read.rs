@@ -27,7 +27,7 @@ const OBJECTS: [&str; 9] = [
     "InnerFailure",
 ];
 /// Those that are texts, numbers, or JSON of any shape.
-const PLAIN: [&str; 47] = [
+const PLAIN: [&str; 48] = [
     "$type",
     "__type",
     "ActivityId",
@@ -37,6 +37,7 @@ const PLAIN: [&str; 47] = [
     "Correlation",
     "Data",
     "DecisionId",
+    "Attempt",
     "Details",
     "Episode",
     "ErrorMessage",

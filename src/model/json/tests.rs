@@ -22,7 +22,7 @@ proptest! {
 
     #[test]
     fn every_event_survives_with_and_without_types(event in arbitrary::event()) {
-        let (plain, typed) = (HistoryEvent::from_json(&event.to_json()), HistoryEvent::from_json(&event.to_typed_json()));
+        let (plain, typed) = (HistoryEvent::read_json(&event.to_json()), HistoryEvent::read_json(&event.to_typed_json()));
         prop_assert_eq!(plain.as_ref(), Ok(&event), "{}", event.to_json());
         prop_assert_eq!(typed.as_ref(), Ok(&event), "{}", event.to_typed_json());
     }
@@ -40,7 +40,7 @@ proptest! {
         }
         let text: String = damaged.iter().collect();
         let _ = Incoming::from_json(&text);
-        let _ = HistoryEvent::from_json(&text);
+        let _ = HistoryEvent::read_json(&text);
         let _ = Message::from_json(&damaged[..cut.index(damaged.len())].iter().collect::<String>());
     }
 
@@ -82,14 +82,14 @@ fn failures_nested_beyond_what_dotnet_reads_are_cut_and_stay_readable() {
         })
         .max();
     assert_eq!(deepest, Some(60));
-    assert!(HistoryEvent::from_json(&json).is_ok());
+    assert!(HistoryEvent::read_json(&json).is_ok());
 }
 
 #[test]
 fn halves_of_surrogate_pairs_are_replaced_and_pairs_are_kept() {
     let read = |data: &str| {
         let json = format!(r#"{{"EventType":17,"Data":"{data}","EventId":-1,"Timestamp":"2024-03-14T16:00:05Z"}}"#);
-        match HistoryEvent::from_json(&json).unwrap().kind {
+        match HistoryEvent::read_json(&json).unwrap().kind {
             EventKind::Generic { data } => data.unwrap(),
             other => panic!("{other:?}"),
         }

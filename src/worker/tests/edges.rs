@@ -101,6 +101,7 @@ fn message(hub: &TaskHub, target: InstanceRef, kind: EventKind) -> Message {
         episode: None,
         sender: Sender::client(),
         decision_id: None,
+        attempt: None,
     }
 }
 

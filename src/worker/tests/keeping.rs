@@ -56,6 +56,7 @@ async fn put(hub: &TaskHub, queue: QueueId) {
         episode: None,
         sender: Sender::client(),
         decision_id: None,
+        attempt: None,
     };
     hub.0.send(queue, message, Duration::ZERO).await.unwrap();
 }

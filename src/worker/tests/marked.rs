@@ -278,6 +278,7 @@ async fn a_message_that_is_no_work_item_is_parked() {
         episode: None,
         sender: Sender::client(),
         decision_id: None,
+        attempt: None,
     };
     hub.send(QueueId::WorkItems, message, Duration::ZERO).await.unwrap();
     world.run_for(MINUTE).await;

@@ -357,6 +357,7 @@ async fn starts_and_events_in_every_form_of_dotnet_are_run() {
             episode: None,
             sender,
             decision_id: None,
+            attempt: None,
         };
         let queue = plain.0.control_queue_of("i");
         plain.0.send(queue, message, Duration::ZERO).await.unwrap();

@@ -1,5 +1,6 @@
 //! Scenarios of the worker on the memory store, under paused time.
 
+mod activities;
 mod apps;
 mod backlog;
 mod carried;

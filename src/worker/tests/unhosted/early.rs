@@ -22,6 +22,7 @@ async fn answered(build: Build) -> (World, Running) {
         episode: None,
         sender: Sender::client(),
         decision_id: None,
+        attempt: None,
     };
     hub.send(QueueId::Control(0), message, Duration::ZERO).await.unwrap();
     let other = world.run("old", build);

@@ -59,6 +59,7 @@ fn call(world: &World, number: u32, name: &str) -> Message {
         episode: None,
         sender: Sender::client(),
         decision_id: None,
+        attempt: None,
     }
 }
 

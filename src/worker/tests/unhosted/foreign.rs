@@ -17,6 +17,7 @@ fn signal(world: &World, id: &str, input: &str) -> Message {
         episode: None,
         sender: Sender::client(),
         decision_id: None,
+        attempt: None,
     }
 }
 
