@@ -70,19 +70,22 @@ impl OrchestrationContext {
         Call::new(wait)
     }
 
-    /// Calls an activity by its name, for one that is written in another language.
-    pub fn call_named<O: DeserializeOwned>(&self, name: &str, input: &impl Serialize) -> Call<NamedActivity<O>> {
-        let json = serde_json::to_string(input).map(|json| Some(payload::as_argument(json)));
+    /// Calls an activity by its name, where that is known at run time only. An input that is JSON text already is given as a
+    /// [`RawValue`](crate::RawValue).
+    #[allow(clippy::needless_pass_by_value, reason = "a value and a reference both serve as input")]
+    pub fn call_named<O: DeserializeOwned>(&self, name: &str, input: impl Serialize) -> Call<NamedActivity<O>> {
+        let json = serde_json::to_string(&input).map(|json| Some(payload::as_argument(json)));
         Call::new(self.schedule(name, false, json))
     }
 
-    /// Calls an orchestrator by its name, for one that is written in another language.
+    /// Calls an orchestrator by its name, [as](Self::call_named) an activity.
+    #[allow(clippy::needless_pass_by_value, reason = "a value and a reference both serve as input")]
     pub fn call_sub_orchestration_named<O: DeserializeOwned>(
         &self,
         name: &str,
-        input: &impl Serialize,
+        input: impl Serialize,
     ) -> Call<NamedOrchestrator<O>> {
-        Call::new(self.schedule(name, true, payload::encode(input)))
+        Call::new(self.schedule(name, true, payload::encode(&input)))
     }
 
     fn schedule(&self, name: &str, is_orchestrator: bool, input: Result<Option<String>, serde_json::Error>) -> TaskWait {

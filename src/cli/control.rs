@@ -138,7 +138,7 @@ impl Wait {
             Err(error) if error.kind() == ErrorKind::Timeout => return Err(self.timed_out(client, error).await?),
             waited => waited.map_err(|error| of_instance(client, &self.id, error))?,
         };
-        instances::print(&status, None, out)?;
+        instances::print(client, &status, None, out).await?;
         match status.status {
             RuntimeStatus::Completed => Ok(()),
             other => Err(Failure::new(Kind::Failed, format!("instance \"{}\" is {other}", self.id))),

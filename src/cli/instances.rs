@@ -1,7 +1,7 @@
 //! `taskhub list`, `show` and `history`.
 
 use clap::Args;
-use taskhub::{Awaited, Client, Clock, ErrorKind, InstanceQuery, InstanceStatus, RuntimeStatus, Timestamp};
+use taskhub::{Awaited, Client, Clock, ErrorKind, FailureDetails, InstanceQuery, InstanceStatus, RuntimeStatus, Timestamp};
 
 use super::failure::{Outcome, of_instance};
 use super::json::{Json, as_stored, over_lines, payload};
@@ -140,7 +140,7 @@ impl One {
     pub(crate) async fn show(self, client: &Client, out: &Output) -> Outcome {
         let status = client.instance(&self.id).status().await.map_err(|error| of_instance(client, &self.id, error))?;
         let awaited = awaited::of(client, &status).await?;
-        print(&status, awaited.as_ref(), out)
+        print(client, &status, awaited.as_ref(), out).await
     }
 
     pub(crate) async fn history(self, client: &Client, out: &Output) -> Outcome {
@@ -176,15 +176,19 @@ impl One {
     }
 }
 
-/// Prints one instance with its payloads, and what it waits for.
-pub(crate) fn print(status: &InstanceStatus, awaited: Option<&Awaited>, out: &Output) -> Outcome {
+/// Prints one instance with its payloads, and what it waits for or why it has failed.
+pub(crate) async fn print(client: &Client, status: &InstanceStatus, awaited: Option<&Awaited>, out: &Output) -> Outcome {
+    let failure = match status.status {
+        RuntimeStatus::Failed => client.instance(&status.instance_id).failure().await?,
+        _ => None,
+    };
     out.print(
         || Json::Object(members(status, true).into_iter().chain([awaits(awaited)]).collect()),
-        || as_text(status, awaited, Clock::system().now()),
+        || as_text(status, awaited, failure.as_ref(), Clock::system().now()),
     )
 }
 
-fn as_text(status: &InstanceStatus, awaited: Option<&Awaited>, now: Timestamp) -> String {
+fn as_text(status: &InstanceStatus, awaited: Option<&Awaited>, failure: Option<&FailureDetails>, now: Timestamp) -> String {
     let mut lines = Vec::new();
     let mut add = |name: &str, value: Option<String>| {
         if let Some(value) = value {
@@ -206,7 +210,9 @@ fn as_text(status: &InstanceStatus, awaited: Option<&Awaited>, now: Timestamp) -
     add("Parent", status.parent_instance_id.as_deref().map(text::line));
     let tags: Vec<_> = status.tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
     add("Tags", Some(text::line(&tags.join(", "))).filter(|tags| !tags.is_empty()));
-    for (name, payload) in [("Input", &status.input), ("Output", &status.output)] {
+    // The output of .NET begins with its exceptions; the failure begins with its cause.
+    let failure = failure.map(ToString::to_string).filter(|failure| Some(failure) != status.output.as_ref());
+    for (name, payload) in [("Input", &status.input), ("Failure", &failure), ("Output", &status.output)] {
         if let Some(payload) = payload {
             lines.push(format!("\n{name}\n{}", indented(&text::block(&over_lines(payload)))));
         }
@@ -285,7 +291,14 @@ Input
 
 Output
   NoMoney: the account [31m is empty";
-        assert_eq!(as_text(&status, None, now), expected);
+        assert_eq!(as_text(&status, None, None, now), expected);
+        let mut failure = FailureDetails::default();
+        (failure.error_type, failure.error_message) = ("NoMoney".to_owned(), "the account is empty".to_owned());
+        let with_failure = as_text(&status, None, Some(&failure), now);
+        assert!(with_failure.contains("\n\nFailure\n  NoMoney: the account is empty\n\nOutput\n"), "{with_failure}");
+        status.output = Some(failure.to_string());
+        assert!(!as_text(&status, None, Some(&failure), now).contains("Failure"), "once is enough");
+        status.output = Some("NoMoney: the account\u{1b}[31m is empty".to_owned());
         let json = |with_payloads| serde_json::to_value(Json::Object(members(&status, with_payloads))).unwrap();
         let (json, without) = (json(true), json(false));
         assert_eq!((&json["input"]["cents"], json["output"].as_str()), (&7.into(), status.output.as_deref()));
@@ -325,6 +338,6 @@ order-7  Fulfil  Pending  2026-01-01 12:00:00  2026-01-01 12:00:05  -
 order-7  Fulfil  Pending  2026-01-01 12:00:00  2026-01-01 12:00:05  order-7";
         assert_eq!(list_text(&[instance().await, child.clone()], false, nothing), expected);
         assert_eq!(serde_json::to_value(Json::Object(members(&child, false))).unwrap()["parentInstanceId"], "order-7");
-        assert!(as_text(&child, None, Clock::system().now()).contains("\nParent         order-7"));
+        assert!(as_text(&child, None, None, Clock::system().now()).contains("\nParent         order-7"));
     }
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{Client, InstanceStatus};
 use crate::authoring::{AsInput, Event, Orchestrator};
 use crate::error::Result;
-use crate::model::HistoryEvent;
+use crate::model::{FailureDetails, HistoryEvent};
 
 /// One instance by its id, with the type of the output that its orchestrator gives. Cheap to clone; making one asks nothing of storage.
 ///
@@ -85,6 +85,15 @@ impl<O> Instance<O> {
     /// `Invalid` if no instance can have this id; `Corrupt` if a row cannot be read; `Storage` if storage fails.
     pub async fn history(&self) -> Result<Vec<HistoryEvent>> {
         self.client.history(&self.id).await
+    }
+
+    /// Why the instance has failed: the whole chain as its history has it, or what its row shows if there is no more. `None` if it has not failed.
+    ///
+    /// # Errors
+    /// As [`status`](Self::status).
+    pub async fn failure(&self) -> Result<Option<FailureDetails>> {
+        let status = self.status().await?;
+        Ok(if status.failure().is_some() { Some(self.client.failure(&status).await) } else { None })
     }
 
     /// Raises an event. It waits in the instance until somebody awaits it.

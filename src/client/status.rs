@@ -96,7 +96,7 @@ impl Client {
     }
 
     /// Why an instance has failed: the whole chain as its history has it, or else what its row shows.
-    async fn failure(&self, ended: &InstanceStatus) -> FailureDetails {
+    pub(super) async fn failure(&self, ended: &InstanceStatus) -> FailureDetails {
         let history = self.history(&ended.instance_id).await.unwrap_or_default();
         let recorded = history.into_iter().rev().find_map(|event| match event.kind {
             EventKind::ExecutionCompleted { failure, .. } => failure,
@@ -147,10 +147,10 @@ impl InstanceStatus {
         }
     }
 
-    /// Why the instance has failed, as far as its row shows it: type and message of the outermost failure. [`Instance::result`] reads the
+    /// Why the instance has failed, as far as its row shows it: type and message of the outermost failure. [`Instance::failure`] reads the
     /// whole chain from the history. `None` if the instance has not failed.
     ///
-    /// [`Instance::result`]: crate::Instance::result
+    /// [`Instance::failure`]: crate::Instance::failure
     #[must_use]
     pub fn failure(&self) -> Option<FailureDetails> {
         let output = self.output.as_deref().unwrap_or("no output");

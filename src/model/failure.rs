@@ -93,9 +93,15 @@ impl FailureDetails {
             SUB_ORCHESTRATION_FAILED => "sub-orchestration",
             _ => return None,
         };
-        let (name, rest) = self.error_message.strip_prefix("Task '")?.split_once("' (#")?;
+        Through::of_message(kind, &self.error_message)
+    }
+}
+
+impl<'a> Through<'a> {
+    fn of_message(kind: &'static str, message: &'a str) -> Option<Self> {
+        let (name, rest) = message.strip_prefix("Task '")?.split_once("' (#")?;
         let (id, message) = rest.split_once(") failed with an unhandled exception: ")?;
-        Some(Through { kind, name, id, message })
+        Some(Self { kind, name, id, message })
     }
 }
 
@@ -106,11 +112,16 @@ impl fmt::Display for FailureDetails {
             tasks.push(task);
             cause = cause.and_then(|cause| cause.inner.as_deref());
         }
-        match (cause, tasks.last()) {
-            (Some(Self { error_type, error_message, .. }), _) if error_type.is_empty() => f.write_str(error_message)?,
-            (Some(Self { error_type, error_message, .. }), _) => write!(f, "{error_type}: {error_message}")?,
+        if cause.is_none() {
             // The row of an instance has no more than the message.
-            (None, innermost) => f.write_str(innermost.map_or("", |task| task.message))?,
+            while let Some(task) = tasks.last().and_then(|task| Through::of_message("task", task.message)) {
+                tasks.push(task);
+            }
+        }
+        match cause {
+            Some(Self { error_type, error_message, .. }) if error_type.is_empty() => f.write_str(error_message)?,
+            Some(Self { error_type, error_message, .. }) => write!(f, "{error_type}: {error_message}")?,
+            None => f.write_str(tasks.last().map_or("", |task| task.message))?,
         }
         for (place, Through { kind, name, id, .. }) in tasks.iter().rev().enumerate() {
             let before = if place == 0 { " (" } else { " of " };
@@ -158,6 +169,9 @@ mod tests {
             "DurableTask.Core.Exceptions.TaskFailedException: Task 'Charge' (#1) failed with an unhandled exception: no money"
         );
         assert_eq!(FailureDetails::from_column(&column).to_string(), "no money (task \"Charge\" #1)");
+        let paid = FailureDetails::of_task("Pay", 0, true, &charged).to_column();
+        let shown = "no money (task \"Charge\" #1 of sub-orchestration \"Pay\" #0)";
+        assert_eq!(FailureDetails::from_column(&paid).to_string(), shown);
         for (text, error_type) in [("A.B: c", "A.B"), ("no type: here", ""), (": x", ""), ("", ""), ("x", "")] {
             let failure = FailureDetails::from_column(text);
             assert_eq!((failure.error_type.as_str(), failure.to_string().as_str()), (error_type, text));

@@ -71,8 +71,8 @@ fn nulls_tuples_and_versions() {
         let nothing = ctx.call(NOTHING, ()).await?;
         let text = ctx.call(GEN_STRING, (5, 0)).await?;
         let two = ctx.call(VERSIONED, text).version("2.0").tag("child", "yes").await?;
-        let four: u8 = ctx.call_named("Square", &2).await?;
-        let five: Option<u8> = ctx.call_sub_orchestration_named("Other", &()).await?;
+        let four: u8 = ctx.call_named("Square", 2).await?;
+        let five: Option<u8> = ctx.call_sub_orchestration_named("Other", ()).await?;
         Ok(json!([nothing, two, four, five]))
     });
     assert_eq!(play.start("Main", None), ["#0 Nothing([null])"]);

@@ -66,11 +66,11 @@ fn recorded_retries_are_taken_over_at_every_turn() {
     let ms = Duration::from_millis;
     let ok = registry("RetryOk", move |ctx, _| {
         let policy = RetryPolicy::exponential(5, ms(500)).max_interval(ms(5000));
-        async move { Ok(ctx.call_named("FlakyTwice", &"r").retry(policy).await?) }
+        async move { Ok(ctx.call_named("FlakyTwice", "r").retry(policy).await?) }
     });
     agrees(&history("10-RetryOk", "RetryOk"), &ok);
     let exhausted = registry("RetryExhausted", move |ctx, _| async move {
-        Ok(ctx.call_named("AlwaysFails", &"r").retry(RetryPolicy::fixed(3, ms(300))).await?)
+        Ok(ctx.call_named("AlwaysFails", "r").retry(RetryPolicy::fixed(3, ms(300))).await?)
     });
     agrees(&history("11-RetryExhausted", "RetryExhausted"), &exhausted);
 }
@@ -79,25 +79,25 @@ fn recorded_retries_are_taken_over_at_every_turn() {
 fn recorded_retries_of_functions_are_taken_over_at_every_turn() {
     let second = Duration::from_secs(1);
     let ok = registry("RetryOk", move |ctx, _| async move {
-        Ok(ctx.call_named("Flaky", &"x").retry(RetryPolicy::exponential(3, second)).await?)
+        Ok(ctx.call_named("Flaky", "x").retry(RetryPolicy::exponential(3, second)).await?)
     });
     agrees(&history("retry-ok", "RetryOk"), &ok);
     let exhausted = registry("RetryExhausted", move |ctx, _| async move {
-        Ok(ctx.call_named("AlwaysFails", &"boom").retry(RetryPolicy::fixed(2, second)).await?)
+        Ok(ctx.call_named("AlwaysFails", "boom").retry(RetryPolicy::fixed(2, second)).await?)
     });
     agrees(&history("retry-exhausted", "RetryExhausted"), &exhausted);
     let handled = registry("RetryHandler", move |ctx, _| {
         let policy = RetryPolicy::fixed(5, second).only_if(|failure| !failure.error_message.contains("boom"));
-        async move { Ok(ctx.call_named("AlwaysFails", &"boom").retry(policy).await?) }
+        async move { Ok(ctx.call_named("AlwaysFails", "boom").retry(policy).await?) }
     });
     agrees(&history("retry-handler", "RetryHandler"), &handled);
     let child = registry("SubRetry", move |ctx, _| async move {
-        let call = ctx.call_sub_orchestration_named("Throws", &"sub").instance_id(format!("{}-sr", ctx.instance_id()));
+        let call = ctx.call_sub_orchestration_named("Throws", "sub").instance_id(format!("{}-sr", ctx.instance_id()));
         Ok(call.retry(RetryPolicy::fixed(2, second)).await?)
     });
     agrees(&history("sub-retry", "SubRetry"), &child);
     let http = registry("HttpCaller", move |ctx, _| async move {
-        Ok(ctx.call_named("BuiltIn::HttpActivity", &1).retry(RetryPolicy::fixed(2, second)).await?)
+        Ok(ctx.call_named("BuiltIn::HttpActivity", 1).retry(RetryPolicy::fixed(2, second)).await?)
     });
     agrees(&history("http-retry", "HttpCaller"), &http);
 }

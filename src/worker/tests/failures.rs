@@ -21,7 +21,7 @@ async fn call(ctx: OrchestrationContext, name: String) -> Result<String, Failure
 
 /// Calls the orchestrator of this name with a text, and lets its failure end itself.
 async fn call_child(ctx: OrchestrationContext, name: String) -> Result<String, Failure> {
-    let number: u32 = ctx.call_sub_orchestration_named(&name, &"text").await?;
+    let number: u32 = ctx.call_sub_orchestration_named(&name, "text").await?;
     Ok(format!("{number}"))
 }
 
