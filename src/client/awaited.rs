@@ -11,7 +11,7 @@ impl Client {
     /// # Errors
     /// `Storage` if storage fails.
     pub async fn awaited(&self) -> Result<Vec<Awaited>> {
-        self.hub.list_awaited().await
+        self.hub.awaited.list().await
     }
 
     /// Whether this instance waits for that, as far as its row tells. Of an activity or an event the first
@@ -22,7 +22,7 @@ impl Client {
             return false;
         }
         let is_named = awaited.instance_ids.contains(&instance.instance_id);
-        if self.hub.queue_name(self.hub.control_queue_of(&instance.instance_id)) != awaited.queue {
+        if self.hub.queues.name(self.hub.queues.of_instance(&instance.instance_id)) != awaited.queue {
             return awaited.kind == AwaitedKind::Activity && is_named;
         }
         match awaited.kind {

@@ -76,7 +76,7 @@ impl Client {
 
     /// One that is shown as failed because a message of it is parked has not ended.
     async fn expect_open(&self, instance_id: &str) -> Result<()> {
-        match self.hub.own_status(instance_id).await? {
+        match self.hub.instances.own_status(instance_id).await? {
             None => Err(self.no_instance(instance_id)),
             Some(status) if status.is_terminal() => {
                 let message = format!("instance \"{instance_id}\" is {status} already; nothing was sent");
@@ -104,8 +104,8 @@ impl Client {
 
     /// Puts a message into the queue of its instance.
     pub(crate) async fn put(&self, message: Message) -> Result<()> {
-        let queue = self.hub.control_queue_of(&message.target.instance_id);
-        self.hub.send(queue, message, Duration::ZERO).await?;
+        let queue = self.hub.queues.of_instance(&message.target.instance_id);
+        self.hub.queues.send(queue, message, Duration::ZERO).await?;
         Ok(())
     }
 
@@ -116,7 +116,7 @@ impl Client {
     /// # Errors
     /// `Storage` if storage fails.
     pub async fn poison(&self) -> Result<Vec<PoisonMessage>> {
-        self.hub.list_poison().await
+        self.hub.parked.list().await
     }
 
     /// Puts a parked message back into its queue, to be called when its cause is repaired. An instance that is shown as Failed
@@ -125,7 +125,7 @@ impl Client {
     /// # Errors
     /// `NotFound` if no message with this id is parked; `Storage` if storage fails.
     pub async fn retry_poison(&self, id: &str) -> Result<()> {
-        self.hub.retry_poison(id).await
+        self.hub.parked.retry(id).await
     }
 
     /// Drops a parked message for good. If it is an event, a termination, a suspension or a resumption, its instance is shown
@@ -134,6 +134,6 @@ impl Client {
     /// # Errors
     /// `NotFound` if no message with this id is parked; `Storage` if storage fails.
     pub async fn drop_poison(&self, id: &str) -> Result<()> {
-        self.hub.drop_poison(id).await
+        self.hub.parked.drop(id).await
     }
 }

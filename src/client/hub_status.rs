@@ -78,8 +78,8 @@ impl Client {
     pub async fn hub_status(&self) -> Result<HubStatus> {
         let hub = &*self.hub;
         let read_at = hub.now();
-        let rows = hub.read_partitions().await?;
-        let queues = (0..hub.partitions).map(|id| queue_status(hub, QueueId::Control(id)));
+        let rows = hub.partitions.read().await?;
+        let queues = (0..hub.partition_count).map(|id| queue_status(hub, QueueId::Control(id)));
         let (queues, work_items) = try_join(try_join_all(queues), queue_status(hub, QueueId::WorkItems)).await?;
         let partitions = queues.into_iter().map(|queue| {
             let row = rows.iter().find(|stored| stored.row.queue == queue.name).map(|stored| stored.row.clone());
@@ -95,18 +95,18 @@ impl Client {
             }
         });
         let partitions = partitions.collect();
-        let parked = hub.count_poison().await?;
-        let awaited = hub.list_awaited().await?;
-        let app_lease_owner = hub.app_lease_info().await?.0.owner_id;
-        let is_run_with_blob_leases = !hub.sees_owners();
+        let parked = hub.parked.count().await?;
+        let awaited = hub.awaited.list().await?;
+        let app_lease_owner = hub.app_lease.info().await?.0.owner_id;
+        let is_run_with_blob_leases = !hub.partitions.are_seen();
         let name = hub.names_hub().to_owned();
         Ok(HubStatus { name, read_at, partitions, work_items, parked, awaited, app_lease_owner, is_run_with_blob_leases })
     }
 }
 
 async fn queue_status(hub: &Hub, queue: QueueId) -> Result<QueueStatus> {
-    let (messages, oldest_visible) = hub.look_at(queue).await?;
-    Ok(QueueStatus { name: hub.queue_name(queue), messages, oldest_visible })
+    let (messages, oldest_visible) = hub.queues.look_at(queue).await?;
+    Ok(QueueStatus { name: hub.queues.name(queue).to_owned(), messages, oldest_visible })
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ impl Client {
             top: Some(query.page_size.clamp(1, PAGE_ROWS_MAX)),
             continuation: query.continuation.as_deref().map(from_token),
         };
-        let (rows, page) = self.hub.query_instances(&table_query).await?;
+        let (rows, page) = self.hub.instances.query(&table_query).await?;
         let mut instances = Vec::new();
         let wants_none = query.version.as_deref() == Some("");
         for row in rows.into_iter().filter(|row| !wants_none || row.version.as_deref().unwrap_or_default().is_empty()) {

@@ -145,7 +145,7 @@ impl<'a, O> Start<'a, O> {
         let now = hub.now();
         let delay = self.scheduled.map_or(Duration::ZERO, |at| at.since(now));
         // Nobody else can have drawn a generated id, so there is no row to look at.
-        let existing = if generated { None } else { hub.read_instance(&instance_id, false).await? };
+        let existing = if generated { None } else { hub.instances.read(&instance_id, false).await? };
         if let Some(stored) = &existing {
             let status = stored.row.status.unwrap_or(RuntimeStatus::Running);
             if !self.replaces.contains(&status) {
@@ -201,14 +201,15 @@ async fn put_start(
         decision_id: None,
         attempt: None,
     };
-    let queue = hub.control_queue_of(instance_id);
-    let body = hub.is_large(&message).then(|| blob_names::message_blob(instance_id, message.activity_id, "ExecutionStarted"));
-    let put = hub.send(queue, message.clone(), delay).await?;
-    let input_url = body.map(|name| hub.payload_url(&name));
+    let queue = hub.queues.of_instance(instance_id);
+    let body =
+        hub.queues.is_large(&message).then(|| blob_names::message_blob(instance_id, message.activity_id, "ExecutionStarted"));
+    let put = hub.queues.send(queue, message.clone(), delay).await?;
+    let input_url = body.map(|name| hub.payloads.url(&name));
     let mut row = instance_row::pending(hub.names_hub(), &start, input_url.as_deref().or(start.input.as_deref()), now, hub.now());
-    hub.offload_row(&mut row).await?;
-    if !hub.write_pending(row, existing.as_ref().map(|r| &r.etag)).await? {
-        hub.delete_message(&Held::of_put(queue, put, message)).await?;
+    hub.instances.offload(&mut row).await?;
+    if !hub.instances.write_pending(row, existing.as_ref().map(|r| &r.etag)).await? {
+        hub.queues.delete(&Held::of_put(queue, put, message)).await?;
         return Err(already_exists(instance_id, RuntimeStatus::Pending));
     }
     Ok(())

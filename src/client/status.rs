@@ -46,7 +46,7 @@ impl Client {
     pub(crate) async fn status(&self, id: &(impl AsRef<str> + ?Sized)) -> Result<Option<InstanceStatus>> {
         let id = id.as_ref();
         ids::check_key(id)?;
-        match self.hub.read_instance(id, true).await? {
+        match self.hub.instances.read(id, true).await? {
             Some(stored) => Ok(Some(resolved(&self.hub, stored.row).await?)),
             None => Ok(None),
         }
@@ -55,7 +55,7 @@ impl Client {
     /// The recorded events of the current execution, in order; none if the instance has not run yet.
     pub(crate) async fn history(&self, id: &(impl AsRef<str> + ?Sized)) -> Result<Vec<HistoryEvent>> {
         ids::check_key(id.as_ref())?;
-        let history = self.hub.load_history(id.as_ref()).await?;
+        let history = self.hub.histories.load(id.as_ref()).await?;
         Ok(history.events.into_iter().map(|stored| stored.event).collect())
     }
 
@@ -66,7 +66,7 @@ impl Client {
         let begun = tokio::time::Instant::now();
         let mut pause = WAIT_MIN;
         loop {
-            let stored = self.hub.read_instance(instance_id, false).await?;
+            let stored = self.hub.instances.read(instance_id, false).await?;
             let Some(stored) = stored else {
                 return Err(self.no_instance(instance_id));
             };
@@ -188,7 +188,7 @@ pub(super) async fn resolved(hub: &Hub, row: InstanceRow) -> Result<InstanceStat
 
 /// The tags; none if their blob is lost or damaged.
 async fn tags(hub: &Hub, row: &InstanceRow) -> Result<Tags> {
-    match hub.resolve_tags(row).await {
+    match hub.instances.resolve_tags(row).await {
         Err(error) if error.is_lasting() => {
             tracing::warn!(instance = row.instance_id, %error, "tags cannot be shown");
             Ok(Tags::new())
@@ -199,7 +199,7 @@ async fn tags(hub: &Hub, row: &InstanceRow) -> Result<Tags> {
 
 /// A payload, or the URL of the blob that should hold it: the instance that lacks it has to be seen all the same.
 async fn payload(hub: &Hub, instance_id: &str, column: Option<String>) -> Result<Option<String>> {
-    match hub.resolve_payload(column.clone()).await {
+    match hub.instances.resolve_payload(column.clone()).await {
         Err(error) if error.is_lasting() => {
             tracing::warn!(instance = instance_id, %error, "a payload cannot be shown");
             Ok(column)

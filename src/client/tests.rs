@@ -172,7 +172,7 @@ async fn a_list_brings_payloads_only_when_it_shall() {
 async fn a_damaged_instance_hides_neither_the_others_nor_itself() {
     let world = World::with(&[("a", Completed), ("b", Completed), ("c", Completed)]).await;
     let blob = "b/history--Output-00000001-Output.json.gz";
-    let url = world.client.hub.payload_url(blob);
+    let url = world.client.hub.payloads.url(blob);
     world.put("b", &[("Output", Value::string(url.clone()))]);
     world.put("c", &[("CreatedTime", Value::string("yesterday"))]);
     let seen = async || world.client.list(&InstanceQuery::default()).await.unwrap().instances;

@@ -1,15 +1,15 @@
 //! The app lease: of the apps that share a hub, the workers of one at a time work (wire-format 8.3).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::Hub;
 use super::partition::fnv1a;
 use crate::error::Result;
 use crate::storage;
-use crate::storage::blob::{Lease, PutCondition};
+use crate::storage::blob::{BlobStore, Lease, PutCondition};
 use crate::storage::error::OrNone;
 use crate::storage::table::Etag;
 
@@ -26,7 +26,7 @@ pub(crate) struct AppLeaseInfo {
 
 /// What became of a try to hold the lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum AppLease {
+pub(crate) enum Acquired {
     Held,
     /// Another app holds it: the one of this id, as far as the info blob tells.
     Anothers(Option<String>),
@@ -37,59 +37,69 @@ pub(crate) fn lease_id(app_name: &str) -> String {
     format!("{:08x}-0000-0000-0000-000000000000", fnv1a(app_name.as_bytes()))
 }
 
-impl Hub {
+/// The container whose lease it is, and its info blob.
+#[derive(Clone, Debug)]
+pub(crate) struct AppLease {
+    pub(super) blobs: Arc<dyn BlobStore>,
+    pub(super) container: String,
+    pub(super) info_blob: String,
+    /// The name of the hub, for the log.
+    pub(super) hub: String,
+}
+
+impl AppLease {
     /// Acquires the lease for an app; workers of one app share it.
     ///
     /// An app that was told to take over changes the lease instead; the other one notices at its next renewal.
-    pub(crate) async fn acquire_app_lease(&self, id: &str, duration: Duration) -> Result<AppLease> {
-        let (info, etag) = self.app_lease_info().await?;
+    pub(crate) async fn acquire(&self, id: &str, duration: Duration) -> Result<Acquired> {
+        let (info, etag) = self.info().await?;
         let wanted = is(info.desired_swap_id.as_deref(), id);
         let swapped = match &info.owner_id {
             Some(owner) if wanted && !is(Some(owner), id) => {
                 let change = Lease::Change { id: owner.clone(), proposed: id.to_owned() };
                 // A changed lease keeps its end.
-                self.act(&change).await? && self.renew_app_lease(id).await?
+                self.act(&change).await? && self.renew(id).await?
             }
             _ => false,
         };
         if !swapped && !self.act(&Lease::Acquire { id: id.to_owned(), duration }).await? {
-            return Ok(AppLease::Anothers(info.owner_id));
+            return Ok(Acquired::Anothers(info.owner_id));
         }
         if !is(info.owner_id.as_deref(), id) {
             let now = AppLeaseInfo { owner_id: Some(id.to_owned()), desired_swap_id: None };
-            self.put_app_lease_info(&now, etag).await?;
+            self.put_info(&now, etag).await?;
         }
-        Ok(AppLease::Held)
+        Ok(Acquired::Held)
     }
 
     /// Renews the lease. `false` if another app has it.
-    pub(crate) async fn renew_app_lease(&self, id: &str) -> Result<bool> {
+    pub(crate) async fn renew(&self, id: &str) -> Result<bool> {
         self.act(&Lease::Renew { id: id.to_owned() }).await
     }
 
     #[cfg(test)]
     /// Tells an app to take the lease over. `false` if the blob has changed meanwhile.
-    pub(crate) async fn request_app_swap(&self, id: &str) -> Result<bool> {
-        let (info, etag) = self.app_lease_info().await?;
-        self.put_app_lease_info(&AppLeaseInfo { desired_swap_id: Some(id.to_owned()), ..info }, etag).await
+    pub(crate) async fn request_swap(&self, id: &str) -> Result<bool> {
+        let (info, etag) = self.info().await?;
+        self.put_info(&AppLeaseInfo { desired_swap_id: Some(id.to_owned()), ..info }, etag).await
     }
 
     /// What the blob says; nothing if it is missing or no JSON: the lease itself decides who holds it.
-    pub(crate) async fn app_lease_info(&self) -> Result<(AppLeaseInfo, Option<Etag>)> {
-        let blob = self.leases.blobs.get(&self.names.app_lease, &self.names.app_lease_info, INFO_BYTES_MAX).await.or_none()?;
+    pub(crate) async fn info(&self) -> Result<(AppLeaseInfo, Option<Etag>)> {
+        let blob = self.blobs.get(&self.container, &self.info_blob, INFO_BYTES_MAX).await.or_none()?;
         let Some(blob) = blob else { return Ok((AppLeaseInfo::default(), None)) };
         let info = serde_json::from_slice(&blob.bytes).unwrap_or_else(|error| {
-            tracing::warn!(hub = self.names_hub(), %error, "the info blob of the app lease cannot be read and is replaced");
+            tracing::warn!(hub = self.hub, %error, "the info blob of the app lease cannot be read and is replaced");
             AppLeaseInfo::default()
         });
         Ok((info, Some(blob.etag)))
     }
 
     /// Writes the blob over the version that was read. `false` if somebody else was faster: what they wrote stands.
-    async fn put_app_lease_info(&self, info: &AppLeaseInfo, etag: Option<Etag>) -> Result<bool> {
+    async fn put_info(&self, info: &AppLeaseInfo, etag: Option<Etag>) -> Result<bool> {
         let condition = etag.map_or(PutCondition::Absent, PutCondition::Etag);
         let json = serde_json::to_vec(info).expect("two optional strings are JSON");
-        let put = self.leases.blobs.put(&self.names.app_lease, &self.names.app_lease_info, Bytes::from(json), condition);
+        let put = self.blobs.put(&self.container, &self.info_blob, Bytes::from(json), condition);
         match put.await {
             Ok(_) => Ok(true),
             Err(e) if matches!(e.kind, storage::ErrorKind::Precondition | storage::ErrorKind::AlreadyExists) => Ok(false),
@@ -99,7 +109,7 @@ impl Hub {
 
     /// `false` if the lease is another's.
     async fn act(&self, lease: &Lease) -> Result<bool> {
-        match self.leases.blobs.lease(&self.names.app_lease, lease).await {
+        match self.blobs.lease(&self.container, lease).await {
             Ok(()) => Ok(true),
             Err(e) if e.kind == storage::ErrorKind::Lease => Ok(false),
             Err(e) => Err(e.into()),

@@ -1,11 +1,14 @@
 //! What messages wait for because no worker that has seen them hosts it: rows of our own that workers refresh and people read.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::tables::query_all;
-use super::{Hub, QueueId, keys};
+use super::keys;
+use super::queues::{QueueId, Queues};
+use super::table::Table;
+use crate::clock::Clock;
 use crate::error::Result;
 use crate::ids;
 use crate::model::Timestamp;
@@ -107,10 +110,18 @@ impl Need {
     }
 }
 
-impl Hub {
+/// The table of what is waited for.
+#[derive(Clone, Debug)]
+pub(crate) struct AwaitedCode {
+    pub(super) table: Table,
+    pub(super) queues: Arc<Queues>,
+    pub(super) clock: Clock,
+}
+
+impl AwaitedCode {
     /// Tells what is waited for in a queue. The table is made when the first worker has something to tell.
-    pub(crate) async fn write_awaited(&self, need: &Need, queue: QueueId, row: &Awaited) -> Result<()> {
-        let mut entity = Entity::new(need.kind.name(), self.awaited_key(need, queue))
+    pub(crate) async fn write(&self, need: &Need, queue: QueueId, row: &Awaited) -> Result<()> {
+        let mut entity = Entity::new(need.kind.name(), self.key(need, queue))
             .with("Name", text(&row.name))
             .with("Queue", text(&row.queue))
             .with("Since", Value::DateTime(row.since))
@@ -126,26 +137,25 @@ impl Hub {
         if let Some(instances) = row.instances {
             entity.set("Instances", Value::I32(i32::try_from(instances).unwrap_or(i32::MAX)));
         }
-        let op = TableOp::UpsertReplace(entity);
-        self.write_own(&self.names.awaited, &op).await
+        self.table.put(entity).await
     }
 
-    fn awaited_key(&self, need: &Need, queue: QueueId) -> String {
+    fn key(&self, need: &Need, queue: QueueId) -> String {
         let key = format!("{} {} {}", need.name.len(), need.name, need.version);
-        format!("{} {}", self.queue_name(queue), Uuid::new_v5(&NAMESPACE, key.as_bytes()).simple())
+        format!("{} {}", self.queues.name(queue), Uuid::new_v5(&NAMESPACE, key.as_bytes()).simple())
     }
 
     /// What was told of it.
-    pub(crate) async fn read_awaited(&self, need: &Need, queue: QueueId) -> Result<Option<Awaited>> {
-        let key = self.awaited_key(need, queue);
-        let row = self.storage.tables.get(&self.names.awaited, need.kind.name(), &key, &[]).await.or_none()?;
+    pub(crate) async fn read(&self, need: &Need, queue: QueueId) -> Result<Option<Awaited>> {
+        let key = self.key(need, queue);
+        let row = self.table.get(need.kind.name(), &key, &[]).await.or_none()?;
         Ok(row.as_ref().and_then(from_row))
     }
 
     /// Removes what has not been waited for any more since long ago. Whether rows of this worker are left.
-    pub(crate) async fn sweep_awaited(&self, worker_id: &str) -> Result<bool> {
-        let (now, mut is_left) = (self.now(), false);
-        for row in self.awaited_rows(None).await? {
+    pub(crate) async fn sweep(&self, worker_id: &str) -> Result<bool> {
+        let (now, mut is_left) = (self.clock.now(), false);
+        for row in self.rows(None).await? {
             let Some(awaited) = from_row(&row) else { continue };
             if now.since(awaited.valid_until) <= LONG_GONE {
                 is_left |= awaited.worker == worker_id;
@@ -153,7 +163,7 @@ impl Hub {
             }
             let Entity { partition_key, row_key, .. } = row.entity;
             let op = TableOp::Delete { partition_key, row_key, condition: Match::Etag(row.etag) };
-            match self.storage.tables.write(&self.names.awaited, &op).await {
+            match self.table.write(&op).await {
                 // It is waited for again.
                 Err(e) if matches!(e.kind, ErrorKind::NotFound | ErrorKind::Precondition) => {}
                 other => drop(other?),
@@ -163,9 +173,9 @@ impl Hub {
     }
 
     /// What is waited for now.
-    pub(crate) async fn list_awaited(&self) -> Result<Vec<Awaited>> {
-        let now = self.now();
-        let rows = self.awaited_rows(None).await?;
+    pub(crate) async fn list(&self) -> Result<Vec<Awaited>> {
+        let now = self.clock.now();
+        let rows = self.rows(None).await?;
         let mut all: Vec<_> = rows.iter().filter_map(from_row).filter(|awaited| now <= awaited.valid_until).collect();
         all.sort_by(|a, b| (a.kind, &a.name, &a.version, &a.queue).cmp(&(b.kind, &b.name, &b.version, &b.queue)));
         Ok(all)
@@ -173,14 +183,14 @@ impl Hub {
 
     /// Whether messages of this queue may have waited for code since then: how often they were received tells nothing.
     pub(crate) async fn may_have_waited(&self, queue: QueueId, since: Timestamp) -> Result<bool> {
-        let rows = self.awaited_rows(Some(Filter::eq("Queue", self.queue_name(queue)))).await?;
+        let rows = self.rows(Some(Filter::eq("Queue", self.queues.name(queue)))).await?;
         Ok(rows.iter().filter_map(from_row).any(|awaited| awaited.valid_until >= since))
     }
 
     /// Shows that a worker is there which owns no partition: only if anything is waited for, else nobody asks.
     pub(crate) async fn show_presence(&self, worker_id: &str) -> Result<()> {
-        let entity = Entity::new(WORKERS, keys::escape(worker_id)).with("LastSeen", Value::DateTime(self.now()));
-        self.storage.tables.write(&self.names.awaited, &TableOp::UpsertReplace(entity)).await.or_none()?;
+        let entity = Entity::new(WORKERS, keys::escape(worker_id)).with("LastSeen", Value::DateTime(self.clock.now()));
+        self.table.write(&TableOp::UpsertReplace(entity)).await.or_none()?;
         Ok(())
     }
 
@@ -191,9 +201,9 @@ impl Hub {
 
     /// Whether there are workers of ours that own no partition.
     pub(crate) async fn others_are_present(&self, me: &str) -> Result<bool> {
-        let (now, me) = (self.now(), keys::escape(me));
+        let (now, me) = (self.clock.now(), keys::escape(me));
         let mut found = false;
-        for row in self.awaited_rows(Some(Filter::eq("PartitionKey", WORKERS))).await? {
+        for row in self.rows(Some(Filter::eq("PartitionKey", WORKERS))).await? {
             let age = now.since(row.entity.time("LastSeen").unwrap_or(row.timestamp));
             if age > LONG_GONE {
                 self.delete_presence(row.entity.row_key).await?;
@@ -206,13 +216,13 @@ impl Hub {
 
     async fn delete_presence(&self, row_key: String) -> Result<()> {
         let op = TableOp::Delete { partition_key: WORKERS.to_owned(), row_key, condition: Match::Any };
-        self.storage.tables.write(&self.names.awaited, &op).await.or_none()?;
+        self.table.write(&op).await.or_none()?;
         Ok(())
     }
 
-    async fn awaited_rows(&self, filter: Option<Filter>) -> Result<Vec<Row>> {
+    async fn rows(&self, filter: Option<Filter>) -> Result<Vec<Row>> {
         let query = Query { filter, ..Query::default() };
-        Ok(query_all(&*self.storage.tables, &self.names.awaited, query).await.or_none()?.unwrap_or_default())
+        Ok(self.table.rows(query).await.or_none()?.unwrap_or_default())
     }
 }
 

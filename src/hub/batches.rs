@@ -1,9 +1,9 @@
 //! The transactions of one append: rows in their order, whole turns together, as many as a transaction can hold.
 
-use super::history::Append;
+use super::history::{Append, Histories};
 use super::instance_row::BlobUrls;
 use super::remainder::Remainder;
-use super::{Hub, keys, rows};
+use super::{keys, rows};
 use crate::error::Result;
 use crate::model::EventKind;
 use crate::storage::table::{Entity, Match, TableOp, Value, json_bytes};
@@ -25,7 +25,7 @@ pub(super) struct Prepared {
     pub(super) remainder: Option<Remainder>,
 }
 
-impl Hub {
+impl Histories {
     /// The transactions of an append; large columns, and what must not be lost between two of them, are moved to blobs here.
     pub(super) async fn prepare(&self, append: &Append<'_>) -> Result<Prepared> {
         let key = keys::escape(append.instance_id);
@@ -33,8 +33,9 @@ impl Hub {
         for (index, stored) in append.events.iter().enumerate() {
             let ordinal = append.first + index as u64;
             let mut entity = rows::event_to_entity(&key, ordinal, append.execution_id, stored);
-            for (column, blob) in self.offload_columns(&mut entity, stored.event.kind.type_name(), &stored.blobs).await? {
-                urls.insert((index, column), self.payload_url(&blob));
+            for (column, blob) in self.payloads.offload_columns(&mut entity, stored.event.kind.type_name(), &stored.blobs).await?
+            {
+                urls.insert((index, column), self.payloads.url(&blob));
                 if stored.blobs.iter().all(|(_, known)| *known != blob) {
                     blobs.push(blob);
                 }

@@ -1,7 +1,8 @@
 //! Instances whose messages were parked: as long as they do not end by themselves their row is marked, and shows Failed with the
 //! reason, until the message is put back. The history stays as it is.
 
-use super::{Hub, StoredRow, blob_names, keys};
+use super::instances::{Instances, StoredRow};
+use super::keys;
 use crate::error::Result;
 use crate::model::RuntimeStatus;
 use crate::storage::error::OrNone;
@@ -34,7 +35,7 @@ impl Culprit<'_> {
     }
 }
 
-impl Hub {
+impl Instances {
     /// Marks an instance as failed if its row exists and is not final.
     ///
     /// A turn of ours that had committed before the sentinel was changed leaves the row then. One of .NET may still write it over
@@ -43,16 +44,16 @@ impl Hub {
         let instance_id = culprit.instance_id();
         let mut is_noted = false;
         loop {
-            let Some(stored) = self.read_instance(instance_id, true).await? else { return Ok(()) };
+            let Some(stored) = self.read(instance_id, true).await? else { return Ok(()) };
             let status = stored.row.status.unwrap_or(RuntimeStatus::Running);
             if status.is_terminal() || !self.is_meant(culprit, &stored) {
                 return Ok(());
             }
             if !is_noted {
-                self.note_parked(instance_id).await?;
+                self.histories.note_parked(instance_id).await?;
                 is_noted = true;
             }
-            let now = Value::time(self.now());
+            let now = Value::time(self.clock.now());
             let changes = Entity::new(keys::escape(instance_id), "")
                 .with("RuntimeStatus", Value::string(RuntimeStatus::Failed.name()))
                 .with("Output", Value::string(output))
@@ -60,7 +61,7 @@ impl Hub {
                 .with("CompletedTime", now.clone())
                 .with(STATUS_BEHIND, Value::string(status.name()))
                 .with(MARKED_AT, now);
-            if self.merge_instance_version(changes, &stored.etag).await? {
+            if self.merge_version(changes, &stored.etag).await? {
                 return Ok(());
             }
         }
@@ -74,8 +75,7 @@ impl Hub {
             Culprit::Begun(_) => !is_pending,
             Culprit::Execution(_, execution_id) => row.execution_id.as_deref().is_none_or(|id| id == execution_id),
             Culprit::StartIn(_, blob) => {
-                let container = self.storage.blobs.container_url(&self.names.large_messages);
-                let input = row.input.as_deref().and_then(|url| blob_names::from_url(&container, url));
+                let input = row.input.as_deref().and_then(|url| self.payloads.blob_of(url));
                 is_pending && input.as_deref() == Some(blob)
             }
         }
@@ -85,7 +85,7 @@ impl Hub {
     /// counts as running.
     pub(crate) async fn own_status(&self, instance_id: &str) -> Result<Option<RuntimeStatus>> {
         let columns = ["RuntimeStatus", "CompletedTime", STATUS_BEHIND, MARKED_AT];
-        let row = self.storage.tables.get(&self.names.instances, &keys::escape(instance_id), "", &columns).await.or_none()?;
+        let row = self.table.get(&keys::escape(instance_id), "", &columns).await.or_none()?;
         Ok(row.map(|row| {
             let column = if bears_mark(&row.entity) { STATUS_BEHIND } else { "RuntimeStatus" };
             row.entity.text(column).and_then(|name| name.parse().ok()).unwrap_or(RuntimeStatus::Running)
@@ -99,7 +99,7 @@ impl Hub {
 
     /// Takes the mark away: the row shows again what the instance is.
     pub(super) async fn show_as_it_is(&self, instance_id: &str) -> Result<()> {
-        let now = self.now();
+        let now = self.clock.now();
         let unmark = |row: &mut Entity| {
             let behind = row.text(STATUS_BEHIND).unwrap_or(RuntimeStatus::Running.name()).to_owned();
             COLUMNS.into_iter().for_each(|column| drop(row.properties.remove(column)));
@@ -111,18 +111,18 @@ impl Hub {
 
     /// Whether the row bears the mark over a start that has not been taken: workers drop what comes for such an instance.
     pub(super) async fn is_marked_before_its_start(&self, instance_id: &str) -> Result<bool> {
-        let row = self.storage.tables.get(&self.names.instances, &keys::escape(instance_id), "", &[]).await.or_none()?;
+        let row = self.table.get(&keys::escape(instance_id), "", &[]).await.or_none()?;
         Ok(row
             .is_some_and(|row| bears_mark(&row.entity) && row.entity.text(STATUS_BEHIND) == Some(RuntimeStatus::Pending.name())))
     }
 
     async fn change_marked(&self, key: &str, change: impl Fn(&mut Entity)) -> Result<bool> {
         loop {
-            let stored = self.storage.tables.get(&self.names.instances, key, "", &[]).await.or_none()?;
+            let stored = self.table.get(key, "", &[]).await.or_none()?;
             let Some(stored) = stored.filter(|stored| bears_mark(&stored.entity)) else { return Ok(false) };
             let mut row = stored.entity;
             change(&mut row);
-            if self.replace_instance_version(row, &stored.etag).await? {
+            if self.replace_version(row, &stored.etag).await? {
                 return Ok(true);
             }
         }

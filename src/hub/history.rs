@@ -6,12 +6,15 @@ use uuid::Uuid;
 
 use super::batches::{Prepared, count_rows};
 use super::instance_row::BlobUrls;
+use super::payloads::Payloads;
 use super::remainder::Remainder;
 use super::rows::{self, Sentinel};
-use super::tables::query_all;
-use super::{Hub, keys, soundness};
+use super::table::Table;
+use super::{blob_names, keys, soundness};
+use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{DecodeError, EventKind, HistoryEvent, StoredEvent};
+use crate::rng::Rng;
 use crate::sabotage::{self, Sabotage};
 use crate::storage;
 use crate::storage::error::OrNone;
@@ -105,9 +108,20 @@ pub(crate) enum Appended {
     Lost,
 }
 
-impl Hub {
+/// The table of histories.
+#[derive(Clone, Debug)]
+pub(crate) struct Histories {
+    pub(super) table: Table,
+    pub(super) payloads: Payloads,
+    /// The name of the hub, for the log.
+    pub(super) hub: String,
+    pub(super) clock: Clock,
+    pub(super) rng: Rng,
+}
+
+impl Histories {
     /// Loads the current execution of an instance; empty if it never committed.
-    pub(crate) async fn load_history(&self, instance_id: &str) -> Result<History> {
+    pub(crate) async fn load(&self, instance_id: &str) -> Result<History> {
         let rows = self.query_history(instance_id).await?;
         let mut history = History::default();
         let Some(row) = rows.iter().rev().find(|r| r.entity.row_key == rows::SENTINEL) else {
@@ -122,7 +136,7 @@ impl Hub {
         let count = soundness::rows_of_execution(&rows, &history.sentinel).map_err(|flaw| flaw.within(instance_id))?;
         for (ordinal, row) in (0..).zip(rows.into_iter().take(count)) {
             let mut entity = row.entity;
-            self.inline_blobs(&mut entity).await?;
+            self.payloads.inline_blobs(&mut entity).await?;
             let event = rows::event_from_entity(&entity).map_err(|e| unreadable(instance_id, &entity.row_key, &e))?;
             history.blobs.extend(event.blobs.iter().map(|(_, blob)| (ordinal, blob.clone())));
             history.events.push(event);
@@ -146,13 +160,13 @@ impl Hub {
     /// of before it.
     async fn query_history(&self, instance_id: &str) -> Result<Vec<storage::table::Row>> {
         let query = Query { filter: Some(Filter::eq("PartitionKey", keys::escape(instance_id))), ..Query::default() };
-        let first = self.storage.tables.query(&self.names.history, &query).await?;
+        let first = self.table.page(&query).await?;
         if first.continuation.is_none() {
             return Ok(first.rows);
         }
         for _ in 0..READS_MAX {
-            let before = self.sentinel_version(instance_id).await?;
-            let rows = query_all(&*self.storage.tables, &self.names.history, query.clone()).await?;
+            let before = self.version(instance_id).await?;
+            let rows = self.table.rows(query.clone()).await?;
             let after = rows.last().filter(|row| row.entity.row_key == rows::SENTINEL).map(|row| &row.etag);
             if before.as_ref() == after {
                 return Ok(rows);
@@ -166,14 +180,14 @@ impl Hub {
     }
 
     /// The version of the sentinel, which every commit changes; `None` without history.
-    pub(super) async fn sentinel_version(&self, instance_id: &str) -> Result<Option<Etag>> {
+    pub(super) async fn version(&self, instance_id: &str) -> Result<Option<Etag>> {
         let (key, columns) = (keys::escape(instance_id), ["ExecutionId"]);
-        let row = self.storage.tables.get(&self.names.history, &key, rows::SENTINEL, &columns).await.or_none()?;
+        let row = self.table.get(&key, rows::SENTINEL, &columns).await.or_none()?;
         Ok(row.map(|row| row.etag))
     }
 
     /// Appends events and moves the sentinel, in as many transactions as it takes.
-    pub(crate) async fn append_history(&self, append: Append<'_>) -> Result<Appended> {
+    pub(crate) async fn append(&self, append: Append<'_>) -> Result<Appended> {
         let commit = self.rng.uuid();
         let mut etag = append.etag.cloned();
         let Prepared { batches, urls, blobs, remainder } = self.prepare(&append).await?;
@@ -211,8 +225,8 @@ impl Hub {
     /// Removes the blobs of a transaction that never takes effect any more.
     async fn drop_unused(&self, instance_id: &str, blobs: &[String]) {
         for blob in blobs {
-            if let Err(error) = self.delete_payload(blob).await {
-                tracing::debug!(hub = self.names_hub(), instance = instance_id, blob, %error, "a blob that nobody refers to stays");
+            if let Err(error) = self.payloads.delete(blob).await {
+                tracing::debug!(hub = self.hub, instance = instance_id, blob, %error, "a blob that nobody refers to stays");
             }
         }
     }
@@ -226,7 +240,7 @@ impl Hub {
         sentinel: &Sentinel,
     ) -> Result<Option<Etag>> {
         for _ in 0..TRIES_AFTER_LOST_REPLY {
-            let error = match self.storage.tables.transact(&self.names.history, ops).await {
+            let error = match self.table.transact(ops).await {
                 Ok(mut etags) => return Ok(etags.pop().flatten()),
                 Err(error) => error,
             };
@@ -261,17 +275,26 @@ impl Hub {
 
     async fn read_sentinel(&self, instance_id: &str) -> Result<Option<(Sentinel, Etag)>> {
         let key = keys::escape(instance_id);
-        let row = self.storage.tables.get(&self.names.history, &key, rows::SENTINEL, &[]).await.or_none()?;
+        let row = self.table.get(&key, rows::SENTINEL, &[]).await.or_none()?;
         let Some(row) = row else { return Ok(None) };
         let sentinel = rows::sentinel_from_entity(&row.entity).map_err(|e| corrupt(instance_id, rows::SENTINEL, &e))?;
         Ok(Some((sentinel, row.etag)))
+    }
+
+    /// The blobs of history rows that there are now. Not those of the instance row: clients too put these, beside every fence.
+    pub(crate) async fn blobs(&self, instance_id: &str) -> Result<Vec<String>> {
+        let prefix = blob_names::column_blobs(&keys::escape(instance_id));
+        let mut found = self.payloads.list(&prefix).await?;
+        // The folder of an instance whose id goes on in the same way is none of ours; a row without key is that of the instance.
+        found.retain(|name| !name[prefix.len()..].contains('/') && !name[prefix.len()..].starts_with('-'));
+        Ok(found)
     }
 
     /// Notes on the sentinel that a message of the instance is parked: later turns heed the mark on the instance row, and one
     /// that is under way has loaded an older version and cannot commit.
     pub(super) async fn note_parked(&self, instance_id: &str) -> Result<()> {
         let op = TableOp::Merge(rows::sentinel_parked(&keys::escape(instance_id)), Match::Any);
-        self.storage.tables.write(&self.names.history, &op).await.or_none()?;
+        self.table.write(&op).await.or_none()?;
         Ok(())
     }
 
@@ -285,7 +308,7 @@ impl Hub {
             ..Sentinel::default()
         };
         let entity = rows::sentinel_to_entity(&keys::escape(instance_id), &sentinel);
-        match self.storage.tables.write(&self.names.history, &TableOp::Insert(entity)).await {
+        match self.table.write(&TableOp::Insert(entity)).await {
             Ok(_) => Ok(true),
             Err(e) if e.kind == storage::ErrorKind::AlreadyExists => Ok(false),
             Err(e) => Err(e.into()),
@@ -296,7 +319,7 @@ impl Hub {
     /// `false` if somebody else has written meanwhile.
     pub(crate) async fn bump_fence(&self, instance_id: &str, etag: &Etag) -> Result<bool> {
         let entity = Entity::new(keys::escape(instance_id), rows::SENTINEL);
-        match self.storage.tables.write(&self.names.history, &TableOp::Merge(entity, Match::Etag(etag.clone()))).await {
+        match self.table.write(&TableOp::Merge(entity, Match::Etag(etag.clone()))).await {
             Ok(_) => {
                 tracing::debug!(instance = instance_id, "the sentinel moved, so that no slow writer can commit");
                 Ok(true)
@@ -355,7 +378,6 @@ mod tests {
     use super::*;
     use crate::TaskHub;
     use crate::model::Timestamp;
-    use crate::rng::Rng;
     use crate::storage::layer::{Call, Layer, Reply};
     use crate::storage::memory::Memory;
 
@@ -393,7 +415,7 @@ mod tests {
 
     /// One more turn.
     async fn commit(hub: &TaskHub) {
-        let loaded = Box::pin(hub.0.load_history("i")).await.unwrap();
+        let loaded = Box::pin(hub.0.histories.load("i")).await.unwrap();
         let first = loaded.events.len() as u64;
         let append = Append {
             instance_id: "i",
@@ -408,7 +430,7 @@ mod tests {
             superseded: Vec::new(),
             custom_status: None,
         };
-        let appended = hub.0.append_history(append).await.unwrap();
+        let appended = hub.0.histories.append(append).await.unwrap();
         assert!(matches!(appended, Appended::Done { .. }), "{appended:?}");
     }
 
@@ -420,7 +442,7 @@ mod tests {
         memory.set_page_limit(2);
         let rival = Rival { hub: hub.clone(), read, reads: Arc::default(), commits };
         let reader = TaskHub::open(memory.storage().layered(rival), "Test").await.unwrap();
-        let loaded = reader.0.load_history("i").await;
+        let loaded = reader.0.histories.load("i").await;
         (hub, loaded)
     }
 
@@ -429,7 +451,7 @@ mod tests {
         // The first page ends before the sentinel: a turn that is committed now lies between the two pages.
         for commits in 0..4 {
             let (hub, loaded) = load_beside("table.query", commits).await;
-            let (loaded, stored) = (loaded.unwrap(), hub.0.load_history("i").await.unwrap());
+            let (loaded, stored) = (loaded.unwrap(), hub.0.histories.load("i").await.unwrap());
             assert_eq!((loaded.events.len(), &loaded.etag), (3 + 2 * commits, &stored.etag), "after {commits} commits");
             assert_eq!(loaded.events, stored.events);
         }

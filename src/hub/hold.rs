@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Hub, QueueId};
+use super::queues::{QueueId, Queues};
 use crate::error::Result;
 use crate::model::Timestamp;
 use crate::storage;
@@ -113,13 +113,13 @@ impl Drop for Hold {
     }
 }
 
-impl Hub {
+impl Queues {
     /// Deletes a held message. `false` if it was somebody else's by now. After an error it is still held.
     pub(super) async fn delete_hold(&self, hold: &Hold) -> Result<bool> {
         let _call = hold.calls.lock().await;
         let mut deleted = false;
         while let Some(receipt) = hold.receipt() {
-            let result = self.storage.queues.delete(&self.queue_name(hold.queue), &hold.id, &receipt).await;
+            let result = self.store.delete(self.name(hold.queue), &hold.id, &receipt).await;
             deleted = result.is_ok();
             lost_is_fine(result)?;
             hold.settle(&receipt, State::Ended);
@@ -139,9 +139,9 @@ impl Hub {
 
     async fn hand_back(&self, hold: &Hold, delay: Duration, rings: bool) -> Result<()> {
         let _call = hold.calls.lock().await;
-        let (queue, delay) = (self.queue_name(hold.queue), delay.min(VISIBILITY_MAX));
+        let (queue, delay) = (self.name(hold.queue), delay.min(VISIBILITY_MAX));
         while let Some(receipt) = hold.receipt() {
-            lost_is_fine(self.holds.queues.update(&queue, &hold.id, &receipt, delay, None).await.map(drop))?;
+            lost_is_fine(self.holds.update(queue, &hold.id, &receipt, delay, None).await.map(drop))?;
             if hold.settle(&receipt, State::Ended) && rings {
                 self.bell(hold.queue).ring(delay);
             }
@@ -154,7 +154,7 @@ impl Hub {
         let _call = hold.calls.lock().await;
         let Some(receipt) = hold.receipt() else { return Ok(false) };
         let expires = Instant::now() + visibility;
-        let renewed = self.holds.queues.update(&self.queue_name(hold.queue), &hold.id, &receipt, visibility, None).await;
+        let renewed = self.holds.update(self.name(hold.queue), &hold.id, &receipt, visibility, None).await;
         match renewed {
             Ok(newer) => {
                 hold.settle(&receipt, State::Held { receipt: newer, expires, is_renewed: true });

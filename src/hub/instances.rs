@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use super::failed_row::change_behind_mark;
+use super::history::Histories;
 use super::instance_row::{self, InstanceRow, RowChange};
 use super::partition::fnv1a;
-use super::payloads::is_large_column;
-use super::{Hub, blob_names, keys};
+use super::payloads::{Payloads, is_large_column};
+use super::table::Table;
+use super::{blob_names, keys};
+use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{JsonColumn as _, RuntimeStatus, Tags, Timestamp};
 use crate::sabotage::{self, Sabotage};
@@ -118,12 +121,24 @@ const WITHOUT_PAYLOADS: [&str; 12] = [
     "Generation",
 ];
 
-impl Hub {
+/// The table of instances.
+#[derive(Clone, Debug)]
+pub(crate) struct Instances {
+    pub(super) table: Table,
+    pub(super) payloads: Payloads,
+    /// Their sentinels tell whose a row is to write.
+    pub(super) histories: Histories,
+    /// The name of the hub, for the log.
+    pub(super) hub: String,
+    pub(super) clock: Clock,
+}
+
+impl Instances {
     /// Reads an instance row; input and output only on demand, as stored (text or blob URL).
-    pub(crate) async fn read_instance(&self, instance_id: &str, with_payloads: bool) -> Result<Option<StoredRow>> {
+    pub(crate) async fn read(&self, instance_id: &str, with_payloads: bool) -> Result<Option<StoredRow>> {
         let key = keys::escape(instance_id);
         let select: &[&str] = if with_payloads { &[] } else { &WITHOUT_PAYLOADS };
-        let row = self.storage.tables.get(&self.names.instances, &key, "", select).await.or_none()?;
+        let row = self.table.get(&key, "", select).await.or_none()?;
         row.map(|row| self.instance_from(&row)).transpose()
     }
 
@@ -141,11 +156,11 @@ impl Hub {
             Some(etag) => TableOp::Replace(entity, Match::Etag(etag.clone())),
             None => TableOp::Insert(entity),
         };
-        if self.write_instance(&op).await? {
+        if self.write_if(&op).await? {
             return Ok(true);
         }
         // Written by a try without an answer, and begun since by a worker, it looks like a rival's.
-        let row = self.storage.tables.get(&self.names.instances, &key, "", &["ExecutionId"]).await.or_none()?;
+        let row = self.table.get(&key, "", &["ExecutionId"]).await.or_none()?;
         Ok(row.is_some_and(|row| row.entity.text("ExecutionId") == execution_id.as_deref()))
     }
 
@@ -153,8 +168,8 @@ impl Hub {
     /// written if somebody has committed since, or over the row of a start that is to replace the execution.
     ///
     /// Never whatever the version: a request can reach the service after its own retry, and after the row of a later turn.
-    pub(crate) async fn write_row(&self, mut write: RowWrite<'_>, mut known: Option<RowVersion>) -> Result<RowWritten> {
-        self.offload_row(&mut write.change.entity).await?;
+    pub(crate) async fn write(&self, mut write: RowWrite<'_>, mut known: Option<RowVersion>) -> Result<RowWritten> {
+        self.offload(&mut write.change.entity).await?;
         if write.depends_on_row() {
             known = None;
         }
@@ -165,7 +180,7 @@ impl Hub {
                 None => {
                     let row = self.row_to_change(&write).await?;
                     // In this order: who commits now has yet to write his row, and changes the version that was read.
-                    if self.sentinel_version(write.instance_id).await?.as_ref() != write.committed {
+                    if self.histories.version(write.instance_id).await?.as_ref() != write.committed {
                         return Ok(RowWritten::Lost);
                     }
                     if row.as_ref().is_some_and(|row| write.is_of_new_start(&row.entity)) {
@@ -174,7 +189,7 @@ impl Hub {
                     write.over(row)
                 }
             };
-            match self.storage.tables.write(&self.names.instances, &op).await {
+            match self.table.write(&op).await {
                 Ok(etag) => return Ok(etag.map_or(RowWritten::Lost, RowWritten::Is)),
                 Err(e) if is_conflict(&e) || e.outcome_unknown() => conflict = Some(e),
                 Err(e) => return Err(e.into()),
@@ -184,26 +199,25 @@ impl Hub {
     }
 
     async fn row_to_change(&self, write: &RowWrite<'_>) -> Result<Option<Row>> {
-        let (table, key) = (&self.names.instances, &write.change.entity.partition_key);
         let columns: &[&str] = if write.depends_on_row() { &[] } else { &["ExecutionId", "RuntimeStatus"] };
-        Ok(self.storage.tables.get(table, key, "", columns).await.or_none()?)
+        Ok(self.table.get(&write.change.entity.partition_key, "", columns).await.or_none()?)
     }
 
     /// Merges columns into this version of the row. `false` if it has changed or gone.
-    pub(crate) async fn merge_instance_version(&self, entity: Entity, etag: &Etag) -> Result<bool> {
-        self.write_instance(&TableOp::Merge(entity, Match::Etag(etag.clone()))).await
+    pub(crate) async fn merge_version(&self, entity: Entity, etag: &Etag) -> Result<bool> {
+        self.write_if(&TableOp::Merge(entity, Match::Etag(etag.clone()))).await
     }
 
     /// Replaces this version of the row. `false` if it has changed or gone.
-    pub(crate) async fn replace_instance_version(&self, entity: Entity, etag: &Etag) -> Result<bool> {
-        self.write_instance(&TableOp::Replace(entity, Match::Etag(etag.clone()))).await
+    pub(crate) async fn replace_version(&self, entity: Entity, etag: &Etag) -> Result<bool> {
+        self.write_if(&TableOp::Replace(entity, Match::Etag(etag.clone()))).await
     }
 
     /// One conditional write. `false` if its condition does not hold.
-    async fn write_instance(&self, op: &TableOp) -> Result<bool> {
+    async fn write_if(&self, op: &TableOp) -> Result<bool> {
         let mut lost = None;
         for _ in 0..ROW_TRIES_MAX {
-            match self.storage.tables.write(&self.names.instances, op).await {
+            match self.table.write(op).await {
                 Ok(_) => return Ok(true),
                 // What changed the row may be a try of ours.
                 Err(e) if is_conflict(&e) => return if lost.is_some() { self.is_written(op).await } else { Ok(false) },
@@ -218,7 +232,7 @@ impl Hub {
     /// Whether the row says what this write says.
     async fn is_written(&self, op: &TableOp) -> Result<bool> {
         let (TableOp::Insert(entity) | TableOp::Replace(entity, _) | TableOp::Merge(entity, _)) = op else { return Ok(false) };
-        let row = self.storage.tables.get(&self.names.instances, &entity.partition_key, &entity.row_key, &[]).await.or_none()?;
+        let row = self.table.get(&entity.partition_key, &entity.row_key, &[]).await.or_none()?;
         Ok(row.is_some_and(|row| {
             let same = |(name, value): (&String, &storage::table::Value)| {
                 *value == storage::table::Value::Null || row.entity.properties.get(name) == Some(value)
@@ -228,12 +242,12 @@ impl Hub {
     }
 
     /// One page of rows. One damaged row must not hide the others: of it is read what can be.
-    pub(crate) async fn query_instances(&self, query: &Query) -> Result<(Vec<InstanceRow>, Page)> {
-        let mut page = self.storage.tables.query(&self.names.instances, query).await?;
+    pub(crate) async fn query(&self, query: &Query) -> Result<(Vec<InstanceRow>, Page)> {
+        let mut page = self.table.page(query).await?;
         let read = |row: &storage::table::Row| match self.instance_from(row) {
             Ok(stored) => stored.row,
             Err(error) => {
-                tracing::warn!(hub = self.names_hub(), %error, "a damaged instance row is listed without what cannot be read");
+                tracing::warn!(hub = self.hub, %error, "a damaged instance row is listed without what cannot be read");
                 instance_row::readable_part(&row.entity)
             }
         };
@@ -244,9 +258,8 @@ impl Hub {
     /// The text of an Input or Output column: inline, or behind a URL of our container.
     pub(crate) async fn resolve_payload(&self, column: Option<String>) -> Result<Option<String>> {
         let Some(text) = column else { return Ok(None) };
-        let container = self.storage.blobs.container_url(&self.names.large_messages);
-        let Some(blob) = blob_names::from_url(&container, &text) else { return Ok(Some(text)) };
-        let body = self.get_payload(&blob).await?;
+        let Some(blob) = self.payloads.blob_of(&text) else { return Ok(Some(text)) };
+        let body = self.payloads.get(&blob).await?;
         // A start message too large for the queue: its blob is the whole message.
         if blob_names::is_start_message(&blob) {
             return Ok(start_input(&body));
@@ -260,7 +273,7 @@ impl Hub {
             if wait_ms > 0 {
                 tokio::time::sleep(Duration::from_millis(wait_ms)).await;
             }
-            let row = self.read_instance(instance_id, false).await?;
+            let row = self.read(instance_id, false).await?;
             if row.is_some() {
                 return Ok(row);
             }
@@ -276,24 +289,24 @@ impl Hub {
         reason: Option<&str>,
         at: Timestamp,
     ) -> Result<bool> {
-        let mut row = instance_row::terminated_pending(instance_id, reason, at, self.now()).entity;
-        self.offload_row(&mut row).await?;
-        self.merge_instance_version(row, &stored.etag).await
+        let mut row = instance_row::terminated_pending(instance_id, reason, at, self.clock.now()).entity;
+        self.offload(&mut row).await?;
+        self.merge_version(row, &stored.etag).await
     }
 
     /// Moves large columns of an instance row to blobs. Of input and output it leaves the URLs; of tags, in which .NET reads nothing
     /// but tags, the name in a column beside, as .NET does.
-    pub(crate) async fn offload_row(&self, row: &mut Entity) -> Result<()> {
+    pub(crate) async fn offload(&self, row: &mut Entity) -> Result<()> {
         for column in ["Input", "Output"] {
             let Some(text) = row.text(column).filter(|text| is_large_column(text)) else { continue };
-            let name = blob_names::instance_blob(&row.partition_key, self.random_suffix(), column);
-            self.put_payload(&name, text).await?;
-            row.set(column, Value::String(self.payload_url(&name)));
+            let name = blob_names::instance_blob(&row.partition_key, self.payloads.random_suffix(), column);
+            self.payloads.put(&name, text).await?;
+            row.set(column, Value::String(self.payloads.url(&name)));
         }
         if let Some(text) = row.text("Tags").filter(|text| is_large_column(text)) {
             // Every checkpoint writes the same tags: they have one blob.
             let name = blob_names::instance_blob(&row.partition_key, fnv1a(text.as_bytes()), "Tags");
-            self.put_payload(&name, text).await?;
+            self.payloads.put(&name, text).await?;
             row.set("Tags", Value::string(""));
             row.set(instance_row::TAGS_BLOB, Value::String(name));
         }
@@ -303,18 +316,15 @@ impl Hub {
     /// The tags that a row shows, also from their blob.
     pub(crate) async fn resolve_tags(&self, row: &InstanceRow) -> Result<Tags> {
         let Some(blob) = &row.tags_blob else { return Ok(row.tags.clone().unwrap_or_default()) };
-        let tags = Tags::from_column(&self.get_payload(blob).await?);
+        let tags = Tags::from_column(&self.payloads.get(blob).await?);
         Ok(tags.map_err(|e| Error::new(ErrorKind::Corrupt, format!("blob \"{blob}\": {e}")))?.unwrap_or_default())
     }
 
-    /// The URL by which an instance row refers to a blob (wire-format 4).
-    pub(crate) fn payload_url(&self, blob: &str) -> String {
-        blob_names::to_url(&self.storage.blobs.container_url(&self.names.large_messages), blob)
-    }
-
-    /// The time that the row of a new checkpoint shows; never before what it showed.
-    pub(crate) fn now(&self) -> Timestamp {
-        self.clock.now()
+    /// The blobs to which the row refers.
+    pub(crate) async fn blobs(&self, instance_id: &str) -> Result<Vec<String>> {
+        let Some(stored) = self.read(instance_id, true).await? else { return Ok(Vec::new()) };
+        let columns = [stored.row.input, stored.row.output].into_iter().flatten();
+        Ok(columns.filter_map(|column| self.payloads.blob_of(&column)).collect())
     }
 }
 
@@ -343,7 +353,7 @@ fn start_input(message_json: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::TaskHub;
+    use crate::hub::{Hub, TaskHub};
     use crate::rng::Rng;
     use crate::storage::layer::lost::LostAnswer;
     use crate::storage::memory::Memory;
@@ -358,7 +368,7 @@ mod tests {
     }
 
     async fn status(hub: &Hub) -> Option<RuntimeStatus> {
-        hub.read_instance("i", false).await.unwrap().and_then(|stored| stored.row.status)
+        hub.instances.read("i", false).await.unwrap().and_then(|stored| stored.row.status)
     }
 
     async fn hub(takes_effect: bool) -> TaskHub {
@@ -371,7 +381,7 @@ mod tests {
     async fn a_row_write_that_arrives_after_later_ones_changes_nothing() {
         for takes_effect in [false, true] {
             let TaskHub(hub) = hub(takes_effect).await;
-            let over = |known, status| hub.write_row(write(status, None), Some(known));
+            let over = |known, status| hub.instances.write(write(status, None), Some(known));
             let RowWritten::Is(first) = over(RowVersion::Absent, RuntimeStatus::Pending).await.unwrap() else { panic!() };
             // Nobody knows whether the first try will still arrive.
             let second = over(RowVersion::Is(first.clone()), RuntimeStatus::Running).await.unwrap();
@@ -387,23 +397,23 @@ mod tests {
     async fn a_start_that_a_worker_has_begun_meanwhile_is_still_ours() {
         let TaskHub(hub) = hub(false).await;
         let pending = |execution_id: &str| showing(RuntimeStatus::Pending).with("ExecutionId", Value::string(execution_id));
-        assert!(hub.write_pending(pending("ours"), None).await.unwrap());
-        hub.write_row(write(RuntimeStatus::Running, None), None).await.unwrap();
-        assert!(hub.write_pending(pending("ours"), None).await.unwrap(), "the answer to the first try was lost");
-        assert!(!hub.write_pending(pending("a rival's"), None).await.unwrap());
+        assert!(hub.instances.write_pending(pending("ours"), None).await.unwrap());
+        hub.instances.write(write(RuntimeStatus::Running, None), None).await.unwrap();
+        assert!(hub.instances.write_pending(pending("ours"), None).await.unwrap(), "the answer to the first try was lost");
+        assert!(!hub.instances.write_pending(pending("a rival's"), None).await.unwrap());
         assert_eq!(status(&hub).await, Some(RuntimeStatus::Running));
     }
 
     #[tokio::test]
     async fn a_row_is_left_to_whoever_has_committed_since() {
         let TaskHub(hub) = hub(false).await;
-        assert!(hub.insert_fence("i", "x").await.unwrap());
-        let mine = hub.sentinel_version("i").await.unwrap();
-        let stale = |known| hub.write_row(write(RuntimeStatus::Running, mine.as_ref()), known);
+        assert!(hub.histories.insert_fence("i", "x").await.unwrap());
+        let mine = hub.histories.version("i").await.unwrap();
+        let stale = |known| hub.instances.write(write(RuntimeStatus::Running, mine.as_ref()), known);
         assert_ne!(stale(None).await.unwrap(), RowWritten::Lost, "nobody has");
-        assert!(hub.bump_fence("i", mine.as_ref().unwrap()).await.unwrap());
-        let his = hub.sentinel_version("i").await.unwrap();
-        hub.write_row(write(RuntimeStatus::Completed, his.as_ref()), None).await.unwrap();
+        assert!(hub.histories.bump_fence("i", mine.as_ref().unwrap()).await.unwrap());
+        let his = hub.histories.version("i").await.unwrap();
+        hub.instances.write(write(RuntimeStatus::Completed, his.as_ref()), None).await.unwrap();
         assert_eq!(stale(None).await.unwrap(), RowWritten::Lost);
         assert_eq!(stale(Some(RowVersion::Absent)).await.unwrap(), RowWritten::Lost, "also behind a conflict");
         assert_eq!(status(&hub).await, Some(RuntimeStatus::Completed));
@@ -413,10 +423,10 @@ mod tests {
     async fn the_row_of_a_start_is_left_to_it_by_the_execution_that_it_is_to_replace() {
         let TaskHub(hub) = hub(false).await;
         let naming = |status, execution: &str| showing(status).with("ExecutionId", Value::string(execution));
-        assert!(hub.write_pending(naming(RuntimeStatus::Pending, "new"), None).await.unwrap());
+        assert!(hub.instances.write_pending(naming(RuntimeStatus::Pending, "new"), None).await.unwrap());
         let by = |execution: &str, superseded| {
             let change = RowChange { entity: naming(RuntimeStatus::Running, execution), clears_output: false };
-            hub.write_row(RowWrite { change, superseded, ..write(RuntimeStatus::Running, None) }, None)
+            hub.instances.write(RowWrite { change, superseded, ..write(RuntimeStatus::Running, None) }, None)
         };
         assert_eq!(by("old", &[]).await.unwrap(), RowWritten::OfNewStart);
         assert_eq!(status(&hub).await, Some(RuntimeStatus::Pending));

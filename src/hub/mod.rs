@@ -21,15 +21,15 @@ mod names;
 #[cfg(test)]
 mod opening;
 pub(crate) mod ownership;
+mod parked;
 mod partition;
 mod payloads;
-mod poison;
 mod queues;
 mod remainder;
 pub(crate) mod rows;
 mod soundness;
 mod stored;
-mod tables;
+mod table;
 mod task_hub;
 mod waiting;
 
@@ -40,8 +40,8 @@ pub(crate) use failed_row::Culprit;
 pub(crate) use hold::Hold;
 pub(crate) use instance_row::InstanceRow;
 pub(crate) use instances::{RowVersion, RowWrite, RowWritten, StoredRow};
+pub use parked::PoisonMessage;
 pub(crate) use partition::partition_of;
-pub use poison::PoisonMessage;
 pub(crate) use queues::{Held, InBlob, QueueId, Received, Unreadable};
 pub(crate) use task_hub::Hub;
 pub use task_hub::{TaskHub, TaskHubBuilder};

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Hub;
-use super::tables::query_all;
+use super::stored::LeaseManager;
+use super::table::Table;
 use crate::error::Result;
 use crate::model::Timestamp;
 use crate::storage;
@@ -126,38 +126,48 @@ pub(crate) fn is_abandoned(row: &PartitionRow, me: &str) -> bool {
     row.is_draining && row.next_owner.is_none() && row.current_owner.as_deref().is_some_and(|owner| owner != me)
 }
 
-impl Hub {
+/// The partition table.
+#[derive(Clone, Debug)]
+pub(crate) struct Partitions {
+    pub(super) table: Table,
+    pub(super) manager: LeaseManager,
+}
+
+impl Partitions {
+    /// Whether the table tells who owns which partition.
+    pub(crate) fn are_seen(&self) -> bool {
+        self.manager == LeaseManager::Table
+    }
+
     /// All rows of the partition table, in the order of the queues; none where leases of blobs stand for them.
-    pub(crate) async fn read_partitions(&self) -> Result<Vec<StoredPartition>> {
-        if !self.sees_owners() {
+    pub(crate) async fn read(&self) -> Result<Vec<StoredPartition>> {
+        if !self.are_seen() {
             return Ok(Vec::new());
         }
-        let rows = query_all(&*self.leases.tables, &self.names.partitions, Query::default()).await?;
+        let rows = self.table.rows(Query::default()).await?;
         Ok(rows.into_iter().map(|row| StoredPartition { row: from_entity(&row.entity), etag: row.etag }).collect())
     }
 
     /// Replaces one version of a row. `None` if it has changed meanwhile.
-    pub(crate) async fn write_partition(&self, row: &PartitionRow, etag: &Etag) -> Result<Option<Etag>> {
+    pub(crate) async fn write(&self, row: &PartitionRow, etag: &Etag) -> Result<Option<Etag>> {
         let op = TableOp::Replace(to_entity(row), Match::Etag(etag.clone()));
-        match self.leases.tables.write(&self.names.partitions, &op).await {
+        match self.table.write(&op).await {
             Ok(etag) => Ok(etag),
             Err(e) if is_changed(&e) => Ok(None),
             // A claim that nobody knows of would keep others away until it expires.
-            Err(e) if e.outcome_unknown() => {
-                match self.read_partitions().await?.into_iter().find(|stored| stored.row.queue == row.queue) {
-                    Some(stored) if stored.row == *row => Ok(Some(stored.etag)),
-                    Some(stored) if stored.etag != *etag => Ok(None),
-                    _ => Err(e.into()),
-                }
-            }
+            Err(e) if e.outcome_unknown() => match self.read().await?.into_iter().find(|stored| stored.row.queue == row.queue) {
+                Some(stored) if stored.row == *row => Ok(Some(stored.etag)),
+                Some(stored) if stored.etag != *etag => Ok(None),
+                _ => Err(e.into()),
+            },
             Err(e) => Err(e.into()),
         }
     }
 
     /// Replaces several rows in one transaction. `None` if one of them has changed: none is written then.
-    pub(crate) async fn write_partitions(&self, rows: &[(PartitionRow, Etag)]) -> Result<Option<Vec<Etag>>> {
+    pub(crate) async fn write_all(&self, rows: &[(PartitionRow, Etag)]) -> Result<Option<Vec<Etag>>> {
         let ops: Vec<_> = rows.iter().map(|(row, etag)| TableOp::Replace(to_entity(row), Match::Etag(etag.clone()))).collect();
-        match self.leases.tables.transact(&self.names.partitions, &ops).await {
+        match self.table.transact(&ops).await {
             Ok(etags) => Ok(etags.into_iter().collect()),
             Err(e) if is_changed(&e) => Ok(None),
             Err(e) => Err(e.into()),
@@ -239,13 +249,13 @@ mod tests {
         faulty.set_enabled(false);
         let storage = Storage::memory(clock.clone(), Rng::seeded(2)).layered(faulty.clone());
         let hub = TaskHub::builder(storage, "Test").partitions(1).clock(clock).rng(Rng::seeded(3)).open().await.unwrap().0;
-        let free = hub.read_partitions().await.unwrap().remove(0);
+        let free = hub.partitions.read().await.unwrap().remove(0);
         faulty.set_enabled(true);
         let claimed = free.row.claimed(&judge(NOW), Duration::ZERO).unwrap();
-        let etag = hub.write_partition(&claimed, &free.etag).await.unwrap();
-        assert_eq!(Some(hub.read_partitions().await.unwrap().remove(0).etag), etag);
+        let etag = hub.partitions.write(&claimed, &free.etag).await.unwrap();
+        assert_eq!(Some(hub.partitions.read().await.unwrap().remove(0).etag), etag);
         // A rival's write is no answer.
-        assert_eq!(hub.write_partition(&free.row.wanted("you"), &free.etag).await.unwrap(), None);
+        assert_eq!(hub.partitions.write(&free.row.wanted("you"), &free.etag).await.unwrap(), None);
     }
 
     #[test]

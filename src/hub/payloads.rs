@@ -1,50 +1,59 @@
 //! Large payloads: texts that do not fit a message or a column go to gzip blobs (wire-format 4).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::gzip::{self, BadPayload};
-use super::{Hub, blob_names, keys, rows};
+use super::{blob_names, rows};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
+use crate::rng::Rng;
 use crate::sabotage::{self, Sabotage};
 use crate::storage;
-use crate::storage::blob::PutCondition;
+use crate::storage::blob::{BlobStore, PutCondition, name_kept};
 use crate::storage::error::OrNone;
 use crate::storage::table::{Entity, Value};
 
-impl Hub {
+/// The container of large payloads.
+#[derive(Clone, Debug)]
+pub(crate) struct Payloads {
+    pub(super) blobs: Arc<dyn BlobStore>,
+    pub(super) container: String,
+    pub(super) rng: Rng,
+}
+
+impl Payloads {
     /// Stores a text under a blob name. One that could not be read back is `Invalid`, and nothing is stored.
-    pub(crate) async fn put_payload(&self, name: &str, text: &str) -> Result<()> {
+    pub(crate) async fn put(&self, name: &str, text: &str) -> Result<()> {
         let bytes = Bytes::from(gzip::compress(text));
         if text.len() > limits::PAYLOAD_BYTES_MAX || bytes.len() > limits::BLOB_BYTES_MAX {
             let message = format!("blob \"{name}\": {} bytes, or {} compressed, could not be read back", text.len(), bytes.len());
             return Err(Error::new(ErrorKind::Invalid, message));
         }
-        let put = || self.storage.blobs.put(&self.names.large_messages, name, bytes.clone(), PutCondition::Always);
+        let put = || self.blobs.put(&self.container, name, bytes.clone(), PutCondition::Always);
         match put().await {
             // The container is made when the first large payload needs it, as .NET does.
-            Err(e) if e.kind == storage::ErrorKind::NotFound => {
-                match self.storage.blobs.create_container(&self.names.large_messages).await {
-                    Err(e) if e.kind != storage::ErrorKind::AlreadyExists => return Err(e.into()),
-                    _ => put().await?,
-                }
-            }
+            Err(e) if e.kind == storage::ErrorKind::NotFound => match self.blobs.create_container(&self.container).await {
+                Err(e) if e.kind != storage::ErrorKind::AlreadyExists => return Err(e.into()),
+                _ => put().await?,
+            },
             result => result?,
         };
         Ok(())
     }
 
     /// Reads a text back.
-    pub(crate) async fn get_payload(&self, name: &str) -> Result<String> {
-        let text = self.get_payload_up_to(name, limits::PAYLOAD_BYTES_MAX).await?;
+    pub(crate) async fn get(&self, name: &str) -> Result<String> {
+        let text = self.get_up_to(name, limits::PAYLOAD_BYTES_MAX).await?;
         text.ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("blob \"{name}\" is too large")))
     }
 
     /// Reads a text back, unless the blob or the text is larger than `max`.
-    pub(super) async fn get_payload_up_to(&self, name: &str, max: usize) -> Result<Option<String>> {
+    pub(super) async fn get_up_to(&self, name: &str, max: usize) -> Result<Option<String>> {
         let corrupt = |why: &dyn std::fmt::Display| Error::new(ErrorKind::Corrupt, format!("blob \"{name}\"{why}"));
         let bytes_max = max.min(limits::BLOB_BYTES_MAX);
-        let blob = match self.storage.blobs.get(&self.names.large_messages, name, bytes_max).await.or_none() {
+        let blob = match self.blobs.get(&self.container, name, bytes_max).await.or_none() {
             Err(e) if e.kind == storage::ErrorKind::Invalid && bytes_max < limits::BLOB_BYTES_MAX => return Ok(None),
             blob => blob?.ok_or_else(|| corrupt(&" of a large payload is missing"))?,
         };
@@ -55,11 +64,11 @@ impl Hub {
     }
 
     /// Deletes a blob; one that is gone is fine.
-    pub(crate) async fn delete_payload(&self, name: &str) -> Result<()> {
+    pub(crate) async fn delete(&self, name: &str) -> Result<()> {
         if sabotage::is(Sabotage::PayloadsKept) {
             return Ok(());
         }
-        self.storage.blobs.delete(&self.names.large_messages, name).await.or_none()?;
+        self.blobs.delete(&self.container, name).await.or_none()?;
         Ok(())
     }
 
@@ -78,7 +87,7 @@ impl Hub {
                 None => {
                     let (key, row_key, random) = (&entity.partition_key, &entity.row_key, self.random_suffix());
                     let name = blob_names::history_blob(key, row_key, event_type, random, column);
-                    self.put_payload(&name, text).await?;
+                    self.put(&name, text).await?;
                     name
                 }
             };
@@ -89,16 +98,14 @@ impl Hub {
         Ok(moved)
     }
 
-    /// The blobs of history rows that there are now. Not those of the instance row: clients too put these, beside every fence.
-    pub(crate) async fn blobs_of_history(&self, instance_id: &str) -> Result<Vec<String>> {
-        let (prefix, mut found, mut continuation) = (blob_names::column_blobs(&keys::escape(instance_id)), Vec::new(), None);
+    /// The names of all blobs that begin so.
+    pub(super) async fn list(&self, prefix: &str) -> Result<Vec<String>> {
+        let (mut found, mut continuation) = (Vec::new(), None);
         loop {
-            let page = self.storage.blobs.list(&self.names.large_messages, &prefix, continuation.as_deref()).await;
+            let page = self.blobs.list(&self.container, prefix, continuation.as_deref()).await;
             // The container is made when the first large payload needs it.
             let Some(page) = page.or_none()? else { return Ok(found) };
-            // The folder of an instance whose id goes on in the same way is none of ours; a row without key is that of the instance.
-            let is_meant = |name: &String| !name[prefix.len()..].contains('/') && !name[prefix.len()..].starts_with('-');
-            found.extend(page.names.into_iter().filter(is_meant));
+            found.extend(page.names);
             continuation = page.continuation;
             if continuation.is_none() {
                 return Ok(found);
@@ -106,12 +113,21 @@ impl Hub {
         }
     }
 
-    /// The blobs to which the instance row refers.
-    pub(crate) async fn blobs_of_instance_row(&self, instance_id: &str) -> Result<Vec<String>> {
-        let Some(stored) = self.read_instance(instance_id, true).await? else { return Ok(Vec::new()) };
-        let container = self.storage.blobs.container_url(&self.names.large_messages);
-        let columns = [stored.row.input, stored.row.output].into_iter().flatten();
-        Ok(columns.filter_map(|column| blob_names::from_url(&container, &column)).collect())
+    /// Whether the blob of a message that cannot be read is there.
+    pub(crate) async fn has(&self, blob: &str) -> Result<bool> {
+        let Ok(kept) = name_kept(blob) else { return Ok(false) };
+        let page = self.blobs.list(&self.container, &kept, None).await.or_none()?;
+        Ok(page.is_some_and(|page| page.names.contains(&kept)))
+    }
+
+    /// The URL by which an instance row refers to a blob (wire-format 4).
+    pub(crate) fn url(&self, blob: &str) -> String {
+        blob_names::to_url(&self.blobs.container_url(&self.container), blob)
+    }
+
+    /// The blob of this container that a column refers to by its URL; `None` if the column is a plain text.
+    pub(super) fn blob_of(&self, column: &str) -> Option<String> {
+        blob_names::from_url(&self.blobs.container_url(&self.container), column)
     }
 
     /// The random part of a blob name: 31 bits.
@@ -123,7 +139,7 @@ impl Hub {
     pub(super) async fn inline_blobs(&self, entity: &mut Entity) -> Result<()> {
         for column in rows::LARGE_COLUMNS {
             let Some(name) = entity.text(&rows::blob_column(column)).map(str::to_owned) else { continue };
-            let text = self.get_payload(&name).await?;
+            let text = self.get(&name).await?;
             entity.set(column, Value::String(text));
         }
         Ok(())

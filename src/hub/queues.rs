@@ -2,16 +2,23 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::codec::Encoding;
 use super::codec::{self, Incoming};
+use super::lanes::Lanes;
+use super::names::Names;
+use super::payloads::Payloads;
 use super::waiting::{due, waits_since};
-use super::{Doorbell, Hold, Hub, blob_names, partition};
+use super::{Doorbell, Hold, blob_names, partition};
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits;
 use crate::model::{EventKind, Message, Timestamp};
-use crate::storage::queue::{QueueMessage, RECEIVE_MAX, VISIBILITY_MAX};
+use crate::rng::Rng;
+use crate::storage::queue::{QueueMessage, QueueStore, RECEIVE_MAX, VISIBILITY_MAX};
 
 /// Which queue of the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,50 +66,98 @@ pub(crate) enum Received {
     Unreadable(Unreadable),
 }
 
-impl Hub {
-    /// The queue of an instance.
-    pub(crate) fn control_queue_of(&self, instance_id: &str) -> QueueId {
-        QueueId::Control(partition::partition_of(instance_id, self.partitions))
-    }
+/// The queues of a hub.
+#[derive(Debug)]
+pub(crate) struct Queues {
+    pub(super) store: Arc<dyn QueueStore>,
+    /// The same for calls about held messages, which must not wait for others: see [`super::lanes`].
+    pub(super) holds: Arc<dyn QueueStore>,
+    payloads: Payloads,
+    encoding: Encoding,
+    rng: Rng,
+    control: Vec<Queue>,
+    work_items: Queue,
+    /// How many messages this process has sent: it breaks ties between messages of one second (wire-format 3.2).
+    sent: AtomicI64,
+}
 
-    pub(crate) fn queue_name(&self, queue: QueueId) -> String {
-        match queue {
-            QueueId::Control(partition) => self.names.control_queue(partition),
-            QueueId::WorkItems => self.names.work_items.clone(),
+#[derive(Debug)]
+struct Queue {
+    name: String,
+    bell: Doorbell,
+}
+
+impl Queue {
+    fn named(name: String) -> Self {
+        Self { name, bell: Doorbell::default() }
+    }
+}
+
+impl Queues {
+    pub(super) fn new(names: &Names, partitions: u32, lanes: &Lanes, payloads: Payloads, encoding: Encoding, rng: Rng) -> Self {
+        Self {
+            store: Arc::clone(&lanes.data.queues),
+            holds: Arc::clone(&lanes.holds.queues),
+            payloads,
+            encoding,
+            rng,
+            control: (0..partitions).map(|partition| Queue::named(names.control_queue(partition))).collect(),
+            work_items: Queue::named(names.work_items.clone()),
+            sent: AtomicI64::new(0),
         }
     }
 
+    /// The queue of an instance.
+    pub(crate) fn of_instance(&self, instance_id: &str) -> QueueId {
+        let count = u32::try_from(self.control.len()).unwrap_or(limits::PARTITIONS_MAX);
+        QueueId::Control(partition::partition_of(instance_id, count))
+    }
+
+    fn get(&self, queue: QueueId) -> &Queue {
+        match queue {
+            QueueId::Control(partition) => &self.control[partition as usize],
+            QueueId::WorkItems => &self.work_items,
+        }
+    }
+
+    pub(crate) fn name(&self, queue: QueueId) -> &str {
+        &self.get(queue).name
+    }
+
     /// The queue of this name, if it is one of the hub's.
-    pub(crate) fn queue_named(&self, name: &str) -> Option<QueueId> {
-        let mut all = (0..self.partitions).map(QueueId::Control).chain([QueueId::WorkItems]);
-        all.find(|queue| self.queue_name(*queue) == name)
+    pub(super) fn named(&self, name: &str) -> Option<QueueId> {
+        let control = (0..).map(QueueId::Control).take(self.control.len());
+        control.chain([QueueId::WorkItems]).find(|queue| self.name(*queue) == name)
     }
 
     /// The doorbell of a queue in this process.
     pub(crate) fn bell(&self, queue: QueueId) -> &Doorbell {
-        match queue {
-            QueueId::WorkItems => &self.work_items_bell,
-            QueueId::Control(partition) => &self.control_bells[partition as usize],
-        }
+        &self.get(queue).bell
     }
 
     /// Puts a message, visible after `delay` rounded up to whole seconds (at most seven days).
     /// A message put twice by a retry is recognised by its `activity_id` and task id.
     pub(crate) async fn send(&self, queue: QueueId, mut message: Message, delay: Duration) -> Result<QueueMessage> {
-        message.sequence_number = self.next_sequence_number();
+        message.sequence_number = self.sent.fetch_add(1, Ordering::Relaxed) + 1;
         let json = message.to_json();
         let text = if codec::is_large(&json) {
             let name = self.body_blob(&message);
-            self.put_payload(&name, &json).await?;
+            self.payloads.put(&name, &json).await?;
             codec::encode(&codec::wrapper_json(&name), self.encoding)
         } else {
             codec::encode(&json, self.encoding)
         };
         let delay = delay.min(VISIBILITY_MAX);
-        let put = self.storage.queues.put(&self.queue_name(queue), &text, delay).await?;
+        let put = self.store.put(self.name(queue), &text, delay).await?;
         tracing::trace!(id = %message.activity_id, event = message.event.kind.type_name(), "message sent");
         self.bell(queue).ring(delay);
         Ok(put)
+    }
+
+    /// Puts a text that was in this queue before, letter by letter.
+    pub(super) async fn put_text(&self, name: &str, text: &str) -> Result<()> {
+        self.store.put(name, text, Duration::ZERO).await?;
+        Ok(())
     }
 
     /// A blob for each send, and not for each message: a turn that is repeated sends a message again under its identity, and
@@ -120,16 +175,15 @@ impl Hub {
 
     /// Receives up to `max` messages and holds them for `visibility`; each with its text, to be read as [`Received`].
     pub(crate) async fn receive(&self, queue: QueueId, max: usize, visibility: Duration) -> Result<Vec<(Hold, String)>> {
-        let name = self.queue_name(queue);
         let expires = Instant::now() + visibility;
-        let raw = self.storage.queues.receive(&name, max, visibility).await?;
+        let raw = self.store.receive(self.name(queue), max, visibility).await?;
         Ok(raw.into_iter().map(|raw| Hold::of(queue, raw, expires)).collect())
     }
 
     /// Reads the body of a message from its blob; one of more than `max` bytes stays there.
     pub(crate) async fn read_body(&self, message: InBlob, max: usize) -> Received {
         let InBlob { hold, text, blob } = message;
-        let error = match self.get_payload_up_to(&blob, max).await {
+        let error = match self.payloads.get_up_to(&blob, max).await {
             Ok(None) => return Received::InBlob(InBlob { hold, text, blob }),
             Ok(Some(json)) => match Message::from_json(&json) {
                 Ok(message) => return Received::Held(Arc::new(Held { hold, bytes: json.len(), message, blob: Some(blob) })),
@@ -142,24 +196,24 @@ impl Hub {
 
     /// About how many messages a queue has, hidden ones included, and since when the oldest visible one waits.
     pub(crate) async fn look_at(&self, queue: QueueId) -> Result<(u64, Option<Timestamp>)> {
-        let name = self.queue_name(queue);
-        let count = self.storage.queues.count(&name).await?;
-        let visible = self.storage.queues.peek(&name, RECEIVE_MAX).await?;
+        let name = self.name(queue);
+        let count = self.store.count(name).await?;
+        let visible = self.store.peek(name, RECEIVE_MAX).await?;
         Ok((count, visible.iter().map(waits_since).min()))
     }
 
     /// The ids of the messages that are visible, up to as many as a receive brings.
     pub(crate) async fn visible_ids(&self, queue: QueueId) -> Result<Vec<String>> {
-        let visible = self.storage.queues.peek(&self.queue_name(queue), RECEIVE_MAX).await?;
+        let visible = self.store.peek(self.name(queue), RECEIVE_MAX).await?;
         Ok(visible.into_iter().map(|message| message.id).collect())
     }
 
     /// Deletes a held message, and the blob that carried its body.
-    pub(crate) async fn delete_message(&self, held: &Held) -> Result<()> {
+    pub(crate) async fn delete(&self, held: &Held) -> Result<()> {
         // Who has received it meanwhile needs the body.
         let deleted = self.delete_hold(held).await?;
         if let Some(blob) = held.blob.as_deref().filter(|_| deleted && held.blob_is_garbage()) {
-            self.delete_payload(blob).await?;
+            self.payloads.delete(blob).await?;
         }
         Ok(())
     }
@@ -246,9 +300,8 @@ impl Deref for Held {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::hub::TaskHub;
+    use crate::hub::{Hub, TaskHub};
     use crate::model::{HistoryEvent, InstanceRef, Sender};
-    use crate::rng::Rng;
     use crate::storage::Storage;
 
     const HIDDEN: Duration = Duration::from_secs(30);
@@ -275,38 +328,38 @@ mod tests {
     }
 
     async fn received(hub: &Hub) -> InBlob {
-        let (hold, text) = hub.receive(QueueId::Control(0), 1, HIDDEN).await.unwrap().remove(0);
+        let (hold, text) = hub.queues.receive(QueueId::Control(0), 1, HIDDEN).await.unwrap().remove(0);
         let Received::InBlob(message) = Received::of(Arc::new(hold), text) else { panic!("a large message lies in a blob") };
         message
     }
 
     async fn read(hub: &Hub) -> Arc<Held> {
-        let Received::Held(held) = hub.read_body(received(hub).await, 1 << 20).await else { panic!("its body is there") };
+        let Received::Held(held) = hub.queues.read_body(received(hub).await, 1 << 20).await else { panic!("its body is there") };
         held
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_has_lost_a_message_leaves_its_body_to_the_next_holder() {
         let hub = hub().await;
-        hub.send(QueueId::Control(0), large(&hub), Duration::ZERO).await.unwrap();
+        hub.queues.send(QueueId::Control(0), large(&hub), Duration::ZERO).await.unwrap();
         let lost = read(&hub).await;
         tokio::time::sleep(HIDDEN).await;
         let next = received(&hub).await;
-        hub.delete_message(&lost).await.unwrap();
-        assert!(matches!(hub.read_body(next, 1 << 20).await, Received::Held(_)));
+        hub.queues.delete(&lost).await.unwrap();
+        assert!(matches!(hub.queues.read_body(next, 1 << 20).await, Received::Held(_)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_is_larger_than_asked_for_stays_in_its_blob() {
         let hub = hub().await;
-        hub.send(QueueId::Control(0), large(&hub), Duration::ZERO).await.unwrap();
+        hub.queues.send(QueueId::Control(0), large(&hub), Duration::ZERO).await.unwrap();
         let message = received(&hub).await;
         assert_eq!(message.instance_id(), "i");
         // The blob is larger than that, then only its text.
         for max in [10, 10_000] {
-            assert_eq!(hub.get_payload_up_to(&message.blob, max).await.unwrap(), None);
+            assert_eq!(hub.payloads.get_up_to(&message.blob, max).await.unwrap(), None);
         }
-        assert!(matches!(hub.read_body(message, 1 << 20).await, Received::Held(_)));
+        assert!(matches!(hub.queues.read_body(message, 1 << 20).await, Received::Held(_)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -314,11 +367,11 @@ mod tests {
         let hub = hub().await;
         let message = large(&hub);
         for _ in 0..2 {
-            hub.send(QueueId::Control(0), message.clone(), Duration::ZERO).await.unwrap();
+            hub.queues.send(QueueId::Control(0), message.clone(), Duration::ZERO).await.unwrap();
         }
         for _ in 0..2 {
-            hub.delete_message(&*read(&hub).await).await.unwrap();
+            hub.queues.delete(&*read(&hub).await).await.unwrap();
         }
-        assert_eq!(hub.look_at(QueueId::Control(0)).await.unwrap(), (0, None));
+        assert_eq!(hub.queues.look_at(QueueId::Control(0)).await.unwrap(), (0, None));
     }
 }

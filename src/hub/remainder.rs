@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::history::corrupt;
-use super::{Hub, blob_names, rows};
+use super::history::{Histories, corrupt};
+use super::{blob_names, rows};
 use crate::error::{Error, Result};
 use crate::model::{HistoryEvent, StoredEvent};
 use crate::storage::table::{Entity, Value};
@@ -41,7 +41,7 @@ impl Remainder {
     }
 }
 
-impl Hub {
+impl Histories {
     /// Puts these rows, whose large texts are in blobs already, into as few blobs as can be read back.
     pub(super) async fn put_remainder(&self, first: u64, entities: &[&Entity]) -> Result<Remainder> {
         let mut remainder = Remainder { first, from: first, blobs: Vec::new() };
@@ -52,9 +52,9 @@ impl Hub {
             part.push(carried);
             if bytes > PART_BYTES_MAX || number + 1 == entities.len() {
                 let (key, row_key) = (&entity.partition_key, &entity.row_key);
-                let name = blob_names::history_blob(key, row_key, "Carried", self.random_suffix(), "Rows");
+                let name = blob_names::history_blob(key, row_key, "Carried", self.payloads.random_suffix(), "Rows");
                 let json = serde_json::to_string(&std::mem::take(&mut part)).expect("texts are always JSON");
-                self.put_payload(&name, &json).await?;
+                self.payloads.put(&name, &json).await?;
                 remainder.blobs.push(name);
                 bytes = 0;
             }
@@ -68,7 +68,7 @@ impl Hub {
         for blob in &remainder.blobs {
             let unreadable =
                 |error: &dyn std::fmt::Display| corrupt(instance_id, rows::SENTINEL, &format!("blob \"{blob}\": {error}"));
-            let json = self.get_payload(blob).await?;
+            let json = self.payloads.get(blob).await?;
             let part: Vec<Carried> = serde_json::from_str(&json).map_err(|e| unreadable(&e))?;
             all.extend(part);
         }
@@ -81,7 +81,7 @@ impl Hub {
             for (column, text) in carried.columns {
                 entity.set(&column, Value::String(text));
             }
-            self.inline_blobs(&mut entity).await?;
+            self.payloads.inline_blobs(&mut entity).await?;
             events.push(rows::event_from_entity(&entity).map_err(unreadable)?);
         }
         Ok(events)

@@ -1,9 +1,11 @@
 //! What an account says of a hub that exists: how many partitions it has, and by what their leases are managed.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 
 use super::names::{HUB_INFO_BLOB, Names};
-use super::tables::query_all;
+use super::table::Table;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::storage::Storage;
@@ -51,7 +53,8 @@ pub(super) async fn stored_hub(storage: &Storage, names: &Names) -> Result<Optio
 
 /// The row keys of the partition table.
 async fn partition_rows(storage: &Storage, names: &Names) -> Result<Vec<String>> {
-    let rows = query_all(&*storage.tables, &names.partitions, Query::default()).await.or_none()?;
+    let table = Table { store: Arc::clone(&storage.tables), name: names.partitions.clone() };
+    let rows = table.rows(Query::default()).await.or_none()?;
     Ok(rows.into_iter().flatten().map(|row| row.entity.row_key).collect())
 }
 

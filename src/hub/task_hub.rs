@@ -1,18 +1,26 @@
 //! The task hub itself: its settings, its creation in .NET's order, and opening it with a checked partition count.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
 
+use super::app_lease::AppLease;
+use super::awaited::AwaitedCode;
 use super::codec::Encoding;
-use super::doorbell::Doorbell;
+use super::history::Histories;
+use super::instances::Instances;
 use super::lanes::Lanes;
 use super::names::Names;
+use super::ownership::Partitions;
+use super::parked::Parked;
+use super::payloads::Payloads;
+use super::queues::Queues;
 use super::stored::{LeaseManager, StoredHub, stored_hub};
+use super::table::Table;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
+use crate::model::Timestamp;
 use crate::rng::Rng;
 use crate::storage::blob::PutCondition;
 use crate::storage::error::OrNone;
@@ -37,22 +45,22 @@ pub struct TaskHubBuilder {
     rng: Rng,
 }
 
-/// What clients and workers share of a hub.
+/// What clients and workers share of a hub: its parts.
 #[derive(Debug)]
 pub(crate) struct Hub {
+    pub(crate) queues: Arc<Queues>,
+    pub(crate) histories: Histories,
+    pub(crate) instances: Instances,
+    pub(crate) payloads: Payloads,
+    pub(crate) partitions: Partitions,
+    pub(crate) app_lease: AppLease,
+    pub(crate) parked: Parked,
+    pub(crate) awaited: AwaitedCode,
     pub(crate) storage: Storage,
-    /// The same account for calls that must not wait for others: see [`Lanes`].
-    pub(super) leases: Storage,
-    pub(super) holds: Storage,
     pub(crate) names: Names,
-    pub(crate) partitions: u32,
-    pub(super) manager: LeaseManager,
+    pub(crate) partition_count: u32,
     pub(crate) clock: Clock,
     pub(crate) rng: Rng,
-    pub(crate) encoding: Encoding,
-    sequence: AtomicI64,
-    pub(super) work_items_bell: Doorbell,
-    pub(super) control_bells: Vec<Doorbell>,
 }
 
 /// Partitions of a hub that is created without a word about it, as in .NET.
@@ -93,7 +101,7 @@ impl TaskHub {
     /// such a hub; a worker of this crate is refused, because it does not see those leases.
     #[must_use]
     pub fn is_run_with_blob_leases(&self) -> bool {
-        !self.0.sees_owners()
+        !self.0.partitions.are_seen()
     }
 
     /// Deletes the hub with all its instances, messages and payloads. Workers should have stopped.
@@ -107,7 +115,7 @@ impl TaskHub {
     /// How many partitions (control queues) the hub has; fixed for its life.
     #[must_use]
     pub fn partitions(&self) -> u32 {
-        self.0.partitions
+        self.0.partition_count
     }
 }
 
@@ -160,8 +168,9 @@ impl TaskHubBuilder {
             let message = format!("a partition count of {count} is outside 1 to {}", limits::PARTITIONS_MAX);
             return Err(Error::new(ErrorKind::Invalid, message));
         }
-        let Lanes { data: storage, leases, holds } = Lanes::to(&self.storage, &self.rng);
-        let stored = stored_hub(&storage, &names).await?;
+        let lanes = Lanes::to(&self.storage, &self.rng);
+        let storage = &lanes.data;
+        let stored = stored_hub(storage, &names).await?;
         if stored.is_none() && self.must_exist {
             let has_queues = storage.queues.count(&names.work_items).await.or_none()?.is_some();
             if has_queues && storage.tables.query(&names.partitions, &Query::default()).await.or_none()?.is_none() {
@@ -176,33 +185,19 @@ impl TaskHubBuilder {
         }
         let count = self.partitions.or(stored.map(|stored| stored.partitions)).unwrap_or(PARTITIONS_DEFAULT);
         let wanted = StoredHub { partitions: count, manager: stored.map_or(LeaseManager::Table, |stored| stored.manager) };
-        let StoredHub { partitions, manager } = wanted;
         if let Some(StoredHub { partitions: stored, .. }) = stored
-            && stored != partitions
+            && stored != count
         {
             return Err(Error::new(
                 ErrorKind::Mismatch,
                 format!(
-                    "task hub \"{}\" has {stored} partitions and was opened with {partitions}: every worker and client must use the \
+                    "task hub \"{}\" has {stored} partitions and was opened with {count}: every worker and client must use the \
                      same count, which cannot be changed later; open it with {stored}, or without a count",
                     self.name
                 ),
             ));
         }
-        let hub = Hub {
-            storage,
-            leases,
-            holds,
-            names,
-            partitions,
-            manager,
-            clock: self.clock,
-            rng: self.rng,
-            encoding: self.encoding,
-            sequence: AtomicI64::new(0),
-            work_items_bell: Doorbell::default(),
-            control_bells: (0..partitions).map(|_| Doorbell::default()).collect(),
-        };
+        let hub = Hub::new(names, wanted, lanes, self.encoding, self.clock, self.rng);
         if stored.is_none() {
             let is_missing = |error: &Error| error.kind() == ErrorKind::NotFound;
             hub.ensure().await.map_err(|error| if is_missing(&error) { in_another_case(&self.name) } else { error })?;
@@ -213,7 +208,7 @@ impl TaskHubBuilder {
                 return Err(Error::new(ErrorKind::Mismatch, message));
             }
         }
-        if !hub.sees_owners() {
+        if !hub.partitions.are_seen() {
             tracing::warn!(
                 hub = hub.names_hub(),
                 "partitions are managed by leases of blobs: clients may use this hub, a worker of taskhub is refused"
@@ -235,19 +230,67 @@ fn in_another_case(name: &str) -> Error {
 }
 
 impl Hub {
+    fn new(names: Names, stored: StoredHub, lanes: Lanes, encoding: Encoding, clock: Clock, rng: Rng) -> Self {
+        let StoredHub { partitions: partition_count, manager } = stored;
+        let table = |storage: &Storage, name: &str| Table { store: Arc::clone(&storage.tables), name: name.to_owned() };
+        let data = |name: &str| table(&lanes.data, name);
+        let hub = names.hub.clone();
+        let payloads =
+            Payloads { blobs: Arc::clone(&lanes.data.blobs), container: names.large_messages.clone(), rng: rng.clone() };
+        let histories = Histories {
+            table: data(&names.history),
+            payloads: payloads.clone(),
+            hub: hub.clone(),
+            clock: clock.clone(),
+            rng: rng.clone(),
+        };
+        let instances = Instances {
+            table: data(&names.instances),
+            payloads: payloads.clone(),
+            histories: histories.clone(),
+            hub: hub.clone(),
+            clock: clock.clone(),
+        };
+        let queues = Arc::new(Queues::new(&names, partition_count, &lanes, payloads.clone(), encoding, rng.clone()));
+        let parked = Parked {
+            table: data(&names.poison),
+            payloads: payloads.clone(),
+            queues: Arc::clone(&queues),
+            instances: instances.clone(),
+            hub: hub.clone(),
+            clock: clock.clone(),
+        };
+        let app_lease = AppLease {
+            blobs: Arc::clone(&lanes.leases.blobs),
+            container: names.app_lease.clone(),
+            info_blob: names.app_lease_info.clone(),
+            hub,
+        };
+        Self {
+            partitions: Partitions { table: table(&lanes.leases, &names.partitions), manager },
+            awaited: AwaitedCode { table: data(&names.awaited), queues: Arc::clone(&queues), clock: clock.clone() },
+            queues,
+            histories,
+            instances,
+            payloads,
+            app_lease,
+            parked,
+            storage: lanes.data,
+            names,
+            partition_count,
+            clock,
+            rng,
+        }
+    }
+
     /// The hub's name as given.
     pub(crate) fn names_hub(&self) -> &str {
         &self.names.hub
     }
 
-    /// Whether the partition table tells who owns which partition.
-    pub(crate) fn sees_owners(&self) -> bool {
-        self.manager == LeaseManager::Table
-    }
-
     /// Refuses a hub in which a worker would own every partition beside somebody else.
     pub(crate) fn check_lease_manager(&self) -> Result<()> {
-        if self.sees_owners() {
+        if self.partitions.are_seen() {
             return Ok(());
         }
         Err(Error::new(
@@ -255,7 +298,7 @@ impl Hub {
             format!(
                 "task hub \"{}\" ({} partitions) is run with the blob lease manager, whose leases this worker does not see; \
                  set useTablePartitionManagement to true in the .NET workers, stop them, and delete the container {}",
-                self.names.hub, self.partitions, self.names.leases
+                self.names.hub, self.partition_count, self.names.leases
             ),
         ))
     }
@@ -272,7 +315,7 @@ impl Hub {
         storage.queues.create_queue(&names.work_items).await?;
         // The rows come last and in one transaction: whoever finds them finds a whole hub, with its true count.
         let mut rows = Vec::new();
-        for partition in 0..self.partitions {
+        for partition in 0..self.partition_count {
             let queue = names.control_queue(partition);
             storage.queues.create_queue(&queue).await?;
             rows.push(TableOp::Insert(Entity::new("", queue).with("IsDraining", Value::Bool(false))));
@@ -283,7 +326,7 @@ impl Hub {
     async fn delete(&self) -> Result<()> {
         let (names, storage) = (&self.names, &self.storage);
         storage.queues.delete_queue(&names.work_items).await.or_none()?;
-        for partition in 0..self.partitions {
+        for partition in 0..self.partition_count {
             storage.queues.delete_queue(&names.control_queue(partition)).await.or_none()?;
         }
         for table in [&names.history, &names.instances, &names.poison, &names.awaited, &names.partitions] {
@@ -295,9 +338,9 @@ impl Hub {
         Ok(())
     }
 
-    /// The next number of the sender's counter (wire-format 3.2); it breaks ties between messages of one second.
-    pub(crate) fn next_sequence_number(&self) -> i64 {
-        self.sequence.fetch_add(1, Ordering::Relaxed) + 1
+    /// The time by the clock of the hub.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 }
 

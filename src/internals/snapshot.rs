@@ -98,7 +98,7 @@ impl Snapshot {
     pub async fn send_to(&self, storage: &Storage, hub: &TaskHub) -> storage::error::Result<()> {
         let (from, to) = self.payload_urls(storage, hub.name());
         for message in &self.messages {
-            let queue = hub.0.queue_name(hub.0.control_queue_of(&instance_of(&message.text)));
+            let queue = hub.0.queues.name(hub.0.queues.of_instance(&instance_of(&message.text)));
             let delay = Duration::from_secs_f64(message.visible_in_s.max(0.0));
             storage.queues.put(&queue, &message.text.replace(&from, &to), delay).await?;
         }

@@ -32,7 +32,7 @@ impl Shared {
     /// Receives work items until the worker stops, or its app may no longer work.
     pub(crate) async fn poll_work_items(self: Arc<Self>, until: CancellationToken) {
         let mut back_off = BackOff::new(self.options.poll_interval_max);
-        let _listening = self.hub.bell(QueueId::WorkItems).listen();
+        let _listening = self.hub.queues.bell(QueueId::WorkItems).listen();
         while let Some(mut slots) = self.free_slots(&until).await {
             let is_left = self.hosting.leaves_work_items(&self.hub).await;
             let received = if is_left { None } else { self.receive(QueueId::WorkItems, slots.places()).await };
@@ -55,7 +55,7 @@ impl Shared {
                 tokio::select! {
                     biased;
                     () = until.cancelled() => return,
-                    () = back_off.wait(self.hub.bell(QueueId::WorkItems)) => {}
+                    () = back_off.wait(self.hub.queues.bell(QueueId::WorkItems)) => {}
                 }
             }
         }
@@ -152,7 +152,7 @@ impl Shared {
             Some(failure) => self.finish_work_item(held, Err(failure), code).await,
             None => {
                 let pause = self.hosting.pause_of_call(need, &held.id, instance_id);
-                let left = self.hub.leave_to_others(held, pause).await;
+                let left = self.hub.queues.leave_to_others(held, pause).await;
                 self.handed_back(held, left);
             }
         }
@@ -162,7 +162,7 @@ impl Shared {
     async fn finish_work_item(&self, held: &Arc<Held>, result: Result<Option<String>, FailureDetails>, code: &Code) {
         let failure = result.as_ref().err().cloned();
         let answer = self.answer(&held.message, result);
-        match self.hub.send(answer.queue, answer.message.clone(), Duration::ZERO).await {
+        match self.hub.queues.send(answer.queue, answer.message.clone(), Duration::ZERO).await {
             Ok(_) => {
                 if let Some(failure) = failure {
                     log::activity_failed(code, &failure);
@@ -208,11 +208,11 @@ impl Shared {
             decision_id: item.decision_id.clone().or_else(|| recomputed_decision(item)),
             attempt: None,
         };
-        Outbound { queue: self.hub.control_queue_of(&item.target.instance_id), message, delay: Duration::ZERO }
+        Outbound { queue: self.hub.queues.of_instance(&item.target.instance_id), message, delay: Duration::ZERO }
     }
 
     async fn delete_work_item(&self, held: &Held) {
-        if let Err(error) = self.hub.delete_message(held).await {
+        if let Err(error) = self.hub.queues.delete(held).await {
             let (hub, instance, message_id) = (self.hub.names_hub(), &held.message.target.instance_id, &held.id);
             tracing::warn!(hub, instance, message_id, %error, "a work item could not be deleted and will run again");
         }

@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Shared;
 use super::partitions::Ownership;
-use crate::hub::app_lease::{AppLease, lease_id};
+use crate::hub::app_lease::{Acquired, lease_id};
 
 /// Between two tries of a call that failed.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(2);
@@ -91,13 +91,13 @@ impl Shared {
     /// Tries once: since when the lease is held, or how long to wait before the next try.
     async fn acquire(&self, app: &str, id: &str, warned: &mut Option<Instant>) -> Result<Instant, Duration> {
         let before = Instant::now();
-        match self.hub.acquire_app_lease(id, self.options.app_lease).await {
-            Ok(AppLease::Held) => {
+        match self.hub.app_lease.acquire(id, self.options.app_lease).await {
+            Ok(Acquired::Held) => {
                 self.outages.worked(self.hub.names_hub(), UNACQUIRED, String::new);
                 tracing::info!(hub = self.hub.names_hub(), app_lease = id, "app lease held");
                 Ok(before)
             }
-            Ok(AppLease::Anothers(holder)) => {
+            Ok(Acquired::Anothers(holder)) => {
                 if warned.is_none_or(|last: Instant| last.elapsed() >= WARNING_EVERY) {
                     *warned = Some(before);
                     tracing::warn!(
@@ -143,7 +143,7 @@ impl Shared {
             let renewed = tokio::select! {
                 biased;
                 () = until.cancelled() => return,
-                renewed = tokio::time::timeout_at(fence, self.hub.renew_app_lease(id)) => renewed,
+                renewed = tokio::time::timeout_at(fence, self.hub.app_lease.renew(id)) => renewed,
             };
             match renewed {
                 Ok(Ok(true)) => {

@@ -63,7 +63,7 @@ impl Size {
 impl Room {
     /// Reads a body into the room, and gives back what is left of it. A body that is too large stays in its blob.
     pub(crate) async fn read(mut self, hub: &Hub, message: InBlob, size: Size) -> (Received, Self) {
-        let received = hub.read_body(message, size.bytes()).await;
+        let received = hub.queues.read_body(message, size.bytes()).await;
         let used = if let Received::Held(held) = &received { held.bytes } else { 0 };
         drop(self.0.split(self.0.num_permits().saturating_sub(used)));
         (received, self)

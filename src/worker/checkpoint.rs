@@ -121,7 +121,7 @@ impl Commit<'_> {
         let may_bear_mark = history.sentinel.has_parked;
         let (committed, superseded) = (stored.version.as_ref(), &*record.superseded);
         let write = RowWrite { instance_id, change, may_bear_mark, committed, superseded };
-        let written = hub.write_row(write, known).await?;
+        let written = hub.instances.write(write, known).await?;
         let is_lost = written == RowWritten::Lost;
         if let RowWritten::Is(version) = written
             && !record.status.is_some_and(RuntimeStatus::is_terminal)
@@ -136,7 +136,7 @@ impl Commit<'_> {
         let carried: BTreeSet<_> = record.events.iter().flat_map(|stored| &stored.blobs).map(|(_, blob)| &**blob).collect();
         let replaced = self.history.blobs.iter().filter(|_| record.kept_rows == 0).map(|(_, blob)| blob);
         for blob in replaced.chain(spent).filter(|blob| !carried.contains(&***blob)) {
-            self.hub.delete_payload(blob).await?;
+            self.hub.payloads.delete(blob).await?;
         }
         let stays = |blob: &str| self.history.blobs.iter().any(|(at, known)| *at < record.kept_rows && known == blob);
         let is_kept = |blob: &str| carried.contains(blob) || stays(blob);
@@ -160,7 +160,7 @@ async fn send_messages(hub: &Hub, record: &Record) -> Result<()> {
     let is_start = |o: &&Outbound| matches!(o.message.event.kind, EventKind::ExecutionStarted(_));
     let (starts, others): (Vec<_>, Vec<_>) = record.outbound.iter().partition(is_start);
     for sends in [starts, others] {
-        let sends: Vec<_> = sends.iter().map(|o| hub.send(o.queue, o.message.clone(), o.delay).boxed()).collect();
+        let sends: Vec<_> = sends.iter().map(|o| hub.queues.send(o.queue, o.message.clone(), o.delay).boxed()).collect();
         stream::iter(sends).buffered(PARALLEL_MAX).try_for_each(|_| std::future::ready(Ok(()))).await?;
     }
     Ok(())
@@ -192,7 +192,7 @@ async fn append(hub: &Hub, instance_id: &str, history: &History, record: &Record
         superseded: record.superseded.clone(),
         custom_status: record.carried_status.clone(),
     };
-    match hub.append_history(append).await? {
+    match hub.histories.append(append).await? {
         Appended::Done { urls, version, spent } => {
             let urls = urls.into_iter().map(|((index, column), url)| ((has_rows + index, column), url)).collect();
             Ok(Some(Stored { urls, version, spent }))
@@ -214,7 +214,7 @@ fn may_have_output(history: &History, record: &Record) -> bool {
 
 /// Deletes messages, several at once.
 pub(crate) async fn delete_all(hub: &Hub, messages: impl IntoIterator<Item = &Arc<Held>>) -> Result<()> {
-    let deletes: Vec<_> = messages.into_iter().map(|held| hub.delete_message(held).boxed()).collect();
+    let deletes: Vec<_> = messages.into_iter().map(|held| hub.queues.delete(held).boxed()).collect();
     stream::iter(deletes).buffer_unordered(PARALLEL_MAX).try_for_each(|()| std::future::ready(Ok(()))).await
 }
 
@@ -227,7 +227,7 @@ impl Pass<'_> {
             return Ok(true);
         }
         let (hub, instance_id) = (self.hub, self.instance_id);
-        let row = hub.read_instance(instance_id, false).await?;
+        let row = hub.instances.read(instance_id, false).await?;
         let execution_id = history.execution_id.as_deref().unwrap_or_default();
         let row_execution = row.as_ref().and_then(|r| r.row.execution_id.as_deref()).unwrap_or_default();
         let is_new = match &row {
@@ -265,6 +265,6 @@ impl Pass<'_> {
         let may_bear_mark = history.sentinel.has_parked;
         let (committed, superseded) = (history.etag.as_ref(), &*history.sentinel.superseded);
         let write = RowWrite { instance_id, change, may_bear_mark, committed, superseded };
-        Ok(hub.write_row(write, Some(known)).await? != RowWritten::Lost)
+        Ok(hub.instances.write(write, Some(known)).await? != RowWritten::Lost)
     }
 }

@@ -111,7 +111,7 @@ impl Pass<'_> {
                 (Claim::Open { depth, parent_id, version }, _) => {
                     let is_over = held.dequeue_count > EARLY_TRIES
                         && match version {
-                            Some(version) => self.hub.bump_fence(&parent_id, &version).await?,
+                            Some(version) => self.hub.histories.bump_fence(&parent_id, &version).await?,
                             None => held.dequeue_count > START_TRIES,
                         };
                     if !is_over {
@@ -163,7 +163,7 @@ impl Pass<'_> {
 
     /// Whether the instance row tells of a start by a client that has not begun yet.
     pub(super) async fn is_pending(&self, history: &History, state: &State) -> Result<bool> {
-        let row = self.hub.read_instance(self.instance_id, false).await?.map(|stored| stored.row);
+        let row = self.hub.instances.read(self.instance_id, false).await?.map(|stored| stored.row);
         // A row that names an execution which has ended, or which this one has replaced, is not of a new start: its checkpoint was
         // interrupted.
         let ended = history.execution_id.as_ref().filter(|_| state.completed.is_some());
@@ -252,7 +252,7 @@ async fn of_start(hub: &Hub, child_id: &str, start: &ExecutionStarted, decision_
     let (mut parent, mut parents) = (start.parent.clone(), Vec::new());
     for depth in 0..DEPTH_MAX {
         let Some(asking) = parent else { break };
-        let history = hub.load_history(&asking.instance.instance_id).await?;
+        let history = hub.histories.load(&asking.instance.instance_id).await?;
         let state = State::fold(&history.events);
         let execution_id = asking.instance.execution_id.as_deref().unwrap_or_default();
         if history.sentinel.superseded.iter().any(|superseded| superseded == execution_id) {

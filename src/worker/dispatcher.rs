@@ -93,7 +93,7 @@ impl Shared {
 
     pub(crate) async fn give_back(&self, messages: Vec<(Arc<Held>, Duration)>) {
         let give_back = async |(held, delay): (Arc<Held>, Duration)| {
-            let given = self.hub.give_back(&held, delay).await;
+            let given = self.hub.queues.give_back(&held, delay).await;
             self.handed_back(&held, given);
         };
         several_at_once(messages.into_iter().map(|message| give_back(message).boxed()).collect()).await;

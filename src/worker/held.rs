@@ -79,8 +79,8 @@ impl Keeper {
 
     async fn renew(&self, hub: &Hub, held: Arc<Hold>, hold: Duration) {
         const FAILED: &str = "a held message could not be renewed";
-        let queue = || hub.queue_name(held.queue);
-        let renewed = hub.renew(&held, hold).await;
+        let queue = || hub.queues.name(held.queue).to_owned();
+        let renewed = hub.queues.renew(&held, hold).await;
         match &renewed {
             Ok(true) => {}
             Ok(false) => {

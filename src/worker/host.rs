@@ -405,12 +405,12 @@ impl Shared {
     }
 
     pub(crate) fn partition_of_queue(&self, queue: &str) -> Option<u32> {
-        (0..self.hub.partitions).find(|p| self.hub.names.control_queue(*p) == queue)
+        (0..self.hub.partition_count).find(|p| self.hub.names.control_queue(*p) == queue)
     }
 
     /// Begins to receive from a partition.
     pub(crate) fn listen(self: &Arc<Self>, id: u32, fence: Instant) -> Arc<Partition> {
-        let turns = self.options.turns.div_ceil(self.hub.partitions as usize);
+        let turns = self.options.turns.div_ceil(self.hub.partition_count as usize);
         let partition = Arc::new(Partition::new(id, fence, self.options.messages_window(), turns));
         self.tasks.spawn(Arc::clone(self).poll_partition(Arc::clone(&partition)));
         partition

@@ -159,7 +159,7 @@ impl Hosting {
         if !lock(&self.aside).may_leave_calls() {
             return false;
         }
-        match hub.visible_ids(QueueId::WorkItems).await {
+        match hub.queues.visible_ids(QueueId::WorkItems).await {
             Ok(ids) => lock(&self.aside).leaves_calls(ids.iter().map(String::as_str)),
             // The receive tells of it.
             Err(_) => false,
@@ -221,7 +221,7 @@ impl Hosting {
 
     /// Whether there is no other worker of ours that owns nothing. If there is, being alone begins anew.
     async fn is_alone(&self, hub: &Hub) -> bool {
-        match hub.others_are_present(&self.worker_id).await {
+        match hub.awaited.others_are_present(&self.worker_id).await {
             Ok(false) => true,
             Ok(true) => {
                 lock(&self.standing).alone_since = Some(Instant::now());
@@ -252,7 +252,7 @@ impl Hosting {
         if message.dequeue_count < limit {
             return message.dequeue_count;
         }
-        match hub.may_have_waited(message.queue, message.inserted_on).await {
+        match hub.awaited.may_have_waited(message.queue, message.inserted_on).await {
             Ok(false) => message.dequeue_count,
             Ok(true) => here,
             Err(error) => {
@@ -299,14 +299,14 @@ impl Hosting {
             }
             if has_rows && swept.elapsed() >= SWEEP_EVERY {
                 swept = Instant::now();
-                match hub.sweep_awaited(&self.worker_id).await {
+                match hub.awaited.sweep(&self.worker_id).await {
                     Ok(left) => has_rows = left,
                     Err(error) => self.written(hub, Err(error)),
                 }
             }
             let is_guest = lock(&self.standing).is_guest;
             if is_guest {
-                self.shown(hub, hub.show_presence(&self.worker_id).await);
+                self.shown(hub, hub.awaited.show_presence(&self.worker_id).await);
             }
         }
     }
@@ -339,17 +339,17 @@ impl Hosting {
     async fn write(&self, hub: &Hub, due: RowDue) -> Result<()> {
         let RowDue { need, queue, mut row, is_first } = due;
         if is_first {
-            let known = hub.read_awaited(&need, queue).await?.filter(|known| known.valid_until >= row.first_seen);
+            let known = hub.awaited.read(&need, queue).await?.filter(|known| known.valid_until >= row.first_seen);
             row.first_seen = known.map_or(row.first_seen, |known| known.first_seen.min(row.first_seen));
             lock(&self.seen).seen_since(&need, queue, row.first_seen);
         }
-        hub.write_awaited(&need, queue, &row).await
+        hub.awaited.write(&need, queue, &row).await
     }
 
     /// Nobody is to wait for a worker that has left.
     pub(crate) async fn withdraw(&self, hub: &Hub) {
         if std::mem::take(&mut lock(&self.standing).is_guest)
-            && let Err(error) = hub.withdraw_presence(&self.worker_id).await
+            && let Err(error) = hub.awaited.withdraw_presence(&self.worker_id).await
         {
             tracing::debug!(hub = hub.names_hub(), %error, "the presence of this worker is left to its end");
         }

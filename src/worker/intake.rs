@@ -40,7 +40,7 @@ impl Shared {
         let receiving = Arc::new(partition.polled.clone().drop_guard());
         let mut back_off = BackOff::new(self.options.poll_interval_max);
         let queue = QueueId::Control(partition.id);
-        let _listening = self.hub.bell(queue).listen();
+        let _listening = self.hub.queues.bell(queue).listen();
         while let Some(mut places) = self.free_places(&partition).await {
             // A receive under way is finished, not dropped: what it brings would stay hidden from everybody.
             if let Some(received) = self.receive(queue, places.places()).await {
@@ -54,7 +54,7 @@ impl Shared {
                 tokio::select! {
                     biased;
                     () = partition.stopping.cancelled() => return,
-                    () = back_off.wait(self.hub.bell(queue)) => {}
+                    () = back_off.wait(self.hub.queues.bell(queue)) => {}
                 }
             }
         }
@@ -245,17 +245,17 @@ impl Shared {
     /// Receives from a queue. What it brings is kept from here on, before anything else happens to it. `None` if it brings nothing.
     pub(crate) async fn receive(&self, queue: QueueId, max: usize) -> Option<Vec<Received>> {
         const FAILED: &str = "receive failed";
-        let received = match self.hub.receive(queue, max, self.options.hold).await {
+        let received = match self.hub.queues.receive(queue, max, self.options.hold).await {
             Ok(received) => received,
             Err(error) => {
-                let (hub, queue) = (self.hub.names_hub(), self.hub.queue_name(queue));
+                let (hub, queue) = (self.hub.names_hub(), self.hub.queues.name(queue));
                 if let Some(failures) = self.outages.failed(FAILED, &queue) {
                     tracing::warn!(hub, queue, failures, %error, "receive failed");
                 }
                 return None;
             }
         };
-        self.outages.worked(self.hub.names_hub(), FAILED, || self.hub.queue_name(queue));
+        self.outages.worked(self.hub.names_hub(), FAILED, || self.hub.queues.name(queue).to_owned());
         if received.is_empty() {
             return None;
         }
@@ -273,7 +273,7 @@ impl Shared {
     /// What could not be handed back surfaces by itself when its hold ends.
     pub(crate) fn handed_back(&self, hold: &Hold, given: Result<(), Error>) {
         const FAILED: &str = "a message could not be handed back";
-        let (hub, queue) = (self.hub.names_hub(), || self.hub.queue_name(hold.queue));
+        let (hub, queue) = (self.hub.names_hub(), || self.hub.queues.name(hold.queue).to_owned());
         match given {
             Ok(()) => self.outages.worked(hub, FAILED, queue),
             Err(error) => {
@@ -288,7 +288,7 @@ impl Shared {
     /// Hands messages back that nobody has begun to work on.
     pub(crate) async fn let_go(&self, holds: Vec<(Arc<Hold>, Duration)>) {
         let give_back = async |(hold, delay): (Arc<Hold>, Duration)| {
-            let given = self.hub.give_back(&hold, delay).await;
+            let given = self.hub.queues.give_back(&hold, delay).await;
             self.handed_back(&hold, given);
         };
         several_at_once(holds.into_iter().map(|message| give_back(message).boxed()).collect()).await;

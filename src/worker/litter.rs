@@ -19,7 +19,7 @@ pub(super) async fn suspected(
     mut messages: impl Iterator<Item = &Arc<Held>>,
 ) -> Result<Vec<String>> {
     if history.is_torn() || messages.any(|held| held.dequeue_count > 1) {
-        hub.blobs_of_history(instance_id).await
+        hub.histories.blobs(instance_id).await
     } else {
         Ok(Vec::new())
     }
@@ -32,7 +32,7 @@ pub(super) async fn remove(hub: &Hub, instance_id: &str, found: &[String], kept:
     if unkept.is_empty() {
         return Ok(());
     }
-    let shown = hub.blobs_of_instance_row(instance_id).await?;
+    let shown = hub.instances.blobs(instance_id).await?;
     for blob in unkept.into_iter().filter(|blob| !shown.contains(blob)) {
         tracing::debug!(
             hub = hub.names_hub(),
@@ -40,7 +40,7 @@ pub(super) async fn remove(hub: &Hub, instance_id: &str, found: &[String], kept:
             blob,
             "a blob of a checkpoint that was cut off is removed"
         );
-        hub.delete_payload(blob).await?;
+        hub.payloads.delete(blob).await?;
     }
     Ok(())
 }
@@ -60,7 +60,7 @@ pub(super) async fn sweep(
     };
     let found = suspected(hub, instance_id, history, messages.iter()).await?;
     let Some(etag) = history.etag.as_ref().filter(|_| found.iter().any(|blob| !kept(blob))) else { return Ok(()) };
-    if partition.may_commit() && hub.bump_fence(instance_id, etag).await? {
+    if partition.may_commit() && hub.histories.bump_fence(instance_id, etag).await? {
         remove(hub, instance_id, &found, kept).await?;
     }
     Ok(())

@@ -75,7 +75,7 @@ impl Sorted {
 impl Pass<'_> {
     /// Runs at most one turn over the messages. On an error all of them are still held.
     pub(super) async fn pass(self, messages: Vec<Arc<Held>>) -> Result<Passed> {
-        let mut history = self.hub.load_history(self.instance_id).await?;
+        let mut history = self.hub.histories.load(self.instance_id).await?;
         let mut state = State::fold(history.events.iter().chain(&history.late));
         let mut sorted = Sorted::default();
         let start = self.accept_start(&history, &state, &messages, &mut sorted).await?;
@@ -111,7 +111,7 @@ impl Pass<'_> {
     /// Whether the first turn of this execution was begun by a continue-as-new of .NET that was interrupted, and not by a start that
     /// comes again: the instance row then still shows the execution before it.
     async fn has_continued(&self, history: &History) -> Result<bool> {
-        let row = self.hub.read_instance(self.instance_id, false).await?.map(|stored| stored.row);
+        let row = self.hub.instances.read(self.instance_id, false).await?.map(|stored| stored.row);
         let is_of_another = |row: &InstanceRow| row.execution_id != history.execution_id;
         Ok(row.is_some_and(|row| is_of_another(&row) && row.status.is_some_and(|status| !status.is_terminal())))
     }
@@ -208,7 +208,7 @@ impl Pass<'_> {
     pub(super) async fn answer(&self, end: Ended<'_>, start: &ExecutionStarted, decision_id: Option<&str>) -> Result<()> {
         let sender = Sender { instance_id: self.instance_id.to_owned(), execution_id: Some(end.execution_id.to_owned()) };
         let Some(answer) = end.answer(start, decision_id, sender, self.hub.now()) else { return Ok(()) };
-        self.hub.send(self.hub.control_queue_of(&answer.target.instance_id), answer, Duration::ZERO).await.map(drop)
+        self.hub.queues.send(self.hub.queues.of_instance(&answer.target.instance_id), answer, Duration::ZERO).await.map(drop)
     }
 
     /// Whether this start of a child begins it.
@@ -233,7 +233,7 @@ impl Pass<'_> {
     /// Whether the instance row wants this start of a client (wire-format 6.6), and its code is here. A client that was told to
     /// replace what runs does so in the row; the parent of a child that is replaced must not wait for ever.
     async fn is_wanted(&self, state: &State, held: &Arc<Held>, start: &ExecutionStarted, sorted: &mut Sorted) -> Result<bool> {
-        let Some(stored) = self.hub.await_row_of_start(self.instance_id).await? else {
+        let Some(stored) = self.hub.instances.await_row_of_start(self.instance_id).await? else {
             self.defer_start(held, start, sorted, "its instance row is missing").await;
             return Ok(false);
         };
@@ -345,14 +345,14 @@ impl Pass<'_> {
         if ends.is_some() && start.is_none() {
             // Only the code knows the custom status; what the row shows stays.
             opened.custom_status =
-                self.hub.read_instance(self.instance_id, false).await?.and_then(|stored| stored.row.custom_status);
+                self.hub.instances.read(self.instance_id, false).await?.and_then(|stored| stored.row.custom_status);
         }
         let without_code = ends.is_some();
         opened.ends = ends;
         let name = log::orchestrator(opened.past.iter().chain(&opened.inputs)).unwrap_or_default();
         let code = self.code(&opened.execution_id, name);
         let busy = self.watch.enter(&code);
-        let record = turn::run(self.registry, &self.hub.clock, self.hub.partitions, opened);
+        let record = turn::run(self.registry, &self.hub.clock, self.hub.partition_count, opened);
         std::mem::drop(busy);
         if !self.partition.may_commit() {
             tracing::info!(
@@ -434,7 +434,7 @@ impl Pass<'_> {
     /// Makes sure that nobody who loaded this history commits any more. `false` if somebody has.
     pub(super) async fn fence_off(&self, history: &History) -> Result<bool> {
         match &history.etag {
-            Some(etag) => self.hub.bump_fence(self.instance_id, etag).await,
+            Some(etag) => self.hub.histories.bump_fence(self.instance_id, etag).await,
             None => Ok(true),
         }
     }

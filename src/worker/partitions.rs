@@ -149,14 +149,14 @@ impl Ownership {
         self.revive();
         let renewed = if self.is_due() && !self.owned.is_empty() { self.renew_all().await? } else { !self.owned.is_empty() };
         self.release_drained().await?;
-        let all = self.owned.len() == self.shared.hub.partitions as usize;
+        let all = self.owned.len() == self.shared.hub.partition_count as usize;
         self.alone = all && self.owned.values().all(|o| !o.is_draining);
         if renewed && self.alone {
             self.expecting = false;
             self.next_expiry = None;
             return Ok(());
         }
-        let rows = self.shared.hub.read_partitions().await?;
+        let rows = self.shared.hub.partitions.read().await?;
         let (known, unknown): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|s| self.shared.partition_of_queue(&s.row.queue).is_some());
         self.warn_of_unknown(&unknown);
@@ -183,7 +183,7 @@ impl Ownership {
         let before = Instant::now();
         let judge = self.shared.judge();
         let rows: Vec<_> = self.owned.values().map(|o| (o.stored.row.renewed(&judge), o.stored.etag.clone())).collect();
-        let Some(etags) = self.shared.hub.write_partitions(&rows).await? else { return Ok(false) };
+        let Some(etags) = self.shared.hub.partitions.write_all(&rows).await? else { return Ok(false) };
         for ((owned, (row, _)), etag) in self.owned.values_mut().zip(rows).zip(etags) {
             owned.stored = StoredPartition { row, etag };
             owned.partition.renewed_until(self.shared.fence_from(before));
@@ -242,7 +242,7 @@ impl Ownership {
         let silence = self.sightings.silence(&stored);
         self.warn_of_undated(row, &judge);
         if let Some(claimed) = row.claimed(&judge, silence) {
-            if let Some(etag) = self.shared.hub.write_partition(&claimed, &stored.etag).await? {
+            if let Some(etag) = self.shared.hub.partitions.write(&claimed, &stored.etag).await? {
                 if let Some(owner) = &row.current_owner {
                     tracing::info!(hub = self.shared.hub.names_hub(), owner, "the lease of another worker had expired");
                 }
@@ -252,7 +252,7 @@ impl Ownership {
             }
         } else if ownership::is_abandoned(row, judge.me) {
             let wanted = row.wanted(judge.me);
-            if let Some(etag) = self.shared.hub.write_partition(&wanted, &stored.etag).await? {
+            if let Some(etag) = self.shared.hub.partitions.write(&wanted, &stored.etag).await? {
                 return Ok((StoredPartition { row: wanted, etag }, true));
             }
         } else {
@@ -315,7 +315,7 @@ impl Ownership {
             None if wanted => stored.row.released(),
             None => stored.row.adopted(judge),
         };
-        let Some(etag) = self.shared.hub.write_partition(&next, &stored.etag).await? else { return Ok((stored, false)) };
+        let Some(etag) = self.shared.hub.partitions.write(&next, &stored.etag).await? else { return Ok((stored, false)) };
         let stored = StoredPartition { row: next, etag };
         match self.owned.get_mut(&stored.row.queue) {
             Some(owned) => {
@@ -351,7 +351,7 @@ impl Ownership {
         for row in ownership::to_steal(&view, &self.shared.worker_id) {
             let etag: &Etag = &rows.iter().find(|s| s.row.queue == row.queue).expect("the view is made of the rows").etag;
             let wanted = row.wanted(&self.shared.worker_id);
-            if self.shared.hub.write_partition(&wanted, etag).await?.is_some() {
+            if self.shared.hub.partitions.write(&wanted, etag).await?.is_some() {
                 self.expecting = true;
             }
         }
@@ -376,8 +376,8 @@ impl Ownership {
         let Some(owned) = self.owned.get(queue) else { return Ok(()) };
         let mut stored = owned.stored.clone();
         // Somebody may ask for the row while we release it; then its version has changed and the request must stay.
-        while self.shared.hub.write_partition(&stored.row.released(), &stored.etag).await?.is_none() {
-            let rows = self.shared.hub.read_partitions().await?;
+        while self.shared.hub.partitions.write(&stored.row.released(), &stored.etag).await?.is_none() {
+            let rows = self.shared.hub.partitions.read().await?;
             match rows.into_iter().find(|s| s.row.queue == queue && s.row.is_owned_by(&self.shared.worker_id)) {
                 Some(current) => stored = current,
                 None => break,
@@ -439,9 +439,9 @@ impl Ownership {
     async fn withdraw(&self) -> Result<()> {
         let mut changed = true;
         while std::mem::take(&mut changed) {
-            for StoredPartition { row, etag } in self.shared.hub.read_partitions().await? {
+            for StoredPartition { row, etag } in self.shared.hub.partitions.read().await? {
                 let Some(row) = self.withdrawn(row) else { continue };
-                changed |= self.shared.hub.write_partition(&row, &etag).await?.is_none();
+                changed |= self.shared.hub.partitions.write(&row, &etag).await?.is_none();
             }
         }
         Ok(())

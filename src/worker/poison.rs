@@ -160,12 +160,12 @@ impl Shared {
         let output = parked_output(&what, held.dequeue_count, &trouble.reason, &held.id);
         // First the row: if parking fails, the message comes again and finds the row final.
         self.show_as_failed(culprit, &output).await?;
-        self.hub.park_held(held, &trouble.reason).await
+        self.hub.parked.park_held(held, &trouble.reason).await
     }
 
     /// A row that cannot be read cannot show anything; the message is parked all the same.
     async fn show_as_failed(&self, culprit: Culprit<'_>, output: &str) -> Result<()> {
-        match self.hub.show_as_failed(culprit, output).await {
+        match self.hub.instances.show_as_failed(culprit, output).await {
             Err(error) if error.is_lasting() => {
                 tracing::warn!(hub = self.hub.names_hub(), %error, "an instance whose message is parked cannot be shown as failed");
                 Ok(())
@@ -192,22 +192,22 @@ impl Shared {
             let waiting =
                 Waiting { queue: hold.queue, instance_id: &instance_id, since: hold.inserted_on, receives: hold.dequeue_count };
             self.hosting.note(&self.hub, &code, waiting);
-            return self.hub.give_back(hold, self.hosting.pause(&code, waiting, 1)).await;
+            return self.hub.queues.give_back(hold, self.hosting.pause(&code, waiting, 1)).await;
         }
         if lasting && self.is_of_no_use(unreadable).await? {
             tracing::debug!(hub = self.hub.names_hub(), message_id = hold.id, "message dropped: a copy whose instance has ended");
-            self.hub.delete_unreadable(unreadable).await
+            self.hub.queues.delete_unreadable(unreadable).await
         } else if lasting && hold.dequeue_count >= self.options.poison_after {
             self.park_unreadable(unreadable).await
         } else {
             self.log_unreadable(unreadable);
-            self.hub.give_back(hold, back_off(hold.dequeue_count)).await
+            self.hub.queues.give_back(hold, back_off(hold.dequeue_count)).await
         }
     }
 
     fn log_unreadable(&self, unreadable: &Unreadable) {
         let (hold, hub, reason) = (&unreadable.hold, self.hub.names_hub(), shown(&unreadable.error.to_string()));
-        let (queue, message_id, receives) = (self.hub.queue_name(hold.queue), &hold.id, hold.dequeue_count);
+        let (queue, message_id, receives) = (self.hub.queues.name(hold.queue), &hold.id, hold.dequeue_count);
         if unreadable.error.is_lasting() {
             let parked_at = self.options.poison_after;
             tracing::warn!(
@@ -229,14 +229,14 @@ impl Shared {
     async fn is_of_no_use(&self, unreadable: &Unreadable) -> Result<bool> {
         let Some(blob) = unreadable.blob.as_deref().filter(|blob| !blob_names::is_start_message(blob)) else { return Ok(false) };
         let Some((instance_id, _)) = blob_names::parse_message_blob(blob) else { return Ok(false) };
-        self.hub.has_ended(&instance_id).await
+        self.hub.instances.has_ended(&instance_id).await
     }
 
     async fn park_unreadable(&self, unreadable: &Unreadable) -> Result<()> {
         let (hold, reason) = (&unreadable.hold, unreadable.error.to_string());
         tracing::error!(
             hub = self.hub.names_hub(),
-            queue = self.hub.queue_name(hold.queue),
+            queue = self.hub.queues.name(hold.queue),
             message_id = hold.id,
             receives = hold.dequeue_count,
             reason = shown(&reason),
@@ -246,14 +246,14 @@ impl Shared {
         // and nothing is wrong; but the body of a start stays.
         if let Some(blob) = unreadable.blob.as_deref()
             && let Some((instance_id, event)) = blob_names::parse_message_blob(blob)
-            && (blob_names::is_start_message(blob) || self.hub.has_payload(blob).await?)
+            && (blob_names::is_start_message(blob) || self.hub.payloads.has(blob).await?)
         {
             let is_start = blob_names::is_start_message(blob);
             let culprit = if is_start { Culprit::StartIn(&instance_id, blob) } else { Culprit::Begun(&instance_id) };
             let output = parked_output(&format!("message {event}"), hold.dequeue_count, &shortened(&reason), &hold.id);
             self.show_as_failed(culprit, &output).await?;
         }
-        self.hub.park_unreadable(unreadable).await
+        self.hub.parked.park_unreadable(unreadable).await
     }
 }
 

@@ -160,7 +160,7 @@ impl Place {
             kind: need.kind,
             name: need.name.clone(),
             version: Some(need.version.clone()).filter(|version| !version.is_empty()),
-            queue: hub.queue_name(queue),
+            queue: hub.queues.name(queue).to_owned(),
             since: self.since,
             first_seen: self.first_seen.unwrap_or(self.first_here),
             last_seen: self.last_seen,

@@ -143,7 +143,7 @@ impl Pass<'_> {
         if !self.is_new_here() || self.partition.rows.knows(self.instance_id) || !messages.iter().any(for_any) {
             return Ok(false);
         }
-        let Some(StoredRow { row, .. }) = self.hub.read_instance(self.instance_id, false).await? else { return Ok(false) };
+        let Some(StoredRow { row, .. }) = self.hub.instances.read(self.instance_id, false).await? else { return Ok(false) };
         let known = history.execution_id.iter().chain(&history.sentinel.superseded);
         let is_unknown = |id: &str| known.clone().all(|known| !known.eq_ignore_ascii_case(id));
         Ok(row.status == Some(RuntimeStatus::Pending) && row.execution_id.as_deref().is_some_and(is_unknown))
@@ -156,11 +156,11 @@ impl Pass<'_> {
 
     /// Ends the start for which the instance row stands. `false` if the row has changed meanwhile.
     async fn end_waiting_start(&self, history: &History, reason: Option<&str>, at: Timestamp) -> Result<bool> {
-        let Some(row) = self.hub.read_instance(self.instance_id, false).await? else { return Ok(true) };
+        let Some(row) = self.hub.instances.read(self.instance_id, false).await? else { return Ok(true) };
         if row.row.status != Some(RuntimeStatus::Pending) || row.row.execution_id == history.execution_id {
             return Ok(true);
         }
-        let is_ended = self.hub.terminate_pending(self.instance_id, &row, reason, at).await?;
+        let is_ended = self.hub.instances.terminate_pending(self.instance_id, &row, reason, at).await?;
         if is_ended {
             self.hosting.forget(self.instance_id);
             log::terminated_before_start(self, &row.row, reason);

@@ -13,7 +13,7 @@ use crate::model::EventKind;
 impl Pass<'_> {
     /// Messages for an instance that has no history, and no start among them. The instance row tells what is to come.
     pub(super) async fn without_history(&self, history: &History, messages: &[Arc<Held>], mut sorted: Sorted) -> Result<Passed> {
-        let row = self.hub.read_instance(self.instance_id, false).await?;
+        let row = self.hub.instances.read(self.instance_id, false).await?;
         let alive = row.as_ref().is_some_and(|r| r.row.status.is_none_or(|s| !s.is_terminal()));
         let others = messages.iter().filter(|m| !matches!(m.message.event.kind, EventKind::ExecutionStarted(_)));
         let mut terminated = None;
@@ -44,7 +44,7 @@ impl Pass<'_> {
         }
         if let (Some((reason, at)), Some(row)) = (terminated, &row) {
             let is_terminated = self.fence_pending(history, row).await?
-                && self.hub.terminate_pending(self.instance_id, row, reason.as_deref(), at).await?;
+                && self.hub.instances.terminate_pending(self.instance_id, row, reason.as_deref(), at).await?;
             if !is_terminated {
                 // History or row have changed under us: it may have started. Look again.
                 let all = messages.iter().map(|held| (Arc::clone(held), Duration::ZERO)).collect();
@@ -70,7 +70,7 @@ impl Pass<'_> {
         if history.etag.is_some() {
             return self.fence_off(history).await;
         }
-        self.hub.insert_fence(self.instance_id, row.row.execution_id.as_deref().unwrap_or_default()).await
+        self.hub.histories.insert_fence(self.instance_id, row.row.execution_id.as_deref().unwrap_or_default()).await
     }
 }
 

@@ -20,7 +20,7 @@ async fn workers_of_one_app_work_beside_each_other() {
     let b = Running::start(of_app(&other, "b", "one"));
     seconds(200).await;
     assert_eq!((owned_by(&hub, "a").await, owned_by(&hub, "b").await), (2, 2));
-    let (info, _) = hub.0.app_lease_info().await.unwrap();
+    let (info, _) = hub.0.app_lease.info().await.unwrap();
     assert_eq!((info.owner_id, info.desired_swap_id), (Some(lease_id("one")), None));
     // Whoever stops does not take the lease from the others.
     assert!(a.stop().await < Duration::from_secs(1));
@@ -62,7 +62,7 @@ async fn a_swap_moves_all_work_to_the_other_app_and_back() {
         let long = client.start(DO, 120).await.unwrap();
         seconds(5).await;
         assert_eq!((owned_by(&hub, from).await, owned_by(&hub, to).await), (4, 0));
-        assert!(hub.0.request_app_swap(&lease_id(app)).await.unwrap());
+        assert!(hub.0.app_lease.request_swap(&lease_id(app)).await.unwrap());
         // At most a try of the waiting app, a renewal of the other, and a look at the table.
         seconds(75).await;
         assert_eq!((owned_by(&hub, from).await, owned_by(&hub, to).await), (0, 4), "{app}");

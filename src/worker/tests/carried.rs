@@ -129,13 +129,13 @@ async fn what_another_program_has_passed_over_arrives_when_a_worker_of_ours_goes
         let sending = Sending::start(&world, &sizes, 1, 10).await;
         assert!(world.run_until_write(k, TRANSACTIONS, std::future::pending()).await);
         let hub = world.open(world.storage(), 9).await.0;
-        if !hub.load_history("i").await.unwrap().is_torn() {
+        if !hub.histories.load("i").await.unwrap().is_torn() {
             continue;
         }
         torn += 1;
         let whole = Entity::new("i", rows::SENTINEL).with("IsCheckpointComplete", Value::Bool(true));
         world.memory.storage().tables.write("TestHistory", &TableOp::Merge(whole, Match::Any)).await.unwrap();
-        assert!(!hub.load_history("i").await.unwrap().late.is_empty());
+        assert!(!hub.histories.load("i").await.unwrap().late.is_empty());
         sending.send(sizes.len() - 1..sizes.len()).await;
         let taken = sending.finish("passed over").await;
         assert_eq!(taken, (0..sizes.len()).collect::<Vec<_>>());

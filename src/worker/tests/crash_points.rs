@@ -188,7 +188,7 @@ async fn check(run: Run<'_>, counted: &'static [&'static str], writes: impl Into
         let at = format!("{} killed after write {k}", run.name);
         manners::check_snapshot(&world.memory, &at);
         let hub = world.open(world.storage(), 8).await;
-        torn += usize::from(hub.0.load_history("i").await.unwrap().is_torn());
+        torn += usize::from(hub.0.histories.load("i").await.unwrap().is_torn());
         let finishing = worker(&hub).worker_id("next").run(async {
             let ended = client.wait("i", Duration::from_secs(600)).await.unwrap();
             let output = ended.output.as_deref().unwrap_or_default();

@@ -148,11 +148,11 @@ async fn every_row_of_every_history_that_dotnet_left_counts() {
         let hub = TaskHub::open(memory.storage(), "Test").await.unwrap();
         for row in rows(&memory, TABLE) {
             let id = crate::hub::keys::unescape(&row.partition_key);
-            let whole = hub.0.load_history(&id).await.unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+            let whole = hub.0.histories.load(&id).await.unwrap_or_else(|e| panic!("{}: {e}", file.display()));
             for damage in ALL {
                 let by = damaged(&row, damage);
                 replace(&memory, TABLE, &row, by.as_ref()).await;
-                match hub.0.load_history(&id).await {
+                match hub.0.histories.load(&id).await {
                     Err(error) => {
                         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
                         refused += 1;

@@ -110,8 +110,8 @@ fn raised(name: &str, value: u32) -> EventKind {
 }
 
 async fn put(hub: &TaskHub, message: Message) {
-    let queue = hub.0.control_queue_of(&message.target.instance_id);
-    hub.0.send(queue, message, Duration::ZERO).await.unwrap();
+    let queue = hub.0.queues.of_instance(&message.target.instance_id);
+    hub.0.queues.send(queue, message, Duration::ZERO).await.unwrap();
 }
 
 fn start_message(hub: &TaskHub, id: &str, execution: &str, name: &str, input: &str, parent: Option<ParentInstance>) -> Message {
@@ -133,7 +133,7 @@ async fn quiet(hub: &TaskHub) {
     for _ in 0..4000 {
         let mut messages = hub.0.storage.queues.count(&hub.0.names.work_items).await.unwrap();
         for partition in 0..hub.partitions() {
-            messages += hub.0.storage.queues.count(&hub.0.queue_name(QueueId::Control(partition))).await.unwrap();
+            messages += hub.0.storage.queues.count(hub.0.queues.name(QueueId::Control(partition))).await.unwrap();
         }
         if messages == 0 {
             return;

@@ -99,7 +99,7 @@ impl Running {
 }
 
 pub(super) async fn rows(hub: &TaskHub) -> Vec<PartitionRow> {
-    hub.0.read_partitions().await.unwrap().into_iter().map(|stored| stored.row).collect()
+    hub.0.partitions.read().await.unwrap().into_iter().map(|stored| stored.row).collect()
 }
 
 pub(super) async fn owned_by(hub: &TaskHub, id: &str) -> usize {

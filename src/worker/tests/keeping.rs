@@ -58,7 +58,7 @@ async fn put(hub: &TaskHub, queue: QueueId) {
         decision_id: None,
         attempt: None,
     };
-    hub.0.send(queue, message, Duration::ZERO).await.unwrap();
+    hub.0.queues.send(queue, message, Duration::ZERO).await.unwrap();
 }
 
 /// An instance id of this partition of four.
@@ -77,7 +77,7 @@ async fn thousands_of_held_messages_are_renewed_in_time() {
             put(&hub, QueueId::Control(partition)).await;
         }
         loop {
-            let received = hub.0.receive(QueueId::Control(partition), 32, HOLD).await.unwrap();
+            let received = hub.0.queues.receive(QueueId::Control(partition), 32, HOLD).await.unwrap();
             if received.is_empty() {
                 break;
             }
@@ -88,7 +88,7 @@ async fn thousands_of_held_messages_are_renewed_in_time() {
     let keeping = tokio::time::timeout(Duration::from_secs(180), keeper.run(&hub.0, HOLD));
     assert!(keeping.await.is_err());
     for partition in 0..4 {
-        assert_eq!(hub.0.storage.queues.peek(&hub.0.queue_name(QueueId::Control(partition)), 32).await.unwrap(), []);
+        assert_eq!(hub.0.storage.queues.peek(hub.0.queues.name(QueueId::Control(partition)), 32).await.unwrap(), []);
     }
 }
 
@@ -210,11 +210,11 @@ async fn a_message_whose_deletion_failed_can_still_be_given_back() {
     let (account, faulty) = faulty_account();
     let hub = account.hub_on(account.storage.clone().layered(faulty.clone()), 1).await;
     put(&hub, QueueId::Control(0)).await;
-    let (hold, text) = hub.0.receive(QueueId::Control(0), 1, HOLD).await.unwrap().remove(0);
+    let (hold, text) = hub.0.queues.receive(QueueId::Control(0), 1, HOLD).await.unwrap().remove(0);
     let Received::Held(held) = Received::of(Arc::new(hold), text) else { panic!("it is small and whole") };
     faulty.set_outage(true);
-    hub.0.delete_message(&held).await.unwrap_err();
+    hub.0.queues.delete(&held).await.unwrap_err();
     faulty.set_outage(false);
-    hub.0.give_back(&held, Duration::ZERO).await.unwrap();
+    hub.0.queues.give_back(&held, Duration::ZERO).await.unwrap();
     assert_eq!(hub.0.storage.queues.peek("test-control-00", 32).await.unwrap().len(), 1);
 }

@@ -220,8 +220,8 @@ async fn a_turn_that_is_under_way_when_a_message_is_parked_cannot_commit() {
     let world = World::new().await;
     world.start_waiting("i", "").await;
     let hub = &world.hub.0;
-    let loaded = hub.load_history("i").await.unwrap();
-    hub.show_as_failed(Culprit::Begun("i"), "PoisonMessage: test").await.unwrap();
+    let loaded = hub.histories.load("i").await.unwrap();
+    hub.instances.show_as_failed(Culprit::Begun("i"), "PoisonMessage: test").await.unwrap();
     let append = Append {
         instance_id: "i",
         execution_id: loaded.execution_id.as_deref().unwrap(),
@@ -235,8 +235,8 @@ async fn a_turn_that_is_under_way_when_a_message_is_parked_cannot_commit() {
         superseded: Vec::new(),
         custom_status: None,
     };
-    assert!(matches!(hub.append_history(append).await.unwrap(), Appended::Lost));
-    assert!(hub.load_history("i").await.unwrap().sentinel.has_parked);
+    assert!(matches!(hub.histories.append(append).await.unwrap(), Appended::Lost));
+    assert!(hub.histories.load("i").await.unwrap().sentinel.has_parked);
 }
 
 #[tokio::test(start_paused = true)]
@@ -280,7 +280,7 @@ async fn a_message_that_is_no_work_item_is_parked() {
         decision_id: None,
         attempt: None,
     };
-    hub.send(QueueId::WorkItems, message, Duration::ZERO).await.unwrap();
+    hub.queues.send(QueueId::WorkItems, message, Duration::ZERO).await.unwrap();
     world.run_for(MINUTE).await;
     let parked = world.only_poison().await;
     assert_eq!((parked.queue.as_str(), parked.event.as_deref()), ("test-workitems", Some("OrchestratorCompleted")));

@@ -359,12 +359,12 @@ async fn starts_and_events_in_every_form_of_dotnet_are_run() {
             decision_id: None,
             attempt: None,
         };
-        let queue = plain.0.control_queue_of("i");
-        plain.0.send(queue, message, Duration::ZERO).await.unwrap();
+        let queue = plain.0.queues.of_instance("i");
+        plain.0.queues.send(queue, message, Duration::ZERO).await.unwrap();
     };
     let row = instance_row::pending("Test", &started, started.input.as_deref(), account.now(), account.now());
     send(EventKind::ExecutionStarted(Box::new(started.clone())), started.instance.clone(), Sender::client()).await;
-    assert!(plain.0.write_pending(row, None).await.unwrap());
+    assert!(plain.0.instances.write_pending(row, None).await.unwrap());
     let raised = EventKind::EventRaised { name: "item".to_owned(), input: payload(4), trace: None };
     let entity = Sender { instance_id: "@counter@a".to_owned(), execution_id: None };
     send(raised, InstanceRef::current("i"), entity).await;

@@ -53,7 +53,7 @@ impl Released {
         let slow = Faulty::new(Faults::default(), Rng::seeded(3));
         let hub = account.hub_on(account.storage.clone().layered(slow.clone()), 1).await;
         let plain = account.hub(2).await;
-        assert_eq!(plain.0.queue_name(plain.0.control_queue_of(INSTANCE)), QUEUE);
+        assert_eq!(plain.0.queues.name(plain.0.queues.of_instance(INSTANCE)), QUEUE);
         let net = dotnet(&account, "golden-a");
         net.play(&two_workers(), Duration::from_millis(40), Duration::from_millis(168)).await;
         let ours = Running::start(summing(&hub));
@@ -157,7 +157,7 @@ async fn a_commit_of_the_old_owner_is_refused_once_ours_has_committed() {
     seconds(3).await;
     client.raise(INSTANCE, ITEM, &1).await.unwrap();
     let held = world.receive().await;
-    let read = world.plain.0.load_history(INSTANCE).await.unwrap();
+    let read = world.plain.0.histories.load(INSTANCE).await.unwrap();
     client.raise(INSTANCE, ITEM, &2).await.unwrap();
     seconds(3).await;
     let refused = world.commit(&read, &held[0]).await.unwrap_err();
@@ -174,7 +174,7 @@ async fn a_commit_of_ours_is_refused_once_the_old_owner_has_committed_and_its_in
     seconds(3).await;
     client.raise(INSTANCE, ITEM, &1).await.unwrap();
     let held = world.receive().await;
-    let read = world.plain.0.load_history(INSTANCE).await.unwrap();
+    let read = world.plain.0.histories.load(INSTANCE).await.unwrap();
     let before_the_call = Odds { delay_before: 1.0, ..Odds::default() };
     world.slow.set_faults(Faults { once: before_the_call, delay_max: Duration::from_secs(4), ..Faults::default() });
     client.raise(INSTANCE, ITEM, &2).await.unwrap();

@@ -350,7 +350,7 @@ async fn what_is_waited_for_is_shown_as_long_as_it_is() {
     }
     tokio::time::sleep(3 * MINUTE).await;
     let awaited = world.client.hub_status().await.unwrap().awaited;
-    let queue = |id: &str| world.hub.0.queue_name(world.hub.0.control_queue_of(id));
+    let queue = |id: &str| world.hub.0.queues.name(world.hub.0.queues.of_instance(id)).to_owned();
     let of_version: Vec<_> = awaited.iter().filter(|a| a.version.as_deref() == Some("2.1")).collect();
     assert!(of_version.iter().all(|a| (a.kind, &*a.name, &*a.worker) == (AwaitedKind::Orchestrator, "O", "old")), "{awaited:?}");
     let queues: Vec<_> = of_version.iter().map(|a| a.queue.clone()).collect();

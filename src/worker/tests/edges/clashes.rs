@@ -212,7 +212,7 @@ async fn foreign(hub: &TaskHub, client: &Client) -> String {
         superseded: Vec::new(),
         custom_status: None,
     };
-    hub.0.append_history(append).await.unwrap();
+    hub.0.histories.append(append).await.unwrap();
     let parent = ParentInstance { name: Some("Asking".into()), instance: parent, task_id: 0, version: None };
     put(hub, start_message(hub, "x", "n1", "Hold", "\"new\"", Some(parent))).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -224,7 +224,7 @@ async fn check(kind: Kind, state: State) -> Result<(), String> {
     let client = Client::new(&hub);
     if state == State::Pending {
         client.start(HOLD, "wait").instance_id("x").await.unwrap();
-        let held = hub.0.receive(hub.0.control_queue_of("x"), 1, Duration::from_secs(60)).await.unwrap();
+        let held = hub.0.queues.receive(hub.0.queues.of_instance("x"), 1, Duration::from_secs(60)).await.unwrap();
         assert_eq!(held.len(), 1);
     }
     acting(&hub, async {
@@ -287,7 +287,7 @@ async fn an_earlier_call_that_is_received_late_does_not_replace_the_child_of_a_l
     acting(&hub, async {
         first.await.unwrap();
         tokio::time::sleep(Duration::from_secs(5)).await;
-        let history = hub.0.load_history("x").await.unwrap();
+        let history = hub.0.histories.load("x").await.unwrap();
         let start = history.events.iter().find_map(|stored| match &stored.event.kind {
             EventKind::ExecutionStarted(start) => Some((start.clone(), stored.decision_id.clone())),
             _ => None,

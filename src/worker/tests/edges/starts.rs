@@ -14,7 +14,7 @@ async fn a_start_that_is_polled_before_its_row_exists_runs_when_the_row_is_there
         tokio::time::sleep(Duration::from_secs(3)).await;
         assert!(client.history("late-row").await.unwrap().is_empty());
         let row = crate::hub::instance_row::pending("Test", &event, Some("0"), made, hub.0.now());
-        assert!(hub.0.write_pending(row, None).await.unwrap());
+        assert!(hub.0.instances.write_pending(row, None).await.unwrap());
         assert_eq!(ended(&client, "late-row").await.status, RuntimeStatus::Completed);
         quiet(&hub).await;
     })
@@ -160,7 +160,7 @@ async fn an_id_can_be_started_again_and_again() {
             client.start(COLLECT, 0).instance_id("often").await.unwrap();
             assert_eq!(ended(&client, "often").await.status, RuntimeStatus::Completed);
         }
-        let sentinel = hub.0.load_history("often").await.unwrap().sentinel;
+        let sentinel = hub.0.histories.load("often").await.unwrap().sentinel;
         assert_eq!(sentinel.superseded.len(), crate::limits::REMEMBERED_EXECUTIONS_MAX);
     })
     .await;
@@ -174,10 +174,10 @@ async fn an_instance_that_is_terminated_before_it_starts_cannot_be_started_by_a_
         let at = hub.0.now().plus(Duration::from_secs(60));
         client.start(COLLECT, 0).instance_id("late").at(at).await.unwrap();
         // A slow owner has loaded no history, and is about to commit the first turn.
-        assert_eq!(hub.0.load_history("late").await.unwrap().etag, None);
+        assert_eq!(hub.0.histories.load("late").await.unwrap().etag, None);
         client.terminate("late", "enough").await.unwrap();
         assert_eq!(ended(&client, "late").await.status, RuntimeStatus::Terminated);
-        assert!(hub.0.load_history("late").await.unwrap().etag.is_some(), "its insert of the sentinel is refused");
+        assert!(hub.0.histories.load("late").await.unwrap().etag.is_some(), "its insert of the sentinel is refused");
         assert!(client.history("late").await.unwrap().is_empty());
         quiet(&hub).await;
         // The id is free again.
@@ -193,14 +193,14 @@ async fn a_termination_before_the_first_checkpoint_is_whole_stops_whoever_writes
     let client = Client::new(&hub);
     client.start(COLLECT, 1).instance_id("i").await.unwrap();
     // A worker that has become slow holds the start, and has stored a part of the checkpoint.
-    let row = hub.0.read_instance("i", false).await.unwrap().unwrap().row;
-    let queue = hub.0.control_queue_of("i");
-    let _held = hub.0.receive(queue, 1, Duration::from_secs(600)).await.unwrap();
+    let row = hub.0.instances.read("i", false).await.unwrap().unwrap().row;
+    let queue = hub.0.queues.of_instance("i");
+    let _held = hub.0.queues.receive(queue, 1, Duration::from_secs(600)).await.unwrap();
     let torn = rows::Sentinel { execution_id: row.execution_id.unwrap(), ..rows::Sentinel::default() };
     let insert = TableOp::Insert(rows::sentinel_to_entity("i", &torn));
     let loaded = hub.0.storage.tables.write(&hub.0.names.history, &insert).await.unwrap().unwrap();
     client.terminate("i", "enough").await.unwrap();
     let ended = acting(&hub, client.wait("i", Duration::from_secs(60))).await.unwrap();
     assert_eq!(ended.status, RuntimeStatus::Terminated);
-    assert!(!hub.0.bump_fence("i", &loaded).await.unwrap(), "the slow worker could still commit");
+    assert!(!hub.0.histories.bump_fence("i", &loaded).await.unwrap(), "the slow worker could still commit");
 }

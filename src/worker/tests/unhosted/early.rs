@@ -24,7 +24,7 @@ async fn answered(build: Build) -> (World, Running) {
         decision_id: None,
         attempt: None,
     };
-    hub.send(QueueId::Control(0), message, Duration::ZERO).await.unwrap();
+    hub.queues.send(QueueId::Control(0), message, Duration::ZERO).await.unwrap();
     let other = world.run("old", build);
     (world, other)
 }

@@ -116,7 +116,7 @@ async fn five_thousand_calls_that_wait_cost_little_and_come_through_when_their_c
     tokio::time::sleep(MINUTE).await;
     for number in 0..5000 {
         let message = call(&world, number, "New");
-        world.hub.0.send(QueueId::WorkItems, message, Duration::ZERO).await.unwrap();
+        world.hub.0.queues.send(QueueId::WorkItems, message, Duration::ZERO).await.unwrap();
     }
     tokio::time::sleep(20 * MINUTE).await;
     let calls = fleet.calls_in(HOUR).await;

@@ -24,7 +24,7 @@ fn signal(world: &World, id: &str, input: &str) -> Message {
 /// All texts of a queue once everything in it is visible, in order.
 async fn texts(world: &World) -> Vec<String> {
     tokio::time::sleep(MINUTE).await;
-    let name = world.hub.0.queue_name(QueueId::Control(0));
+    let name = world.hub.0.queues.name(QueueId::Control(0));
     world.hub.0.storage.queues.peek(&name, 32).await.unwrap().into_iter().map(|message| message.text).collect()
 }
 
@@ -35,12 +35,12 @@ async fn what_is_for_entities_is_left_to_workers_that_host_them() {
     let world = World::new(1).await;
     let hub = &world.hub.0;
     // The body of the first lies in a blob.
-    hub.send(QueueId::Control(0), signal(&world, "@counter@k", &"x".repeat(100_000)), Duration::ZERO).await.unwrap();
+    hub.queues.send(QueueId::Control(0), signal(&world, "@counter@k", &"x".repeat(100_000)), Duration::ZERO).await.unwrap();
     let mut sent = texts(&world).await;
     let worker = world.run("ours", old);
     for number in 2..9 {
         let mut message = signal(&world, "@counter@k", &number.to_string());
-        hub.send(QueueId::Control(0), message.clone(), Duration::ZERO).await.unwrap();
+        hub.queues.send(QueueId::Control(0), message.clone(), Duration::ZERO).await.unwrap();
         message.sequence_number = number;
         sent.push(message.to_json());
         tokio::time::sleep(Duration::from_secs(13)).await;
@@ -71,7 +71,7 @@ async fn a_message_of_an_unknown_kind_waits_for_a_version_that_knows_it() {
     let unknown = known.replace("EventRaisedEvent", "SomethingNewEvent").replace("\"EventType\":15", "\"EventType\":99");
     let rewind = known.replace("EventRaisedEvent", "ExecutionRewoundEvent").replace("\"EventType\":15", "\"EventType\":21");
     assert!(unknown != known && rewind != known);
-    let (control, items) = (hub.queue_name(QueueId::Control(0)), hub.queue_name(QueueId::WorkItems));
+    let (control, items) = (hub.queues.name(QueueId::Control(0)), hub.queues.name(QueueId::WorkItems));
     for (queue, text) in [(&control, &unknown), (&control, &rewind), (&items, &unknown)] {
         hub.storage.queues.put(queue, text, Duration::ZERO).await.unwrap();
     }

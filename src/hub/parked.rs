@@ -1,13 +1,16 @@
 //! Parked messages: what could not be read or kept failing, with its reason, to be looked at, put back or dropped.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::queues::{Held, QueueId, Unreadable};
-use super::tables::query_all;
-use super::{Hub, blob_names, keys, payloads};
+use super::instances::Instances;
+use super::payloads::Payloads;
+use super::queues::{Held, QueueId, Queues, Unreadable};
+use super::table::Table;
+use super::{blob_names, keys, payloads};
+use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Message, Timestamp};
-use crate::storage::blob::name_kept;
 use crate::storage::error::OrNone;
 use crate::storage::table::{Cmp, Entity, Filter, Match, Query, Row, TableOp, Value};
 
@@ -40,32 +43,44 @@ const WITHOUT_BODY: [&str; 9] =
 /// Events that no task of an instance waits for: it goes on without one, and another can be sent.
 const EXTERNAL: [&str; 5] = ["EventRaised", "ExecutionTerminated", "ExecutionSuspended", "ExecutionResumed", "GenericEvent"];
 
-impl Hub {
+/// The table of parked messages.
+#[derive(Clone, Debug)]
+pub(crate) struct Parked {
+    pub(super) table: Table,
+    pub(super) payloads: Payloads,
+    pub(super) queues: Arc<Queues>,
+    pub(super) instances: Instances,
+    /// The name of the hub, for errors.
+    pub(super) hub: String,
+    pub(super) clock: Clock,
+}
+
+impl Parked {
     /// Parks a message that cannot be read, and deletes it from its queue.
     pub(crate) async fn park_unreadable(&self, unreadable: &Unreadable) -> Result<()> {
         let hold = &unreadable.hold;
-        let mut entity = self.poison_entity(hold.queue, &hold.id, &unreadable.error.to_string(), hold.dequeue_count);
+        let mut entity = self.entity(hold.queue, &hold.id, &unreadable.error.to_string(), hold.dequeue_count);
         // The name of the blob that is missing or damaged tells whose message it was.
         if let Some((instance_id, event)) = unreadable.blob.as_deref().and_then(blob_names::parse_message_blob) {
             entity.set("InstanceId", Value::string(instance_id));
             entity.set("EventType", Value::string(event));
         }
         self.park(entity, &unreadable.text).await?;
-        self.delete_unreadable(unreadable).await
+        self.queues.delete_unreadable(unreadable).await
     }
 
     /// Parks a message that keeps failing, and deletes it from its queue.
     pub(crate) async fn park_held(&self, held: &Held, reason: &str) -> Result<()> {
-        let mut entity = self.poison_entity(held.queue, &held.id, reason, held.dequeue_count).with("IsRead", Value::Bool(true));
+        let mut entity = self.entity(held.queue, &held.id, reason, held.dequeue_count).with("IsRead", Value::Bool(true));
         entity.set("InstanceId", Value::string(held.message.target.instance_id.clone()));
         entity.set("EventType", Value::string(held.message.event.kind.type_name()));
         self.park(entity, &held.message.to_json()).await?;
-        self.delete_message(held).await
+        self.queues.delete(held).await
     }
 
-    fn poison_entity(&self, queue: QueueId, id: &str, reason: &str, dequeue_count: u32) -> Entity {
+    fn entity(&self, queue: QueueId, id: &str, reason: &str, dequeue_count: u32) -> Entity {
         Entity::new(PARTITION, keys::escape(id))
-            .with("Queue", Value::string(self.queue_name(queue)))
+            .with("Queue", Value::string(self.queues.name(queue)))
             .with("Reason", Value::String(reason.chars().take(REASON_CHARS_MAX).collect()))
             .with("DequeueCount", Value::I32(i32::try_from(dequeue_count).unwrap_or(i32::MAX)))
             .with("ParkedAt", Value::time(self.clock.now()))
@@ -74,67 +89,59 @@ impl Hub {
     async fn park(&self, mut entity: Entity, body: &str) -> Result<()> {
         if payloads::is_large_column(body) {
             let name = format!("poison/{}.gz", entity.row_key);
-            self.put_payload(&name, body).await?;
+            self.payloads.put(&name, body).await?;
             entity.set("BodyBlobName", Value::string(name));
         } else {
             entity.set("Body", Value::string(body));
         }
-        let op = TableOp::UpsertReplace(entity);
-        self.write_own(&self.names.poison, &op).await
-    }
-
-    /// Whether the blob of a message that cannot be read is there.
-    pub(crate) async fn has_payload(&self, blob: &str) -> Result<bool> {
-        let Ok(kept) = name_kept(blob) else { return Ok(false) };
-        let page = self.storage.blobs.list(&self.names.large_messages, &kept, None).await.or_none()?;
-        Ok(page.is_some_and(|page| page.names.contains(&kept)))
+        self.table.put(entity).await
     }
 
     /// All parked messages.
-    pub(crate) async fn list_poison(&self) -> Result<Vec<PoisonMessage>> {
-        Ok(self.poison_rows(None, &WITHOUT_BODY).await?.iter().map(from_row).collect())
+    pub(crate) async fn list(&self) -> Result<Vec<PoisonMessage>> {
+        Ok(self.rows(None, &WITHOUT_BODY).await?.iter().map(from_row).collect())
     }
 
     /// How many messages are parked.
-    pub(crate) async fn count_poison(&self) -> Result<usize> {
-        Ok(self.poison_rows(None, &["RowKey"]).await?.len())
+    pub(crate) async fn count(&self) -> Result<usize> {
+        Ok(self.rows(None, &["RowKey"]).await?.len())
     }
 
-    async fn poison_rows(&self, filter: Option<Filter>, select: &[&str]) -> Result<Vec<Row>> {
+    async fn rows(&self, filter: Option<Filter>, select: &[&str]) -> Result<Vec<Row>> {
         let select = select.iter().map(|column| (*column).to_owned()).collect();
         let query = Query { filter, select, ..Query::default() };
-        Ok(query_all(&*self.storage.tables, &self.names.poison, query).await.or_none()?.unwrap_or_default())
+        Ok(self.table.rows(query).await.or_none()?.unwrap_or_default())
     }
 
     /// Puts a parked message back into its queue. An instance that is shown as Failed is shown again as it is, unless another
     /// message of it is parked.
-    pub(crate) async fn retry_poison(&self, id: &str) -> Result<()> {
-        let row = self.read_poison(id).await?;
+    pub(crate) async fn retry(&self, id: &str) -> Result<()> {
+        let row = self.read(id).await?;
         let entity = &row.entity;
         let body = match entity.text("BodyBlobName") {
-            Some(name) => self.get_payload(name).await?,
+            Some(name) => self.payloads.get(name).await?,
             None => entity.text("Body").unwrap_or_default().to_owned(),
         };
         let name = entity.text("Queue").unwrap_or_default();
         let corrupt = |why: &str| Error::new(ErrorKind::Corrupt, format!("parked message \"{id}\": {why}"));
-        let queue = self.queue_named(name).ok_or_else(|| corrupt(&format!("the hub has no queue \"{name}\"")))?;
+        let queue = self.queues.named(name).ok_or_else(|| corrupt(&format!("the hub has no queue \"{name}\"")))?;
         let message = match entity.bool("IsRead") {
             Some(true) => Some(Message::from_json(&body).map_err(|e| corrupt(&e.to_string()))?),
             _ => None,
         };
         // Before the message is seen: workers ignore the start of an instance that has ended.
         if let Some(instance_id) = entity.text("InstanceId") {
-            if self.is_marked_before_its_start(instance_id).await? {
-                self.show_as_it_is(instance_id).await?;
+            if self.instances.is_marked_before_its_start(instance_id).await? {
+                self.instances.show_as_it_is(instance_id).await?;
             }
             self.show_unless_parked(instance_id, Some(&entity.row_key)).await?;
         }
         match message {
-            Some(message) => self.send(queue, message, Duration::ZERO).await?,
+            Some(message) => drop(self.queues.send(queue, message, Duration::ZERO).await?),
             // What could not be read goes back letter by letter; it came from a queue, so it fits one.
-            None => self.storage.queues.put(name, &body, Duration::ZERO).await?,
-        };
-        self.delete_poison(&row).await?;
+            None => self.queues.put_text(name, &body).await?,
+        }
+        self.delete(&row).await?;
         // Two that are put back at the same time have seen each other.
         match entity.text("InstanceId") {
             Some(instance_id) => self.show_unless_parked(instance_id, None).await,
@@ -144,9 +151,9 @@ impl Hub {
 
     /// Drops a parked message for good. An instance that can go on without it is shown again as it is; one that waits for just
     /// this message is not.
-    pub(crate) async fn drop_poison(&self, id: &str) -> Result<()> {
-        let row = self.read_poison(id).await?;
-        self.delete_poison(&row).await?;
+    pub(crate) async fn drop(&self, id: &str) -> Result<()> {
+        let row = self.read(id).await?;
+        self.delete(&row).await?;
         let is_external = row.entity.text("EventType").is_some_and(|event| EXTERNAL.contains(&event));
         match row.entity.text("InstanceId") {
             Some(instance_id) if is_external => self.show_unless_parked(instance_id, None).await,
@@ -161,24 +168,24 @@ impl Hub {
             Some(key) => Filter::And(vec![of_instance, Filter::compare("RowKey", Cmp::Ne, Value::string(key))]),
             None => of_instance,
         };
-        let parked = self.poison_rows(Some(filter), &["RowKey"]).await?;
-        if parked.is_empty() { self.show_as_it_is(instance_id).await } else { Ok(()) }
+        let parked = self.rows(Some(filter), &["RowKey"]).await?;
+        if parked.is_empty() { self.instances.show_as_it_is(instance_id).await } else { Ok(()) }
     }
 
-    async fn delete_poison(&self, row: &Row) -> Result<()> {
+    async fn delete(&self, row: &Row) -> Result<()> {
         let (partition_key, row_key) = (PARTITION.to_owned(), row.entity.row_key.clone());
         let op = TableOp::Delete { partition_key, row_key, condition: Match::Any };
-        self.storage.tables.write(&self.names.poison, &op).await.or_none()?;
+        self.table.write(&op).await.or_none()?;
         if let Some(blob) = row.entity.text("BodyBlobName") {
-            self.delete_payload(blob).await?;
+            self.payloads.delete(blob).await?;
         }
         Ok(())
     }
 
-    async fn read_poison(&self, id: &str) -> Result<Row> {
-        let row = self.storage.tables.get(&self.names.poison, PARTITION, &keys::escape(id), &[]).await.or_none()?;
+    async fn read(&self, id: &str) -> Result<Row> {
+        let row = self.table.get(PARTITION, &keys::escape(id), &[]).await.or_none()?;
         row.ok_or_else(|| {
-            let hub = self.names_hub();
+            let hub = &self.hub;
             let words = format!("no message with the id \"{id}\" is parked in task hub \"{hub}\"; list the parked ones first");
             Error::new(ErrorKind::NotFound, words)
         })
