@@ -55,6 +55,8 @@ mod sabotage;
 #[cfg(test)]
 mod simulation;
 mod storage;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(test)]
 mod tidy;
 mod window;

@@ -49,6 +49,13 @@ impl<T> Names<T> {
         }
     }
 
+    /// Puts one thing in the place of whatever serves this name, for every version.
+    #[cfg(feature = "testing")]
+    pub(super) fn replace(&mut self, name: &str, thing: T) {
+        let named = Named { name: name.to_owned(), versions: BTreeMap::new(), fallback: Some(thing) };
+        self.0.insert(name.to_lowercase(), named);
+    }
+
     pub(super) fn find(&self, name: &str, version: Option<&str>) -> Option<&T> {
         let named = self.0.get(&name.to_lowercase())?;
         named.versions.get(version.unwrap_or_default()).or(named.fallback.as_ref())

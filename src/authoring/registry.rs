@@ -206,6 +206,16 @@ impl RegistryBuilder {
         self
     }
 
+    /// Code in the place of whatever serves its name.
+    #[cfg(feature = "testing")]
+    pub(crate) fn replace(mut self, code: Code) -> Self {
+        match code.run {
+            Run::Orchestrator(start) => self.tables.orchestrators.replace(code.name, start),
+            Run::Activity(work) => self.tables.activities.replace(code.name, work),
+        }
+        self
+    }
+
     /// The registry, unless something could not be registered.
     pub(crate) fn build(self) -> Result<Registry, BadRegistration> {
         if self.problems.is_empty() { Ok(Registry(Arc::new(self.tables))) } else { Err(BadRegistration(self.problems)) }

@@ -65,7 +65,11 @@ impl Client {
         ids::check_key(instance_id)?;
         let begun = tokio::time::Instant::now();
         let mut pause = WAIT_MIN;
+        #[cfg(feature = "testing")]
+        let limit = self.hub.changes.as_ref().map_or(limit, |changes| changes.patience.min(limit));
         loop {
+            #[cfg(feature = "testing")]
+            let changed = self.hub.changes.as_ref().map(|changes| changes.next());
             let stored = self.hub.instances.read(instance_id, false).await?;
             let Some(stored) = stored else {
                 return Err(self.no_instance(instance_id));
@@ -81,6 +85,11 @@ impl Client {
                 let status = stored.row.status.unwrap_or(RuntimeStatus::Running);
                 let message = format!("instance \"{instance_id}\" is still {status} after {limit:?}");
                 return Err(Error::new(ErrorKind::Timeout, message));
+            }
+            #[cfg(feature = "testing")]
+            if let Some(changed) = changed {
+                drop(tokio::time::timeout(left, changed).await);
+                continue;
             }
             tokio::time::sleep(pause.min(left)).await;
             pause = (pause * 3 / 2).min(WAIT_MAX);

@@ -4,6 +4,8 @@ pub(crate) mod app_lease;
 mod awaited;
 mod batches;
 pub(crate) mod blob_names;
+#[cfg(feature = "testing")]
+mod changes;
 mod codec;
 mod doorbell;
 mod failed_row;
@@ -35,6 +37,8 @@ mod waiting;
 
 pub use awaited::{Awaited, AwaitedKind};
 pub(crate) use awaited::{INSTANCE_IDS_MAX, Need};
+#[cfg(feature = "testing")]
+pub(crate) use changes::{Changes, Telling};
 pub(crate) use doorbell::Doorbell;
 pub(crate) use failed_row::Culprit;
 pub(crate) use hold::Hold;

@@ -61,6 +61,8 @@ pub(crate) struct Hub {
     pub(crate) partition_count: u32,
     pub(crate) clock: Clock,
     pub(crate) rng: Rng,
+    #[cfg(feature = "testing")]
+    pub(crate) changes: Option<Arc<super::Changes>>,
 }
 
 /// Partitions of a hub that is created without a word about it, as in .NET.
@@ -102,6 +104,15 @@ impl TaskHub {
     #[must_use]
     pub fn is_run_with_blob_leases(&self) -> bool {
         !self.0.partitions.are_seen()
+    }
+
+    /// Waits for the ends of instances look when something has changed, instead of again and again. For a hub that was just opened.
+    #[cfg(feature = "testing")]
+    pub(crate) fn tells(mut self, changes: Arc<super::Changes>) -> Self {
+        if let Some(hub) = Arc::get_mut(&mut self.0) {
+            hub.changes = Some(changes);
+        }
+        self
     }
 
     /// Deletes the hub with all its instances, messages and payloads. Workers should have stopped.
@@ -149,7 +160,7 @@ impl TaskHubBuilder {
     }
 
     /// Another source of randomness: for runs that repeat.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn rng(mut self, rng: Rng) -> Self {
         self.rng = rng;
         self
@@ -280,6 +291,8 @@ impl Hub {
             partition_count,
             clock,
             rng,
+            #[cfg(feature = "testing")]
+            changes: None,
         }
     }
 

@@ -116,7 +116,7 @@ impl Worker {
         // Not among the tasks that stopping waits for: it renews to the very end.
         let keeping = keeper.steadily("renewing held messages", |_| keeper.keeper.run(&keeper.hub, keeper.options.hold));
         let teller = Arc::clone(&shared);
-        let telling = teller.steadily("telling what is waited for", |_| teller.hosting.tell(&teller.hub));
+        let telling = teller.steadily("telling what is waited for", |_| teller.hosting.tell(&teller.hub, teller.options.refresh));
         let working = async {
             shared.tasks.spawn(Arc::clone(&shared).work());
             shutdown.await;
@@ -305,6 +305,15 @@ impl WorkerBuilder {
     /// told the same: during a rolling update the old ones would fail what the new ones are for.
     pub fn fail_unhosted_at_once(mut self) -> Self {
         *self.patience() = Patience::NONE;
+        self
+    }
+
+    /// On virtual time, with nobody else in the hub.
+    #[cfg(feature = "testing")]
+    pub(crate) fn on_virtual_time(mut self, revise: impl FnOnce(RegistryBuilder) -> RegistryBuilder) -> Self {
+        self.options = Options::on_virtual_time();
+        self.app = App::None;
+        self.registry = revise(self.registry);
         self
     }
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::aside::{Aside, PAUSE_MAX};
 use super::orchestration::back_off;
 use super::outages::Outages;
-use super::sightings::{REFRESH, RowDue, Sightings};
+use super::sightings::{RowDue, Sightings};
 use crate::authoring::{ActivityTask, Registry};
 use crate::error::Result;
 use crate::hub::{AwaitedKind, Hold, Hub, Need, QueueId};
@@ -283,13 +283,13 @@ impl Hosting {
     }
 
     /// Keeps the hub's rows about what is waited for, for ever. It writes nothing as long as this worker hosts everything.
-    pub(crate) async fn tell(&self, hub: &Hub) {
+    pub(crate) async fn tell(&self, hub: &Hub, refresh: Duration) {
         let (mut swept, mut has_rows) = (Instant::now(), false);
         loop {
             tokio::select! {
                 biased;
                 () = self.news.notified() => {}
-                () = tokio::time::sleep(REFRESH) => {}
+                () = tokio::time::sleep(refresh) => {}
             }
             let rows = lock(&self.seen).rows_due(hub, &self.worker_id, &mut lock(&self.aside));
             for row in rows {

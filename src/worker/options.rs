@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::hosting::Patience;
+use super::sightings::REFRESH;
 use crate::storage::queue::RECEIVE_MAX;
+#[cfg(feature = "testing")]
+use crate::storage::queue::VISIBILITY_MAX;
 use crate::window::Bounds;
 
 /// The least of a queue that a worker may have in memory, however slow storage is.
@@ -47,6 +50,8 @@ pub(crate) struct Options {
     pub(crate) hand_back_timeout: Duration,
     /// How often a message is received before it is parked as poison.
     pub(crate) poison_after: u32,
+    /// How often what is waited for is written down again.
+    pub(crate) refresh: Duration,
     /// How long messages wait for code; unless set, by whether other processes can share the hub.
     pub(crate) patience: Option<Patience>,
 }
@@ -60,6 +65,23 @@ impl Options {
     /// How many activities may run: fewer than the worker was told only while storage takes long to be told of their ends.
     pub(crate) fn activities_window(&self) -> Bounds {
         Bounds { least: PLACES_LEAST, first: self.activities, most: self.activities, late: self.hold / 4 }
+    }
+}
+
+#[cfg(feature = "testing")]
+impl Options {
+    /// For a worker that is alone on virtual time: as little as can be is done while nothing happens, because years may pass.
+    pub(crate) fn on_virtual_time() -> Self {
+        let day = Duration::from_secs(24 * 3600);
+        Self {
+            activities: 10_000,
+            hold: VISIBILITY_MAX,
+            poll_interval_max: day,
+            lease: 400 * day,
+            lease_renewal: 100 * day,
+            refresh: 100 * day,
+            ..Self::default()
+        }
     }
 }
 
@@ -86,6 +108,7 @@ impl Default for Options {
             grace: Duration::from_secs(10),
             hand_back_timeout: Duration::from_secs(15),
             poison_after: 8,
+            refresh: REFRESH,
             patience: None,
         }
     }
