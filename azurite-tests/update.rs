@@ -60,7 +60,7 @@ impl Load<'_> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_update_of_three_versions_runs_every_version_by_its_own_code() {
-    let _alone = STAGE.write().await;
+    let _beside_others = STAGE.read().await;
     let name = unique_hub_name("update");
     let hub = TaskHub::builder(azurite().storage(), &name).partitions(4).open().await.expect("a hub can be created");
     let place = Place { connection_string: azurite().connection_string(), hub: name };
