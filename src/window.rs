@@ -216,6 +216,13 @@ impl Place {
     pub(crate) fn abstain(mut self) {
         self.excuse();
     }
+
+    /// The same, unless it took so long that this tells enough.
+    pub(crate) fn abstain_unless_late(mut self) {
+        if self.begun.elapsed().saturating_sub(self.left_out) <= self.window.bounds.late {
+            self.excuse();
+        }
+    }
 }
 
 impl Drop for Place {

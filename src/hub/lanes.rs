@@ -20,7 +20,9 @@ const HOLD_ATTEMPT: Duration = Duration::from_secs(4);
 /// times as long: fewer calls are under way then.
 const LATE: Duration = LEASE_ATTEMPT.checked_div(4).expect("four is not zero");
 /// The fewest calls that are under way at once, however slow storage is.
-const CALLS_LEAST: usize = 8;
+const CALLS_LEAST: usize = 4;
+/// A renewal or hand-back that takes longer is late: each has several attempts.
+const HOLD_LATE: Duration = HOLD_ATTEMPT.checked_div(4).expect("four is not zero");
 /// Renewals and hand-backs of one queue that are under way at once.
 const HOLDS_AT_ONCE: usize = 16;
 
@@ -43,13 +45,17 @@ impl Lanes {
         let retrying = |policy| Retrying::new(policy, rng.fork());
         let within = |attempt: Duration| RetryPolicy { attempts: 3, total: 3 * attempt, ..RetryPolicy::default() };
         // A call that waits for its next attempt has no place and keeps nobody waiting.
-        let patient = |limit, places| traced(limit).layered(places).layered(retrying(RetryPolicy::default()));
-        let payloads = patient(Timed::except_payloads(ATTEMPT), Limited::new(calls_at_once() / 2)).blobs;
+        let patient = |limit, places| traced(limit).layered(places);
+        let payloads = patient(Timed::except_payloads(ATTEMPT), Limited::new(calls_at_once() / 2));
+        let payloads = payloads.layered(retrying(RetryPolicy::default())).blobs;
         let calls = Bounds { least: CALLS_LEAST, first: calls_at_once(), most: calls_at_once(), late: LATE };
+        let of_one = Bounds { least: 1, late: ATTEMPT / 2, ..calls };
+        let data = patient(Timed::new(ATTEMPT), Limited::within(calls)).layered(Limited::per_target(of_one));
+        let renewals = Bounds { least: 1, first: HOLDS_AT_ONCE, most: HOLDS_AT_ONCE, late: HOLD_LATE };
         let impatient = RetryPolicy { most_wait: Duration::from_millis(500), ..within(LEASE_ATTEMPT) };
-        let holds = traced(Timed::new(HOLD_ATTEMPT)).layered(Limited::per_target(HOLDS_AT_ONCE));
+        let holds = traced(Timed::new(HOLD_ATTEMPT)).layered(Limited::per_target(renewals));
         Self {
-            data: Storage { blobs: payloads, ..patient(Timed::new(ATTEMPT), Limited::within(calls)) },
+            data: Storage { blobs: payloads, ..data.layered(retrying(RetryPolicy::default())) },
             holds: holds.layered(retrying(within(HOLD_ATTEMPT))),
             leases: traced(Timed::new(LEASE_ATTEMPT)).layered(retrying(impatient)),
         }

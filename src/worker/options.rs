@@ -10,7 +10,7 @@ use crate::storage::queue::VISIBILITY_MAX;
 use crate::window::Bounds;
 
 /// The least of a queue that a worker may have in memory, however slow storage is.
-const PLACES_LEAST: usize = 8;
+const PLACES_LEAST: usize = 4;
 
 /// How a worker behaves. Times that concern other workers of the hub keep .NET's values.
 #[derive(Clone, Debug)]

@@ -12,14 +12,15 @@ use crate::window::{Bounds, Window};
 #[derive(Debug)]
 pub(crate) struct Limited {
     calls: Bounds,
-    /// Whether each queue, table or container has places of its own.
+    /// Whether each queue, table or container has places of its own. Only then it is told apart who does not answer: calls
+    /// that run out of time narrow its places, and nobody else's.
     is_per_target: bool,
     places: Mutex<BTreeMap<String, Arc<Window>>>,
 }
 
 impl Limited {
     pub(crate) fn new(calls: usize) -> Self {
-        Self::within(Bounds::fixed(calls))
+        Self { calls: Bounds::fixed(calls), is_per_target: false, places: Mutex::default() }
     }
 
     /// As many as are answered in time.
@@ -27,9 +28,9 @@ impl Limited {
         Self { calls, is_per_target: false, places: Mutex::default() }
     }
 
-    /// So many for each queue, table or container, so that one that does not answer holds up no other.
-    pub(crate) fn per_target(calls: usize) -> Self {
-        Self { is_per_target: true, ..Self::new(calls) }
+    /// The same, of each queue, table or container by itself: one that does not answer holds up no other.
+    pub(crate) fn per_target(calls: Bounds) -> Self {
+        Self { calls, is_per_target: true, places: Mutex::default() }
     }
 
     fn places(&self, call: &Call<'_>) -> Arc<Window> {
@@ -52,9 +53,10 @@ impl Layer for Limited {
         let places = self.places(call);
         let place = places.enter().await;
         let reply = attempt().await;
-        // Whoever does not answer at all is not known to be slow.
         if reply.as_ref().is_err_and(Error::is_retriable) {
-            place.abstain();
+            // A refusal tells nothing about the work. A call that ran out of time does: storage goes on with it, in vain, and
+            // more calls at once would only make more of them run out of time.
+            if self.is_per_target { place.abstain_unless_late() } else { place.abstain() }
         }
         reply
     }
