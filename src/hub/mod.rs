@@ -46,6 +46,6 @@ pub(crate) use instance_row::InstanceRow;
 pub(crate) use instances::{RowVersion, RowWrite, RowWritten, StoredRow};
 pub use parked::PoisonMessage;
 pub(crate) use partition::partition_of;
-pub(crate) use queues::{Held, InBlob, QueueId, Received, Unreadable};
+pub(crate) use queues::{Body, Held, InBlob, QueueId, Received, Unreadable};
 pub(crate) use task_hub::Hub;
 pub use task_hub::{TaskHub, TaskHubBuilder};

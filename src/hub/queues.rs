@@ -35,7 +35,7 @@ pub(crate) struct Held {
     hold: Arc<Hold>,
     /// Size of the body in memory, for budgets.
     pub(crate) bytes: usize,
-    pub(crate) message: Message,
+    pub(crate) message: Box<Message>,
     /// The blob that holds the body of a large message; deleted with the message.
     blob: Option<String>,
 }
@@ -46,6 +46,14 @@ pub(crate) struct InBlob {
     pub(crate) hold: Arc<Hold>,
     text: String,
     blob: String,
+}
+
+/// The body of a large message.
+#[derive(Debug)]
+pub(crate) struct Body {
+    /// Its size in memory.
+    pub(crate) bytes: usize,
+    message: Box<Message>,
 }
 
 /// A held message that could not be read, to be parked or given back by the caller.
@@ -61,7 +69,7 @@ pub(crate) struct Unreadable {
 /// A held message, as far as it has been read.
 #[derive(Debug)]
 pub(crate) enum Received {
-    Held(Arc<Held>),
+    Held(Held),
     InBlob(InBlob),
     Unreadable(Unreadable),
 }
@@ -180,18 +188,14 @@ impl Queues {
         Ok(raw.into_iter().map(|raw| Hold::of(queue, raw, expires)).collect())
     }
 
-    /// Reads the body of a message from its blob; one of more than `max` bytes stays there.
-    pub(crate) async fn read_body(&self, message: InBlob, max: usize) -> Received {
-        let InBlob { hold, text, blob } = message;
-        let error = match self.payloads.get_up_to(&blob, max).await {
-            Ok(None) => return Received::InBlob(InBlob { hold, text, blob }),
-            Ok(Some(json)) => match Message::from_json(&json) {
-                Ok(message) => return Received::Held(Arc::new(Held { hold, bytes: json.len(), message, blob: Some(blob) })),
-                Err(bad) => Error::corrupt(format!("blob \"{blob}\": {bad}"), &bad),
-            },
-            Err(error) => error,
-        };
-        Received::Unreadable(Unreadable { hold, text, blob: Some(blob), error })
+    /// Reads the body of a message from its blob; `None` if it has more than `max` bytes.
+    pub(crate) async fn read_body(&self, message: &InBlob, max: usize) -> Result<Option<Body>> {
+        let blob = &message.blob;
+        let Some(json) = self.payloads.get_up_to(blob, max).await? else { return Ok(None) };
+        match Message::from_json(&json) {
+            Ok(message) => Ok(Some(Body { bytes: json.len(), message: Box::new(message) })),
+            Err(bad) => Err(Error::corrupt(format!("blob \"{blob}\": {bad}"), &bad)),
+        }
     }
 
     /// About how many messages a queue has, hidden ones included, and since when the oldest visible one waits.
@@ -228,9 +232,7 @@ impl Received {
     /// What the text of a message says; its body may still be in a blob.
     pub(crate) fn of(hold: Arc<Hold>, text: String) -> Self {
         match codec::decode(&text) {
-            Ok(Incoming::Message(message)) => {
-                Self::Held(Arc::new(Held { hold, bytes: text.len(), message: *message, blob: None }))
-            }
+            Ok(Incoming::Message(message)) => Self::Held(Held { hold, bytes: text.len(), message, blob: None }),
             Ok(Incoming::InBlob(blob)) => Self::InBlob(InBlob { hold, text, blob }),
             Err(bad) => {
                 let error = match &bad {
@@ -244,7 +246,7 @@ impl Received {
 
     pub(crate) fn hold(&self) -> &Arc<Hold> {
         match self {
-            Self::Held(held) => &held.hold,
+            Self::Held(held) => held.hold(),
             Self::InBlob(InBlob { hold, .. }) | Self::Unreadable(Unreadable { hold, .. }) => hold,
         }
     }
@@ -264,17 +266,29 @@ impl InBlob {
     pub(crate) fn instance_id(&self) -> String {
         blob_names::parse_message_blob(&self.blob).map_or_else(|| self.blob.clone(), |(instance_id, _)| instance_id)
     }
+
+    /// The message with the body that was read.
+    pub(crate) fn with(self, body: Body) -> Held {
+        let Self { hold, blob, .. } = self;
+        Held { hold, bytes: body.bytes, message: body.message, blob: Some(blob) }
+    }
+
+    /// The message whose body could not be read.
+    pub(crate) fn without_body(self, error: Error) -> Unreadable {
+        let Self { hold, text, blob } = self;
+        Unreadable { hold, text, blob: Some(blob), error }
+    }
 }
 
 impl Held {
     /// A message that this process has just put.
     pub(crate) fn of_put(queue: QueueId, put: QueueMessage, message: Message) -> Self {
         let (hold, _) = Hold::of(queue, put, Instant::now());
-        Self { hold: Arc::new(hold), bytes: 0, message, blob: None }
+        Self { hold: Arc::new(hold), bytes: 0, message: Box::new(message), blob: None }
     }
 
-    pub(crate) fn hold(&self) -> Arc<Hold> {
-        Arc::clone(&self.hold)
+    pub(crate) fn hold(&self) -> &Arc<Hold> {
+        &self.hold
     }
 
     /// Since when it waits to be worked on: it was put, or a timer was due, or a start was scheduled for then.
@@ -333,9 +347,10 @@ mod tests {
         message
     }
 
-    async fn read(hub: &Hub) -> Arc<Held> {
-        let Received::Held(held) = hub.queues.read_body(received(hub).await, 1 << 20).await else { panic!("its body is there") };
-        held
+    async fn read(hub: &Hub) -> Held {
+        let message = received(hub).await;
+        let body = hub.queues.read_body(&message, 1 << 20).await.unwrap().expect("it is small enough");
+        message.with(body)
     }
 
     #[tokio::test(start_paused = true)]
@@ -346,7 +361,7 @@ mod tests {
         tokio::time::sleep(HIDDEN).await;
         let next = received(&hub).await;
         hub.queues.delete(&lost).await.unwrap();
-        assert!(matches!(hub.queues.read_body(next, 1 << 20).await, Received::Held(_)));
+        assert!(hub.queues.read_body(&next, 1 << 20).await.unwrap().is_some());
     }
 
     #[tokio::test(start_paused = true)]
@@ -359,7 +374,7 @@ mod tests {
         for max in [10, 10_000] {
             assert_eq!(hub.payloads.get_up_to(&message.blob, max).await.unwrap(), None);
         }
-        assert!(matches!(hub.queues.read_body(message, 1 << 20).await, Received::Held(_)));
+        assert!(hub.queues.read_body(&message, 1 << 20).await.unwrap().is_some());
     }
 
     #[tokio::test(start_paused = true)]
@@ -370,7 +385,7 @@ mod tests {
             hub.queues.send(QueueId::Control(0), message.clone(), Duration::ZERO).await.unwrap();
         }
         for _ in 0..2 {
-            hub.queues.delete(&*read(&hub).await).await.unwrap();
+            hub.queues.delete(&read(&hub).await).await.unwrap();
         }
         assert_eq!(hub.queues.look_at(QueueId::Control(0)).await.unwrap(), (0, None));
     }

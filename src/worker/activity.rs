@@ -8,20 +8,21 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
-use super::bodies::{Arrived, Size};
+use super::bodies::Size;
+use super::delivery::{Delivery, Incoming, Undone};
 use super::hosting::Waiting;
-use super::intake::crowded_out;
+use super::intake::{Read, crowded_out};
 use super::log;
 use super::poison::Trouble;
 use super::poll::BackOff;
 use super::turn::Outbound;
 use super::watch::{Code, What};
 use crate::authoring::{ActivityTask, Ends};
-use crate::hub::{Held, Need, QueueId, Received};
+use crate::hub::{Need, QueueId, Received};
 use crate::ids::{DecisionId, DecisionKind};
 use crate::model::{EventKind, FailureDetails, HistoryEvent, Message};
 use crate::storage::queue::RECEIVE_MAX;
-use crate::window::{Place, Room};
+use crate::window::Room;
 
 /// How long a work item waits for room in memory before it goes back: another worker may have some.
 const ROOM_PATIENCE: Duration = Duration::from_secs(5);
@@ -39,9 +40,9 @@ impl Shared {
             if let Some(received) = received {
                 for received in received {
                     let Some(slot) = slots.take() else { break };
-                    let (shared, until) = (Arc::clone(&self), until.clone());
+                    let (shared, until, delivery) = (Arc::clone(&self), until.clone(), Delivery::new(received, slot));
                     self.tasks.spawn(async move {
-                        if let Some(item) = shared.read_work_item(received, slot, &until).await {
+                        if let Some(item) = shared.read_work_item(delivery, &until).await {
                             shared.serve_work_item(item, until).await;
                         }
                     });
@@ -74,49 +75,51 @@ impl Shared {
         }
     }
 
-    /// A work item with its body. `None` if it went back or was parked.
-    async fn read_work_item(&self, mut received: Received, slot: Place, until: &CancellationToken) -> Option<Arrived> {
-        let hold = Arc::clone(received.hold());
-        let reading = async {
-            let (mut size, mut room) = (Size::default(), None);
-            while let Received::InBlob(message) = received {
-                // Who waits for much room must not have any.
-                drop(room.take());
-                let free = tokio::time::timeout(ROOM_PATIENCE, self.items.room(size)).await.map_err(|_| crowded_out(&hold))?;
-                let read = free.read(&self.hub, message, size).await;
-                (received, room, size) = (read.0, Some(read.1), size.next());
+    /// A work item with its body. `None` if it was released or parked.
+    async fn read_work_item(&self, delivery: Delivery<Received>, until: &CancellationToken) -> Option<Delivery> {
+        let mut delivery = match delivery.incoming() {
+            Incoming::Read(delivery) => return Some(delivery),
+            Incoming::InBlob(delivery) => delivery,
+            Incoming::Unreadable(delivery) => {
+                self.unreadable(delivery).await;
+                return None;
             }
-            Ok((received, room))
         };
-        let read = tokio::select! {
-            biased;
-            () = until.cancelled() => Err(Duration::ZERO),
-            read = reading => read,
-        };
-        match read {
-            Ok((Received::Held(held), room)) => Some(Arrived { held, place: slot, _room: room }),
-            Ok((Received::Unreadable(unreadable), _)) => {
-                self.unreadable(&unreadable).await;
-                None
-            }
-            Ok((Received::InBlob(_), _)) => unreachable!("it is read until it is none"),
-            Err(delay) => {
-                self.let_go(vec![(hold, delay)]).await;
-                None
+        let mut size = Size::default();
+        loop {
+            let reading = async {
+                let room = tokio::time::timeout(ROOM_PATIENCE, self.items.room(size)).await;
+                let room = room.map_err(|_| crowded_out(&delivery.hold))?;
+                Ok(room.read(&self.hub, &delivery, size).await)
+            };
+            let read = tokio::select! {
+                biased;
+                () = until.cancelled() => Err(Duration::ZERO),
+                read = reading => read,
+            };
+            let read = match read {
+                Ok(read) => read,
+                Err(delay) => {
+                    delivery.release(self, delay).await;
+                    return None;
+                }
+            };
+            match self.with_body(delivery, read).await? {
+                Read::Whole(delivery) => return Some(delivery),
+                Read::TooLarge(still_too_large) => (delivery, size) = (still_too_large, size.next()),
             }
         }
     }
 
     /// `until`: when the activity is told that it should end.
-    async fn serve_work_item(&self, mut item: Arrived, until: CancellationToken) {
-        let held = Arc::clone(&item.held);
-        let ends = Ends { stopping: until, lost: held.hold().lost.clone() };
-        let Some(task) = task_of(&held.message, ends.clone()) else {
-            return self.work_item_failed(&held, &Trouble::no_work_item()).await;
+    async fn serve_work_item(&self, mut item: Delivery, until: CancellationToken) {
+        let ends = Ends { stopping: until, lost: item.hold().lost.clone() };
+        let Some(task) = task_of(&item.message, ends.clone()) else {
+            return self.work_item_failed(item, &Trouble::no_work_item()).await;
         };
         let code = self.code(&task);
         if let Some(need) = self.hosting.missing_activity(&task) {
-            return self.serve_missing(&held, &need, &code).await;
+            return self.serve_missing(item, &need, &code).await;
         }
         let running = std::panic::AssertUnwindSafe(self.watch.each_poll(&code, self.registry.run_activity(task)));
         let begun = Instant::now();
@@ -126,51 +129,48 @@ impl Shared {
             // Stopping waits for activities as long as it was told to; then they go back, to run elsewhere.
             () = self.giving_up.cancelled() => {
                 log::activity_given_up(&code);
-                self.give_back(vec![(held, Duration::ZERO)]).await;
-                return;
+                return item.release(self, Duration::ZERO).await;
             }
         };
         // How long an activity takes does not tell how fast its work item is answered.
-        item.place.leave_out(begun.elapsed());
-        let result = match ran {
-            Ok(result) => result,
-            Err(panic) => return self.work_item_failed(&held, &Trouble::of_panic(&*panic)).await,
-        };
-        if let (Err(failure), true) = (&result, ends.have_come()) {
+        item.place().leave_out(begun.elapsed());
+        match ran {
             // It may have failed because it was told to end.
-            log::activity_ended_early(&code, failure);
-            return self.give_back(vec![(held, Duration::ZERO)]).await;
+            Ok(Err(failure)) if ends.have_come() => {
+                log::activity_ended_early(&code, &failure);
+                item.release(self, Duration::ZERO).await;
+            }
+            Ok(result) => self.finish_work_item(item, result, &code).await,
+            Err(panic) => self.work_item_failed(item, &Trouble::of_panic(&*panic)).await,
         }
-        self.finish_work_item(&held, result, &code).await;
     }
 
     /// Another worker may have the activity; in the end its call fails.
-    async fn serve_missing(&self, held: &Arc<Held>, need: &Need, code: &Code) {
-        let (queue, instance_id) = (held.queue, held.message.target.instance_id.as_str());
-        let waiting = Waiting { queue, instance_id, since: held.waits_since(), receives: held.dequeue_count };
+    async fn serve_missing(&self, item: Delivery, need: &Need, code: &Code) {
+        let (queue, instance_id) = (item.queue, item.message.target.instance_id.as_str());
+        let waiting = Waiting { queue, instance_id, since: item.waits_since(), receives: item.dequeue_count };
         match self.hosting.failure(&self.hub, need, waiting).await {
-            Some(failure) => self.finish_work_item(held, Err(failure), code).await,
+            Some(failure) => self.finish_work_item(item, Err(failure), code).await,
             None => {
-                let pause = self.hosting.pause_of_call(need, &held.id, instance_id);
-                let left = self.hub.queues.leave_to_others(held, pause).await;
-                self.handed_back(held, left);
+                let pause = self.hosting.pause_of_call(need, &item.id, instance_id);
+                item.leave_to_others(self, pause).await;
             }
         }
     }
 
     /// Answers a call.
-    async fn finish_work_item(&self, held: &Arc<Held>, result: Result<Option<String>, FailureDetails>, code: &Code) {
+    async fn finish_work_item(&self, item: Delivery, result: Result<Option<String>, FailureDetails>, code: &Code) {
         let failure = result.as_ref().err().cloned();
-        let answer = self.answer(&held.message, result);
+        let answer = self.answer(&item.message, result);
         match self.hub.queues.send(answer.queue, answer.message.clone(), Duration::ZERO).await {
             Ok(_) => {
                 if let Some(failure) = failure {
                     log::activity_failed(code, &failure);
                 }
-                self.delete_work_item(held).await;
+                self.delete_work_item(item).await;
             }
             // The work item is the durable marker: it runs again.
-            Err(error) => self.work_item_failed(held, &Trouble::from(&error)).await,
+            Err(error) => self.work_item_failed(item, &Trouble::from(&error)).await,
         }
     }
 
@@ -211,9 +211,11 @@ impl Shared {
         Outbound { queue: self.hub.queues.of_instance(&item.target.instance_id), message, delay: Duration::ZERO }
     }
 
-    async fn delete_work_item(&self, held: &Held) {
-        if let Err(error) = self.hub.queues.delete(held).await {
-            let (hub, instance, message_id) = (self.hub.names_hub(), &held.message.target.instance_id, &held.id);
+    async fn delete_work_item(&self, item: Delivery) {
+        if let Err(undone) = item.done(&self.hub, std::future::pending()).await
+            && let Undone { delivery: item, error: Some(error) } = *undone
+        {
+            let (hub, instance, message_id) = (self.hub.names_hub(), &item.message.target.instance_id, &item.id);
             tracing::warn!(hub, instance, message_id, %error, "a work item could not be deleted and will run again");
         }
     }

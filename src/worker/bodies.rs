@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::hub::{Held, Hub, InBlob, Received};
-use crate::window::Place;
+use crate::error::Result;
+use crate::hub::{Body, Hub, InBlob};
 
 /// Large bodies of one queue in memory, and what reading them takes. One that takes more than this takes it all.
 const BUDGET_BYTES: usize = 128 * 1024 * 1024;
@@ -27,14 +27,6 @@ pub(crate) struct Size(usize);
 /// What a body takes up in memory.
 #[derive(Debug)]
 pub(crate) struct Room(OwnedSemaphorePermit);
-
-/// A message that was read, with what it takes; both are given back when it leaves memory.
-#[derive(Debug)]
-pub(crate) struct Arrived {
-    pub(crate) held: Arc<Held>,
-    pub(crate) place: Place,
-    pub(crate) _room: Option<Room>,
-}
 
 impl Default for Bodies {
     fn default() -> Self {
@@ -61,12 +53,11 @@ impl Size {
 }
 
 impl Room {
-    /// Reads a body into the room, and gives back what is left of it. A body that is too large stays in its blob.
-    pub(crate) async fn read(mut self, hub: &Hub, message: InBlob, size: Size) -> (Received, Self) {
-        let received = hub.queues.read_body(message, size.bytes()).await;
-        let used = if let Received::Held(held) = &received { held.bytes } else { 0 };
-        drop(self.0.split(self.0.num_permits().saturating_sub(used)));
-        (received, self)
+    /// Reads a body into the room, and gives back what is left of it. `None` if the body is too large: it stays in its blob.
+    pub(crate) async fn read(mut self, hub: &Hub, message: &InBlob, size: Size) -> Result<Option<(Body, Self)>> {
+        let Some(body) = hub.queues.read_body(message, size.bytes()).await? else { return Ok(None) };
+        drop(self.0.split(self.0.num_permits().saturating_sub(body.bytes)));
+        Ok(Some((body, self)))
     }
 }
 

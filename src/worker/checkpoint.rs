@@ -5,10 +5,10 @@ mod sabotaged;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 
+use super::delivery::Delivery;
 use super::inbox::Partition;
 use super::litter;
 use super::orchestration::Pass;
@@ -16,7 +16,7 @@ use super::turn::{Outbound, Record};
 use crate::error::Result;
 use crate::hub::history::{Append, Appended, History};
 use crate::hub::instance_row::{self, BlobUrls};
-use crate::hub::{Held, Hub, RowVersion, RowWrite, RowWritten};
+use crate::hub::{Hub, RowVersion, RowWrite, RowWritten};
 use crate::model::{EventKind, RuntimeStatus, State, StoredEvent};
 use crate::replay::Turn;
 use crate::sabotage::{self, Sabotage};
@@ -40,9 +40,9 @@ pub(crate) struct Commit<'a> {
     pub(crate) history: &'a History,
     pub(crate) partition: &'a Partition,
     /// What the turn has applied.
-    pub(crate) applied: &'a [Arc<Held>],
+    pub(crate) applied: &'a [&'a Delivery],
     /// What else goes with the turn. If there is any, the checkpoint that took it was interrupted, perhaps before its instance row.
-    pub(crate) repeats: &'a [Arc<Held>],
+    pub(crate) repeats: &'a [&'a Delivery],
     /// Blobs of its rows that were there before this checkpoint, where an earlier one may have been cut off.
     pub(crate) litter: &'a [String],
     /// The execution ends without its code having run in this turn.
@@ -50,7 +50,8 @@ pub(crate) struct Commit<'a> {
 }
 
 impl Commit<'_> {
-    /// Commits a turn. After an error some steps may have taken effect; the inputs are still held, and running the turn
+    /// Commits a turn, but for the last step: whoever holds the inputs deletes them once this has returned
+    /// [`Committed::Yes`]. After an error some steps may have taken effect; the inputs are still held, and running the turn
     /// again makes the same messages under the same ids.
     ///
     /// | interrupted after | on storage | why nothing is wrong |
@@ -88,7 +89,7 @@ impl Commit<'_> {
             );
             return Ok(Committed::Lost);
         }
-        self.delete_inputs(record, &stored.spent).await?;
+        self.delete_blobs(record, &stored.spent).await?;
         Ok(Committed::Yes)
     }
 
@@ -131,8 +132,9 @@ impl Commit<'_> {
         Ok(!is_lost)
     }
 
-    /// Step 4. Blobs of an execution that was replaced, and of checkpoints that were cut off, go with the inputs.
-    async fn delete_inputs(&self, record: &Record, spent: &[String]) -> Result<()> {
+    /// Blobs of an execution that was replaced, and of checkpoints that were cut off, go before the inputs: once those are deleted,
+    /// nothing comes again that would make anybody look for them.
+    async fn delete_blobs(&self, record: &Record, spent: &[String]) -> Result<()> {
         let carried: BTreeSet<_> = record.events.iter().flat_map(|stored| &stored.blobs).map(|(_, blob)| &**blob).collect();
         let replaced = self.history.blobs.iter().filter(|_| record.kept_rows == 0).map(|(_, blob)| blob);
         for blob in replaced.chain(spent).filter(|blob| !carried.contains(&***blob)) {
@@ -140,8 +142,7 @@ impl Commit<'_> {
         }
         let stays = |blob: &str| self.history.blobs.iter().any(|(at, known)| *at < record.kept_rows && known == blob);
         let is_kept = |blob: &str| carried.contains(blob) || stays(blob);
-        litter::remove(self.hub, self.instance_id, self.litter, is_kept).await?;
-        delete_all(self.hub, self.applied.iter().chain(self.repeats)).await
+        litter::remove(self.hub, self.instance_id, self.litter, is_kept).await
     }
 }
 
@@ -210,12 +211,6 @@ fn may_have_output(history: &History, record: &Record) -> bool {
         )
     };
     !record.superseded.is_empty() || history.events.iter().chain(&record.events).any(gives_output)
-}
-
-/// Deletes messages, several at once.
-pub(crate) async fn delete_all(hub: &Hub, messages: impl IntoIterator<Item = &Arc<Held>>) -> Result<()> {
-    let deletes: Vec<_> = messages.into_iter().map(|held| hub.queues.delete(held).boxed()).collect();
-    stream::iter(deletes).buffer_unordered(PARALLEL_MAX).try_for_each(|()| std::future::ready(Ok(()))).await
 }
 
 impl Pass<'_> {

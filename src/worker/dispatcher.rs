@@ -1,4 +1,4 @@
-//! Messages of owned partitions, by instance: run a pass over those that wait, hand back what remains.
+//! Messages of owned partitions, by instance: run a pass over those that wait, and do with each what the pass has decided.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -8,20 +8,19 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 
 use super::Shared;
-use super::bodies::Arrived;
+use super::delivery::{Delivery, Disposition, Undone};
 use super::inbox::Partition;
-use super::orchestration::{Pass, Passed};
+use super::orchestration::Pass;
 use super::poison::Trouble;
-use crate::hub::Held;
 
-/// Messages that are handed back at once.
-const HAND_BACK_PARALLEL: usize = 16;
+/// Calls that end deliveries of one instance, under way at once.
+const ENDING_PARALLEL: usize = 16;
 
 impl Shared {
     /// Gives a message to the task of its instance, and starts that if there is none.
-    pub(crate) fn accept(self: &Arc<Self>, partition: &Arc<Partition>, arrived: Arrived) {
-        let instance_id = arrived.held.message.target.instance_id.clone();
-        if partition.push(arrived) {
+    pub(crate) fn accept(self: &Arc<Self>, partition: &Arc<Partition>, delivery: Delivery) {
+        let instance_id = delivery.message.target.instance_id.clone();
+        if partition.push(delivery) {
             let (shared, partition) = (Arc::clone(self), Arc::clone(partition));
             self.tasks.spawn(async move {
                 let serving = AssertUnwindSafe(Arc::clone(&shared).serve_instance(&partition, &instance_id));
@@ -48,59 +47,99 @@ impl Shared {
                 () = partition.stopping.cancelled() => None,
                 turn = partition.turns.acquire() => turn.ok(),
             };
-            let Some(mut waiting) = partition.take(instance_id) else { return };
-            let messages: Vec<_> = waiting.iter().map(|w| Arc::clone(&w.held)).collect();
+            let Some(mut deliveries) = partition.take(instance_id) else { return };
             if partition.stopping.is_cancelled() {
-                self.give_back_now(messages).await;
+                let back = all_back(&deliveries);
+                self.dispose(partition, instance_id, pairs(deliveries, back)).await;
                 continue;
             }
-            let (hub, registry, hosting, watch) = (&*self.hub, &self.registry, &self.hosting, &*self.watch);
-            let pass = Pass { hub, registry, hosting, instance_id, partition, watch };
-            let passed = tokio::select! {
-                biased;
-                // What the pass has begun is as after a crash here: refused, recognised or repaired.
-                () = partition.lost.cancelled() => None,
-                passed = AssertUnwindSafe(pass.run(messages.clone()).boxed()).catch_unwind() => Some(passed),
-            };
-            drop(turn);
+            let decided = self.decide(partition, instance_id, &deliveries).await;
             if partition.serves_only_one() {
                 // It stands in nobody's way, however long its turns are: fewer messages for each would only make more of them.
-                waiting.iter_mut().for_each(|arrived| arrived.place.excuse());
-                partition.places.widen_to(partition.places.width() + waiting.len());
+                deliveries.iter_mut().for_each(|delivery| delivery.place().excuse());
+                partition.places.widen_to(partition.places.width() + deliveries.len());
             }
-            match passed {
-                None => {
-                    let (hub, partition) = (self.hub.names_hub(), partition.id);
-                    tracing::info!(hub, partition, instance = instance_id, "a pass over a lost partition was dropped");
-                    self.give_back_now(messages).await;
-                }
-                Some(Ok(Ok(passed))) => self.settle(partition, instance_id, passed, waiting).await,
-                Some(Ok(Err(error))) => self.turn_failed(partition, instance_id, &Trouble::from(&error), &waiting).await,
-                Some(Err(panic)) => self.turn_failed(partition, instance_id, &Trouble::of_panic(&*panic), &waiting).await,
-            }
+            let (done, mut others): (Vec<_>, Vec<_>) =
+                pairs(deliveries, decided).into_iter().partition(|(_, decided)| *decided == Disposition::Done);
+            let undone = self.delete(partition, done).await;
+            drop(turn);
+            others.extend(self.decide_undone(partition, instance_id, undone).await);
+            self.dispose(partition, instance_id, others).await;
         }
     }
 
-    async fn settle(&self, partition: &Partition, instance_id: &str, passed: Passed, waiting: Vec<Arrived>) {
-        let again = waiting.into_iter().filter(|w| passed.again.iter().any(|held| Arc::ptr_eq(held, &w.held))).collect();
-        partition.put_back(instance_id, again);
-        self.give_back(passed.postponed).await;
-    }
-
-    async fn give_back_now(&self, messages: Vec<Arc<Held>>) {
-        self.give_back(messages.into_iter().map(|held| (held, Duration::ZERO)).collect()).await;
-    }
-
-    pub(crate) async fn give_back(&self, messages: Vec<(Arc<Held>, Duration)>) {
-        let give_back = async |(held, delay): (Arc<Held>, Duration)| {
-            let given = self.hub.queues.give_back(&held, delay).await;
-            self.handed_back(&held, given);
+    /// Runs a pass over the messages of an instance, and says what is to become of each of them.
+    async fn decide(&self, partition: &Partition, instance_id: &str, deliveries: &[Delivery]) -> Vec<Disposition> {
+        let (hub, registry, hosting, watch) = (&*self.hub, &self.registry, &self.hosting, &*self.watch);
+        let pass = Pass { hub, registry, hosting, instance_id, partition, watch };
+        let passed = tokio::select! {
+            biased;
+            // What the pass has begun is as after a crash here: refused, recognised or repaired.
+            () = partition.lost.cancelled() => None,
+            passed = AssertUnwindSafe(pass.run(deliveries).boxed()).catch_unwind() => Some(passed),
         };
-        several_at_once(messages.into_iter().map(|message| give_back(message).boxed()).collect()).await;
+        let trouble = match passed {
+            None => {
+                let (hub, partition) = (self.hub.names_hub(), partition.id);
+                tracing::info!(hub, partition, instance = instance_id, "a pass over a lost partition was dropped");
+                return all_back(deliveries);
+            }
+            Some(Ok(Ok(decided))) => return decided,
+            Some(Ok(Err(error))) => Trouble::from(&error),
+            Some(Err(panic)) => Trouble::of_panic(&*panic),
+        };
+        self.turn_failed(partition, instance_id, &trouble, &deliveries.iter().collect::<Vec<_>>()).await
     }
+
+    /// Deletes what is done with, several at once. What could not be deleted is still held.
+    async fn delete(&self, partition: &Partition, done: Vec<(Delivery, Disposition)>) -> Vec<Undone> {
+        let delete = |(delivery, _): (Delivery, _)| delivery.done(&self.hub, partition.lost.cancelled()).boxed();
+        let deletes: Vec<_> = done.into_iter().map(delete).collect();
+        let ended: Vec<_> = stream::iter(deletes).buffer_unordered(ENDING_PARALLEL).collect().await;
+        let (_spent, undone): (Vec<_>, Vec<_>) = ended.into_iter().partition(Result::is_ok);
+        undone.into_iter().filter_map(Result::err).map(|undone| *undone).collect()
+    }
+
+    /// What becomes of messages that could not be deleted.
+    async fn decide_undone(&self, partition: &Partition, instance_id: &str, undone: Vec<Undone>) -> Vec<(Delivery, Disposition)> {
+        let decided = match undone.iter().find_map(|undone| undone.error.as_ref()) {
+            Some(error) => {
+                let deliveries: Vec<_> = undone.iter().map(|undone| &undone.delivery).collect();
+                self.turn_failed(partition, instance_id, &Trouble::from(error), &deliveries).await
+            }
+            None => vec![Disposition::Later(Duration::ZERO); undone.len()],
+        };
+        pairs(undone.into_iter().map(|undone| undone.delivery).collect(), decided)
+    }
+
+    /// Does with each message what was decided, beside deleting it.
+    async fn dispose(&self, partition: &Partition, instance_id: &str, decided: Vec<(Delivery, Disposition)>) {
+        let (mut again, mut parked, mut releases) = (Vec::new(), Vec::new(), Vec::new());
+        for (delivery, disposition) in decided {
+            match disposition {
+                Disposition::Retry => again.push(delivery),
+                Disposition::Park(reason) => parked.push((delivery, reason)),
+                Disposition::Later(delay) => releases.push(delivery.release(self, delay).boxed()),
+                Disposition::Done => unreachable!("it has been deleted"),
+            }
+        }
+        partition.retry(instance_id, again);
+        several_at_once(releases).await;
+        for (delivery, reason) in parked {
+            self.park(delivery, &reason).await;
+        }
+    }
+}
+
+fn all_back(deliveries: &[Delivery]) -> Vec<Disposition> {
+    vec![Disposition::Later(Duration::ZERO); deliveries.len()]
+}
+
+fn pairs(deliveries: Vec<Delivery>, decided: Vec<Disposition>) -> Vec<(Delivery, Disposition)> {
+    deliveries.into_iter().zip(decided).collect()
 }
 
 /// A hand-over must not wait for hundreds of calls in a row.
 pub(super) async fn several_at_once(all: Vec<BoxFuture<'_, ()>>) {
-    stream::iter(all).for_each_concurrent(HAND_BACK_PARALLEL, |giving_back| giving_back).await;
+    stream::iter(all).for_each_concurrent(ENDING_PARALLEL, |giving_back| giving_back).await;
 }

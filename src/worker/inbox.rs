@@ -8,14 +8,15 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::bodies::{Arrived, Bodies};
+use super::bodies::Bodies;
+use super::delivery::Delivery;
 use super::held;
 use super::intake::is_in_order;
 use super::rows::RowVersions;
 use super::runaway::Runaways;
-use crate::hub::{Hold, Received};
+use crate::hub::Received;
 use crate::storage::queue::RECEIVE_MAX;
-use crate::window::{Bounds, Place, Window};
+use crate::window::{Bounds, Window};
 
 /// Most messages that one turn takes; the sentinel must be able to remember their identities.
 const TURN_MESSAGES_MAX: usize = 200;
@@ -48,9 +49,9 @@ pub(crate) struct Partition {
     /// Free places for turns: a share of its own, so that no partition waits for the storage of another.
     pub(crate) turns: Arc<Semaphore>,
     /// Messages that wait for a turn, by instance. A line exists while a task works on its instance.
-    slots: Mutex<BTreeMap<String, Line<Arrived>>>,
+    slots: Mutex<BTreeMap<String, Line<Delivery>>>,
     /// Messages that wait for bodies to be read, by instance. A line exists while a task reads for it.
-    arriving: Mutex<BTreeMap<String, Line<Arriving>>>,
+    arriving: Mutex<BTreeMap<String, Line<Delivery<Received>>>>,
     idle: Notify,
     /// Until when, by the monotonic clock, nobody else can own the partition.
     fence: Mutex<Instant>,
@@ -64,13 +65,6 @@ struct Line<T> {
     working: usize,
     /// When somebody began to work on those before them.
     since: Instant,
-}
-
-/// A message that has come, and the place that it takes.
-#[derive(Debug)]
-pub(crate) struct Arriving {
-    pub(crate) received: Received,
-    pub(crate) place: Place,
 }
 
 impl Partition {
@@ -100,7 +94,7 @@ impl Partition {
 
     /// Adds a message to those that are to be read. `true` if the caller has to start a task that reads for the instance.
     #[must_use]
-    pub(crate) fn arrives(&self, instance_id: &str, message: Arriving) -> bool {
+    pub(crate) fn arrives(&self, instance_id: &str, message: Delivery<Received>) -> bool {
         let mut arriving = self.arriving();
         let is_new = !arriving.contains_key(instance_id);
         arriving.entry(instance_id.to_owned()).or_default().queue.push_back(message);
@@ -108,7 +102,7 @@ impl Partition {
     }
 
     /// The next messages to read for an instance; `None` ends the task that reads.
-    pub(crate) fn arrivals(&self, instance_id: &str) -> Option<Vec<Arriving>> {
+    pub(crate) fn arrivals(&self, instance_id: &str) -> Option<Vec<Delivery<Received>>> {
         next(&mut self.arriving(), instance_id, |queue| queue.len().min(RECEIVE_MAX))
     }
 
@@ -119,21 +113,21 @@ impl Partition {
 
     /// Adds a message. `true` if the caller has to start a task for its instance.
     #[must_use]
-    pub(crate) fn push(&self, arrived: Arrived) -> bool {
+    pub(crate) fn push(&self, delivery: Delivery) -> bool {
         let mut slots = self.slots();
-        let instance_id = arrived.held.message.target.instance_id.clone();
+        let instance_id = delivery.message.target.instance_id.clone();
         let is_new = !slots.contains_key(&instance_id);
-        slots.entry(instance_id).or_default().queue.push_back(arrived);
+        slots.entry(instance_id).or_default().queue.push_back(delivery);
         is_new
     }
 
     /// The next messages of an instance; `None` ends the task of the instance.
-    pub(crate) fn take(&self, instance_id: &str) -> Option<Vec<Arrived>> {
+    pub(crate) fn take(&self, instance_id: &str) -> Option<Vec<Delivery>> {
         let mut slots = self.slots();
-        let sizes = |w: &Arrived| w.held.bytes;
+        let sizes = |delivery: &Delivery| delivery.bytes;
         // Some came in an order that is not that of their sender: they had been handed back, or their bodies were read meanwhile.
         if let Some(line) = slots.get_mut(instance_id) {
-            line.queue.make_contiguous().sort_by_key(|w| (w.held.inserted_on, w.held.message.sequence_number));
+            line.queue.make_contiguous().sort_by_key(|delivery| (delivery.inserted_on, delivery.message.sequence_number));
         }
         let taken = next(&mut slots, instance_id, |queue| fitting(queue, TURN_MESSAGES_MAX, TURN_BYTES_MAX, sizes));
         if slots.is_empty() {
@@ -144,7 +138,7 @@ impl Partition {
 
     /// Takes out of memory what is too much there: of instances that make no progress most of what waits, of the others what
     /// would be renewed a second time before its turn comes. Of each instance the last ones go.
-    pub(crate) fn surplus(&self, hold: Duration) -> Vec<Arc<Hold>> {
+    pub(crate) fn surplus(&self, hold: Duration) -> Vec<Delivery<Received>> {
         let stuck_after = self.stuck_after();
         let most = (self.places.width() / STUCK_SHARE).max(1);
         let mut surplus = Vec::new();
@@ -152,19 +146,18 @@ impl Partition {
         for line in self.arriving().values_mut() {
             if line.since.elapsed() > stuck_after {
                 // Their bodies are not in memory.
-                stuck.extend(line.beyond(most, |_| 0).map(|arriving| (Arc::clone(arriving.received.hold()), arriving.place)));
+                stuck.extend(line.beyond(most, |_| 0));
             }
         }
         for line in self.slots().values_mut() {
-            surplus.extend(line.overdue(hold).map(|waiting| waiting.held.hold()));
+            surplus.extend(line.overdue(hold).map(|delivery| delivery.map(Received::Held)));
             if line.since.elapsed() > stuck_after {
-                stuck.extend(line.beyond(most, |waiting| waiting.held.bytes).map(|waiting| (waiting.held.hold(), waiting.place)));
+                stuck.extend(line.beyond(most, |delivery| delivery.bytes).map(|delivery| delivery.map(Received::Held)));
             }
         }
-        surplus.extend(stuck.into_iter().map(|(hold, place)| {
-            place.abstain();
-            hold
-        }));
+        // How long what is stuck has taken says nothing about the work on the others.
+        stuck.iter_mut().for_each(|delivery| delivery.place().excuse());
+        surplus.append(&mut stuck);
         surplus
     }
 
@@ -187,12 +180,12 @@ impl Partition {
         STUCK_AFTER.max(2 * self.places.typical())
     }
 
-    /// Puts messages back in front of what came meanwhile.
-    pub(crate) fn put_back(&self, instance_id: &str, waiting: Vec<Arrived>) {
-        if let Some(slot) = self.slots().get_mut(instance_id) {
-            for waiting in waiting.into_iter().rev() {
-                slot.queue.push_front(waiting);
-            }
+    /// Lets the next step of the instance look at these messages again, in front of what came meanwhile.
+    pub(crate) fn retry(&self, instance_id: &str, deliveries: Vec<Delivery>) {
+        let mut slots = self.slots();
+        let line = slots.entry(instance_id.to_owned()).or_default();
+        for delivery in deliveries.into_iter().rev() {
+            line.queue.push_front(delivery);
         }
     }
 
@@ -250,11 +243,11 @@ impl Partition {
         *self.fence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Line<Arrived>>> {
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Line<Delivery>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn arriving(&self) -> MutexGuard<'_, BTreeMap<String, Line<Arriving>>> {
+    fn arriving(&self) -> MutexGuard<'_, BTreeMap<String, Line<Delivery<Received>>>> {
         self.arriving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -288,13 +281,13 @@ impl<T> Default for Line<T> {
     }
 }
 
-impl Line<Arrived> {
+impl Line<Delivery> {
     /// What was renewed before and is to be renewed again, with all that waits behind it, unless a later message of the same
     /// sender, which is still in the queue, could overtake it then.
-    fn overdue(&mut self, hold: Duration) -> impl Iterator<Item = Arrived> {
-        let is_overdue = |waiting: &Arrived| waiting.held.is_renewed() && held::due_at(&waiting.held, hold).is_some();
+    fn overdue(&mut self, hold: Duration) -> impl Iterator<Item = Delivery> {
+        let is_overdue = |waiting: &Delivery| waiting.is_renewed() && held::due_at(waiting, hold).is_some();
         let first = self.queue.iter().position(is_overdue).unwrap_or(self.queue.len());
-        let counts = self.queue.range(first..).any(|waiting| is_in_order(&waiting.held.message));
+        let counts = self.queue.range(first..).any(|waiting| is_in_order(&waiting.message));
         self.queue.split_off(if counts { self.queue.len() } else { first }).into_iter()
     }
 }

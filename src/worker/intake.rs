@@ -10,14 +10,15 @@ use futures::future::join_all;
 use tokio_util::sync::DropGuard;
 
 use super::Shared;
-use super::bodies::{Arrived, Room, Size};
+use super::bodies::{Room, Size};
+use super::delivery::{Delivery, Holding, Incoming};
 use super::dispatcher::several_at_once;
 use super::hosting::Waiting;
-use super::inbox::{Arriving, Partition};
+use super::inbox::Partition;
 use super::orchestration::back_off;
 use super::poll::BackOff;
-use crate::error::Error;
-use crate::hub::{Hold, InBlob, Need, QueueId, Received};
+use crate::error::Result;
+use crate::hub::{Body, Hold, InBlob, Need, QueueId, Received};
 use crate::model::{EventKind, Message};
 use crate::storage::queue::RECEIVE_MAX;
 use crate::window;
@@ -29,9 +30,6 @@ const CROWD_PAUSE: Duration = Duration::from_millis(250);
 
 /// The longest delay of a message that is handed back for want of room.
 const CROWDED_OUT_MAX: Duration = Duration::from_secs(30);
-
-/// A body that was too large for the first try.
-type Large = (InBlob, window::Place);
 
 impl Shared {
     /// Receives from a control queue until the partition is given up.
@@ -46,7 +44,7 @@ impl Shared {
             if let Some(received) = self.receive(queue, places.places()).await {
                 for received in received {
                     let Some(place) = places.take() else { break };
-                    self.take_in(&partition, received, place, &receiving);
+                    self.take_in(&partition, Delivery::new(received, place), &receiving);
                 }
                 back_off.reset();
             } else {
@@ -93,153 +91,146 @@ impl Shared {
                 () = tokio::time::sleep(pause) => {}
             }
             let surplus = partition.surplus(self.options.hold);
-            let surplus: Vec<_> = surplus.into_iter().map(|hold| (Arc::clone(&hold), crowded_out(&hold))).collect();
             pause = if surplus.is_empty() { CROWD_PAUSE } else { Duration::ZERO };
             if surplus.is_empty() {
                 partition.make_way();
             } else {
                 tracing::debug!(partition = partition.id, count = surplus.len(), "messages that wait for long go back");
-                self.let_go(surplus).await;
+                let release = |delivery: Delivery<Received>| {
+                    let delay = crowded_out(delivery.hold());
+                    delivery.release(self, delay).boxed()
+                };
+                several_at_once(surplus.into_iter().map(release).collect()).await;
             }
         }
     }
 
     /// Hands a message to its instance; one whose order counts, behind those whose bodies are still to be read.
-    fn take_in(
-        self: &Arc<Self>,
-        partition: &Arc<Partition>,
-        received: Received,
-        place: window::Place,
-        receiving: &Arc<DropGuard>,
-    ) {
-        let instance_id = match &received {
-            Received::Held(held) => held.message.target.instance_id.clone(),
-            Received::InBlob(message) => message.instance_id(),
-            Received::Unreadable(_) => String::new(),
-        };
+    fn take_in(self: &Arc<Self>, partition: &Arc<Partition>, delivery: Delivery<Received>, receiving: &Arc<DropGuard>) {
+        let instance_id = Holding::instance_id(&*delivery).into_owned();
         let (shared, guard) = (Arc::clone(self), Arc::clone(receiving));
         if let Some(entity) = Need::of_entity(&instance_id) {
-            let back = self.entity_back(&entity, received.hold(), &instance_id);
+            let pause = self.pause_of_entity(&entity, delivery.hold(), &instance_id);
             self.tasks.spawn(async move {
-                shared.let_go(vec![back]).await;
-                drop((guard, place));
+                delivery.release(&shared, pause).await;
+                drop(guard);
             });
             return;
         }
-        match received {
-            Received::Unreadable(unreadable) => self.tasks.spawn(async move {
-                shared.unreadable(&unreadable).await;
-                drop((guard, place));
-            }),
-            Received::Held(held) if !is_in_order(&held.message) || !partition.is_arriving(&instance_id) => {
-                self.accept(partition, Arrived { held, place, _room: None });
+        let delivery = match delivery.incoming() {
+            Incoming::Unreadable(unreadable) => {
+                return self.tasks.spawn(async move {
+                    shared.unreadable(unreadable).await;
+                    drop(guard);
+                });
             }
-            received => {
-                if partition.arrives(&instance_id, Arriving { received, place }) {
-                    let partition = Arc::clone(partition);
-                    self.tasks.spawn(async move {
-                        let reading = AssertUnwindSafe(shared.read_bodies(&partition, &instance_id));
-                        if reading.catch_unwind().await.is_err() {
-                            // Nobody would read for the instance again: the partition begins anew.
-                            tracing::error!(
-                                hub = shared.hub.names_hub(),
-                                partition = partition.id,
-                                instance = instance_id,
-                                "reading messages broke off"
-                            );
-                            partition.lose();
-                            partition.forget_arrivals(&instance_id);
-                        }
-                        drop(guard);
-                    });
+            Incoming::Read(delivery) if !is_in_order(&delivery.message) || !partition.is_arriving(&instance_id) => {
+                return self.accept(partition, delivery);
+            }
+            Incoming::Read(delivery) => delivery.map(Received::Held),
+            Incoming::InBlob(delivery) => delivery.map(Received::InBlob),
+        };
+        if partition.arrives(&instance_id, delivery) {
+            let partition = Arc::clone(partition);
+            self.tasks.spawn(async move {
+                let reading = AssertUnwindSafe(shared.read_bodies(&partition, &instance_id));
+                if reading.catch_unwind().await.is_err() {
+                    // Nobody would read for the instance again: the partition begins anew.
+                    tracing::error!(
+                        hub = shared.hub.names_hub(),
+                        partition = partition.id,
+                        instance = instance_id,
+                        "reading messages broke off"
+                    );
+                    partition.lose();
+                    partition.forget_arrivals(&instance_id);
                 }
-            }
+                drop(guard);
+            });
         }
     }
 
     /// What is for an entity goes back as it is: nobody looks into it who does not host it.
-    fn entity_back(&self, entity: &Need, hold: &Arc<Hold>, instance_id: &str) -> (Arc<Hold>, Duration) {
+    fn pause_of_entity(&self, entity: &Need, hold: &Hold, instance_id: &str) -> Duration {
         let waiting = Waiting { queue: hold.queue, instance_id, since: hold.inserted_on, receives: hold.dequeue_count };
         self.hosting.note(&self.hub, entity, waiting);
-        (Arc::clone(hold), self.hosting.pause(entity, waiting, 1))
+        self.hosting.pause(entity, waiting, 1)
     }
 
     /// Reads the bodies of one instance as long as there are any: a blob that does not answer keeps nobody else waiting.
     async fn read_bodies(self: &Arc<Self>, partition: &Arc<Partition>, instance_id: &str) {
         while let Some(arrivals) = partition.arrivals(instance_id) {
-            let mut large = Vec::new();
-            let mut read = Vec::new();
-            for outcome in join_all(arrivals.into_iter().map(|arriving| self.read_arriving(partition, arriving))).await {
+            let (mut read, mut large) = (Vec::new(), Vec::new());
+            for outcome in join_all(arrivals.into_iter().map(|delivery| self.read_arriving(partition, delivery))).await {
                 match outcome {
-                    Some(Ok(waiting)) => read.push(waiting),
-                    Some(Err(too_large)) => large.push(too_large),
+                    Some(Read::Whole(delivery)) => read.push(delivery),
+                    Some(Read::TooLarge(delivery)) => large.push(delivery),
                     None => {}
                 }
             }
-            read.sort_by_key(|w| (w.held.inserted_on, w.held.message.sequence_number));
-            read.into_iter().for_each(|waiting| self.accept(partition, waiting));
+            read.sort_by_key(|delivery| (delivery.inserted_on, delivery.message.sequence_number));
+            read.into_iter().for_each(|delivery| self.accept(partition, delivery));
             // One at a time, and only now: who waits for much room must not have any.
-            for (message, place) in large {
-                if let Some(waiting) = self.read_large(partition, message, place).await {
-                    self.accept(partition, waiting);
+            for delivery in large {
+                if let Some(delivery) = self.read_large(partition, delivery).await {
+                    self.accept(partition, delivery);
                 }
             }
         }
     }
 
-    /// Reads a message that is not too large. `None` if it has been handed back, or parked.
-    async fn read_arriving(&self, partition: &Partition, arriving: Arriving) -> Option<Result<Arrived, Large>> {
-        let Arriving { received, place } = arriving;
-        let (received, room) = match received {
-            Received::InBlob(message) => {
-                let (received, room) = self.read_in(partition, message, Size::default()).await?;
-                (received, Some(room))
-            }
-            received => (received, None),
-        };
-        match received {
-            Received::Held(held) => Some(Ok(Arrived { held, place, _room: room })),
-            Received::InBlob(message) => Some(Err((message, place))),
-            Received::Unreadable(unreadable) => {
-                self.unreadable(&unreadable).await;
+    /// Reads a message that is not too large. `None` if it has been released or parked.
+    async fn read_arriving(&self, partition: &Partition, delivery: Delivery<Received>) -> Option<Read> {
+        match delivery.incoming() {
+            Incoming::Read(delivery) => Some(Read::Whole(delivery)),
+            Incoming::InBlob(delivery) => self.read_in(partition, delivery, Size::default()).await,
+            Incoming::Unreadable(delivery) => {
+                self.unreadable(delivery).await;
                 None
             }
         }
     }
 
-    async fn read_large(&self, partition: &Partition, mut message: InBlob, place: window::Place) -> Option<Arrived> {
+    /// Reads a message for which more and more room is needed. `None` if it has been released or parked.
+    async fn read_large(&self, partition: &Partition, mut delivery: Delivery<InBlob>) -> Option<Delivery> {
         let mut size = Size::default();
         loop {
             size = size.next();
-            match self.read_in(partition, message, size).await? {
-                (Received::Held(held), room) => {
-                    return Some(Arrived { held, place, _room: Some(room) });
-                }
-                (Received::InBlob(still_too_large), _) => message = still_too_large,
-                (Received::Unreadable(unreadable), _) => {
-                    self.unreadable(&unreadable).await;
-                    return None;
-                }
+            match self.read_in(partition, delivery, size).await? {
+                Read::Whole(delivery) => return Some(delivery),
+                Read::TooLarge(still_too_large) => delivery = still_too_large,
             }
         }
     }
 
-    /// Reads a body when there is room for it. `None` if the partition is given up: the message has been handed back.
-    async fn read_in(&self, partition: &Partition, message: InBlob, size: Size) -> Option<(Received, Room)> {
-        let hold = Arc::clone(&message.hold);
+    /// Reads a body when there is room for it. `None` if the message has been parked, or released because the partition is given up.
+    async fn read_in(&self, partition: &Partition, delivery: Delivery<InBlob>, size: Size) -> Option<Read> {
         let reading = async {
             let room = self.make_room(partition, partition.bodies.room(size)).await?;
-            Some(room.read(&self.hub, message, size).await)
+            Some(room.read(&self.hub, &delivery, size).await)
         };
         let read = tokio::select! {
             biased;
             () = partition.stopping.cancelled() => None,
             read = reading => read,
         };
-        if read.is_none() {
-            self.let_go(vec![(hold, Duration::ZERO)]).await;
+        match read {
+            None => delivery.release(self, Duration::ZERO).await,
+            Some(read) => return self.with_body(delivery, read).await,
         }
-        read
+        None
+    }
+
+    /// What has become of a delivery by reading its body. `None` if it could not be read, and was released or parked.
+    pub(super) async fn with_body(&self, delivery: Delivery<InBlob>, read: Result<Option<(Body, Room)>>) -> Option<Read> {
+        match read {
+            Ok(None) => Some(Read::TooLarge(delivery)),
+            Ok(Some((body, room))) => Some(Read::Whole(delivery.map(|message| message.with(body)).in_room(Some(room)))),
+            Err(error) => {
+                self.unreadable(delivery.map(|message| message.without_body(error))).await;
+                None
+            }
+        }
     }
 
     /// Receives from a queue. What it brings is kept from here on, before anything else happens to it. `None` if it brings nothing.
@@ -249,7 +240,7 @@ impl Shared {
             Ok(received) => received,
             Err(error) => {
                 let (hub, queue) = (self.hub.names_hub(), self.hub.queues.name(queue));
-                if let Some(failures) = self.outages.failed(FAILED, &queue) {
+                if let Some(failures) = self.outages.failed(FAILED, queue) {
                     tracing::warn!(hub, queue, failures, %error, "receive failed");
                 }
                 return None;
@@ -269,30 +260,12 @@ impl Shared {
         kept.sort_by_key(Received::order);
         Some(kept)
     }
+}
 
-    /// What could not be handed back surfaces by itself when its hold ends.
-    pub(crate) fn handed_back(&self, hold: &Hold, given: Result<(), Error>) {
-        const FAILED: &str = "a message could not be handed back";
-        let (hub, queue) = (self.hub.names_hub(), || self.hub.queues.name(hold.queue).to_owned());
-        match given {
-            Ok(()) => self.outages.worked(hub, FAILED, queue),
-            Err(error) => {
-                if let Some(failures) = self.outages.failed(FAILED, &queue()) {
-                    let (queue, message_id) = (queue(), &hold.id);
-                    tracing::warn!(hub, queue, message_id, failures, %error, "a message could not be handed back");
-                }
-            }
-        }
-    }
-
-    /// Hands messages back that nobody has begun to work on.
-    pub(crate) async fn let_go(&self, holds: Vec<(Arc<Hold>, Duration)>) {
-        let give_back = async |(hold, delay): (Arc<Hold>, Duration)| {
-            let given = self.hub.queues.give_back(&hold, delay).await;
-            self.handed_back(&hold, given);
-        };
-        several_at_once(holds.into_iter().map(|message| give_back(message).boxed()).collect()).await;
-    }
+/// What an attempt to read a body has led to.
+pub(super) enum Read {
+    Whole(Delivery),
+    TooLarge(Delivery<InBlob>),
 }
 
 /// Whether the message counts in the order in which its sender put it: what a turn waits for by its task does not.

@@ -3,20 +3,19 @@
 //! Only blobs that were there before a new version of the sentinel are removed: whoever put one of them loaded an older version, so no
 //! commit of his can ever refer to it.
 
-use std::sync::Arc;
-
+use super::delivery::Delivery;
 use super::inbox::Partition;
 use crate::error::Result;
+use crate::hub::Hub;
 use crate::hub::history::History;
-use crate::hub::{Held, Hub};
 
 /// The blobs of history rows that there are now, if a checkpoint of the instance may have been cut off: its messages come again then. Nobody
 /// looks for them otherwise.
-pub(super) async fn suspected(
+pub(super) async fn suspected<'a>(
     hub: &Hub,
     instance_id: &str,
     history: &History,
-    mut messages: impl Iterator<Item = &Arc<Held>>,
+    mut messages: impl Iterator<Item = &'a &'a Delivery>,
 ) -> Result<Vec<String>> {
     if history.is_torn() || messages.any(|held| held.dequeue_count > 1) {
         hub.histories.blobs(instance_id).await
@@ -51,7 +50,7 @@ pub(super) async fn sweep(
     partition: &Partition,
     instance_id: &str,
     history: &History,
-    messages: &[Arc<Held>],
+    messages: &[&Delivery],
 ) -> Result<()> {
     let beside = history.sentinel.remainder.iter().flat_map(|remainder| &remainder.blobs);
     let kept = |blob: &str| {

@@ -1,15 +1,16 @@
 //! The messages of one instance, from load to commit: sort them, run a turn, checkpoint it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::checkpoint::{self, Commit, Committed};
+use super::checkpoint::{Commit, Committed};
 use super::claim::{CLIENTS, Ruling};
+use super::delivery::{Delivery, Disposition};
 use super::hosting::Hosting;
 use super::inbox::Partition;
 use super::litter;
 use super::log;
 use super::reconcile::{Known, Verdict};
+use super::sorted::{Fate, Sorted};
 use super::turn::{self, Ended, Opened, keep_last};
 use super::unhosted::Outlook;
 use super::watch::Watch;
@@ -19,7 +20,7 @@ use crate::hub::history::History;
 use crate::hub::rows::Sentinel;
 use crate::hub::{Held, Hub, InstanceRow};
 use crate::limits;
-use crate::model::{EventKind, ExecutionStarted, HistoryEvent, ParentInstance, RuntimeStatus, Sender, State, StoredEvent};
+use crate::model::{EventKind, ExecutionStarted, HistoryEvent, RuntimeStatus, Sender, State, StoredEvent};
 use crate::replay::Completion;
 use crate::sabotage::{self, Sabotage};
 
@@ -27,15 +28,6 @@ use crate::sabotage::{self, Sabotage};
 pub(super) const EARLY_TRIES: u32 = 5;
 /// How often a start whose instance row is missing is received before it is given up: its client died between the two (wire-format 6.6).
 pub(super) const START_TRIES: u32 = 10;
-
-/// What became of the messages of one pass.
-#[derive(Debug, Default)]
-pub(crate) struct Passed {
-    /// Test again right after a commit, which may have made them timely.
-    pub(crate) again: Vec<Arc<Held>>,
-    /// Give back, visible after a delay.
-    pub(crate) postponed: Vec<(Arc<Held>, Duration)>,
-}
 
 /// Everything that a pass needs beside its messages.
 #[derive(Clone, Copy)]
@@ -49,63 +41,42 @@ pub(crate) struct Pass<'a> {
     pub(crate) watch: &'a Watch,
 }
 
-/// The messages of a pass, sorted.
-#[derive(Debug, Default)]
-pub(super) struct Sorted {
-    pub(super) apply: Vec<Arc<Held>>,
-    pub(super) drop: Vec<Arc<Held>>,
-    pub(super) early: Vec<Arc<Held>>,
-    pub(super) postponed: Vec<(Arc<Held>, Duration)>,
-}
-
-impl Sorted {
-    /// What comes before that which it follows or answers waits for it.
-    pub(super) fn wait(&mut self, held: Arc<Held>) {
-        let list = if sabotage::is(Sabotage::EarlyDropped) { &mut self.drop } else { &mut self.early };
-        list.push(held);
-    }
-
-    /// Everything goes back: whoever may write for the instance decides anew.
-    fn all_back(self) -> Passed {
-        let back = self.apply.into_iter().chain(self.drop).chain(self.early).map(|held| (held, Duration::ZERO));
-        Passed { postponed: back.chain(self.postponed).collect(), ..Passed::default() }
-    }
-}
-
 impl Pass<'_> {
-    /// Runs at most one turn over the messages. On an error all of them are still held.
-    pub(super) async fn pass(self, messages: Vec<Arc<Held>>) -> Result<Passed> {
+    /// Runs at most one turn over the messages that are still open. On an error nothing has been decided about them.
+    pub(super) async fn pass(self, mut sorted: Sorted<'_>) -> Result<Vec<Disposition>> {
         let mut history = self.hub.histories.load(self.instance_id).await?;
         let mut state = State::fold(history.events.iter().chain(&history.late));
-        let mut sorted = Sorted::default();
-        let start = self.accept_start(&history, &state, &messages, &mut sorted).await?;
+        self.accept_start(&history, &state, &mut sorted).await?;
+        let start = sorted.start();
         if start.is_none() && !history.unclosed.is_empty() && self.has_continued(&history).await? {
             history.close_first_turn();
             state = State::fold(&history.events);
         }
-        if start.is_none() && (state.started.is_none() || self.awaits_restart(&history, &state, &messages).await?) {
-            return self.without_history(&history, &messages, sorted).await;
+        if start.is_none() && (state.started.is_none() || self.awaits_restart(&history, &state, &sorted).await?) {
+            return self.without_history(&history, sorted).await;
         }
-        let messages = if start.is_none() { self.behind_start(&history, &state, messages, &mut sorted).await? } else { messages };
-        self.sort(&history, &state, start.as_ref(), messages, &mut sorted);
+        if start.is_none() {
+            self.behind_start(&history, &state, &mut sorted).await?;
+        }
+        self.sort(&history, &state, &mut sorted);
         let is_torn = (history.is_torn() || !history.late.is_empty()) && state.completed.is_none();
-        let ends = match self.outlook(&state, start.as_deref(), is_torn, &mut sorted).await {
+        let ends = match self.outlook(&state, is_torn, &mut sorted).await {
             Outlook::Runs => None,
             Outlook::Ends(completion) => Some(completion),
             Outlook::Waits if is_torn => return Ok(sorted.all_back()),
             Outlook::Waits => None,
         };
-        if sorted.apply.is_empty() && !is_torn {
-            if start.is_none() && !sorted.drop.is_empty() {
+        if !sorted.has(Fate::Apply) && !is_torn {
+            if start.is_none() && sorted.has(Fate::Drop) {
                 let repair = self.repair_row(&history, &state);
                 if self.partition.while_ours(repair).await.transpose()? != Some(true) {
                     return Ok(sorted.all_back());
                 }
-                litter::sweep(self.hub, self.partition, self.instance_id, &history, &sorted.drop).await?;
+                litter::sweep(self.hub, self.partition, self.instance_id, &history, &sorted.dropped()).await?;
             }
             return self.settle_without_turn(&history, sorted).await;
         }
-        self.turn(history, start, sorted, ends).await
+        self.turn(history, sorted, ends).await
     }
 
     /// Whether the first turn of this execution was begun by a continue-as-new of .NET that was interrupted, and not by a start that
@@ -118,13 +89,9 @@ impl Pass<'_> {
 
     /// Whether the instance has ended and was started again, by a start that has not come yet: what has no execution id is for
     /// the new execution.
-    async fn awaits_restart(&self, history: &History, state: &State, messages: &[Arc<Held>]) -> Result<bool> {
-        let for_any = |held: &Arc<Held>| {
-            let target = &held.message.target;
-            !matches!(held.message.event.kind, EventKind::ExecutionStarted(_))
-                && target.execution_id.as_deref().is_none_or(str::is_empty)
-        };
-        if state.completed.is_none() || !messages.iter().any(for_any) {
+    async fn awaits_restart(&self, history: &History, state: &State, sorted: &Sorted<'_>) -> Result<bool> {
+        let for_any = |(_, delivery): (usize, &Delivery)| !is_start(delivery) && names_no_execution(delivery);
+        if state.completed.is_none() || !sorted.with(Fate::Open).into_iter().any(for_any) {
             return Ok(false);
         }
         if self.hosting.awaited_in(self.instance_id).is_some() {
@@ -133,44 +100,51 @@ impl Pass<'_> {
         self.is_pending(history, state).await
     }
 
-    /// The start that opens a new execution, if one of the messages is a valid one. Other starts are sorted here.
-    async fn accept_start(
-        &self,
-        history: &History,
-        state: &State,
-        messages: &[Arc<Held>],
-        sorted: &mut Sorted,
-    ) -> Result<Option<Arc<Held>>> {
-        let mut accepted: Option<Arc<Held>> = None;
-        for held in messages {
-            let EventKind::ExecutionStarted(start) = &held.message.event.kind else { continue };
+    /// Accepts the start that opens a new execution, if one of the messages is a valid one. Other starts are sorted here.
+    async fn accept_start(&self, history: &History, state: &State, sorted: &mut Sorted<'_>) -> Result<()> {
+        for (at, delivery) in sorted.with(Fate::Open) {
+            let EventKind::ExecutionStarted(start) = &delivery.message.event.kind else { continue };
             let known = self.known(history, state);
             let wait = start.scheduled_start.map(|at| at.since(self.hub.now())).filter(|wait| !wait.is_zero());
-            if known.is_repeated_start(start, held.message.decision_id.as_deref())
-                || accepted.as_ref().is_some_and(|a| a.message.target == held.message.target)
+            let accepted = sorted.start();
+            if known.is_repeated_start(start, delivery.message.decision_id.as_deref())
+                || accepted.is_some_and(|accepted| accepted.message.target == delivery.message.target)
             {
-                self.log_drop(held, "the start is a repeat");
-                self.answer_again(history, state, start, held.message.decision_id.as_deref()).await?;
-                sorted.drop.push(Arc::clone(held));
+                self.log_drop(delivery, "the start is a repeat");
+                self.answer_again(history, state, start, delivery.message.decision_id.as_deref()).await?;
+                sorted.set(at, Fate::Drop);
             } else if let Some(wait) = wait {
-                sorted.postponed.push((Arc::clone(held), wait));
+                sorted.set(at, Fate::Later(wait));
             } else if accepted.is_some() {
-                sorted.early.push(Arc::clone(held));
-            } else if match &start.parent {
-                // Before anything is done about a rival.
-                Some(parent) => {
-                    let waits = self.start_waits(held, start, sorted).await;
-                    if waits && state.started.is_none() {
-                        self.hosting.settle(self.instance_id, false);
-                    }
-                    !waits && self.is_asked_for((history, state), held, (start, parent), sorted).await?
+                sorted.set(at, Fate::Early);
+            } else {
+                match self.fate_of_start(history, state, delivery, start).await? {
+                    Fate::Apply => sorted.accept(at),
+                    fate => sorted.set(at, fate),
                 }
-                None => self.is_wanted(state, held, start, sorted).await?,
-            } {
-                accepted = Some(Arc::clone(held));
             }
         }
-        Ok(accepted)
+        Ok(())
+    }
+
+    /// What becomes of a start that is no repeat, and whose time has come.
+    async fn fate_of_start(&self, history: &History, state: &State, held: &Held, start: &ExecutionStarted) -> Result<Fate> {
+        let Some(parent) = &start.parent else { return self.fate_of_clients_start(state, held, start).await };
+        // Before anything is done about a rival.
+        if let Some(waits) = self.start_waits(held, start).await {
+            if state.started.is_none() {
+                self.hosting.settle(self.instance_id, false);
+            }
+            return Ok(waits);
+        }
+        Ok(match self.rule_on_child(history, state, held, start, parent).await? {
+            Ruling::Begin => Fate::Apply,
+            Ruling::Wait => Fate::Later(back_off(held.dequeue_count)),
+            Ruling::Drop(why) => {
+                self.log_drop(held, why);
+                Fate::Drop
+            }
+        })
     }
 
     /// A parent that starts a child again may have had its answer before it had decided to ask, and dropped it: a child that
@@ -211,31 +185,11 @@ impl Pass<'_> {
         self.hub.queues.send(self.hub.queues.of_instance(&answer.target.instance_id), answer, Duration::ZERO).await.map(drop)
     }
 
-    /// Whether this start of a child begins it.
-    async fn is_asked_for(
-        &self,
-        (history, state): (&History, &State),
-        held: &Arc<Held>,
-        (start, parent): (&ExecutionStarted, &ParentInstance),
-        sorted: &mut Sorted,
-    ) -> Result<bool> {
-        match self.rule_on_child(history, state, held, start, parent).await? {
-            Ruling::Begin => return Ok(true),
-            Ruling::Wait => sorted.postponed.push((Arc::clone(held), back_off(held.dequeue_count))),
-            Ruling::Drop(why) => {
-                self.log_drop(held, why);
-                sorted.drop.push(Arc::clone(held));
-            }
-        }
-        Ok(false)
-    }
-
     /// Whether the instance row wants this start of a client (wire-format 6.6), and its code is here. A client that was told to
     /// replace what runs does so in the row; the parent of a child that is replaced must not wait for ever.
-    async fn is_wanted(&self, state: &State, held: &Arc<Held>, start: &ExecutionStarted, sorted: &mut Sorted) -> Result<bool> {
+    async fn fate_of_clients_start(&self, state: &State, held: &Held, start: &ExecutionStarted) -> Result<Fate> {
         let Some(stored) = self.hub.instances.await_row_of_start(self.instance_id).await? else {
-            self.defer_start(held, start, sorted, "its instance row is missing").await;
-            return Ok(false);
+            return Ok(self.defer_start(held, start, "its instance row is missing").await);
         };
         let row = &stored.row;
         let same = match (row.execution_id.as_deref(), start.instance.execution_id.as_deref()) {
@@ -259,36 +213,39 @@ impl Pass<'_> {
         };
         if let Some(why) = void {
             self.log_drop(held, why);
-            sorted.drop.push(Arc::clone(held));
-        } else if !same {
-            self.defer_start(held, start, sorted, "the instance row is of another execution").await;
-        } else if self.start_waits(held, start, sorted).await {
-            self.hosting.settle(self.instance_id, true);
-        } else {
-            // Not before: as long as the start waits, nobody may write over its row who does not know of it.
-            self.partition.rows.saw(self.instance_id, stored.etag.clone());
-            if let Some(replaced) = state.started.as_ref().filter(|_| state.completed.is_none()) {
-                self.refuse(&replaced.event, replaced.decision_id.as_deref(), CLIENTS).await?;
-            }
-            return Ok(true);
+            return Ok(Fate::Drop);
         }
-        Ok(false)
+        if !same {
+            return Ok(self.defer_start(held, start, "the instance row is of another execution").await);
+        }
+        if let Some(waits) = self.start_waits(held, start).await {
+            self.hosting.settle(self.instance_id, true);
+            return Ok(waits);
+        }
+        // Not before: as long as the start waits, nobody may write over its row who does not know of it.
+        self.partition.rows.saw(self.instance_id, stored.etag.clone());
+        if let Some(replaced) = state.started.as_ref().filter(|_| state.completed.is_none()) {
+            self.refuse(&replaced.event, replaced.decision_id.as_deref(), CLIENTS).await?;
+        }
+        Ok(Fate::Apply)
     }
 
-    async fn defer_start(&self, held: &Arc<Held>, start: &ExecutionStarted, sorted: &mut Sorted, why: &'static str) {
-        if self.start_waits(held, start, sorted).await {
-            return;
+    async fn defer_start(&self, held: &Held, start: &ExecutionStarted, why: &'static str) -> Fate {
+        if let Some(waits) = self.start_waits(held, start).await {
+            return waits;
         }
         let tries = self.hosting.tries(self.hub, held, START_TRIES).await;
         if tries >= START_TRIES {
             self.log_drop(held, why);
-            sorted.drop.push(Arc::clone(held));
+            Fate::Drop
         } else {
-            sorted.postponed.push((Arc::clone(held), back_off(tries)));
+            Fate::Later(back_off(tries))
         }
     }
 
-    fn sort(&self, history: &History, state: &State, start: Option<&Arc<Held>>, messages: Vec<Arc<Held>>, sorted: &mut Sorted) {
+    /// Sorts everything but starts.
+    fn sort(&self, history: &History, state: &State, sorted: &mut Sorted<'_>) {
+        let start = sorted.start();
         let fresh = State::default();
         let memory = Memory::of(history, start.map(|start| &**start));
         let known = match start {
@@ -302,29 +259,24 @@ impl Pass<'_> {
         // Events of this pass with one identity: a message that was put twice.
         let mut seen = std::collections::BTreeSet::new();
         let mut answered = std::collections::BTreeSet::new();
-        for held in messages {
-            if matches!(held.message.event.kind, EventKind::ExecutionStarted(_)) {
-                continue;
-            }
-            match known.verdict(&held.message) {
+        for (at, delivery) in sorted.with(Fate::Open) {
+            let message = &delivery.message;
+            match known.verdict(message) {
                 Verdict::Apply => {
-                    let repeat = match held.message.event.kind.completes() {
+                    let repeat = match message.event.kind.completes() {
                         Some(task_id) => !answered.insert(task_id),
-                        None => !held.message.activity_id.is_nil() && !seen.insert(held.message.activity_id),
+                        None => !message.activity_id.is_nil() && !seen.insert(message.activity_id),
                     };
                     let repeat = repeat && !sabotage::is(Sabotage::AnswersOfOnePassDoubled);
-                    if repeat { sorted.drop.push(held) } else { sorted.apply.push(held) }
+                    sorted.set(at, if repeat { Fate::Drop } else { Fate::Apply });
                 }
                 Verdict::Drop(why) => {
-                    self.log_drop(&held, why);
-                    sorted.drop.push(held);
+                    self.log_drop(delivery, why);
+                    sorted.set(at, Fate::Drop);
                 }
-                Verdict::Early => sorted.wait(held),
-                Verdict::NotBefore(wait) => sorted.postponed.push((held, wait)),
+                Verdict::Early => sorted.wait(at),
+                Verdict::NotBefore(wait) => sorted.set(at, Fate::Later(wait)),
             }
-        }
-        if let Some(start) = start {
-            sorted.apply.insert(0, Arc::clone(start));
         }
     }
 
@@ -339,9 +291,9 @@ impl Pass<'_> {
     }
 
     /// Runs and commits the turn.
-    async fn turn(self, history: History, start: Option<Arc<Held>>, sorted: Sorted, ends: Option<Completion>) -> Result<Passed> {
-        let Sorted { apply, drop, early, postponed } = sorted;
-        let mut opened = self.open(&history, start.as_deref(), &apply);
+    async fn turn(self, history: History, sorted: Sorted<'_>, ends: Option<Completion>) -> Result<Vec<Disposition>> {
+        let (start, applied, repeats) = (sorted.start(), sorted.applied(), sorted.dropped());
+        let mut opened = self.open(&history, start.map(|start| &**start), &applied);
         if ends.is_some() && start.is_none() {
             // Only the code knows the custom status; what the row shows stays.
             opened.custom_status =
@@ -361,14 +313,14 @@ impl Pass<'_> {
                 instance = self.instance_id,
                 "the partition was lost during the turn; its messages go back"
             );
-            return Ok(Sorted { apply, drop, early, postponed }.all_back());
+            return Ok(sorted.all_back());
         }
         let (hub, instance_id, partition) = (self.hub, self.instance_id, self.partition);
-        let litter = litter::suspected(hub, instance_id, &history, apply.iter().chain(&drop)).await?;
-        let (history, applied, repeats, litter) = (&history, &*apply, &*drop, &*litter);
+        let litter = litter::suspected(hub, instance_id, &history, applied.iter().chain(&repeats)).await?;
+        let (history, applied, repeats, litter) = (&history, &applied, &repeats, &litter);
         let commit = Commit { hub, instance_id, history, partition, applied, repeats, litter, without_code };
         match commit.run(&record).await? {
-            Committed::Yes => Ok(Passed { again: early, postponed }),
+            Committed::Yes => Ok(sorted.settled()),
             Committed::Lost => {
                 tracing::info!(
                     hub = hub.names_hub(),
@@ -376,16 +328,16 @@ impl Pass<'_> {
                     instance = instance_id,
                     "another worker committed first; the messages go back"
                 );
-                Ok(Sorted { apply, drop, early, postponed }.all_back())
+                Ok(sorted.all_back())
             }
         }
     }
 
-    fn open(&self, history: &History, start: Option<&Held>, apply: &[Arc<Held>]) -> Opened {
+    fn open(&self, history: &History, start: Option<&Held>, applied_now: &[&Delivery]) -> Opened {
         let Memory { applied, superseded } = Memory::of(history, start);
         let known = |stored: &StoredEvent| stored.message_id.is_some_and(|id| applied.contains(&id) || history.has_message(id));
         let late = history.late.iter().filter(|stored| start.is_none() && !known(stored)).cloned();
-        let inputs = late.chain(apply.iter().map(|held| stored(held))).collect();
+        let inputs = late.chain(applied_now.iter().map(|delivery| stored(delivery))).collect();
         let (execution_id, past, custom_status) = match start {
             Some(start) => (start.message.target.execution_id.clone(), Vec::new(), None),
             None => (history.execution_id.clone(), history.events.clone(), history.sentinel.custom_status.clone()),
@@ -403,10 +355,9 @@ impl Pass<'_> {
     }
 
     /// Nothing to apply: drop what is void, and postpone what is early until its decision may be in history.
-    pub(super) async fn settle_without_turn(&self, history: &History, mut sorted: Sorted) -> Result<Passed> {
-        let mut postponed = std::mem::take(&mut sorted.postponed);
-        for held in std::mem::take(&mut sorted.early) {
-            let tries = self.hosting.tries(self.hub, &held, EARLY_TRIES + 1).await;
+    pub(super) async fn settle_without_turn(&self, history: &History, mut sorted: Sorted<'_>) -> Result<Vec<Disposition>> {
+        for (at, delivery) in sorted.with(Fate::Early) {
+            let tries = self.hosting.tries(self.hub, delivery, EARLY_TRIES + 1).await;
             if tries <= EARLY_TRIES {
                 let delay = back_off(tries);
                 tracing::debug!(
@@ -415,20 +366,19 @@ impl Pass<'_> {
                     ?delay,
                     "a message is early and waits for its decision"
                 );
-                postponed.push((held, delay));
+                sorted.set(at, Fate::Later(delay));
                 continue;
             }
             // A slow owner may still be committing the decision under the version it loaded. After the bump it cannot, so
             // nothing can make this message matter: whoever decides it again sends it again.
             if self.fence_off(history).await? {
-                self.log_drop(&held, "its decision was never committed");
-                sorted.drop.push(held);
+                self.log_drop(delivery, "its decision was never committed");
+                sorted.set(at, Fate::Drop);
             } else {
-                postponed.push((held, Duration::ZERO));
+                sorted.set(at, Fate::Later(Duration::ZERO));
             }
         }
-        checkpoint::delete_all(self.hub, &sorted.drop).await?;
-        Ok(Passed { postponed, ..Passed::default() })
+        Ok(sorted.settled())
     }
 
     /// Makes sure that nobody who loaded this history commits any more. `false` if somebody has.
@@ -471,6 +421,16 @@ impl Memory {
         keep_last(&mut applied, limits::REMEMBERED_MESSAGES_MAX);
         Self { applied, superseded }
     }
+}
+
+/// Whether a message starts an execution.
+pub(super) fn is_start(held: &Held) -> bool {
+    matches!(held.message.event.kind, EventKind::ExecutionStarted(_))
+}
+
+/// Whether a message is for whatever execution the instance has.
+pub(super) fn names_no_execution(held: &Held) -> bool {
+    held.message.target.execution_id.as_deref().is_none_or(str::is_empty)
 }
 
 /// A received event as it enters history.

@@ -1,17 +1,17 @@
 //! What keeps failing by itself is parked with its reason, and its instance is shown as Failed; what storage or a crash delays is not.
 
 use std::any::Any;
-use std::sync::Arc;
+use std::time::Duration;
 
 use super::Shared;
-use super::bodies::Arrived;
+use super::delivery::{Delivery, Disposition, Undone};
 use super::hosting::Waiting;
 use super::inbox::Partition;
 use super::log::shown;
 use super::orchestration::back_off;
 use super::tasks::words_of;
 use crate::error::{Error, Result};
-use crate::hub::{AwaitedKind, Culprit, Held, Need, Unreadable, blob_names};
+use crate::hub::{AwaitedKind, Culprit, Held, Need, QueueId, Unreadable, blob_names};
 use crate::ids::shortened as shortened_name;
 use crate::model::EventKind;
 
@@ -48,26 +48,32 @@ fn shortened(text: &str) -> String {
 }
 
 impl Shared {
-    /// One bad instance never slows another: its messages go back for longer each time, and end up parked.
-    pub(crate) async fn turn_failed(&self, partition: &Partition, instance_id: &str, trouble: &Trouble, waiting: &[Arrived]) {
+    /// What becomes of messages on which the work has failed. One bad instance never slows another: its messages go back for longer
+    /// each time, and end up parked.
+    pub(crate) async fn turn_failed(
+        &self,
+        partition: &Partition,
+        instance_id: &str,
+        trouble: &Trouble,
+        deliveries: &[&Delivery],
+    ) -> Vec<Disposition> {
         // Whoever owns the partition now may do better.
         let may_park = partition.may_commit();
-        let (mut poison, mut others) = (Vec::new(), Vec::new());
-        for held in waiting.iter().map(|w| Arc::clone(&w.held)) {
-            let list = if may_park && self.is_poison(&held, trouble).await { &mut poison } else { &mut others };
-            list.push(held);
+        let (mut decided, mut back) = (Vec::new(), Vec::new());
+        for delivery in deliveries {
+            if may_park && self.is_poison(delivery, trouble).await {
+                decided.push(Disposition::Park(trouble.reason.clone()));
+            } else {
+                decided.push(Disposition::Later(back_off(delivery.dequeue_count)));
+                back.push(*delivery);
+            }
         }
-        self.log_failed_turn(partition, instance_id, trouble, if poison.is_empty() { &others } else { &[] });
-        self.give_back(others.into_iter().map(|held| (Arc::clone(&held), back_off(held.dequeue_count))).collect()).await;
-        for held in poison {
-            let is_start = matches!(held.message.event.kind, EventKind::ExecutionStarted(_));
-            let culprit = if is_start { Culprit::Any(instance_id) } else { Culprit::Begun(instance_id) };
-            self.park_or_postpone(&held, trouble, culprit).await;
-        }
+        self.log_failed_turn(partition, instance_id, trouble, if back.len() == deliveries.len() { &back } else { &[] });
+        decided
     }
 
     /// Of those that go back and will be parked, the first is named; what is parked already is told of there.
-    fn log_failed_turn(&self, partition: &Partition, instance: &str, trouble: &Trouble, back: &[Arc<Held>]) {
+    fn log_failed_turn(&self, partition: &Partition, instance: &str, trouble: &Trouble, back: &[&Delivery]) {
         let (hub, partition, reason) = (self.hub.names_hub(), partition.id, shown(&trouble.reason));
         if !trouble.lasting {
             tracing::warn!(hub, partition, instance, reason, "a turn failed");
@@ -90,18 +96,13 @@ impl Shared {
     }
 
     /// A work item could not be run, or its answer could not be sent.
-    pub(crate) async fn work_item_failed(&self, held: &Arc<Held>, trouble: &Trouble) {
-        let target = &held.message.target;
-        if self.is_poison(held, trouble).await {
-            let instance_id = target.instance_id.as_str();
-            let culprit = match target.execution_id.as_deref() {
-                Some(execution_id) => Culprit::Execution(instance_id, execution_id),
-                None => Culprit::Begun(instance_id),
-            };
-            self.park_or_postpone(held, trouble, culprit).await;
+    pub(crate) async fn work_item_failed(&self, item: Delivery, trouble: &Trouble) {
+        if self.is_poison(&item, trouble).await {
+            self.park(item, &trouble.reason).await;
         } else {
-            self.log_failed_item(held, trouble);
-            self.give_back(vec![(Arc::clone(held), back_off(held.dequeue_count))]).await;
+            self.log_failed_item(&item, trouble);
+            let delay = back_off(item.dequeue_count);
+            item.release(self, delay).await;
         }
     }
 
@@ -133,15 +134,24 @@ impl Shared {
         trouble.lasting && self.hosting.tries(&self.hub, held, limit).await >= limit
     }
 
-    async fn park_or_postpone(&self, held: &Arc<Held>, trouble: &Trouble, culprit: Culprit<'_>) {
-        if let Err(error) = self.park(held, trouble, culprit).await {
-            let (hub, instance, message_id) = (self.hub.names_hub(), &held.message.target.instance_id, &held.id);
-            tracing::warn!(hub, instance, message_id, %error, "a message that keeps failing could not be parked");
-            self.give_back(vec![(Arc::clone(held), back_off(held.dequeue_count))]).await;
+    /// Parks a message for this reason, and shows its instance as failed. It goes back if that is not possible now.
+    pub(crate) async fn park(&self, delivery: Delivery, reason: &str) {
+        // First the row: if parking fails, the message comes again and finds the row final.
+        let parked = match self.show_parked(&delivery, reason).await {
+            Ok(()) => delivery.park(&self.hub, reason).await,
+            Err(error) => Err(Box::new(Undone { delivery, error: Some(error) })),
+        };
+        if let Err(undone) = parked {
+            let Undone { delivery, error } = *undone;
+            let (hub, instance, message_id) = (self.hub.names_hub(), &delivery.message.target.instance_id, &delivery.id);
+            let error = error.map(tracing::field::display);
+            tracing::warn!(hub, instance, message_id, error, "a message that keeps failing could not be parked");
+            let delay = back_off(delivery.dequeue_count);
+            delivery.release(self, delay).await;
         }
     }
 
-    async fn park(&self, held: &Held, trouble: &Trouble, culprit: Culprit<'_>) -> Result<()> {
+    async fn show_parked(&self, held: &Held, reason: &str) -> Result<()> {
         let event = &held.message.event.kind;
         tracing::error!(
             hub = self.hub.names_hub(),
@@ -150,17 +160,15 @@ impl Shared {
             event = event.type_name(),
             message_id = held.id,
             receives = held.dequeue_count,
-            reason = shown(&trouble.reason),
+            reason = shown(reason),
             "a message that keeps failing is parked"
         );
         let what = match event {
             EventKind::TaskScheduled { name, .. } => format!("activity \"{}\"", shortened_name(name)),
             other => format!("message {}", other.type_name()),
         };
-        let output = parked_output(&what, held.dequeue_count, &trouble.reason, &held.id);
-        // First the row: if parking fails, the message comes again and finds the row final.
-        self.show_as_failed(culprit, &output).await?;
-        self.hub.parked.park_held(held, &trouble.reason).await
+        let output = parked_output(&what, held.dequeue_count, reason, &held.id);
+        self.show_as_failed(culprit(held), &output).await
     }
 
     /// A row that cannot be read cannot show anything; the message is parked all the same.
@@ -175,14 +183,21 @@ impl Shared {
     }
 
     /// Parks a message that cannot be read once it has been received often enough; until then it may be read by another version.
-    pub(crate) async fn unreadable(&self, unreadable: &Unreadable) {
-        if let Err(error) = self.settle_unreadable(unreadable).await {
-            let (hub, message_id) = (self.hub.names_hub(), &unreadable.hold.id);
+    pub(crate) async fn unreadable(&self, delivery: Delivery<Unreadable>) {
+        let ended = match self.decide_unreadable(&delivery).await {
+            Ok(Disposition::Later(delay)) => return delivery.release(self, delay).await,
+            Ok(Disposition::Retry) => return delivery.release(self, Duration::ZERO).await,
+            Ok(Disposition::Done) => self.hub.queues.delete_unreadable(&delivery).await,
+            Ok(Disposition::Park(reason)) => self.park_unreadable(&delivery, &reason).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = ended {
+            let (hub, message_id) = (self.hub.names_hub(), &delivery.hold.id);
             tracing::warn!(hub, message_id, %error, "a message that cannot be read stays in its queue");
         }
     }
 
-    async fn settle_unreadable(&self, unreadable: &Unreadable) -> Result<()> {
+    async fn decide_unreadable(&self, unreadable: &Unreadable) -> Result<Disposition> {
         let (hold, lasting) = (&unreadable.hold, unreadable.error.is_lasting());
         if let Some(kind) = unreadable.error.unknown_event() {
             // No damage: another version reads it.
@@ -192,17 +207,17 @@ impl Shared {
             let waiting =
                 Waiting { queue: hold.queue, instance_id: &instance_id, since: hold.inserted_on, receives: hold.dequeue_count };
             self.hosting.note(&self.hub, &code, waiting);
-            return self.hub.queues.give_back(hold, self.hosting.pause(&code, waiting, 1)).await;
+            return Ok(Disposition::Later(self.hosting.pause(&code, waiting, 1)));
         }
         if lasting && self.is_of_no_use(unreadable).await? {
             tracing::debug!(hub = self.hub.names_hub(), message_id = hold.id, "message dropped: a copy whose instance has ended");
-            self.hub.queues.delete_unreadable(unreadable).await
-        } else if lasting && hold.dequeue_count >= self.options.poison_after {
-            self.park_unreadable(unreadable).await
-        } else {
-            self.log_unreadable(unreadable);
-            self.hub.queues.give_back(hold, back_off(hold.dequeue_count)).await
+            return Ok(Disposition::Done);
         }
+        if lasting && hold.dequeue_count >= self.options.poison_after {
+            return Ok(Disposition::Park(unreadable.error.to_string()));
+        }
+        self.log_unreadable(unreadable);
+        Ok(Disposition::Later(back_off(hold.dequeue_count)))
     }
 
     fn log_unreadable(&self, unreadable: &Unreadable) {
@@ -232,14 +247,14 @@ impl Shared {
         self.hub.instances.has_ended(&instance_id).await
     }
 
-    async fn park_unreadable(&self, unreadable: &Unreadable) -> Result<()> {
-        let (hold, reason) = (&unreadable.hold, unreadable.error.to_string());
+    async fn park_unreadable(&self, unreadable: &Unreadable, reason: &str) -> Result<()> {
+        let hold = &unreadable.hold;
         tracing::error!(
             hub = self.hub.names_hub(),
             queue = self.hub.queues.name(hold.queue),
             message_id = hold.id,
             receives = hold.dequeue_count,
-            reason = shown(&reason),
+            reason = shown(reason),
             "a message that cannot be read is parked"
         );
         // The blob tells by its name whose message it was. If it is missing, this may be a copy whose body went with the other one,
@@ -250,10 +265,21 @@ impl Shared {
         {
             let is_start = blob_names::is_start_message(blob);
             let culprit = if is_start { Culprit::StartIn(&instance_id, blob) } else { Culprit::Begun(&instance_id) };
-            let output = parked_output(&format!("message {event}"), hold.dequeue_count, &shortened(&reason), &hold.id);
+            let output = parked_output(&format!("message {event}"), hold.dequeue_count, &shortened(reason), &hold.id);
             self.show_as_failed(culprit, &output).await?;
         }
         self.hub.parked.park_unreadable(unreadable).await
+    }
+}
+
+/// What is shown as failed when this message is parked.
+fn culprit(held: &Held) -> Culprit<'_> {
+    let target = &held.message.target;
+    let instance_id = target.instance_id.as_str();
+    match (held.queue, &held.message.event.kind, target.execution_id.as_deref()) {
+        (QueueId::WorkItems, _, Some(execution_id)) => Culprit::Execution(instance_id, execution_id),
+        (QueueId::Control(_), EventKind::ExecutionStarted(_), _) => Culprit::Any(instance_id),
+        _ => Culprit::Begun(instance_id),
     }
 }
 

@@ -1,13 +1,14 @@
 //! A pass over an instance whose code this worker does not have: what is for it waits, and it ends only where no code is needed.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::aside::{LONGEST_PAUSE, PAUSE_MAX};
+use super::delivery::{Delivery, Disposition};
 use super::hosting::Waiting;
 use super::log;
-use super::orchestration::{Pass, Passed, Sorted};
-use crate::error::{Error, Result};
+use super::orchestration::{Pass, names_no_execution};
+use super::sorted::{Fate, Sorted};
+use crate::error::Result;
 use crate::hub::history::History;
 use crate::hub::{AwaitedKind, Held, Need, StoredRow};
 use crate::model::{EventKind, ExecutionStarted, RuntimeStatus, State, Timestamp};
@@ -28,55 +29,66 @@ pub(super) enum Outlook {
 }
 
 impl Pass<'_> {
-    /// Runs at most one turn over the messages, if their code is here. On an error all of them are still held.
-    pub(crate) async fn run(self, messages: Vec<Arc<Held>>) -> Result<Passed> {
+    /// Runs at most one turn over the messages, if their code is here. On an error nothing has been decided about them.
+    pub(crate) async fn run(self, messages: &[Delivery]) -> Result<Vec<Disposition>> {
+        let mut sorted = Sorted::new(messages);
         if let Some(entity) = Need::of_entity(self.instance_id) {
-            return Ok(self.wait_for(&entity, messages));
+            self.wait_for(&entity, &mut sorted, |_| true);
+            return Ok(sorted.settled());
         }
-        let is_rewind = |held: &Arc<Held>| matches!(held.message.event.kind, EventKind::ExecutionRewound { .. });
-        let (rewinds, messages): (Vec<_>, Vec<_>) = messages.into_iter().partition(is_rewind);
-        let rewinds = self.wait_for(&Need::new(AwaitedKind::Event, "ExecutionRewound", None), rewinds);
-        if messages.is_empty() {
-            return Ok(rewinds);
+        let is_rewind = |held: &Held| matches!(held.message.event.kind, EventKind::ExecutionRewound { .. });
+        self.wait_for(&Need::new(AwaitedKind::Event, "ExecutionRewound", None), &mut sorted, is_rewind);
+        if !sorted.has(Fate::Open) {
+            return Ok(sorted.settled());
         }
-        if let Some(need) = self.all_waits(&messages).await {
-            return Ok(Passed { postponed: [self.postponed(&need, messages), rewinds.postponed].concat(), ..Passed::default() });
+        if let Some(need) = self.all_waits(&sorted).await {
+            let waiting = sorted.with(Fate::Open);
+            self.postpone(&need, &mut sorted, &waiting);
+            return Ok(sorted.settled());
         }
-        let mut passed = match self.pass(messages.clone()).await {
-            Ok(passed) => passed,
-            Err(error) => self.unless_unknown(error, messages)?,
-        };
-        passed.postponed.extend(rewinds.postponed);
-        Ok(passed)
+        match self.pass(sorted.clone()).await {
+            Err(error) => match error.unknown_event() {
+                // An event in a history that this version does not know is no damage: another version goes on with it.
+                Some(kind) => {
+                    self.wait_for(&Need::new(AwaitedKind::Event, kind, None), &mut sorted, |_| true);
+                    Ok(sorted.settled())
+                }
+                None => Err(error),
+            },
+            decided => decided,
+        }
     }
 
     /// What all of the messages wait for, as an earlier pass has found; nothing is read for that.
-    async fn all_waits(&self, messages: &[Arc<Held>]) -> Option<Need> {
+    async fn all_waits(&self, sorted: &Sorted<'_>) -> Option<Need> {
         let need = self.hosting.whole(self.instance_id)?;
-        let waits = |held: &Arc<Held>| match &held.message.event.kind {
+        let waits = |held: &Held| match &held.message.event.kind {
             EventKind::ExecutionStarted(start) => self.hosting.missing_orchestrator(start).as_ref() == Some(&need),
             EventKind::ExecutionTerminated { .. } => false,
             _ => true,
         };
-        let oldest = messages.iter().min_by_key(|held| held.waits_since()).filter(|_| messages.iter().all(waits))?;
+        let messages = sorted.with(Fate::Open);
+        let all_wait = messages.iter().all(|(_, delivery)| waits(delivery));
+        let (_, oldest) = messages.iter().min_by_key(|(_, delivery)| delivery.waits_since()).filter(|_| all_wait)?;
         self.hosting.failure(self.hub, &need, self.waiting(oldest)).await.is_none().then_some(need)
     }
 
-    /// Everything goes back together, so that its order stays.
-    pub(super) fn wait_for(&self, need: &Need, messages: Vec<Arc<Held>>) -> Passed {
-        for held in &messages {
-            self.hosting.note(self.hub, need, self.waiting(held));
+    /// Those of the open messages go back together, so that their order stays.
+    fn wait_for(&self, need: &Need, sorted: &mut Sorted<'_>, which: impl Fn(&Held) -> bool) {
+        let waiting: Vec<_> = sorted.with(Fate::Open).into_iter().filter(|(_, delivery)| which(delivery)).collect();
+        for (_, delivery) in &waiting {
+            self.hosting.note(self.hub, need, self.waiting(delivery));
         }
-        Passed { postponed: self.postponed(need, messages), ..Passed::default() }
+        self.postpone(need, sorted, &waiting);
     }
 
-    /// The messages with the one pause that all of them have.
-    fn postponed(&self, need: &Need, messages: Vec<Arc<Held>>) -> Vec<(Arc<Held>, Duration)> {
-        let most = messages.iter().max_by_key(|held| held.dequeue_count);
-        let Some(pause) = most.map(|held| self.hosting.pause(need, self.waiting(held), messages.len())) else {
-            return Vec::new();
+    /// The messages go back with the one pause that all of them have.
+    fn postpone(&self, need: &Need, sorted: &mut Sorted<'_>, waiting: &[(usize, &Delivery)]) {
+        let most = waiting.iter().max_by_key(|(_, delivery)| delivery.dequeue_count);
+        let Some(pause) = most.map(|(_, delivery)| self.hosting.pause(need, self.waiting(delivery), waiting.len())) else {
+            return;
         };
-        messages.into_iter().map(|held| (held, pause)).collect()
+        waiting.iter().for_each(|(at, _)| sorted.set(*at, Fate::Later(pause)));
     }
 
     fn waiting<'a>(&'a self, held: &Held) -> Waiting<'a> {
@@ -84,63 +96,43 @@ impl Pass<'_> {
         Waiting { queue, instance_id, since: held.waits_since(), receives: held.dequeue_count }
     }
 
-    /// An event in a history that this version does not know is no damage: another version goes on with it.
-    pub(super) fn unless_unknown(&self, error: Error, messages: Vec<Arc<Held>>) -> Result<Passed> {
-        match error.unknown_event() {
-            Some(kind) => Ok(self.wait_for(&Need::new(AwaitedKind::Event, kind, None), messages)),
-            None => Err(error),
+    /// How a start waits for a worker that has its code. `None` if its code is here, or has been waited for long enough.
+    pub(super) async fn start_waits(&self, held: &Held, start: &ExecutionStarted) -> Option<Fate> {
+        let need = self.hosting.missing_orchestrator(start)?;
+        match self.hosting.failure(self.hub, &need, self.waiting(held)).await {
+            Some(_) => None,
+            None => Some(Fate::Later(self.hosting.pause(&need, self.waiting(held), 1))),
         }
-    }
-
-    /// Whether a start waits for a worker that has its need; then it is put aside here.
-    pub(super) async fn start_waits(&self, held: &Arc<Held>, start: &ExecutionStarted, sorted: &mut Sorted) -> bool {
-        let Some(need) = self.hosting.missing_orchestrator(start) else { return false };
-        if self.hosting.failure(self.hub, &need, self.waiting(held)).await.is_some() {
-            return false;
-        }
-        sorted.postponed.extend(self.postponed(&need, vec![Arc::clone(held)]));
-        true
     }
 
     /// While a start waits for its code that is to replace what runs, nothing of the replaced execution goes on, and what names no
     /// execution is for the new one. A termination ends both: those are left to be sorted.
-    pub(super) async fn behind_start(
-        &self,
-        history: &History,
-        state: &State,
-        messages: Vec<Arc<Held>>,
-        sorted: &mut Sorted,
-    ) -> Result<Vec<Arc<Held>>> {
+    pub(super) async fn behind_start(&self, history: &History, state: &State, sorted: &mut Sorted<'_>) -> Result<()> {
         if state.completed.is_some() {
-            return Ok(messages);
+            return Ok(());
         }
         let delay = match self.hosting.replaced_in(self.instance_id) {
             Some(delay) => delay,
-            None if self.has_unseen_start(history, &messages).await? => UNSEEN_PAUSE,
-            None => return Ok(messages),
+            None if self.has_unseen_start(history, sorted).await? => UNSEEN_PAUSE,
+            None => return Ok(()),
         };
-        let mut ends = Vec::new();
-        for held in messages {
-            match &held.message.event.kind {
-                EventKind::ExecutionStarted(_) => {}
-                EventKind::ExecutionTerminated { reason } => {
-                    let is_for_both = held.message.target.execution_id != history.execution_id;
-                    if is_for_both && !self.end_waiting_start(history, reason.as_deref(), held.message.event.timestamp).await? {
-                        sorted.postponed.push((held, Duration::ZERO));
-                    } else {
-                        ends.push(held);
-                    }
-                }
-                _ => sorted.postponed.push((held, delay)),
+        for (at, delivery) in sorted.with(Fate::Open) {
+            let EventKind::ExecutionTerminated { reason } = &delivery.message.event.kind else {
+                sorted.set(at, Fate::Later(delay));
+                continue;
+            };
+            let is_for_both = delivery.message.target.execution_id != history.execution_id;
+            if is_for_both && !self.end_waiting_start(history, reason.as_deref(), delivery.message.event.timestamp).await? {
+                sorted.set(at, Fate::Later(Duration::ZERO));
             }
         }
-        Ok(ends)
+        Ok(())
     }
 
     /// Whether a start is to replace what runs that would not yet have come by since the partition was taken.
-    async fn has_unseen_start(&self, history: &History, messages: &[Arc<Held>]) -> Result<bool> {
-        let for_any = |held: &Arc<Held>| held.message.target.execution_id.as_deref().is_none_or(str::is_empty);
-        if !self.is_new_here() || self.partition.rows.knows(self.instance_id) || !messages.iter().any(for_any) {
+    async fn has_unseen_start(&self, history: &History, sorted: &Sorted<'_>) -> Result<bool> {
+        let for_any = sorted.messages().iter().any(|delivery| names_no_execution(delivery));
+        if !self.is_new_here() || self.partition.rows.knows(self.instance_id) || !for_any {
             return Ok(false);
         }
         let Some(StoredRow { row, .. }) = self.hub.instances.read(self.instance_id, false).await? else { return Ok(false) };
@@ -169,50 +161,46 @@ impl Pass<'_> {
     }
 
     /// What becomes of the turn that the sorted messages ask for. What waits is put aside.
-    pub(super) async fn outlook(&self, state: &State, start: Option<&Held>, is_torn: bool, sorted: &mut Sorted) -> Outlook {
-        let started = match start.map(|start| &start.message.event.kind) {
+    pub(super) async fn outlook(&self, state: &State, is_torn: bool, sorted: &mut Sorted<'_>) -> Outlook {
+        let started = match sorted.start().map(|start| &start.message.event.kind) {
             Some(EventKind::ExecutionStarted(start)) => Some(&**start),
             _ => state.started.as_ref().filter(|_| state.completed.is_none()).map(|started| &started.event),
         };
         let Some(need) = started.and_then(|started| self.hosting.missing_orchestrator(started)) else {
-            if !sorted.apply.is_empty() {
+            if sorted.has(Fate::Apply) {
                 self.hosting.forget(self.instance_id);
             }
             return Outlook::Runs;
         };
-        let terminates = |held: &Arc<Held>| matches!(held.message.event.kind, EventKind::ExecutionTerminated { .. });
-        if start.is_none()
-            && let Some(position) = sorted.apply.iter().position(terminates)
-        {
-            let terminated = sorted.apply.remove(position);
-            // They find that the instance has ended.
-            let rest = sorted.apply.drain(..).chain(sorted.early.drain(..)).map(|held| (held, Duration::ZERO));
-            sorted.postponed.extend(rest);
-            let EventKind::ExecutionTerminated { reason } = &terminated.message.event.kind else { unreachable!("it terminates") };
-            tracing::debug!(instance = self.instance_id, "an instance ends without its code");
-            let ends = Outlook::Ends(Completion::Terminated { reason: reason.clone() });
-            sorted.apply.push(terminated);
+        if let Some((at, reason)) = termination(sorted) {
+            // The others find that the instance has ended.
+            sorted.change(Fate::Apply, Fate::Later(Duration::ZERO));
+            sorted.change(Fate::Early, Fate::Later(Duration::ZERO));
+            sorted.set(at, Fate::Apply);
             self.hosting.forget(self.instance_id);
-            return ends;
+            tracing::debug!(instance = self.instance_id, "an instance ends without its code");
+            return Outlook::Ends(Completion::Terminated { reason });
         }
         if is_torn {
             // Nothing can be said to be void before the checkpoint has been made whole.
-            sorted.early.append(&mut sorted.drop);
+            sorted.change(Fate::Drop, Fate::Early);
         }
-        let awaiting = if sorted.apply.is_empty() && is_torn { &sorted.early } else { &sorted.apply };
-        if let Some(oldest) = awaiting.iter().min_by_key(|held| held.waits_since())
+        let (mut waiting, early) = (sorted.with(Fate::Apply), sorted.with(Fate::Early));
+        let awaiting = if waiting.is_empty() && is_torn { &early } else { &waiting };
+        if let Some((_, oldest)) = awaiting.iter().min_by_key(|(_, delivery)| delivery.waits_since())
             && let Some(failure) = self.hosting.failure(self.hub, &need, self.waiting(oldest)).await
         {
             return Outlook::Ends(Completion::Failed { failure });
         }
-        let mut waits = std::mem::take(&mut sorted.apply);
-        for held in std::mem::take(&mut sorted.early) {
+        for (at, delivery) in early {
             // What answers nothing that is in history is not waited for longer than all else: its decision was never committed.
-            let has_waited = !is_torn && self.hosting.failure(self.hub, &need, self.waiting(&held)).await.is_some();
-            if has_waited { &mut sorted.early } else { &mut waits }.push(held);
+            let has_waited = !is_torn && self.hosting.failure(self.hub, &need, self.waiting(delivery)).await.is_some();
+            if !has_waited {
+                waiting.push((at, delivery));
+            }
         }
-        sorted.postponed.extend(self.postponed(&need, waits));
-        if start.is_none() && !is_torn {
+        self.postpone(&need, sorted, &waiting);
+        if sorted.start().is_none() && !is_torn {
             self.hosting.settle(self.instance_id, false);
         }
         Outlook::Waits
@@ -225,4 +213,13 @@ impl Pass<'_> {
         let unknown = || may_follow.then(|| super::orchestration::back_off(held.dequeue_count).min(PAUSE_MAX));
         self.hosting.awaited_in(self.instance_id).or_else(unknown)
     }
+}
+
+/// The message that terminates an execution which is there already, and its reason.
+fn termination(sorted: &Sorted<'_>) -> Option<(usize, Option<String>)> {
+    let terminates = |(at, delivery): (usize, &Delivery)| match &delivery.message.event.kind {
+        EventKind::ExecutionTerminated { reason } => Some((at, reason.clone())),
+        _ => None,
+    };
+    if sorted.start().is_some() { None } else { sorted.with(Fate::Apply).into_iter().find_map(terminates) }
 }

@@ -1,10 +1,9 @@
 //! Messages for an instance that has no history, and no start among them: they wait for one, or there is no such instance.
 
-use std::sync::Arc;
-use std::time::Duration;
-
+use super::delivery::Disposition;
 use super::log;
-use super::orchestration::{EARLY_TRIES, Pass, Passed, Sorted, back_off};
+use super::orchestration::{EARLY_TRIES, Pass, back_off};
+use super::sorted::{Fate, Sorted};
 use crate::error::Result;
 use crate::hub::history::History;
 use crate::hub::{Held, StoredRow};
@@ -12,32 +11,31 @@ use crate::model::EventKind;
 
 impl Pass<'_> {
     /// Messages for an instance that has no history, and no start among them. The instance row tells what is to come.
-    pub(super) async fn without_history(&self, history: &History, messages: &[Arc<Held>], mut sorted: Sorted) -> Result<Passed> {
+    pub(super) async fn without_history(&self, history: &History, mut sorted: Sorted<'_>) -> Result<Vec<Disposition>> {
         let row = self.hub.instances.read(self.instance_id, false).await?;
         let alive = row.as_ref().is_some_and(|r| r.row.status.is_none_or(|s| !s.is_terminal()));
-        let others = messages.iter().filter(|m| !matches!(m.message.event.kind, EventKind::ExecutionStarted(_)));
         let mut terminated = None;
-        for held in others {
+        for (at, delivery) in sorted.with(Fate::Open) {
             // One whose first checkpoint was interrupted has yet to begin: what answers it is early.
             let has_begun = history.execution_id.is_some() && !history.is_torn();
-            let for_replaced = has_begun && held.message.target.execution_id == history.execution_id;
-            match &held.message.event.kind {
+            let for_replaced = has_begun && delivery.message.target.execution_id == history.execution_id;
+            match &delivery.message.event.kind {
                 _ if for_replaced => {
-                    self.log_drop(held, "the execution has ended");
-                    sorted.drop.push(Arc::clone(held));
+                    self.log_drop(delivery, "the execution has ended");
+                    sorted.set(at, Fate::Drop);
                 }
                 EventKind::ExecutionTerminated { reason } if alive => {
-                    terminated = Some((reason.clone(), held.message.event.timestamp));
-                    sorted.drop.push(Arc::clone(held));
+                    terminated = Some((reason.clone(), delivery.message.event.timestamp));
+                    sorted.set(at, Fate::Drop);
                 }
-                kind if alive || kind.completes().is_some() || may_have_overtaken(held) => sorted.wait(Arc::clone(held)),
-                _ => match self.waits_with_start(held) {
-                    Some(delay) => sorted.postponed.push((Arc::clone(held), delay)),
+                kind if alive || kind.completes().is_some() || may_have_overtaken(delivery) => sorted.wait(at),
+                _ => match self.waits_with_start(delivery) {
+                    Some(delay) => sorted.set(at, Fate::Later(delay)),
                     // Neither is a loss: nobody has the id, or the instance was terminated before it began, as its row tells.
                     None => {
                         let why = if row.is_some() { "the instance has ended" } else { "there is no such instance" };
-                        self.log_drop(held, why);
-                        sorted.drop.push(Arc::clone(held));
+                        self.log_drop(delivery, why);
+                        sorted.set(at, Fate::Drop);
                     }
                 },
             }
@@ -47,20 +45,17 @@ impl Pass<'_> {
                 && self.hub.instances.terminate_pending(self.instance_id, row, reason.as_deref(), at).await?;
             if !is_terminated {
                 // History or row have changed under us: it may have started. Look again.
-                let all = messages.iter().map(|held| (Arc::clone(held), Duration::ZERO)).collect();
-                return Ok(Passed { postponed: all, ..Passed::default() });
+                return Ok(sorted.all_back_now());
             }
             self.hosting.forget(self.instance_id);
             log::terminated_before_start(self, &row.row, reason.as_deref());
         }
         if alive {
             // The start is on its way (scheduled, deferred, or held by a worker that died): what follows it must wait for it.
-            let waiting = std::mem::take(&mut sorted.early);
-            sorted.postponed.extend(waiting.into_iter().map(|held| {
+            for (at, delivery) in sorted.with(Fate::Early) {
                 let delay = self.hosting.awaited_in(self.instance_id);
-                let delay = delay.unwrap_or_else(|| back_off(held.dequeue_count.min(5)));
-                (held, delay)
-            }));
+                sorted.set(at, Fate::Later(delay.unwrap_or_else(|| back_off(delivery.dequeue_count.min(5)))));
+            }
         }
         self.settle_without_turn(history, sorted).await
     }

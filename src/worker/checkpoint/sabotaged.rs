@@ -22,7 +22,7 @@ impl Commit<'_> {
             send_messages(hub, record).await?;
         }
         if sabotage == Sabotage::InputsBeforeHistory {
-            self.delete_inputs(record, &[]).await?;
+            self.delete_inputs(record).await?;
         }
         let Some(stored) = append(hub, instance_id, history, record).await? else { return Ok(Committed::Lost) };
         if late {
@@ -32,12 +32,20 @@ impl Commit<'_> {
             return Ok(Committed::Lost);
         }
         if sabotage == Sabotage::InputsBeforeRow {
-            self.delete_inputs(record, &[]).await?;
+            self.delete_inputs(record).await?;
         }
         if !self.write_row(record, &stored).await? {
             return Ok(Committed::Lost);
         }
-        self.delete_inputs(record, &[]).await?;
+        self.delete_blobs(record, &[]).await?;
         Ok(Committed::Yes)
+    }
+
+    async fn delete_inputs(&self, record: &Record) -> Result<()> {
+        self.delete_blobs(record, &[]).await?;
+        for delivery in self.applied.iter().chain(self.repeats) {
+            self.hub.queues.delete(delivery).await?;
+        }
+        Ok(())
     }
 }
