@@ -13,7 +13,7 @@ use super::inbox::Partition;
 use super::litter;
 use super::orchestration::Pass;
 use super::turn::{Outbound, Record};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hub::history::{Append, Appended, History};
 use crate::hub::instance_row::{self, BlobUrls};
 use crate::hub::{Hub, RowVersion, RowWrite, RowWritten};
@@ -25,12 +25,25 @@ use crate::storage::table::Etag;
 /// Storage calls of one step that are under way at once.
 const PARALLEL_MAX: usize = 16;
 
-/// What became of a commit.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Committed {
-    Yes,
-    /// Another worker owns the instance now. Its inputs go back: what was committed is recognised, what was not runs again.
-    Lost,
+/// Why a turn was not committed as a whole. Its inputs go back in every case: what was committed is recognised when they come again,
+/// and what was not is run again.
+#[derive(Debug)]
+pub(crate) enum CommitError {
+    /// The sentinel has another version than the one that was loaded: somebody else has committed, and nothing of this turn is in the
+    /// history.
+    Fenced,
+    /// The history is committed, but the lease of the partition ran out before the instance row was written.
+    LeaseExpired,
+    /// The history is committed, but somebody else has committed since, and the instance row is his.
+    RowTaken,
+    /// Storage failed; how far the commit has come is not known.
+    Storage(Error),
+}
+
+impl From<Error> for CommitError {
+    fn from(error: Error) -> Self {
+        Self::Storage(error)
+    }
 }
 
 /// A turn's instance, as it was loaded.
@@ -50,8 +63,8 @@ pub(crate) struct Commit<'a> {
 }
 
 impl Commit<'_> {
-    /// Commits a turn, but for the last step: whoever holds the inputs deletes them once this has returned
-    /// [`Committed::Yes`]. After an error some steps may have taken effect; the inputs are still held, and running the turn
+    /// Commits a turn, but for the last step: whoever holds the inputs deletes them once this has
+    /// succeeded. After an error some steps may have taken effect; the inputs are still held, and running the turn
     /// again makes the same messages under the same ids.
     ///
     /// | interrupted after | on storage | why nothing is wrong |
@@ -60,37 +73,42 @@ impl Commit<'_> {
     /// | messages | messages without history | the retry decides the same under the same ids and receivers drop the repeats; or it decides otherwise, and answers to what was never committed are dropped by decision id |
     /// | history | inputs reappear | completions are known by task id, external events by message id: deleted, not applied twice; the loader repairs the instance row |
     /// | instance row | inputs reappear | as above |
-    pub(crate) async fn run(&self, record: &Record) -> Result<Committed> {
+    pub(crate) async fn run(&self, record: &Record) -> std::result::Result<(), CommitError> {
         #[cfg(test)]
         if let Some(committed) = self.run_sabotaged(record).await {
             return committed;
         }
         let (hub, instance_id, history) = (self.hub, self.instance_id, self.history);
         send_messages(hub, record).await?;
-        let Some(stored) = append(hub, instance_id, history, record).await? else { return Ok(Committed::Lost) };
+        let stored = append(hub, instance_id, history, record).await?.ok_or(CommitError::Fenced)?;
         self.log(record);
         self.log_runaways(record);
-        let Some(written) = self.partition.while_ours(self.write_row(record, &stored)).await else {
-            tracing::info!(
-                hub = hub.names_hub(),
-                partition = self.partition.id,
-                instance = instance_id,
-                "the lease ran out during the checkpoint; its row is left to the next owner"
-            );
-            return Ok(Committed::Lost);
-        };
         // With its inputs the next owner sees that the row may lag behind, and repairs it.
-        if !written? {
-            tracing::info!(
-                hub = hub.names_hub(),
-                partition = self.partition.id,
-                instance = instance_id,
-                "another worker has committed since; the row is left to him"
-            );
-            return Ok(Committed::Lost);
+        let written = self.partition.while_ours(self.write_row(record, &stored)).await;
+        if !written.ok_or(CommitError::LeaseExpired)?? {
+            return Err(CommitError::RowTaken);
         }
-        self.delete_blobs(record, &stored.spent).await?;
-        Ok(Committed::Yes)
+        Ok(self.delete_blobs(record, &stored.spent).await?)
+    }
+
+    /// Tells what has kept a turn from being committed. An error of storage is told where the messages of the turn are given back.
+    pub(super) fn log_loss(&self, error: &CommitError) {
+        let (hub, partition, instance) = (self.hub.names_hub(), self.partition.id, self.instance_id);
+        match error {
+            CommitError::Fenced => {
+                tracing::info!(hub, partition, instance, "another worker committed first; the messages go back");
+            }
+            CommitError::LeaseExpired => tracing::info!(
+                hub,
+                partition,
+                instance,
+                "the lease ran out during the checkpoint; its row is left to the next owner"
+            ),
+            CommitError::RowTaken => {
+                tracing::info!(hub, partition, instance, "another worker has committed since; the row is left to him");
+            }
+            CommitError::Storage(_) => {}
+        }
     }
 
     /// Step 3, always before the inputs go: a status that is lost here is repaired when they reappear. `false` if the row is

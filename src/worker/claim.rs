@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::drop_reason::DropReason;
 use super::orchestration::{EARLY_TRIES, Pass, START_TRIES};
 use super::reconcile::is_same_decision;
 use super::turn::{Ended, is_detached};
@@ -25,7 +26,7 @@ enum Claim {
     /// This parent has continued as new since it asked: if it did, the child shall run, but nobody waits.
     Left { depth: usize },
     /// This parent does not wait for its child, and never will.
-    Void { depth: usize, why: &'static str },
+    Void { depth: usize, why: DropReason },
     /// A turn of this parent may be about to be committed; the version is that of its history.
     Open { depth: usize, parent_id: String, version: Option<Etag> },
 }
@@ -54,7 +55,7 @@ enum Holder<'s> {
 pub(crate) enum Ruling {
     Begin,
     Wait,
-    Drop(&'static str),
+    Drop(DropReason),
 }
 
 impl Pass<'_> {
@@ -85,7 +86,7 @@ impl Pass<'_> {
                 }
                 (Claim::Stands { .. }, Holder::Sibling(other)) if self.is_before(parent, other).await? => {
                     self.refuse(start, decision_id, LATER).await?;
-                    Ok(Ruling::Drop("a later call of its parent has its id"))
+                    Ok(Ruling::Drop(DropReason::LaterCall))
                 }
                 (Claim::Stands { .. }, Holder::Sibling(replaced)) => {
                     self.refuse(&replaced.event, replaced.decision_id.as_deref(), LATER).await?;
@@ -105,7 +106,7 @@ impl Pass<'_> {
                     Ok(self.in_use(parent, ANOTHER))
                 }
                 (Claim::Stands { .. }, _) | (Claim::Left { .. }, Holder::Ended | Holder::Unborn) => Ok(Ruling::Begin),
-                (Claim::Left { depth }, _) => self.give_up(start, decision_id, depth, "its parent has continued as new").await,
+                (Claim::Left { depth }, _) => self.give_up(start, decision_id, depth, DropReason::ParentContinued).await,
                 (Claim::Void { depth, why }, _) => self.give_up(start, decision_id, depth, why).await,
                 // As for every message whose decision is nowhere in history.
                 (Claim::Open { depth, parent_id, version }, _) => {
@@ -117,7 +118,7 @@ impl Pass<'_> {
                     if !is_over {
                         return Ok(Ruling::Wait);
                     }
-                    self.give_up(start, decision_id, depth, "its decision was never committed").await
+                    self.give_up(start, decision_id, depth, DropReason::NeverCommitted).await
                 }
             },
         }
@@ -193,7 +194,7 @@ impl Pass<'_> {
             reason = why,
             "a sub-orchestration was not started, because its instance id is in use"
         );
-        Ruling::Drop("its instance id is in use")
+        Ruling::Drop(DropReason::IdInUse)
     }
 
     /// A start that begins nothing. Its parent is told if it waits, though for it nobody waits.
@@ -202,7 +203,7 @@ impl Pass<'_> {
         start: &ExecutionStarted,
         decision_id: Option<&str>,
         depth: usize,
-        why: &'static str,
+        why: DropReason,
     ) -> Result<Ruling> {
         if depth > 0 {
             self.refuse(start, decision_id, ANOTHER).await?;
@@ -268,7 +269,7 @@ async fn of_start(hub: &Hub, child_id: &str, start: &ExecutionStarted, decision_
             is_same && task.kind == TaskKind::SubOrchestration { instance_id: child_id.clone() }
         });
         let Some(started) = state.started.filter(|_| waits) else {
-            return Ok(Claim::Void { depth, why: "its parent does not wait for it" });
+            return Ok(Claim::Void { depth, why: DropReason::ParentDoesNotWait });
         };
         (child_id, decision_id, parent) = (asking.instance.instance_id, started.decision_id, started.event.parent);
         parents.push(child_id.clone());

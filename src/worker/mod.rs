@@ -8,6 +8,7 @@ mod checkpoint;
 mod claim;
 mod delivery;
 mod dispatcher;
+mod drop_reason;
 mod held;
 mod host;
 mod hosting;

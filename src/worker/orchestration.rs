@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::checkpoint::{Commit, Committed};
+use super::checkpoint::{Commit, CommitError};
 use super::claim::{CLIENTS, Ruling};
 use super::delivery::{Delivery, Disposition};
+use super::drop_reason::DropReason;
 use super::hosting::Hosting;
 use super::inbox::Partition;
 use super::litter;
@@ -110,7 +111,7 @@ impl Pass<'_> {
             if known.is_repeated_start(start, delivery.message.decision_id.as_deref())
                 || accepted.is_some_and(|accepted| accepted.message.target == delivery.message.target)
             {
-                self.log_drop(delivery, "the start is a repeat");
+                self.log_drop(delivery, DropReason::StartRepeated);
                 self.answer_again(history, state, start, delivery.message.decision_id.as_deref()).await?;
                 sorted.set(at, Fate::Drop);
             } else if let Some(wait) = wait {
@@ -189,7 +190,7 @@ impl Pass<'_> {
     /// replace what runs does so in the row; the parent of a child that is replaced must not wait for ever.
     async fn fate_of_clients_start(&self, state: &State, held: &Held, start: &ExecutionStarted) -> Result<Fate> {
         let Some(stored) = self.hub.instances.await_row_of_start(self.instance_id).await? else {
-            return Ok(self.defer_start(held, start, "its instance row is missing").await);
+            return Ok(self.defer_start(held, start, DropReason::RowMissing).await);
         };
         let row = &stored.row;
         let same = match (row.execution_id.as_deref(), start.instance.execution_id.as_deref()) {
@@ -207,8 +208,8 @@ impl Pass<'_> {
         };
         // .NET starts an instance that was terminated while it waited; we do not.
         let void = match same {
-            true if row.status.is_some_and(RuntimeStatus::is_terminal) => Some("the instance ended before it started"),
-            false if older() || lost_race() => Some("another start owns the instance row"),
+            true if row.status.is_some_and(RuntimeStatus::is_terminal) => Some(DropReason::EndedBeforeStart),
+            false if older() || lost_race() => Some(DropReason::OtherStart),
             _ => None,
         };
         if let Some(why) = void {
@@ -216,7 +217,7 @@ impl Pass<'_> {
             return Ok(Fate::Drop);
         }
         if !same {
-            return Ok(self.defer_start(held, start, "the instance row is of another execution").await);
+            return Ok(self.defer_start(held, start, DropReason::RowOfOtherExecution).await);
         }
         if let Some(waits) = self.start_waits(held, start).await {
             self.hosting.settle(self.instance_id, true);
@@ -230,7 +231,7 @@ impl Pass<'_> {
         Ok(Fate::Apply)
     }
 
-    async fn defer_start(&self, held: &Held, start: &ExecutionStarted, why: &'static str) -> Fate {
+    async fn defer_start(&self, held: &Held, start: &ExecutionStarted, why: DropReason) -> Fate {
         if let Some(waits) = self.start_waits(held, start).await {
             return waits;
         }
@@ -319,15 +320,11 @@ impl Pass<'_> {
         let litter = litter::suspected(hub, instance_id, &history, applied.iter().chain(&repeats)).await?;
         let (history, applied, repeats, litter) = (&history, &applied, &repeats, &litter);
         let commit = Commit { hub, instance_id, history, partition, applied, repeats, litter, without_code };
-        match commit.run(&record).await? {
-            Committed::Yes => Ok(sorted.settled()),
-            Committed::Lost => {
-                tracing::info!(
-                    hub = hub.names_hub(),
-                    partition = partition.id,
-                    instance = instance_id,
-                    "another worker committed first; the messages go back"
-                );
+        match commit.run(&record).await {
+            Ok(()) => Ok(sorted.settled()),
+            Err(CommitError::Storage(error)) => Err(error),
+            Err(lost) => {
+                commit.log_loss(&lost);
                 Ok(sorted.all_back())
             }
         }
@@ -372,7 +369,7 @@ impl Pass<'_> {
             // A slow owner may still be committing the decision under the version it loaded. After the bump it cannot, so
             // nothing can make this message matter: whoever decides it again sends it again.
             if self.fence_off(history).await? {
-                self.log_drop(delivery, "its decision was never committed");
+                self.log_drop(delivery, DropReason::NeverCommitted);
                 sorted.set(at, Fate::Drop);
             } else {
                 sorted.set(at, Fate::Later(Duration::ZERO));
@@ -389,12 +386,13 @@ impl Pass<'_> {
         }
     }
 
-    pub(super) fn log_drop(&self, held: &Held, why: &str) {
+    pub(super) fn log_drop(&self, held: &Held, why: DropReason) {
         tracing::debug!(
             hub = self.hub.names_hub(),
             instance = self.instance_id,
             execution = held.message.target.execution_id.as_deref(),
             event = held.message.event.kind.type_name(),
+            reason = why.label(),
             "message dropped: {why}"
         );
     }

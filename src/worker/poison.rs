@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Shared;
 use super::delivery::{Delivery, Disposition, Undone};
+use super::drop_reason::DropReason;
 use super::hosting::Waiting;
 use super::inbox::Partition;
 use super::log::shown;
@@ -210,7 +211,8 @@ impl Shared {
             return Ok(Disposition::Later(self.hosting.pause(&code, waiting, 1)));
         }
         if lasting && self.is_of_no_use(unreadable).await? {
-            tracing::debug!(hub = self.hub.names_hub(), message_id = hold.id, "message dropped: a copy whose instance has ended");
+            let (hub, message_id, why) = (self.hub.names_hub(), &hold.id, DropReason::CopyForEndedInstance);
+            tracing::debug!(hub, message_id, reason = why.label(), "message dropped: {why}");
             return Ok(Disposition::Done);
         }
         if lasting && hold.dequeue_count >= self.options.poison_after {

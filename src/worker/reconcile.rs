@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::drop_reason::DropReason;
 use crate::model::{EventKind, ExecutionStarted, Message, OpenTask, State, TaskKind, Timestamp};
 use crate::sabotage::{self, Sabotage};
 
@@ -11,7 +12,7 @@ pub(crate) enum Verdict {
     /// Append its event to the history in this turn.
     Apply,
     /// Delete it; nothing can make it matter any more.
-    Drop(&'static str),
+    Drop(DropReason),
     /// Not yet: its decision is not in history. Test again after the next commit, or later.
     Early,
     /// Not before its time.
@@ -37,10 +38,10 @@ impl Known<'_> {
             && execution_id != self.execution_id
         {
             let known = self.superseded.iter().any(|s| s == execution_id);
-            return if known { Verdict::Drop("it is for an earlier execution") } else { Verdict::Early };
+            return if known { Verdict::Drop(DropReason::EarlierExecution) } else { Verdict::Early };
         }
         if self.state.completed.is_some() {
-            return Verdict::Drop("the instance has ended");
+            return Verdict::Drop(DropReason::InstanceEnded);
         }
         match &message.event.kind {
             EventKind::TimerFired { fire_at, .. } if *fire_at > self.now && !sabotage::is(Sabotage::TimerBeforeItsTime) => {
@@ -56,9 +57,9 @@ impl Known<'_> {
     fn completion(&self, message: &Message, task_id: i32) -> Verdict {
         let Some(task) = self.state.open_task_of(task_id) else {
             let answered = self.state.has_decision(task_id);
-            return if answered { Verdict::Drop("the task is complete already") } else { Verdict::Early };
+            return if answered { Verdict::Drop(DropReason::TaskComplete) } else { Verdict::Early };
         };
-        if answers(message, task) { Verdict::Apply } else { Verdict::Drop("it answers a decision that was never committed") }
+        if answers(message, task) { Verdict::Apply } else { Verdict::Drop(DropReason::OtherDecision) }
     }
 
     fn external(&self, message: &Message) -> Verdict {
@@ -66,7 +67,7 @@ impl Known<'_> {
         // .NET writes no id into the wrapper of old messages; an empty one identifies nothing.
         let is_applied = self.state.has_applied(id) || self.applied.contains(id);
         if !id.is_nil() && is_applied && !sabotage::is(Sabotage::IdentityIgnored) {
-            return Verdict::Drop("it was applied already");
+            return Verdict::Drop(DropReason::AppliedAlready);
         }
         match message.event.kind {
             EventKind::EventRaised { .. }
@@ -82,7 +83,7 @@ impl Known<'_> {
                     message_id = %message.activity_id,
                     "a message that is not for an orchestration is dropped"
                 );
-                Verdict::Drop("such an event is not for an orchestration")
+                Verdict::Drop(DropReason::NotForOrchestrations)
             }
         }
     }

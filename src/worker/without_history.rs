@@ -1,6 +1,7 @@
 //! Messages for an instance that has no history, and no start among them: they wait for one, or there is no such instance.
 
 use super::delivery::Disposition;
+use super::drop_reason::DropReason;
 use super::log;
 use super::orchestration::{EARLY_TRIES, Pass, back_off};
 use super::sorted::{Fate, Sorted};
@@ -21,7 +22,7 @@ impl Pass<'_> {
             let for_replaced = has_begun && delivery.message.target.execution_id == history.execution_id;
             match &delivery.message.event.kind {
                 _ if for_replaced => {
-                    self.log_drop(delivery, "the execution has ended");
+                    self.log_drop(delivery, DropReason::ExecutionEnded);
                     sorted.set(at, Fate::Drop);
                 }
                 EventKind::ExecutionTerminated { reason } if alive => {
@@ -33,7 +34,7 @@ impl Pass<'_> {
                     Some(delay) => sorted.set(at, Fate::Later(delay)),
                     // Neither is a loss: nobody has the id, or the instance was terminated before it began, as its row tells.
                     None => {
-                        let why = if row.is_some() { "the instance has ended" } else { "there is no such instance" };
+                        let why = if row.is_some() { DropReason::InstanceEnded } else { DropReason::NoInstance };
                         self.log_drop(delivery, why);
                         sorted.set(at, Fate::Drop);
                     }

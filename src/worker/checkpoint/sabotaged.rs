@@ -1,13 +1,13 @@
 //! The checkpoint in orders that are wrong, for tests to find.
 
-use super::{Commit, Committed, append, send_messages};
+use super::{Commit, CommitError, append, send_messages};
 use crate::error::Result;
 use crate::sabotage::{self, Sabotage};
 use crate::worker::turn::Record;
 
 impl Commit<'_> {
     /// Commits in the wrong order that is chosen, if one is.
-    pub(super) async fn run_sabotaged(&self, record: &Record) -> Option<Result<Committed>> {
+    pub(super) async fn run_sabotaged(&self, record: &Record) -> Option<std::result::Result<(), CommitError>> {
         let chosen = [Sabotage::HistoryBeforeMessages, Sabotage::InputsBeforeHistory, Sabotage::InputsBeforeRow];
         match chosen.into_iter().find(|sabotage| sabotage::is(*sabotage)) {
             Some(sabotage) => Some(self.run_with(sabotage, record).await),
@@ -15,7 +15,7 @@ impl Commit<'_> {
         }
     }
 
-    async fn run_with(&self, sabotage: Sabotage, record: &Record) -> Result<Committed> {
+    async fn run_with(&self, sabotage: Sabotage, record: &Record) -> std::result::Result<(), CommitError> {
         let (hub, instance_id, history) = (self.hub, self.instance_id, self.history);
         let late = sabotage == Sabotage::HistoryBeforeMessages;
         if !late {
@@ -24,21 +24,20 @@ impl Commit<'_> {
         if sabotage == Sabotage::InputsBeforeHistory {
             self.delete_inputs(record).await?;
         }
-        let Some(stored) = append(hub, instance_id, history, record).await? else { return Ok(Committed::Lost) };
+        let stored = append(hub, instance_id, history, record).await?.ok_or(CommitError::Fenced)?;
         if late {
             send_messages(hub, record).await?;
         }
         if !self.partition.may_commit() {
-            return Ok(Committed::Lost);
+            return Err(CommitError::LeaseExpired);
         }
         if sabotage == Sabotage::InputsBeforeRow {
             self.delete_inputs(record).await?;
         }
         if !self.write_row(record, &stored).await? {
-            return Ok(Committed::Lost);
+            return Err(CommitError::RowTaken);
         }
-        self.delete_blobs(record, &[]).await?;
-        Ok(Committed::Yes)
+        Ok(self.delete_blobs(record, &[]).await?)
     }
 
     async fn delete_inputs(&self, record: &Record) -> Result<()> {
