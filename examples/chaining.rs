@@ -55,3 +55,36 @@ async fn main() -> ExitCode {
     )
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use taskhub::WorkerBuilder;
+    use taskhub::testing::TestHost;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_activity_gets_what_the_one_before_it_gave() {
+        let host = TestHost::builder(|worker| worker.orchestrator(WELCOME, welcome))
+            .on(TRIM, |_, text| Ok(format!("trimmed {text}")))
+            .on(CAPITALIZE, |_, text| Ok(format!("capital {text}")))
+            .on(GREET, |_, name| Ok(format!("Welcome, {name}!")))
+            .start()
+            .await;
+        assert_eq!(host.run(WELCOME, "ada").await.unwrap(), "Welcome, capital trimmed ada!");
+        let calls: Vec<_> = host.all_calls().iter().map(ToString::to_string).collect();
+        assert_eq!(calls, ["Trim(\"ada\")", "Capitalize(\"trimmed ada\")", "Greet(\"capital trimmed ada\")"]);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_empty_is_not_greeted() {
+        let activities = |worker: WorkerBuilder| worker.activity(TRIM, trim).activity(CAPITALIZE, capitalize);
+        let host = TestHost::builder(move |worker| activities(worker.orchestrator(WELCOME, welcome)))
+            .on(GREET, |_, _| Err(Failure::new("Unexpected", "nobody is greeted")))
+            .start()
+            .await;
+        let error = host.run(WELCOME, "  ").await.unwrap_err();
+        assert_eq!(error.failure().unwrap().root_cause().error_type, "NoName");
+        assert!(host.calls(GREET).is_empty());
+    }
+}

@@ -84,3 +84,40 @@ async fn main() -> ExitCode {
     )
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use taskhub::testing::TestHost;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_booked_is_cancelled_in_reverse_however_often_that_has_to_be_tried() {
+        let host = TestHost::builder(|worker| worker.orchestrator(TRAVEL, travel))
+            .on(BOOK_HOTEL, |_, _| Ok("hotel".to_owned()))
+            .on(BOOK_FLIGHT, |_, _| Ok("flight".to_owned()))
+            .on(BOOK_CAR, |_, _| Err(Failure::new("NoCars", "no car is to be had")))
+            .on(CANCEL, |call, _| if call == 1 { Err(Failure::new("Busy", "later")) } else { Ok(()) })
+            .start()
+            .await;
+        let error = host.run(TRAVEL, Trip { to: "Oslo".to_owned(), days: 90 }).await.unwrap_err();
+        assert_eq!(error.failure().unwrap().root_cause().error_type, "NoCars");
+        assert_eq!(host.calls(CANCEL), ["flight", "flight", "hotel"]);
+    }
+
+    #[tokio::test]
+    async fn a_trip_that_is_booked_is_not_cancelled() {
+        let bookings = Bookings::default();
+        let books = bookings.clone();
+        let host =
+            TestHost::builder(move |worker| worker.orchestrator(TRAVEL, travel).activity(BOOK_HOTEL, with_state(&books, book)))
+                .on(BOOK_FLIGHT, |_, _| Ok("flight".to_owned()))
+                .on(BOOK_CAR, |_, _| Ok("car".to_owned()))
+                .start()
+                .await;
+        let booked = host.run(TRAVEL, Trip { to: "Rome".to_owned(), days: 3 }).await.unwrap();
+        assert_eq!(booked, ["BookHotel to Rome", "flight", "car"]);
+        assert_eq!(bookings.lock().unwrap().len(), 1);
+        assert!(host.calls(CANCEL).is_empty());
+    }
+}

@@ -68,3 +68,23 @@ async fn main() -> ExitCode {
     )
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use taskhub::testing::TestHost;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_booking_is_lost_between_generations() {
+        let host = TestHost::builder(|worker| worker.orchestrator(ACCOUNT, account)).on(AUDIT, |_, _| Ok(())).start().await;
+        let empty = Account { balance: 0, bookings: 0, bookings_max: 10, generation: 0 };
+        let account = host.start(ACCOUNT, empty).await.unwrap();
+        for amount in 1..=10 {
+            account.raise(BOOKING, amount).await.unwrap();
+        }
+        assert_eq!(account.result().await.unwrap(), 55);
+        assert_eq!(host.calls(AUDIT), [6, 21, 45]);
+        assert_eq!(account.status().await.unwrap().custom_status::<Account>().unwrap().generation, 3);
+    }
+}

@@ -45,3 +45,32 @@ async fn main() -> ExitCode {
     )
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use taskhub::testing::{Answer, TestHost};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn all_files_are_copied_at_once() {
+        let host = TestHost::builder(|worker| worker.orchestrator(BACKUP, backup))
+            .on(LIST, |_, _| Ok(["a", "b", "c"].map(str::to_owned).to_vec()))
+            .on(COPY, |call, _| Answer::after(Duration::from_secs(3600), Ok(u64::from(call))))
+            .start()
+            .await;
+        assert_eq!(host.run(BACKUP, "holiday").await.unwrap(), 6);
+        assert_eq!(host.calls(COPY), ["a", "b", "c"]);
+        assert_eq!(host.elapsed(), Duration::from_secs(3600));
+    }
+
+    #[tokio::test]
+    async fn the_first_file_that_cannot_be_copied_ends_the_backup() {
+        let host = TestHost::builder(|worker| worker.orchestrator(BACKUP, backup).activity(LIST, list_files))
+            .on(COPY, |call, _| if call == 3 { Err(Failure::new("DiskFull", "no room")).into() } else { Answer::never() })
+            .start()
+            .await;
+        let error = host.run(BACKUP, "holiday").await.unwrap_err();
+        assert_eq!(error.failure().unwrap().root_cause().error_type, "DiskFull");
+    }
+}

@@ -72,3 +72,44 @@ async fn main() -> ExitCode {
     )
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use taskhub::testing::TestHost;
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    fn boss() -> Decision {
+        Decision { by: "boss".to_owned(), approved: false }
+    }
+
+    async fn host() -> TestHost {
+        let host = TestHost::builder(|worker| worker.orchestrator(PURCHASE, purchase)).on(NOTIFY, |_, _| Ok(()));
+        host.on(ESCALATE, |_, _| Ok(boss())).start().await
+    }
+
+    fn request() -> Request {
+        Request { item: "lamp".to_owned(), patience_ms: 3 * 86_400_000 }
+    }
+
+    #[tokio::test]
+    async fn an_answer_in_time_decides() {
+        let host = host().await;
+        let lamp = host.start(PURCHASE, request()).await.unwrap();
+        host.pass_time(2 * DAY).await;
+        assert_eq!(lamp.status().await.unwrap().custom_status::<String>().unwrap(), "waiting for approval");
+        let decision = || Decision { by: "Grace".to_owned(), approved: true };
+        lamp.raise(APPROVAL, decision()).await.unwrap();
+        assert_eq!(lamp.result().await.unwrap(), decision());
+        assert!(host.calls(ESCALATE).is_empty());
+    }
+
+    #[tokio::test]
+    async fn without_an_answer_the_boss_decides_after_three_days() {
+        let host = host().await;
+        assert_eq!(host.run(PURCHASE, request()).await.unwrap(), boss());
+        assert_eq!(host.elapsed(), 3 * DAY);
+    }
+}

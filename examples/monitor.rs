@@ -69,3 +69,31 @@ async fn main() -> ExitCode {
     )
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use taskhub::testing::TestHost;
+
+    use super::*;
+
+    fn watch() -> Watch {
+        Watch { job: "render-42".to_owned(), looks: 0, looks_max: 20 }
+    }
+
+    #[tokio::test]
+    async fn it_looks_until_the_job_is_ready() {
+        let host = TestHost::builder(|worker| worker.orchestrator(MONITOR, monitor)).on(STATUS, |look, _| Ok(look == 5));
+        let host = host.start().await;
+        assert_eq!(host.run(MONITOR, watch()).await.unwrap(), Verdict::Ready { looks: 5 });
+        assert_eq!(host.calls(STATUS), ["render-42"; 5]);
+    }
+
+    #[tokio::test]
+    async fn it_gives_up_after_so_many_looks() {
+        let host = TestHost::builder(|worker| worker.orchestrator(MONITOR, monitor)).on(STATUS, |_, _| Ok(false)).start().await;
+        assert_eq!(host.run(MONITOR, watch()).await.unwrap(), Verdict::GaveUp);
+        assert_eq!(host.calls(STATUS).len(), 20);
+        // Each pause of half a second takes the whole second in which a queue counts.
+        assert_eq!(host.elapsed(), Duration::from_secs(20));
+    }
+}

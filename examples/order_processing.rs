@@ -219,3 +219,43 @@ fn detail(kind: &EventKind) -> String {
     };
     if detail.chars().count() <= 70 { detail } else { detail.chars().take(67).chain("...".chars()).collect() }
 }
+
+#[cfg(test)]
+mod tests {
+    use taskhub::testing::TestHost;
+
+    use super::*;
+
+    fn shop() -> Arc<Shop> {
+        Arc::new(Shop { opened: Instant::now(), done: AtomicU32::new(0) })
+    }
+
+    #[tokio::test]
+    async fn an_order_is_charged_again_when_the_bank_does_not_answer() {
+        let host = TestHost::builder(|worker| shop().register(worker)).start().await;
+        let parcel = host.run(FULFIL, Order { number: 7, cents: 1250 }).await.unwrap();
+        assert_eq!(parcel, "parcel-7");
+        assert_eq!((host.calls(RESERVE).len(), host.calls(CHARGE).len(), host.calls(SHIP).len()), (1, 2, 1));
+    }
+
+    #[tokio::test]
+    async fn a_card_that_is_refused_is_charged_once_and_nothing_is_shipped() {
+        let host = TestHost::builder(|worker| shop().register(worker))
+            .on(CHARGE, |_, _| Err(Failure::new("CardRefused", "no money")))
+            .start()
+            .await;
+        let error = host.run(FULFIL, Order { number: 7, cents: 1250 }).await.unwrap_err();
+        assert_eq!(error.failure().unwrap().root_cause().error_type, "CardRefused");
+        assert_eq!((host.calls(CHARGE).len(), host.calls(SHIP).len()), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn the_cheapest_carrier_is_taken() {
+        let host = TestHost::builder(|worker| worker.orchestrator(CHEAPEST_CARRIER, cheapest_carrier))
+            .on(ASK_CARRIER, |call, carrier| Ok(Quote { carrier, cents: if call == 2 { 5 } else { 9 } }))
+            .start()
+            .await;
+        let carriers = ["Slow", "Cheap", "Dear"].map(str::to_owned).to_vec();
+        assert_eq!(host.run(CHEAPEST_CARRIER, carriers).await.unwrap().carrier, "Cheap");
+    }
+}

@@ -59,3 +59,31 @@ async fn main() -> ExitCode {
     )
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use taskhub::testing::TestHost;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_source_that_does_not_answer_is_asked_five_times() {
+        let host = TestHost::builder(|worker| worker.orchestrator(IMPORT, import))
+            .on(FETCH, |_, _| Err(Failure::new("Unavailable", "the source does not answer")))
+            .start()
+            .await;
+        let error = host.run(IMPORT, "db:42").await.unwrap_err();
+        assert_eq!(error.failure().unwrap().root_cause().error_type, "Unavailable");
+        assert_eq!(host.calls(FETCH), ["db:42"; 5]);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_number_is_not_tried_again() {
+        let host = TestHost::builder(|worker| worker.orchestrator(IMPORT, import).activity(PARSE, parse))
+            .on(FETCH, |call, source| if call < 3 { Err(Failure::new("Unavailable", "not yet")) } else { Ok(source) })
+            .start()
+            .await;
+        assert_eq!(host.run(IMPORT, "forty-two").await.unwrap(), -1);
+        assert_eq!((host.calls(FETCH).len(), host.calls(PARSE).len()), (3, 1));
+    }
+}

@@ -95,3 +95,33 @@ async fn main() -> ExitCode {
     )
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use taskhub::testing::TestHost;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_device_that_fails_is_reported_and_audited() {
+        let host = TestHost::builder(|worker| worker.orchestrator(SET_UP_SITE, set_up_site))
+            .on(SET_UP_DEVICE, |_, device| match device.as_str() {
+                "toaster" => Err(Failure::new("Unsupported", "a toaster has no network")),
+                _ => Ok(format!("{device}.local")),
+            })
+            .on(AUDIT, |_, _| Ok(()))
+            .start()
+            .await;
+        let devices = ["door", "toaster"].map(str::to_owned).to_vec();
+        let report = ["door.local", "failed: a toaster has no network"].map(str::to_owned).to_vec();
+        assert_eq!(host.run(SET_UP_SITE, &devices).await.unwrap(), report);
+        assert_eq!(host.calls(SET_UP_DEVICE), devices);
+        assert_eq!(host.calls(AUDIT), [report]);
+    }
+
+    #[tokio::test]
+    async fn a_device_is_provisioned() {
+        let host = TestHost::builder(|worker| worker.orchestrator(SET_UP_DEVICE, set_up_device).activity(PROVISION, provision));
+        assert_eq!(host.start().await.run(SET_UP_DEVICE, "door").await.unwrap(), "door.local");
+    }
+}

@@ -95,4 +95,7 @@ mod documents {
     struct Readme;
     #[doc = include_str!("../docs/getting-started.md")]
     struct GettingStarted;
+    #[cfg(feature = "testing")]
+    #[doc = include_str!("../docs/testing-workflows.md")]
+    struct TestingWorkflows;
 }

@@ -7,6 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::payload;
+#[cfg(feature = "testing")]
+use crate::model::FailureDetails;
 
 /// An activity: the name under which it is stored, its input type and its output type.
 ///
@@ -188,6 +190,9 @@ pub(super) mod sealed {
         fn is_orchestrator(&self) -> bool;
         /// The wire text of an input that is serialised already.
         fn wire(&self, json: String) -> Option<String>;
+        /// The input of such a wire text.
+        #[cfg(feature = "testing")]
+        fn read<T: serde::de::DeserializeOwned>(&self, wire: Option<&str>) -> Result<T, crate::model::FailureDetails>;
     }
 }
 
@@ -205,6 +210,11 @@ impl<I, O> sealed::Request for Activity<I, O> {
         let raw = if self.raw { serde_json::from_str(&json).ok() } else { None };
         Some(raw.unwrap_or_else(|| payload::as_argument(json)))
     }
+
+    #[cfg(feature = "testing")]
+    fn read<T: DeserializeOwned>(&self, wire: Option<&str>) -> Result<T, FailureDetails> {
+        super::registry::input(self.name, self.raw, wire)
+    }
 }
 
 impl<I, O> sealed::Request for Orchestrator<I, O> {
@@ -218,6 +228,11 @@ impl<I, O> sealed::Request for Orchestrator<I, O> {
 
     fn wire(&self, json: String) -> Option<String> {
         payload::unless_null(json)
+    }
+
+    #[cfg(feature = "testing")]
+    fn read<T: DeserializeOwned>(&self, wire: Option<&str>) -> Result<T, FailureDetails> {
+        payload::decode(wire, &format!("The input of \"{}\"", self.name))
     }
 }
 

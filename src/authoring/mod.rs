@@ -12,6 +12,9 @@ mod handle;
 mod names;
 mod payload;
 mod registry;
+#[cfg(feature = "testing")]
+mod rehearsal;
+mod rigour;
 mod saga;
 #[cfg(test)]
 mod tests;
@@ -28,5 +31,8 @@ pub(crate) use names::Serves;
 #[allow(unused_imports, reason = "the worker uses them")]
 pub(crate) use payload::MISFIT;
 pub(crate) use registry::{ActivityTask, Code, Registry, RegistryBuilder};
+#[cfg(feature = "testing")]
+pub(crate) use rehearsal::{Decided, Rehearsal};
+pub(crate) use rigour::Rigour;
 pub use saga::{Saga, wait_all};
 pub use wait::{Elapsed, Timer, WaitForEvent, Within};

@@ -19,6 +19,7 @@ use super::failure::Failure;
 use super::handle::{Activity, Orchestrator};
 use super::names::{Names, Serves};
 use super::payload;
+use super::rigour::Rigour;
 use crate::bounds;
 use crate::model::{ExecutionStarted, FailureDetails, InstanceRef, Tags};
 use crate::replay::{self, Completion, Execution, Outcome, Program, Turn, not_durable, panicked};
@@ -34,6 +35,7 @@ pub(crate) struct Registry(Arc<Tables>);
 struct Tables {
     orchestrators: Names<Start>,
     activities: Names<Work>,
+    rigour: Rigour,
 }
 
 /// A call of an activity.
@@ -55,10 +57,16 @@ impl Registry {
         RegistryBuilder::default()
     }
 
-    /// Runs one turn. Panics of user code are failures, and so is what it does with the runtime.
+    /// Runs one turn, and judges what it does again.
     pub(crate) fn run_turn(&self, turn: &Turn<'_>) -> Outcome {
+        let outcome = self.replay(turn);
+        self.0.rigour.judge(turn, outcome, |turn| self.replay(turn))
+    }
+
+    /// Runs one turn. Panics of user code are failures, and so is what it does with the runtime.
+    pub(crate) fn replay(&self, turn: &Turn<'_>) -> Outcome {
         let runtime = BareRuntime::new();
-        let outcome = runtime.within(|| self.replay(turn));
+        let outcome = runtime.within(|| self.run_code(turn));
         let has_tasks = runtime.has_tasks();
         let what = match &outcome.completion {
             Some(Completion::Terminated { .. }) => return outcome,
@@ -66,11 +74,10 @@ impl Registry {
             _ if has_tasks => "spawned a task",
             _ => return outcome,
         };
-        let name = turn.started().map_or("", |started| &started.name);
-        outcome.broken_off(not_durable(name, what))
+        outcome.broken_off(not_durable(turn.orchestrator(), what))
     }
 
-    fn replay(&self, turn: &Turn<'_>) -> Outcome {
+    fn run_code(&self, turn: &Turn<'_>) -> Outcome {
         replay::run(turn, |execution| {
             let started = execution.started();
             let version = started.version.as_deref();
@@ -171,7 +178,7 @@ impl Code {
     {
         let name = handle.name();
         let work: Work = Box::new(move |task| {
-            let input = match input(handle, task.input.as_deref()) {
+            let input = match input(name, handle.is_raw(), task.input.as_deref()) {
                 Ok(input) => input,
                 Err(failure) => return std::future::ready(Err(failure)).boxed(),
             };
@@ -206,6 +213,12 @@ impl RegistryBuilder {
         self
     }
 
+    /// What becomes of calls that are not what their history has.
+    pub(crate) fn rigour(mut self, rigour: Rigour) -> Self {
+        self.tables.rigour = rigour;
+        self
+    }
+
     /// Code in the place of whatever serves its name.
     #[cfg(feature = "testing")]
     pub(crate) fn replace(mut self, code: Code) -> Self {
@@ -228,9 +241,10 @@ impl fmt::Debug for RegistryBuilder {
     }
 }
 
-fn input<I: DeserializeOwned, O>(handle: Activity<I, O>, wire: Option<&str>) -> Result<I, FailureDetails> {
-    let what = format!("The input of the activity \"{}\"", handle.name());
-    if handle.is_raw() {
+/// Reads the input of an activity.
+pub(super) fn input<I: DeserializeOwned>(name: &str, is_raw: bool, wire: Option<&str>) -> Result<I, FailureDetails> {
+    let what = format!("The input of the activity \"{}\"", name);
+    if is_raw {
         // The input type of a raw handle is a text: the wire text in quotes.
         let quoted = payload::encode(wire.unwrap_or("null")).map_err(|error| payload::unencodable(&what, &error))?;
         return serde_json::from_str(&quoted.unwrap_or_default()).map_err(|error| payload::unencodable(&what, &error));

@@ -42,7 +42,7 @@ where
         return Outcome { completion: Some(Completion::Terminated { reason }), ..nothing };
     }
     let decided = Decided::of(turn.past.iter().chain(turn.new));
-    let execution = Execution::new(started.clone(), turn.custom_status.clone(), decided);
+    let execution = Execution::new(started.clone(), turn.custom_status.clone(), decided, Rc::clone(&turn.recorded));
     let runner = Runner {
         execution,
         start: Some(start),
@@ -109,7 +109,7 @@ where
     fn run(mut self, turn: &Turn<'a>) -> Outcome {
         let (past, new) = (turn.past, turn.new);
         for (position, event) in past.iter().chain(new).enumerate() {
-            self.execution.state.borrow_mut().replaying = position < past.len();
+            self.execution.state.borrow_mut().replaying = turn.is_repeat || position < past.len();
             if matches!(event.kind, EventKind::ExecutionStarted(_)) && self.start.is_some() && self.suspended.is_none() {
                 self.suspended = suspended_at_birth(past.iter().chain(new).enumerate().skip(position + 1));
             }
@@ -148,7 +148,7 @@ where
     fn apply(&mut self, position: usize, event: &HistoryEvent) {
         self.position = position;
         if let Some(label) = Label::of_event(&event.kind) {
-            return self.confirm(event.event_id, label);
+            return self.confirm(event.event_id, label, &event.kind);
         }
         match &event.kind {
             EventKind::OrchestratorStarted => self.execution.state.borrow_mut().now = Some(event.timestamp),
@@ -161,8 +161,8 @@ where
         self.advance();
     }
 
-    fn confirm(&mut self, id: i32, label: Label) {
-        let confirmed = self.execution.state.borrow_mut().confirm(id, label);
+    fn confirm(&mut self, id: i32, label: Label, event: &EventKind) {
+        let confirmed = self.execution.state.borrow_mut().confirm(id, label, event);
         if let Err(mismatch) = confirmed {
             let failure = mismatch.failure(&self.execution.started().name, self.position);
             self.execution.set_custom_status(self.custom_status.take());
@@ -271,7 +271,8 @@ where
         let actions = if holds { Vec::new() } else { actions };
         // Whoever has ended tries nothing again.
         let retries = std::mem::take(&mut state.retries).into_iter().filter(|_| completion.is_none()).collect();
-        Outcome { actions, completion, custom_status: state.custom_status.take(), next_id, retries }
+        let (custom_status, differences) = (state.custom_status.take(), std::mem::take(&mut state.differences));
+        Outcome { actions, completion, custom_status, next_id, retries, differences }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::model::{EventKind, FailureDetails};
 
 /// The kind and name of a decision: what must be equal when code runs again.
 #[derive(Clone, Debug)]
-pub(super) struct Label {
+pub(crate) struct Label {
     sort: Sort,
     name: String,
 }
@@ -22,7 +22,7 @@ enum Sort {
 
 impl Label {
     /// Of what code asks for.
-    pub(super) fn of_action(kind: &ActionKind) -> Self {
+    pub(crate) fn of_action(kind: &ActionKind) -> Self {
         let (sort, name) = match kind {
             ActionKind::Activity { name, .. } => (Sort::Activity, name.as_str()),
             ActionKind::SubOrchestration { name, .. } => (Sort::SubOrchestration, name.as_str()),
@@ -85,13 +85,18 @@ impl Mismatch {
             Some(label) => format!("but the code now asks for {label} at that number"),
             None => "but the code has not asked for anything at that number".to_owned(),
         };
-        let error_message = format!(
-            "The orchestrator \"{orchestrator}\" is not deterministic: event {position} of its history says that an earlier run \
-             decided {} as number {}, {code}. Likely causes: the code changed after this instance was started, or it depends on \
-             something that differs from run to run, such as the clock, a random number, an environment variable or the order of \
-             a hash map.",
-            self.history, self.id
-        );
-        FailureDetails { error_type: "NonDeterministicOrchestration".to_owned(), error_message, ..FailureDetails::default() }
+        let (history, id) = (&self.history, self.id);
+        let what = format!("event {position} of its history says that an earlier run decided {history} as number {id}, {code}");
+        not_deterministic(orchestrator, &what)
     }
+}
+
+/// The failure of an execution whose code does not do again what it did.
+pub(crate) fn not_deterministic(orchestrator: &str, what: &str) -> FailureDetails {
+    let error_message = format!(
+        "The orchestrator \"{orchestrator}\" is not deterministic: {what}. Likely causes: the code changed after this instance was \
+         started, or it depends on something that differs from run to run, such as the clock, a random number, an environment \
+         variable or the order of a hash map."
+    );
+    FailureDetails { error_type: "NonDeterministicOrchestration".to_owned(), error_message, ..FailureDetails::default() }
 }

@@ -3,6 +3,7 @@
 
 mod engine;
 mod execution;
+mod inputs;
 mod label;
 mod long_timer;
 mod mailbox;
@@ -14,6 +15,9 @@ mod waker;
 
 pub(crate) use engine::{Program, is_panic, not_durable, panicked, run};
 pub(crate) use execution::Execution;
+pub(crate) use inputs::{Difference, Recorded};
+#[cfg(feature = "testing")]
+pub(crate) use label::{Label, not_deterministic};
 pub use retry::RetryPolicy;
 pub(crate) use state::{Next, TaskEnd, TaskName};
 #[allow(unused_imports, reason = "the worker uses them")]

@@ -1,15 +1,17 @@
 //! The books of one execution: decisions asked for, decisions that history confirms, tasks that are open.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use super::inputs::{Difference, Recorded};
 use super::label::{Label, Mismatch};
 use super::long_timer::{Decided, LongTimer};
 use super::mailbox::Mailbox;
 use super::retry::{RetryPolicy, Verdict};
 use super::turn::{Action, ActionKind, Retrying};
-use crate::model::{FailureDetails, Timestamp};
+use crate::model::{EventKind, FailureDetails, Timestamp};
 use crate::sabotage::{self, Sabotage};
 
 /// A timer of .NET's engine, made to split a commit: no code asked for it.
@@ -61,6 +63,9 @@ pub(super) struct State {
     pub(super) mailbox: Mailbox,
     /// What is tried again because of events that are no replay.
     pub(super) retries: Vec<Retrying>,
+    /// Confirmed decisions in which something is not as history has it.
+    pub(super) differences: Vec<Difference>,
+    recorded: Rc<Recorded>,
     decided: Decided,
     next_id: i32,
     pending: BTreeMap<i32, ActionKind>,
@@ -109,8 +114,8 @@ impl Slot {
 }
 
 impl State {
-    pub(super) fn new(custom_status: Option<String>, decided: Decided) -> Self {
-        Self { custom_status, decided, ..Self::default() }
+    pub(super) fn new(custom_status: Option<String>, decided: Decided, recorded: Rc<Recorded>) -> Self {
+        Self { custom_status, decided, recorded, ..Self::default() }
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -216,7 +221,7 @@ impl State {
     }
 
     /// Checks a decision of history against what the code asked for.
-    pub(super) fn confirm(&mut self, id: i32, history: Label) -> Result<(), Mismatch> {
+    pub(super) fn confirm(&mut self, id: i32, history: Label, event: &EventKind) -> Result<(), Mismatch> {
         if id == ENGINE_TIMER {
             return Ok(());
         }
@@ -232,6 +237,7 @@ impl State {
         if !code.fits(&history) {
             return Err(Mismatch { id, history, code: Some(code) });
         }
+        self.differences.extend(self.recorded.difference(id, &kind, event));
         self.confirmed.insert(id, code);
         if let Some(retry) = self.slot_of(id).and_then(|slot| slot.retry.as_mut()).filter(|retry| retry.again.is_none()) {
             retry.again = Some(kind).filter(|kind| !matches!(kind, ActionKind::Timer { .. }));

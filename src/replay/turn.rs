@@ -1,12 +1,14 @@
 //! What goes into a turn and what comes out of it.
 
+use std::rc::Rc;
 use std::time::Duration;
 
+use super::inputs::{Difference, Recorded};
 use crate::ids::{DecisionId, DecisionKind};
 use crate::model::{EventKind, ExecutionStarted, FailureDetails, HistoryEvent, Tags, Timestamp};
 
 /// What a turn runs on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Turn<'a> {
     /// The committed history of this execution.
     pub(crate) past: &'a [HistoryEvent],
@@ -14,6 +16,10 @@ pub(crate) struct Turn<'a> {
     pub(crate) new: &'a [HistoryEvent],
     /// The JSON text of the custom status before `past`; kept unless code sets another.
     pub(crate) custom_status: Option<String>,
+    /// What the decisions of `past` are compared with.
+    pub(crate) recorded: Rc<Recorded>,
+    /// Whether the turn has run already, so that all of it is replay.
+    pub(crate) is_repeat: bool,
 }
 
 impl Turn<'_> {
@@ -23,6 +29,11 @@ impl Turn<'_> {
             EventKind::ExecutionStarted(started) => Some(&**started),
             _ => None,
         })
+    }
+
+    /// The name of the orchestrator; empty if the execution was not started.
+    pub(crate) fn orchestrator(&self) -> &str {
+        self.started().map_or("", |started| &started.name)
     }
 
     /// The first id that history has not used.
@@ -50,6 +61,8 @@ pub(crate) struct Outcome {
     pub(crate) next_id: i32,
     /// Failed tasks that the code tries again because of what arrived in this turn.
     pub(crate) retries: Vec<Retrying>,
+    /// Decisions that the code has made again with something else in them.
+    pub(crate) differences: Vec<Difference>,
 }
 
 impl Outcome {

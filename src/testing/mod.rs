@@ -4,12 +4,15 @@
 //! timer of three days passes in milliseconds. Activities and sub-orchestrations are real, or scripted call by call.
 
 mod answer;
+mod calls;
 mod script;
+mod stuck;
 #[cfg(test)]
 mod tests;
 mod virtual_time;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -18,12 +21,13 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 pub use answer::Answer;
+pub use calls::{Called, What};
 pub use script::Scriptable;
 
-use crate::authoring::{AsInput, Code, Orchestrator, RegistryBuilder};
+use crate::authoring::{AsInput, Code, Orchestrator, RegistryBuilder, Rehearsal, Rigour};
 use crate::client::{Client, Start};
 use crate::clock::Clock;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::hub::{Changes, TaskHub, Telling};
 use crate::model::Timestamp;
 use crate::rng::Rng;
@@ -40,6 +44,8 @@ pub struct TestHost {
     client: Client,
     clock: Clock,
     begun: Instant,
+    beginning: Timestamp,
+    rehearsal: Arc<Rehearsal>,
     working: JoinHandle<Result<()>>,
 }
 
@@ -72,13 +78,18 @@ impl TestHost {
     /// Starts an instance and waits for its result.
     ///
     /// # Errors
-    /// As [`Start`] and [`Instance::result`](crate::Instance::result).
+    /// As [`Start`] and [`Instance::result`](crate::Instance::result). After a [long time](TestHostBuilder::patience) without an end the error
+    /// says what the instance waits for.
     pub async fn run<I: Serialize, O: DeserializeOwned + 'static>(
         &self,
         orchestrator: Orchestrator<I, O>,
         input: impl AsInput<I>,
     ) -> Result<O> {
-        self.start(orchestrator, input).await?.result().await
+        let instance = self.start(orchestrator, input).await?;
+        match instance.result().await {
+            Err(error) if error.kind() == ErrorKind::Timeout => Err(stuck::explained(&instance, error).await),
+            result => result,
+        }
     }
 
     /// A client of the hub, for all else.
@@ -142,13 +153,15 @@ impl TestHostBuilder {
         let storage = Storage::memory(clock.clone(), Rng::seeded(1)).layered(Telling(changes.clone()));
         let hub = TaskHub::builder(storage, "Test").partitions(1).clock(clock.clone()).rng(Rng::seeded(2));
         let hub = hub.open().await.expect("a hub in memory can be opened").tells(changes);
-        let scripts = self.scripts;
-        let revise = |registry: RegistryBuilder| scripts.into_iter().fold(registry, RegistryBuilder::replace);
+        let (scripts, rehearsal) = (self.scripts, Arc::<Rehearsal>::default());
+        let rigour = Rigour::Rehearses(Arc::clone(&rehearsal));
+        let revise = |registry: RegistryBuilder| scripts.into_iter().fold(registry, RegistryBuilder::replace).rigour(rigour);
         let worker = (self.register)(Worker::builder(&hub)).on_virtual_time(revise).build();
         let worker = worker.unwrap_or_else(|error| panic!("the worker of the test host cannot be built: {error}"));
         #[allow(clippy::disallowed_methods, reason = "the worker of a test host runs beside the test")]
         let working = tokio::spawn(worker.run(std::future::pending()));
-        TestHost { client: Client::new(&hub), clock, begun: Instant::now(), working }
+        let (client, begun, beginning) = (Client::new(&hub), Instant::now(), clock.now());
+        TestHost { client, clock, begun, beginning, rehearsal, working }
     }
 }
 

@@ -269,7 +269,7 @@ impl Pass<'_> {
         let shown = if self.registry.hosts(&started.event) {
             let code = self.code(execution_id, &started.event.name);
             let _busy = self.watch.enter(&code);
-            self.registry.run_turn(&Turn { past: &events[..end], new: &[], custom_status }).custom_status
+            self.registry.replay(&Turn { past: &events[..end], new: &[], custom_status, ..Turn::default() }).custom_status
         } else {
             row.and_then(|row| row.row.custom_status)
         };

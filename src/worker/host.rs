@@ -20,7 +20,7 @@ use super::outages::Outages;
 use super::tasks::Tasks;
 use super::watch::Watch;
 use crate::authoring::{
-    Activity, ActivityContext, Code, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder, Serves,
+    Activity, ActivityContext, Code, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder, Rigour, Serves,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::ownership::Judge;
@@ -319,6 +319,14 @@ impl WorkerBuilder {
 
     fn patience(&mut self) -> &mut Patience {
         self.options.patience.get_or_insert_default()
+    }
+
+    /// Fails an instance whose orchestrator makes a call with another input, or another instance id, than its history has: it ends as
+    /// `NonDeterministicOrchestration`, with the call named. Unless set that is a warning, and the instance goes on with results that may be
+    /// of other calls. A change of code that gives running instances another input counts too, such as a new field of its type.
+    pub fn strict_replay(mut self) -> Self {
+        self.registry = self.registry.rigour(Rigour::Fails);
+        self
     }
 
     /// Builds the worker without starting it.

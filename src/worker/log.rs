@@ -9,7 +9,7 @@ use super::watch::{Code, What};
 use crate::authoring::MISFIT;
 use crate::hub::{Held, InstanceRow};
 use crate::model::{EventKind, ExecutionStarted, FailureDetails, RuntimeStatus, StoredEvent};
-use crate::replay::is_panic;
+use crate::replay::{Difference, is_panic};
 
 /// Longer reasons are cut: whoever needs all of it looks at the instance.
 const REASON_CHARS_MAX: usize = 500;
@@ -83,6 +83,25 @@ impl Commit<'_> {
 }
 
 impl Pass<'_> {
+    /// Tells, in one line, of calls that the code makes again with something else in them.
+    pub(super) fn log_differences(&self, code: &Code, differences: &[Difference]) {
+        let Some(Difference { id: task, name, part, .. }) = differences.first() else { return };
+        let Code { hub, instance, execution, name: orchestrator, .. } = code;
+        let (partition, more) = (self.partition.id, differences.len() - 1);
+        tracing::warn!(
+            hub,
+            partition,
+            instance,
+            execution,
+            orchestrator,
+            name,
+            task,
+            part,
+            more,
+            "a call is not what its history has"
+        );
+    }
+
     /// The orchestrator's code, while it is run.
     pub(super) fn code(&self, execution_id: &str, orchestrator: &str) -> Arc<Code> {
         Arc::new(Code {

@@ -307,6 +307,7 @@ impl Pass<'_> {
         let busy = self.watch.enter(&code);
         let record = turn::run(self.registry, &self.hub.clock, self.hub.partition_count, opened);
         std::mem::drop(busy);
+        self.log_differences(&code, &record.differences);
         if !self.partition.may_commit() {
             tracing::info!(
                 hub = self.hub.names_hub(),

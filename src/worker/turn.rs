@@ -2,6 +2,7 @@
 
 mod generations;
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -15,7 +16,7 @@ use crate::model::{
     EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, Message, ParentInstance, RuntimeStatus, Sender,
     State, StoredEvent, Tags, Timestamp,
 };
-use crate::replay::{Action, ActionKind, Completion, Retrying, Turn};
+use crate::replay::{Action, ActionKind, Completion, Difference, Recorded, Retrying, Turn};
 
 /// The tag of a child that nobody waits for: it sends no completion (semantics 3.2).
 const FIRE_AND_FORGET: &str = "FireAndForget";
@@ -60,6 +61,7 @@ pub(crate) struct Record {
     pub(crate) generations: u32,
     /// For the log.
     pub(crate) retries: Vec<Retrying>,
+    pub(crate) differences: Vec<Difference>,
 }
 
 /// A message on its way out.
@@ -94,6 +96,7 @@ pub(crate) fn run(registry: &Registry, clock: &Clock, partitions: u32, opened: O
             status: None,
             generations: 0,
             retries: Vec::new(),
+            differences: Vec::new(),
         },
     };
     writer.run(registry, opened.past, opened.inputs)
@@ -120,7 +123,13 @@ impl Writer<'_> {
         for generation in 0.. {
             let all: Vec<_> = past.iter().map(|s| s.event.clone()).collect();
             let new: Vec<_> = self.record.events.iter().map(|s| s.event.clone()).collect();
-            let turn = Turn { past: &all, new: &new, custom_status: self.record.custom_status.take() };
+            let turn = Turn {
+                past: &all,
+                new: &new,
+                custom_status: self.record.custom_status.take(),
+                recorded: self.recorded(&past),
+                is_repeat: false,
+            };
             let outcome = match self.ends.take() {
                 Some(completion) => turn.ended_without_code(completion),
                 None => registry.run_turn(&turn),
@@ -129,6 +138,7 @@ impl Writer<'_> {
             self.mark_played();
             self.record.custom_status = outcome.custom_status;
             self.record.retries.extend(outcome.retries);
+            self.record.differences.extend(outcome.differences);
             for action in outcome.actions {
                 self.decide(action, &started);
             }
@@ -163,6 +173,13 @@ impl Writer<'_> {
             }
         }
         self.close()
+    }
+
+    /// What the decisions of these events are compared with.
+    fn recorded(&self, past: &[StoredEvent]) -> Rc<Recorded> {
+        let decided = past.iter().filter(|stored| stored.event.event_id >= 0);
+        let decisions = decided.filter_map(|stored| Some((stored.event.event_id, stored.decision_id.clone()?))).collect();
+        Rc::new(Recorded { execution_id: self.record.execution_id.clone(), decisions })
     }
 
     /// Turn times never go back, whatever the clocks of the workers say.

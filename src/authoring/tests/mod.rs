@@ -4,6 +4,7 @@ mod calls;
 mod catalogue;
 mod events;
 mod faults;
+mod inputs;
 mod lifecycle;
 mod long_timers;
 mod patterns;

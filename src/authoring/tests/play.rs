@@ -76,7 +76,7 @@ impl Play {
     pub(super) fn run(&mut self, arrived: impl IntoIterator<Item = EventKind>) -> Outcome {
         let mut new = vec![HistoryEvent::arriving(self.now, EventKind::OrchestratorStarted)];
         new.extend(arrived.into_iter().map(|kind| HistoryEvent::arriving(self.now, kind)));
-        let turn = Turn { past: &self.history, new: &new, custom_status: self.custom_status.clone() };
+        let turn = Turn { past: &self.history, new: &new, custom_status: self.custom_status.clone(), ..Turn::default() };
         let outcome = self.registry.run_turn(&turn);
         if self.checks_twice {
             assert_eq!(outcome, self.registry.run_turn(&turn), "the same turn twice differs");

@@ -10,6 +10,7 @@ mod crash_points;
 mod crowd;
 mod cut_off;
 mod damage;
+mod differing;
 mod edges;
 mod failures;
 mod handover;

@@ -1,0 +1,127 @@
+//! Rehearsals: each turn runs several times, so that code which does not do the same each time shows at once, in a test.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::model::{FailureDetails, Timestamp};
+use crate::replay::{Action, ActionKind, Completion, Label, Outcome, Turn, not_deterministic};
+
+/// How often a turn runs again: a set of two elements is in another order in one of them but for one time in 128.
+const REPEATS: usize = 7;
+
+/// What was decided in the turns of a worker. Shared by the test that looks at it.
+#[derive(Debug, Default)]
+pub(crate) struct Rehearsal(Mutex<Vec<Decided>>);
+
+/// A decision, whose it is, and the time of its turn.
+#[derive(Clone, Debug)]
+pub(crate) struct Decided {
+    pub(crate) instance_id: String,
+    pub(crate) execution_id: String,
+    pub(crate) at: Timestamp,
+    pub(crate) action: Action,
+}
+
+impl Rehearsal {
+    /// Every decision so far, in order.
+    pub(crate) fn decided(&self) -> Vec<Decided> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Runs the turn again and again; it fails where two runs differ, or a run differs from history.
+    pub(super) fn judge(&self, turn: &Turn<'_>, outcome: Outcome, run: impl Fn(&Turn<'_>) -> Outcome) -> Outcome {
+        if matches!(outcome.completion, Some(Completion::Terminated { .. })) {
+            return outcome;
+        }
+        let repeat = Turn { is_repeat: true, ..turn.clone() };
+        let fault = self.departure(turn, &outcome);
+        let fault = fault.or_else(|| (0..REPEATS).find_map(|_| disagreement(turn, &outcome, &run(&repeat))));
+        match fault {
+            Some(failure) => Outcome { differences: Vec::new(), ..outcome }.broken_off(failure),
+            None => {
+                self.note(turn, &outcome.actions);
+                outcome
+            }
+        }
+    }
+
+    /// How the run departs from history.
+    fn departure(&self, turn: &Turn<'_>, outcome: &Outcome) -> Option<FailureDetails> {
+        let mut difference = outcome.differences.first()?.clone();
+        let decided = self.decided();
+        let before = decided.iter().find(|d| d.execution_id == turn.recorded.execution_id && d.action.id == difference.id);
+        difference.history = difference.history.or_else(|| input(&before?.action.kind).cloned());
+        Some(difference.failure(turn.orchestrator(), true))
+    }
+
+    fn note(&self, turn: &Turn<'_>, actions: &[Action]) {
+        let Some(started) = turn.started() else { return };
+        let (instance_id, execution_id) = (&started.instance.instance_id, &turn.recorded.execution_id);
+        let at = turn.new.first().map_or(Timestamp::MIN, |event| event.timestamp);
+        let mut decided = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for action in actions {
+            // A turn that could not be committed runs again.
+            if !decided.iter().any(|d| d.execution_id == *execution_id && d.action.id == action.id) {
+                let (instance_id, execution_id) = (instance_id.clone(), execution_id.clone());
+                decided.push(Decided { instance_id, execution_id, at, action: action.clone() });
+            }
+        }
+    }
+}
+
+/// How two runs of one turn differ.
+fn disagreement(turn: &Turn<'_>, first: &Outcome, again: &Outcome) -> Option<FailureDetails> {
+    let runs = |first: String, again: String| Some(format!("a run of one turn {first}, and another run of it {again}"));
+    let decided = |outcome: &Outcome, index: usize| match outcome.actions.get(index) {
+        Some(action) => format!("decided {} as number {}", shown(&action.kind), action.id),
+        None => "decided nothing there".to_owned(),
+    };
+    let count = first.actions.len().max(again.actions.len());
+    let differing = (0..count).find(|index| first.actions.get(*index) != again.actions.get(*index));
+    let what = match differing {
+        Some(index) => runs(decided(first, index), decided(again, index)),
+        None if first.differences != again.differences => {
+            let difference = again.differences.first().or(first.differences.first())?;
+            return Some(difference.failure(turn.orchestrator(), true));
+        }
+        None if first.completion != again.completion => runs(end(first.completion.as_ref()), end(again.completion.as_ref())),
+        None if first.custom_status != again.custom_status => {
+            let status =
+                |outcome: &Outcome| format!("set the custom status {}", outcome.custom_status.as_deref().unwrap_or("null"));
+            runs(status(first), status(again))
+        }
+        None => None,
+    };
+    Some(not_deterministic(turn.orchestrator(), &what?))
+}
+
+/// What a decision gives to others.
+fn input(kind: &ActionKind) -> Option<&String> {
+    match kind {
+        ActionKind::Activity { input, .. } | ActionKind::SubOrchestration { input, .. } | ActionKind::SendEvent { input, .. } => {
+            input.as_ref()
+        }
+        ActionKind::Timer { .. } => None,
+    }
+}
+
+fn shown(kind: &ActionKind) -> String {
+    let label = Label::of_action(kind);
+    let with = input(kind).map(|input| format!(" with {input}")).unwrap_or_default();
+    match kind {
+        ActionKind::Timer { fire_at } => format!("{label} until {fire_at}"),
+        ActionKind::SendEvent { instance_id, .. } => format!("{label} to \"{instance_id}\"{with}"),
+        ActionKind::SubOrchestration { instance_id: Some(child), .. } => format!("{label}{with} under the id \"{child}\""),
+        ActionKind::SubOrchestration { .. } | ActionKind::Activity { .. } => format!("{label}{with}"),
+    }
+}
+
+fn end(completion: Option<&Completion>) -> String {
+    let text = |json: &Option<String>| json.clone().unwrap_or_else(|| "null".to_owned());
+    match completion {
+        None => "did not end the instance".to_owned(),
+        Some(Completion::Completed { output }) => format!("ended with {}", text(output)),
+        Some(Completion::Failed { failure }) => format!("failed with {failure}"),
+        Some(Completion::Terminated { .. }) => "was terminated".to_owned(),
+        Some(Completion::ContinuedAsNew { input, .. }) => format!("continued as new with {}", text(input)),
+    }
+}
