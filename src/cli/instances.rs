@@ -123,7 +123,8 @@ fn list_text(instances: &[InstanceStatus], more: bool, lacks: impl Fn(&InstanceS
         let or_dash = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), text::line);
         let mut row = vec![text::line(&i.instance_id), text::line(&i.name)];
         row.extend(has_versions.then(|| or_dash(&i.version)));
-        let status = format!("{}{}", i.status, lacks(i));
+        let parked = if i.is_parked { ", parked" } else { "" };
+        let status = format!("{}{parked}{}", i.status, lacks(i));
         row.extend([status, text::time_or_dash(i.created), text::time_or_dash(i.last_updated)]);
         row.extend(has_parents.then(|| or_dash(&i.parent_instance_id)));
         row
@@ -199,7 +200,8 @@ fn as_text(status: &InstanceStatus, awaited: Option<&Awaited>, failure: Option<&
     add("Instance", Some(text::line(&status.instance_id)));
     add("Name", Some(text::line(&status.name)));
     add("Version", status.version.as_deref().map(text::line));
-    add("Status", Some(status.status.to_string()));
+    let parked = if status.is_parked { ": a message of it is parked, see `taskhub poison list`" } else { "" };
+    add("Status", Some(format!("{}{parked}", status.status)));
     add("Waits for", awaited.map(awaited::with_remedy));
     add("Custom status", status.custom_status.as_deref().map(|stored| text::line(&as_stored(stored))));
     add("Created", time(status.created));
@@ -232,6 +234,7 @@ fn members(status: &InstanceStatus, with_payloads: bool) -> Vec<(&'static str, J
         ("name", status.name.as_str().into()),
         ("version", status.version.as_deref().into()),
         ("runtimeStatus", status.status.name().into()),
+        ("isParked", status.is_parked.into()),
         ("customStatus", payload(status.custom_status.as_deref())),
     ];
     if with_payloads {
@@ -323,6 +326,13 @@ longlonglonglonglong   Fulfil  Terminated  2026-01-01 12:00:00  2026-01-01 13:00
         assert_eq!(list_text(&[], false, nothing), "No instances.");
         let marked = list_text(&both[..1], false, |_| ", not hosted");
         assert!(marked.contains("  Pending, not hosted  "), "{marked}");
+        let mut parked = instance().await;
+        (parked.status, parked.is_parked) = (RuntimeStatus::Failed, true);
+        assert!(list_text(&[parked.clone()], false, nothing).contains("  Failed, parked  "));
+        assert!(
+            as_text(&parked, None, None, Clock::system().now()).contains("\nStatus         Failed: a message of it is parked")
+        );
+        assert_eq!(serde_json::to_value(Json::Object(members(&parked, false))).unwrap()["isParked"], true);
         let mut second = instance().await;
         second.version = Some("2.0".to_owned());
         let expected = "\

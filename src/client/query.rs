@@ -1,11 +1,11 @@
-//! Listing instances: filters and pages, as .NET clients ask (wire-format 9).
+//! Listing instances: filters and pages, as .NET clients ask (docs/storage-layout.md, Queries).
 
 use std::collections::BTreeSet;
 
 use super::Client;
 use super::status::{InstanceStatus, resolved};
 use crate::error::Result;
-use crate::hub::{instance_row, keys};
+use crate::hub::{instances, keys};
 use crate::ids;
 use crate::model::{RuntimeStatus, Timestamp};
 use crate::storage::table::{Cmp, Continuation, Filter, PAGE_ROWS_MAX, Query, Value};
@@ -63,7 +63,7 @@ impl Default for InstanceQuery {
     }
 }
 
-const WITHOUT_PAYLOADS: [&str; 16] = [
+const WITHOUT_PAYLOADS: [&str; 18] = [
     "PartitionKey",
     "RowKey",
     "Timestamp",
@@ -79,7 +79,9 @@ const WITHOUT_PAYLOADS: [&str; 16] = [
     "Generation",
     "Tags",
     "TagsBlobName",
-    instance_row::PARENT,
+    instances::PARENT,
+    instances::MARKED_AT,
+    instances::STATUS_BEHIND,
 ];
 
 impl Client {
@@ -115,7 +117,7 @@ fn filter(query: &InstanceQuery) -> Option<Filter> {
         all.push(Filter::compare("CreatedTime", Cmp::Le, Value::time(to)));
     }
     if let Some(parent) = &query.parent {
-        all.push(Filter::eq(instance_row::PARENT, parent));
+        all.push(Filter::eq(instances::PARENT, parent));
     }
     // No filter finds rows without the column, which .NET leaves out or leaves empty.
     if let Some(version) = query.version.as_deref().filter(|version| !version.is_empty()) {

@@ -1,4 +1,4 @@
-//! Starting instances: the message first, then the row, as every worker of the hub expects (wire-format 6.1).
+//! Starting instances: what is asked for, and whether an instance with the id may be replaced.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -13,9 +13,8 @@ use super::{Client, Instance};
 use crate::authoring::{AsInput, Orchestrator};
 use crate::bounds;
 use crate::error::{Error, ErrorKind, Result};
-use crate::hub::{Held, Hub, StoredRow, blob_names, instance_row};
 use crate::ids;
-use crate::model::{EventKind, ExecutionStarted, HistoryEvent, InstanceRef, Message, RuntimeStatus, Sender, Tags, Timestamp};
+use crate::model::{ExecutionStarted, InstanceRef, RuntimeStatus, Tags, Timestamp};
 
 /// A start that is being prepared; awaiting it starts the instance and gives a handle of it, typed by the output of its orchestrator.
 ///
@@ -163,7 +162,9 @@ impl<'a, O> Start<'a, O> {
             generation: Some(generation),
             ..ExecutionStarted::default()
         };
-        put_start(hub, start, now, delay, existing).await?;
+        if !hub.create_instance(start, now, delay, existing.as_ref().map(|stored| &stored.etag)).await? {
+            return Err(already_exists(&instance_id, RuntimeStatus::Pending));
+        }
         Ok(Instance::new(self.client, instance_id))
     }
 
@@ -178,41 +179,6 @@ impl<'a, O> Start<'a, O> {
             });
         why.map_or(Ok(()), |why| Err(Error::new(ErrorKind::Invalid, why)))
     }
-}
-
-/// The message, then the row. If another client wins the row, our message is taken back.
-async fn put_start(
-    hub: &Hub,
-    start: ExecutionStarted,
-    now: Timestamp,
-    delay: Duration,
-    existing: Option<StoredRow>,
-) -> Result<()> {
-    let instance = start.instance.clone();
-    let instance_id = instance.instance_id.as_str();
-    let message = Message {
-        activity_id: hub.rng.uuid(),
-        event: HistoryEvent::arriving(now, EventKind::ExecutionStarted(Box::new(start.clone()))),
-        target: instance.clone(),
-        context_tags: None,
-        sequence_number: 0,
-        episode: None,
-        sender: Sender::client(),
-        decision_id: None,
-        attempt: None,
-    };
-    let queue = hub.queues.of_instance(instance_id);
-    let body =
-        hub.queues.is_large(&message).then(|| blob_names::message_blob(instance_id, message.activity_id, "ExecutionStarted"));
-    let put = hub.queues.send(queue, message.clone(), delay).await?;
-    let input_url = body.map(|name| hub.payloads.url(&name));
-    let mut row = instance_row::pending(hub.names_hub(), &start, input_url.as_deref().or(start.input.as_deref()), now, hub.now());
-    hub.instances.offload(&mut row).await?;
-    if !hub.instances.write_pending(row, existing.as_ref().map(|r| &r.etag)).await? {
-        hub.queues.delete(&Held::of_put(queue, put, message)).await?;
-        return Err(already_exists(instance_id, RuntimeStatus::Pending));
-    }
-    Ok(())
 }
 
 fn already_exists(instance_id: &str, status: RuntimeStatus) -> Error {

@@ -13,13 +13,15 @@ use crate::model::{EventKind, FailureDetails, HistoryEvent, RuntimeStatus, Tags,
 /// What the instance row shows.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "the columns of wire-format 6, by the same names")]
+#[allow(missing_docs, reason = "the columns of an instance row, by the same names")]
 pub struct InstanceStatus {
     pub instance_id: String,
     pub execution_id: Option<String>,
     pub name: String,
     pub version: Option<String>,
     pub status: RuntimeStatus,
+    /// Whether the instance is shown as failed because a message of it is parked: it goes on once that is put back or dropped.
+    pub is_parked: bool,
     /// JSON text; `None` is null, or was not asked for. If the blob that holds it is lost or damaged: the blob's URL.
     pub input: Option<String>,
     /// JSON text of the result; the message of a failure, the reason of a termination, suspension or resumption. If the blob
@@ -185,6 +187,7 @@ pub(super) async fn resolved(hub: &Hub, row: InstanceRow) -> Result<InstanceStat
         name: row.name.unwrap_or_default(),
         version: row.version.filter(|v| !v.is_empty()),
         status: row.status.unwrap_or(RuntimeStatus::Running),
+        is_parked: row.behind_mark.is_some(),
         custom_status: row.custom_status.filter(|s| s != "null"),
         created: row.created,
         last_updated: row.last_updated,

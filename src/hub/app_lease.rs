@@ -1,4 +1,5 @@
-//! The app lease: of the apps that share a hub, the workers of one at a time work (wire-format 8.3).
+//! The app lease: of the apps that share a hub, the workers of one at a time work
+//! (docs/storage-layout.md, App lease).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::partition::fnv1a;
+use super::fnv::fnv1a;
 use crate::error::Result;
 use crate::storage;
 use crate::storage::blob::{BlobStore, Lease, PutCondition};

@@ -1,4 +1,4 @@
-//! Names of large-payload blobs, and their URLs in instance rows (wire-format 4).
+//! Names of large-payload blobs, and their URLs in instance rows (docs/storage-layout.md, Large payloads).
 
 use std::borrow::Cow;
 

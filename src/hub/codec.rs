@@ -1,4 +1,5 @@
-//! Queue texts: JSON plain or in Base64, and wrappers of messages that lie in blobs (wire-format 3.1, 4).
+//! Queue texts: JSON plain or in Base64, and wrappers of messages that lie in blobs
+//! (docs/storage-layout.md, Queue messages).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

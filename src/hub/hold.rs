@@ -171,7 +171,7 @@ fn is_lost(error: &storage::Error) -> bool {
 }
 
 /// A message that somebody else received meanwhile is theirs now; nothing is to be done.
-fn lost_is_fine(result: storage::error::Result<()>) -> Result<()> {
+pub(super) fn lost_is_fine(result: storage::error::Result<()>) -> Result<()> {
     match result {
         Err(e) if is_lost(&e) => Ok(()),
         other => Ok(other.or_none().map(drop)?),

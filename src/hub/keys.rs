@@ -1,4 +1,4 @@
-//! Instance ids as partition keys: escaping of what the table service forbids in keys (wire-format 7).
+//! Instance ids as partition keys: escaping of what the table service forbids in keys (docs/storage-layout.md, Keys).
 
 /// Control characters become the character that lies this far behind them.
 const CONTROL_SHIFT: u32 = 0xC0;
@@ -47,7 +47,7 @@ pub(crate) fn unescape(key: &str) -> String {
 }
 
 /// The first text after all that begin with a prefix, in the order of UTF-16 units, as .NET asks for them: the last unit plus one
-/// (wire-format 9). `None` if there is none.
+/// (docs/storage-layout.md, Queries). `None` if there is none.
 pub(crate) fn prefix_end(prefix: &str) -> Option<String> {
     let last = prefix.chars().next_back()?;
     let rest = prefix.strip_suffix(last)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::ownership::{Judge, PartitionRow, StoredPartition};
+use super::partitions::{Judge, PartitionRow, StoredPartition};
 use crate::model::Timestamp;
 use crate::storage::table::Etag;
 

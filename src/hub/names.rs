@@ -1,4 +1,4 @@
-//! The names of a hub's queues, tables, containers and blobs (wire-format 1).
+//! The names of a hub's queues, tables, containers and blobs (docs/storage-layout.md, Names).
 
 /// The longest hub name: with `-largemessages` behind it, a container name of 63 characters.
 const HUB_NAME_MAX: usize = 49;

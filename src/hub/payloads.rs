@@ -1,11 +1,12 @@
-//! Large payloads: texts that do not fit a message or a column go to gzip blobs (wire-format 4).
+//! Large payloads: texts that do not fit a message or a column go to gzip blobs (docs/storage-layout.md, Large payloads).
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::blob_names;
 use super::gzip::{self, BadPayload};
-use super::{blob_names, rows};
+use super::histories::rows;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::rng::Rng;
@@ -120,7 +121,7 @@ impl Payloads {
         Ok(page.is_some_and(|page| page.names.contains(&kept)))
     }
 
-    /// The URL by which an instance row refers to a blob (wire-format 4).
+    /// The URL by which an instance row refers to a blob (docs/storage-layout.md, Large payloads).
     pub(crate) fn url(&self, blob: &str) -> String {
         blob_names::to_url(&self.blobs.container_url(&self.container), blob)
     }

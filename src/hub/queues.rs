@@ -9,16 +9,17 @@ use tokio::time::Instant;
 
 use super::codec::Encoding;
 use super::codec::{self, Incoming};
+use super::hold::lost_is_fine;
 use super::lanes::Lanes;
 use super::names::Names;
 use super::payloads::Payloads;
 use super::waiting::{due, waits_since};
-use super::{Doorbell, Hold, blob_names, partition};
+use super::{Doorbell, Hold, blob_names, fnv};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::model::{EventKind, Message, Timestamp};
 use crate::rng::Rng;
-use crate::storage::queue::{QueueMessage, QueueStore, RECEIVE_MAX, VISIBILITY_MAX};
+use crate::storage::queue::{QueueStore, RECEIVE_MAX, VISIBILITY_MAX};
 
 /// Which queue of the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +28,17 @@ pub(crate) enum QueueId {
     Control(u32),
     /// Activity requests, read by every worker.
     WorkItems,
+}
+
+/// A message that this process has put into a queue.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    queue: QueueId,
+    id: String,
+    /// By which it can be deleted until somebody receives it.
+    receipt: String,
+    /// The blob that holds the body of a large message.
+    pub(crate) body: Option<String>,
 }
 
 /// A held message that could be read.
@@ -85,7 +97,7 @@ pub(crate) struct Queues {
     rng: Rng,
     control: Vec<Queue>,
     work_items: Queue,
-    /// How many messages this process has sent: it breaks ties between messages of one second (wire-format 3.2).
+    /// How many messages this process has sent: it breaks ties between messages of one second (docs/storage-layout.md, Envelope).
     sent: AtomicI64,
 }
 
@@ -118,7 +130,7 @@ impl Queues {
     /// The queue of an instance.
     pub(crate) fn of_instance(&self, instance_id: &str) -> QueueId {
         let count = u32::try_from(self.control.len()).unwrap_or(limits::PARTITIONS_MAX);
-        QueueId::Control(partition::partition_of(instance_id, count))
+        QueueId::Control(fnv::partition_of(instance_id, count))
     }
 
     fn get(&self, queue: QueueId) -> &Queue {
@@ -145,21 +157,27 @@ impl Queues {
 
     /// Puts a message, visible after `delay` rounded up to whole seconds (at most seven days).
     /// A message put twice by a retry is recognised by its `activity_id` and task id.
-    pub(crate) async fn send(&self, queue: QueueId, mut message: Message, delay: Duration) -> Result<QueueMessage> {
+    pub(crate) async fn send(&self, queue: QueueId, mut message: Message, delay: Duration) -> Result<Sent> {
         message.sequence_number = self.sent.fetch_add(1, Ordering::Relaxed) + 1;
         let json = message.to_json();
-        let text = if codec::is_large(&json) {
+        let (text, body) = if codec::is_large(&json) {
             let name = self.body_blob(&message);
             self.payloads.put(&name, &json).await?;
-            codec::encode(&codec::wrapper_json(&name), self.encoding)
+            (codec::encode(&codec::wrapper_json(&name), self.encoding), Some(name))
         } else {
-            codec::encode(&json, self.encoding)
+            (codec::encode(&json, self.encoding), None)
         };
         let delay = delay.min(VISIBILITY_MAX);
         let put = self.store.put(self.name(queue), &text, delay).await?;
         tracing::trace!(id = %message.activity_id, event = message.event.kind.type_name(), "message sent");
         self.bell(queue).ring(delay);
-        Ok(put)
+        Ok(Sent { queue, id: put.id, receipt: put.pop_receipt, body })
+    }
+
+    /// Deletes a message that this process has just sent, unless somebody has received it. The body of a start stays: it may be another's
+    /// too.
+    pub(super) async fn take_back(&self, sent: &Sent) -> Result<()> {
+        lost_is_fine(self.store.delete(self.name(sent.queue), &sent.id, &sent.receipt).await)
     }
 
     /// Puts a text that was in this queue before, letter by letter.
@@ -174,11 +192,6 @@ impl Queues {
         let is_start = matches!(message.event.kind, EventKind::ExecutionStarted(_));
         let id = if is_start { message.activity_id } else { self.rng.uuid() };
         blob_names::message_blob(&message.target.instance_id, id, message.event.kind.type_name())
-    }
-
-    /// Whether the body of a message goes to a blob.
-    pub(crate) fn is_large(&self, message: &Message) -> bool {
-        codec::is_large(&message.to_json())
     }
 
     /// Receives up to `max` messages and holds them for `visibility`; each with its text, to be read as [`Received`].
@@ -281,12 +294,6 @@ impl InBlob {
 }
 
 impl Held {
-    /// A message that this process has just put.
-    pub(crate) fn of_put(queue: QueueId, put: QueueMessage, message: Message) -> Self {
-        let (hold, _) = Hold::of(queue, put, Instant::now());
-        Self { hold: Arc::new(hold), bytes: 0, message: Box::new(message), blob: None }
-    }
-
     pub(crate) fn hold(&self) -> &Arc<Hold> {
         &self.hold
     }

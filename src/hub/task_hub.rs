@@ -1,31 +1,19 @@
-//! The task hub itself: its settings, its creation in .NET's order, and opening it with a checked partition count.
+//! The task hub that users open: its settings, and opening it with a checked partition count.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::app_lease::AppLease;
-use super::awaited::AwaitedCode;
+use super::Hub;
 use super::codec::Encoding;
-use super::history::Histories;
-use super::instances::Instances;
 use super::lanes::Lanes;
 use super::names::Names;
-use super::ownership::Partitions;
-use super::parked::Parked;
-use super::payloads::Payloads;
-use super::queues::Queues;
 use super::stored::{LeaseManager, StoredHub, stored_hub};
-use super::table::Table;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
-use crate::model::Timestamp;
 use crate::rng::Rng;
-use crate::storage::blob::PutCondition;
+use crate::storage::Storage;
 use crate::storage::error::OrNone;
-use crate::storage::table::{Entity, Query, TableOp, Value};
-use crate::storage::{self, Storage};
+use crate::storage::table::Query;
 
 /// A task hub: the queues, tables and blobs that workers and clients share.
 ///
@@ -45,31 +33,8 @@ pub struct TaskHubBuilder {
     rng: Rng,
 }
 
-/// What clients and workers share of a hub: its parts.
-#[derive(Debug)]
-pub(crate) struct Hub {
-    pub(crate) queues: Arc<Queues>,
-    pub(crate) histories: Histories,
-    pub(crate) instances: Instances,
-    pub(crate) payloads: Payloads,
-    pub(crate) partitions: Partitions,
-    pub(crate) app_lease: AppLease,
-    pub(crate) parked: Parked,
-    pub(crate) awaited: AwaitedCode,
-    pub(crate) storage: Storage,
-    pub(crate) names: Names,
-    pub(crate) partition_count: u32,
-    pub(crate) clock: Clock,
-    pub(crate) rng: Rng,
-    #[cfg(feature = "testing")]
-    pub(crate) changes: Option<Arc<super::Changes>>,
-}
-
 /// Partitions of a hub that is created without a word about it, as in .NET.
 const PARTITIONS_DEFAULT: u32 = 4;
-/// How often something is created whose replies are lost.
-const CREATE_TRIES: u32 = 5;
-
 impl TaskHub {
     /// Prepares to open the hub `name` on a storage account.
     #[must_use]
@@ -240,160 +205,10 @@ fn in_another_case(name: &str) -> Error {
     Error::new(ErrorKind::NotFound, message)
 }
 
-impl Hub {
-    fn new(names: Names, stored: StoredHub, lanes: Lanes, encoding: Encoding, clock: Clock, rng: Rng) -> Self {
-        let StoredHub { partitions: partition_count, manager } = stored;
-        let table = |storage: &Storage, name: &str| Table { store: Arc::clone(&storage.tables), name: name.to_owned() };
-        let data = |name: &str| table(&lanes.data, name);
-        let hub = names.hub.clone();
-        let payloads =
-            Payloads { blobs: Arc::clone(&lanes.data.blobs), container: names.large_messages.clone(), rng: rng.clone() };
-        let histories = Histories {
-            table: data(&names.history),
-            payloads: payloads.clone(),
-            hub: hub.clone(),
-            clock: clock.clone(),
-            rng: rng.clone(),
-        };
-        let instances = Instances {
-            table: data(&names.instances),
-            payloads: payloads.clone(),
-            histories: histories.clone(),
-            hub: hub.clone(),
-            clock: clock.clone(),
-        };
-        let queues = Arc::new(Queues::new(&names, partition_count, &lanes, payloads.clone(), encoding, rng.clone()));
-        let parked = Parked {
-            table: data(&names.poison),
-            payloads: payloads.clone(),
-            queues: Arc::clone(&queues),
-            instances: instances.clone(),
-            hub: hub.clone(),
-            clock: clock.clone(),
-        };
-        let app_lease = AppLease {
-            blobs: Arc::clone(&lanes.leases.blobs),
-            container: names.app_lease.clone(),
-            info_blob: names.app_lease_info.clone(),
-            hub,
-        };
-        Self {
-            partitions: Partitions { table: table(&lanes.leases, &names.partitions), manager },
-            awaited: AwaitedCode { table: data(&names.awaited), queues: Arc::clone(&queues), clock: clock.clone() },
-            queues,
-            histories,
-            instances,
-            payloads,
-            app_lease,
-            parked,
-            storage: lanes.data,
-            names,
-            partition_count,
-            clock,
-            rng,
-            #[cfg(feature = "testing")]
-            changes: None,
-        }
-    }
-
-    /// The hub's name as given.
-    pub(crate) fn names_hub(&self) -> &str {
-        &self.names.hub
-    }
-
-    /// Refuses a hub in which a worker would own every partition beside somebody else.
-    pub(crate) fn check_lease_manager(&self) -> Result<()> {
-        if self.partitions.are_seen() {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::Mismatch,
-            format!(
-                "task hub \"{}\" ({} partitions) is run with the blob lease manager, whose leases this worker does not see; \
-                 set useTablePartitionManagement to true in the .NET workers, stop them, and delete the container {}",
-                self.names.hub, self.partition_count, self.names.leases
-            ),
-        ))
-    }
-
-    /// Creates what is missing, in .NET's order; what exists is fine, so that several may do so at once.
-    pub(crate) async fn ensure(&self) -> Result<()> {
-        let (names, storage) = (&self.names, &self.storage);
-        exists_is_fine(storage.blobs.create_container(&names.app_lease).await)?;
-        let (container, info) = (&names.app_lease, &names.app_lease_info);
-        create(|| storage.blobs.put(container, info, Bytes::from_static(b"{}"), PutCondition::Absent)).await?;
-        exists_is_fine(storage.tables.create_table(&names.partitions).await)?;
-        exists_is_fine(storage.tables.create_table(&names.history).await)?;
-        exists_is_fine(storage.tables.create_table(&names.instances).await)?;
-        storage.queues.create_queue(&names.work_items).await?;
-        // The rows come last and in one transaction: whoever finds them finds a whole hub, with its true count.
-        let mut rows = Vec::new();
-        for partition in 0..self.partition_count {
-            let queue = names.control_queue(partition);
-            storage.queues.create_queue(&queue).await?;
-            rows.push(TableOp::Insert(Entity::new("", queue).with("IsDraining", Value::Bool(false))));
-        }
-        create(|| storage.tables.transact(&names.partitions, &rows)).await
-    }
-
-    async fn delete(&self) -> Result<()> {
-        let (names, storage) = (&self.names, &self.storage);
-        storage.queues.delete_queue(&names.work_items).await.or_none()?;
-        for partition in 0..self.partition_count {
-            storage.queues.delete_queue(&names.control_queue(partition)).await.or_none()?;
-        }
-        for table in [&names.history, &names.instances, &names.poison, &names.awaited, &names.partitions] {
-            storage.tables.delete_table(table).await.or_none()?;
-        }
-        for container in [&names.large_messages, &names.leases, &names.app_lease] {
-            storage.blobs.delete_container(container).await.or_none()?;
-        }
-        Ok(())
-    }
-
-    /// The time by the clock of the hub.
-    pub(crate) fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-}
-
-/// Creates what is not repeated after a lost reply by itself: here it may be, because what the lost one left is fine.
-async fn create<T, F: Future<Output = storage::error::Result<T>>>(attempt: impl Fn() -> F) -> Result<()> {
-    for _ in 1..CREATE_TRIES {
-        match attempt().await {
-            Err(error) if error.outcome_unknown() => {}
-            result => return exists_is_fine(result),
-        }
-    }
-    exists_is_fine(attempt().await)
-}
-
-fn exists_is_fine<T>(result: storage::error::Result<T>) -> Result<()> {
-    match result {
-        Err(e) if e.kind != storage::ErrorKind::AlreadyExists => Err(e.into()),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::layer::faulty::{Faults, Faulty, Odds};
     use crate::storage::memory::Memory;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_hub_is_opened_and_created_although_calls_fail() {
-        let odds = Odds { refused: 0.1, lost_reply: 0.1, ..Odds::default() };
-        for seed in 0..50 {
-            let memory = Memory::new(Clock::paused(crate::model::Timestamp::UNIX_EPOCH), Rng::seeded(seed));
-            let faulty = Faulty::new(Faults::everywhere(odds, std::time::Duration::ZERO), Rng::seeded(seed));
-            for _ in 0..2 {
-                let storage = memory.storage().layered(faulty.clone());
-                let hub = TaskHub::builder(storage, "Test").rng(Rng::seeded(seed)).open().await.unwrap();
-                hub.0.ensure().await.unwrap();
-            }
-        }
-    }
 
     #[tokio::test(start_paused = true)]
     async fn partitions_are_counted_over_short_pages() {

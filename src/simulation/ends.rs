@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::program::Done;
 use super::trace;
 use super::world::{HUB, World};
-use crate::hub::{blob_names, instance_row};
+use crate::hub::{blob_names, instances};
 use crate::model::{RuntimeStatus, Timestamp};
 
 /// What is the same whenever a plan is run.
@@ -91,7 +91,7 @@ fn left_over_blobs(world: &World) -> BTreeSet<String> {
     let container = format!("{}-largemessages", HUB.to_lowercase());
     let url = world.memory.storage().blobs.container_url(&container);
     for row in world.memory.table_rows(&format!("{HUB}Instances")) {
-        let Ok(row) = instance_row::from_entity(&row.entity) else { continue };
+        let Ok(row) = instances::from_entity(&row.entity) else { continue };
         let columns = [row.input, row.output].into_iter().flatten();
         referred.extend(columns.filter_map(|column| blob_names::from_url(&url, &column)));
     }

@@ -14,10 +14,10 @@ use super::litter;
 use super::orchestration::Pass;
 use super::turn::{Outbound, Record};
 use crate::error::{Error, Result};
-use crate::hub::history::{Append, Appended, History};
-use crate::hub::instance_row::{self, BlobUrls};
-use crate::hub::{Hub, RowVersion, RowWrite, RowWritten};
-use crate::model::{EventKind, RuntimeStatus, State, StoredEvent};
+use crate::hub::Hub;
+use crate::hub::histories::{Append, Appended, History};
+use crate::hub::instances::{BlobUrls, CommittedTurn, LaggingRow, RowVersion, RowWritten};
+use crate::model::{EventKind, RuntimeStatus, State};
 use crate::replay::Turn;
 use crate::sabotage::{self, Sabotage};
 use crate::storage::table::Etag;
@@ -116,31 +116,22 @@ impl Commit<'_> {
     async fn write_row(&self, record: &Record, stored: &Stored) -> Result<bool> {
         let (hub, instance_id, history) = (self.hub, self.instance_id, self.history);
         let kept = usize::try_from(record.kept_rows).unwrap_or(usize::MAX).min(history.events.len());
-        let past = &history.events[..kept];
-        let all = past.iter().chain(&record.events);
-        // The row of an interrupted checkpoint is made up for: all that the execution wrote, its input too.
-        let first = if self.repeats.is_empty() { kept } else { 0 };
-        let shown = |((ordinal, column), url): (&(usize, &'static str), &String)| {
-            Some(((ordinal.checked_sub(first)?, *column), url.clone()))
+        let turn = CommittedTurn {
+            instance_id,
+            execution_id: &record.execution_id,
+            custom_status: record.custom_status.as_deref(),
+            history,
+            kept,
+            new: &record.events,
+            urls: &stored.urls,
+            makes_up: !self.repeats.is_empty(),
+            version: stored.version.as_ref(),
+            superseded: &record.superseded,
         };
-        let urls = stored.urls.iter().filter_map(shown).collect();
-        let events: Vec<_> = all.clone().skip(first).map(|stored| stored.event.clone()).collect();
-        let status = record.custom_status.as_deref();
-        let mut change =
-            instance_row::checkpoint(hub.names_hub(), instance_id, &record.execution_id, status, &events, &urls, hub.now());
-        // Whatever became of the rows of earlier turns, no row is without name and status.
-        let state = State::fold(all);
-        if let (Some(started), Some(status)) = (&state.started, state.status()) {
-            instance_row::set_base_if_absent(&mut change.entity, &started.event, started.timestamp, status);
-        }
-        change.clears_output &= may_have_output(history, record);
         // A first turn most often makes the row of a child, or follows a start whose row was read.
         let is_first = history.etag.is_none();
         let known = self.partition.rows.take(instance_id).map(RowVersion::Is).or(is_first.then_some(RowVersion::Absent));
-        let may_bear_mark = history.sentinel.has_parked;
-        let (committed, superseded) = (stored.version.as_ref(), &*record.superseded);
-        let write = RowWrite { instance_id, change, may_bear_mark, committed, superseded };
-        let written = hub.instances.write(write, known).await?;
+        let written = hub.instances.show_turn(&turn, known).await?;
         let is_lost = written == RowWritten::Lost;
         if let RowWritten::Is(version) = written
             && !record.status.is_some_and(RuntimeStatus::is_terminal)
@@ -220,19 +211,8 @@ async fn append(hub: &Hub, instance_id: &str, history: &History, record: &Record
     }
 }
 
-/// A merge cannot clear a column: an output of null would leave the reason of a suspension, or the output of an earlier run.
-fn may_have_output(history: &History, record: &Record) -> bool {
-    let gives_output = |stored: &StoredEvent| {
-        matches!(
-            stored.event.kind,
-            EventKind::ExecutionSuspended { reason: Some(_) } | EventKind::ExecutionResumed { reason: Some(_) }
-        )
-    };
-    !record.superseded.is_empty() || history.events.iter().chain(&record.events).any(gives_output)
-}
-
 impl Pass<'_> {
-    /// Repairs the row of an instance whose last checkpoint was interrupted after its history (wire-format 6.3). Called when
+    /// Repairs the row of an instance whose last checkpoint was interrupted after its history. Called when
     /// messages come again that history has taken: such a checkpoint leaves them. `false` if somebody has committed since the load.
     pub(super) async fn repair_row(&self, history: &History, state: &State) -> Result<bool> {
         let (Some(status), Some(started)) = (state.status(), &state.started) else { return Ok(true) };
@@ -240,21 +220,9 @@ impl Pass<'_> {
             return Ok(true);
         }
         let (hub, instance_id) = (self.hub, self.instance_id);
-        let row = hub.instances.read(instance_id, false).await?;
+        let stored = hub.instances.read(instance_id, false).await?;
+        let Some(lagging) = LaggingRow::of(stored, history, started.timestamp, status) else { return Ok(true) };
         let execution_id = history.execution_id.as_deref().unwrap_or_default();
-        let row_execution = row.as_ref().and_then(|r| r.row.execution_id.as_deref()).unwrap_or_default();
-        let is_new = match &row {
-            None => true,
-            Some(r) if row_execution == execution_id => r.row.created != Some(started.timestamp),
-            // The row of another execution is older if history has replaced that execution, and else a new start's.
-            Some(_) if history.sentinel.superseded.iter().any(|s| s == row_execution) => true,
-            Some(_) => return Ok(true),
-        };
-        let known = row.as_ref().map_or(RowVersion::Absent, |row| RowVersion::Is(row.etag.clone()));
-        // What a row with the mark shows is not its own.
-        if !is_new && !history.sentinel.has_parked && row.as_ref().is_some_and(|r| r.row.status == Some(status)) {
-            return Ok(true);
-        }
         tracing::info!(
             hub = hub.names_hub(),
             partition = self.partition.id,
@@ -271,13 +239,9 @@ impl Pass<'_> {
             let _busy = self.watch.enter(&code);
             self.registry.replay(&Turn { past: &events[..end], new: &[], custom_status, ..Turn::default() }).custom_status
         } else {
-            row.and_then(|row| row.row.custom_status)
+            lagging.custom_status.clone()
         };
-        let (hub_name, urls) = (hub.names_hub(), BlobUrls::new());
-        let change = instance_row::repair(hub_name, instance_id, execution_id, shown.as_deref(), &events, &urls, is_new);
-        let may_bear_mark = history.sentinel.has_parked;
-        let (committed, superseded) = (history.etag.as_ref(), &*history.sentinel.superseded);
-        let write = RowWrite { instance_id, change, may_bear_mark, committed, superseded };
-        Ok(hub.instances.write(write, Some(known)).await? != RowWritten::Lost)
+        let written = hub.instances.repair(instance_id, lagging, history, &events, shown.as_deref()).await?;
+        Ok(written != RowWritten::Lost)
     }
 }

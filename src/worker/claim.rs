@@ -8,7 +8,7 @@ use super::orchestration::{EARLY_TRIES, Pass, START_TRIES};
 use super::reconcile::is_same_decision;
 use super::turn::{Ended, is_detached};
 use crate::error::Result;
-use crate::hub::history::History;
+use crate::hub::histories::History;
 use crate::hub::{Held, Hub};
 use crate::ids;
 use crate::model::{ExecutionStarted, FailureDetails, ParentInstance, RuntimeStatus, Started, State, TaskKind};

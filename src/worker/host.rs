@@ -23,7 +23,7 @@ use crate::authoring::{
     Activity, ActivityContext, Code, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder, Rigour, Serves,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::hub::ownership::Judge;
+use crate::hub::partitions::Judge;
 use crate::hub::{Hub, TaskHub};
 use crate::window::Window;
 

@@ -7,7 +7,7 @@ use super::delivery::Delivery;
 use super::inbox::Partition;
 use crate::error::Result;
 use crate::hub::Hub;
-use crate::hub::history::History;
+use crate::hub::histories::History;
 
 /// The blobs of history rows that there are now, if a checkpoint of the instance may have been cut off: its messages come again then. Nobody
 /// looks for them otherwise.

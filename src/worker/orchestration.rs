@@ -17,7 +17,7 @@ use super::unhosted::Outlook;
 use super::watch::Watch;
 use crate::authoring::Registry;
 use crate::error::Result;
-use crate::hub::history::History;
+use crate::hub::histories::History;
 use crate::hub::rows::Sentinel;
 use crate::hub::{Held, Hub, InstanceRow};
 use crate::limits;
@@ -27,7 +27,8 @@ use crate::sabotage::{self, Sabotage};
 
 /// How often a message whose decision is nowhere in history is received before it is given up.
 pub(super) const EARLY_TRIES: u32 = 5;
-/// How often a start whose instance row is missing is received before it is given up: its client died between the two (wire-format 6.6).
+/// How often a start whose instance row is missing is received before it is given up: its client died between the two
+/// (docs/storage-layout.md, Starts that a worker takes).
 pub(super) const START_TRIES: u32 = 10;
 
 /// Everything that a pass needs beside its messages.
@@ -186,8 +187,9 @@ impl Pass<'_> {
         self.hub.queues.send(self.hub.queues.of_instance(&answer.target.instance_id), answer, Duration::ZERO).await.map(drop)
     }
 
-    /// Whether the instance row wants this start of a client (wire-format 6.6), and its code is here. A client that was told to
-    /// replace what runs does so in the row; the parent of a child that is replaced must not wait for ever.
+    /// Whether the instance row wants this start of a client (docs/storage-layout.md, Starts that a worker takes), and its code is
+    /// here. A client that was told to replace what runs does so in the row; the parent of a child that is replaced must not wait
+    /// for ever.
     async fn fate_of_clients_start(&self, state: &State, held: &Held, start: &ExecutionStarted) -> Result<Fate> {
         let Some(stored) = self.hub.instances.await_row_of_start(self.instance_id).await? else {
             return Ok(self.defer_start(held, start, DropReason::RowMissing).await);

@@ -12,7 +12,7 @@ use super::Shared;
 use super::inbox::Partition;
 use crate::error::Result;
 use crate::hub::lease::Sightings;
-use crate::hub::ownership::{self, Judge, PartitionRow, StoredPartition};
+use crate::hub::partitions::{self, Judge, PartitionRow, StoredPartition};
 use crate::storage::table::Etag;
 
 /// Between two passes of which the first failed.
@@ -250,7 +250,7 @@ impl Ownership {
                 self.listen(stored.clone(), before);
                 return Ok((stored, true));
             }
-        } else if ownership::is_abandoned(row, judge.me) {
+        } else if partitions::is_abandoned(row, judge.me) {
             let wanted = row.wanted(judge.me);
             if let Some(etag) = self.shared.hub.partitions.write(&wanted, &stored.etag).await? {
                 return Ok((StoredPartition { row: wanted, etag }, true));
@@ -348,7 +348,7 @@ impl Ownership {
     /// Asks for partitions of workers that own more than their share.
     async fn balance(&mut self, rows: &[StoredPartition]) -> Result<()> {
         let view: Vec<PartitionRow> = rows.iter().map(|s| s.row.clone()).collect();
-        for row in ownership::to_steal(&view, &self.shared.worker_id) {
+        for row in partitions::to_steal(&view, &self.shared.worker_id) {
             let etag: &Etag = &rows.iter().find(|s| s.row.queue == row.queue).expect("the view is made of the rows").etag;
             let wanted = row.wanted(&self.shared.worker_id);
             if self.shared.hub.partitions.write(&wanted, etag).await?.is_some() {

@@ -12,7 +12,8 @@ use super::log::shown;
 use super::orchestration::back_off;
 use super::tasks::words_of;
 use crate::error::{Error, Result};
-use crate::hub::{AwaitedKind, Culprit, Held, Need, QueueId, Unreadable, blob_names};
+use crate::hub::instances::Culprit;
+use crate::hub::{AwaitedKind, Held, Need, QueueId, Unreadable, blob_names};
 use crate::ids::shortened as shortened_name;
 use crate::model::EventKind;
 

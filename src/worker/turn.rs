@@ -18,7 +18,7 @@ use crate::model::{
 };
 use crate::replay::{Action, ActionKind, Completion, Difference, Recorded, Retrying, Turn};
 
-/// The tag of a child that nobody waits for: it sends no completion (semantics 3.2).
+/// The tag of a child that nobody waits for: it sends no completion (docs/storage-layout.md, Events).
 const FIRE_AND_FORGET: &str = "FireAndForget";
 
 /// An execution as it is loaded, and what arrives in this turn.
@@ -106,7 +106,7 @@ struct Writer<'a> {
     clock: &'a Clock,
     partitions: u32,
     instance_id: String,
-    /// The instance as it was loaded, also after a continue-as-new (wire-format 3.2).
+    /// The instance as it was loaded, also after a continue-as-new (docs/storage-layout.md, Envelope).
     sender: Sender,
     episode: i32,
     not_before: Timestamp,
@@ -187,7 +187,7 @@ impl Writer<'_> {
         self.clock.now().max(self.not_before)
     }
 
-    /// As .NET marks what went through its executor (wire-format 5.3): what arrived, not the decisions.
+    /// As .NET marks what went through its executor (docs/storage-layout.md, Columns): what arrived, not the decisions.
     fn mark_played(&mut self) {
         for stored in &mut self.record.events {
             stored.event.is_played = !matches!(stored.event.kind, EventKind::OrchestratorStarted);

@@ -9,8 +9,9 @@ use super::log;
 use super::orchestration::{Pass, names_no_execution};
 use super::sorted::{Fate, Sorted};
 use crate::error::Result;
-use crate::hub::history::History;
-use crate::hub::{AwaitedKind, Held, Need, StoredRow};
+use crate::hub::histories::History;
+use crate::hub::instances::StoredRow;
+use crate::hub::{AwaitedKind, Held, Need};
 use crate::model::{EventKind, ExecutionStarted, RuntimeStatus, State, Timestamp};
 use crate::replay::Completion;
 

@@ -6,8 +6,9 @@ use super::log;
 use super::orchestration::{EARLY_TRIES, Pass, back_off};
 use super::sorted::{Fate, Sorted};
 use crate::error::Result;
-use crate::hub::history::History;
-use crate::hub::{Held, StoredRow};
+use crate::hub::Held;
+use crate::hub::histories::History;
+use crate::hub::instances::StoredRow;
 use crate::model::EventKind;
 
 impl Pass<'_> {

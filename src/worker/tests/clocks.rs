@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::handover::{Account, Running, owned_by, rows, seconds, worker};
 use super::overheard::Overheard;
 use crate::TaskHub;
-use crate::hub::ownership::PartitionRow;
+use crate::hub::partitions::PartitionRow;
 use crate::model::Timestamp;
 use crate::rng::Rng;
 use crate::storage::table::{Entity, Match, Query, TableOp, Value};

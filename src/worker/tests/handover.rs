@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use crate::authoring::{Activity, ActivityContext, Failure, OrchestrationContext, Orchestrator};
 use crate::clock::Clock;
-use crate::hub::ownership::PartitionRow;
 use crate::hub::partition_of;
+use crate::hub::partitions::PartitionRow;
 use crate::model::Timestamp;
 use crate::rng::Rng;
 use crate::storage::Storage;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::hub::golden::grammar::Grammar;
-use crate::hub::{instance_row, keys, rows};
+use crate::hub::{instances, keys, rows};
 use crate::model::{EventKind, Message, RuntimeStatus, Timestamp};
 use crate::storage::layer::tapped::{Effect, Seen, Tap};
 use crate::storage::memory::Memory;
@@ -162,7 +162,7 @@ impl<'a> Judge<'a> {
             return Err("an instance row is written over any version".to_owned());
         };
         self.grammar.instance_row(row)?;
-        ensure(row.properties.contains_key(instance_row::PARENT), "a row that may keep the parent of an earlier run")?;
+        ensure(row.properties.contains_key(instances::PARENT), "a row that may keep the parent of an earlier run")?;
         if row.text("RuntimeStatus") == Some(RuntimeStatus::Pending.name()) {
             let is_start = |message: &Message| match &message.event.kind {
                 EventKind::ExecutionStarted(start) => {
@@ -316,7 +316,7 @@ pub(super) fn check_snapshot(memory: &Memory, at: &str) {
 fn check_instance(stored: &Row, grammar: &Grammar, at: &str) {
     let row = &stored.entity;
     grammar.instance_row(row).unwrap_or_else(|e| panic!("{at}: instance row: {e}"));
-    let parsed = instance_row::from_entity(row).unwrap_or_else(|e| panic!("{at}: {e}"));
+    let parsed = instances::from_entity(row).unwrap_or_else(|e| panic!("{at}: {e}"));
     let pending = parsed.status == Some(RuntimeStatus::Pending);
     let needed = COLUMNS_OF_EVERY_ROW.iter().chain((!pending).then_some(&"CustomStatus"));
     for column in needed {

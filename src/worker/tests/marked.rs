@@ -6,8 +6,9 @@ use futures::future::try_join_all;
 
 use super::poison::{GO, How, LARGE, MINUTE, WAIT, World};
 use crate::authoring::{Activity, ActivityContext, Event, Failure, OrchestrationContext, Orchestrator};
-use crate::hub::history::{Append, Appended};
-use crate::hub::{Culprit, QueueId};
+use crate::hub::QueueId;
+use crate::hub::histories::{Append, Appended};
+use crate::hub::instances::Culprit;
 use crate::model::{EventKind, HistoryEvent, InstanceRef, Message, RuntimeStatus, Sender};
 use crate::storage::error::ErrorKind;
 use crate::storage::table::{Entity, TableOp, Value};
@@ -80,6 +81,7 @@ impl World {
         let status = self.status(id).await;
         let output = status.output.unwrap_or_default();
         assert!(status.status == RuntimeStatus::Failed && output.starts_with("PoisonMessage: "), "{}: {output}", status.status);
+        assert!(status.is_parked);
         assert!(status.completed.is_some());
     }
 

@@ -9,7 +9,7 @@ use super::scripted::{Move, Scripted, Shape, moves_of, shapes, written};
 use crate::Client;
 use crate::authoring::{Event, OrchestrationContext, Orchestrator};
 use crate::hub::golden::ownership::{Recorded, recorded};
-use crate::hub::instance_row;
+use crate::hub::instances;
 use crate::model::{EventKind, ExecutionStarted, HistoryEvent, InstanceRef, Message, Sender};
 use crate::storage::layer::tapped::{Effect, Tap};
 use crate::storage::table::{Entity, Value};
@@ -362,7 +362,7 @@ async fn starts_and_events_in_every_form_of_dotnet_are_run() {
         let queue = plain.0.queues.of_instance("i");
         plain.0.queues.send(queue, message, Duration::ZERO).await.unwrap();
     };
-    let row = instance_row::pending("Test", &started, started.input.as_deref(), account.now(), account.now());
+    let row = instances::pending("Test", &started, started.input.as_deref(), account.now(), account.now());
     send(EventKind::ExecutionStarted(Box::new(started.clone())), started.instance.clone(), Sender::client()).await;
     assert!(plain.0.instances.write_pending(row, None).await.unwrap());
     let raised = EventKind::EventRaised { name: "item".to_owned(), input: payload(4), trace: None };

@@ -7,7 +7,7 @@ use super::mixed_hub::{dotnet, two_workers};
 use super::scripted::Scripted;
 use crate::authoring::{Event, Failure, OrchestrationContext, Orchestrator};
 use crate::hub::golden::ownership::Act;
-use crate::hub::history::History;
+use crate::hub::histories::History;
 use crate::hub::rows;
 use crate::model::{EventKind, HistoryEvent, Message};
 use crate::rng::Rng;

@@ -3,7 +3,7 @@
 use futures::future::{Either, select};
 
 use super::*;
-use crate::hub::history::Append;
+use crate::hub::histories::Append;
 
 const HOLD: Orchestrator<String, String> = Orchestrator::new("Hold");
 const ASKING: Orchestrator<String, String> = Orchestrator::new("Asking");

@@ -127,6 +127,6 @@ proptest! {
         entity.set(&columns[column.index(columns.len())], values[kind].clone());
         let _ = event_from_entity(&entity);
         let _ = sentinel_from_entity(&entity);
-        let _ = crate::hub::instance_row::from_entity(&entity);
+        let _ = crate::hub::instances::from_entity(&entity);
     }
 }

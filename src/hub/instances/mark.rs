@@ -1,16 +1,16 @@
 //! Instances whose messages were parked: as long as they do not end by themselves their row is marked, and shows Failed with the
 //! reason, until the message is put back. The history stays as it is.
 
-use super::instances::{Instances, StoredRow};
-use super::keys;
+use super::{Instances, StoredRow};
 use crate::error::Result;
+use crate::hub::keys;
 use crate::model::RuntimeStatus;
 use crate::storage::error::OrNone;
 use crate::storage::table::{Entity, Value};
 
 /// Ours, beside the columns of .NET: what the row would show, and the time of the mark, which is its time of completion too.
-const STATUS_BEHIND: &str = "ParkedStatus";
-const MARKED_AT: &str = "ParkedAt";
+pub(crate) const STATUS_BEHIND: &str = "ParkedStatus";
+pub(crate) const MARKED_AT: &str = "ParkedAt";
 /// What the mark sets and a merge cannot remove.
 const COLUMNS: [&str; 4] = ["Output", "CompletedTime", STATUS_BEHIND, MARKED_AT];
 
@@ -87,8 +87,8 @@ impl Instances {
         let columns = ["RuntimeStatus", "CompletedTime", STATUS_BEHIND, MARKED_AT];
         let row = self.table.get(&keys::escape(instance_id), "", &columns).await.or_none()?;
         Ok(row.map(|row| {
-            let column = if bears_mark(&row.entity) { STATUS_BEHIND } else { "RuntimeStatus" };
-            row.entity.text(column).and_then(|name| name.parse().ok()).unwrap_or(RuntimeStatus::Running)
+            let shown = || row.entity.text("RuntimeStatus").and_then(|name| name.parse().ok());
+            status_behind(&row.entity).or_else(shown).unwrap_or(RuntimeStatus::Running)
         }))
     }
 
@@ -98,7 +98,7 @@ impl Instances {
     }
 
     /// Takes the mark away: the row shows again what the instance is.
-    pub(super) async fn show_as_it_is(&self, instance_id: &str) -> Result<()> {
+    pub(crate) async fn show_as_it_is(&self, instance_id: &str) -> Result<()> {
         let now = self.clock.now();
         let unmark = |row: &mut Entity| {
             let behind = row.text(STATUS_BEHIND).unwrap_or(RuntimeStatus::Running.name()).to_owned();
@@ -110,10 +110,9 @@ impl Instances {
     }
 
     /// Whether the row bears the mark over a start that has not been taken: workers drop what comes for such an instance.
-    pub(super) async fn is_marked_before_its_start(&self, instance_id: &str) -> Result<bool> {
+    pub(crate) async fn is_marked_before_its_start(&self, instance_id: &str) -> Result<bool> {
         let row = self.table.get(&keys::escape(instance_id), "", &[]).await.or_none()?;
-        Ok(row
-            .is_some_and(|row| bears_mark(&row.entity) && row.entity.text(STATUS_BEHIND) == Some(RuntimeStatus::Pending.name())))
+        Ok(row.is_some_and(|row| status_behind(&row.entity) == Some(RuntimeStatus::Pending)))
     }
 
     async fn change_marked(&self, key: &str, change: impl Fn(&mut Entity)) -> Result<bool> {
@@ -147,6 +146,12 @@ pub(super) fn change_behind_mark(row: &mut Entity, changes: &Entity) -> bool {
     }
     row.properties.extend(changes.properties);
     true
+}
+
+/// The status behind the mark; `None` if there is no mark.
+pub(super) fn status_behind(row: &Entity) -> Option<RuntimeStatus> {
+    let behind = || row.text(STATUS_BEHIND).and_then(|name| name.parse().ok()).unwrap_or(RuntimeStatus::Running);
+    bears_mark(row).then(behind)
 }
 
 /// An instance that ended by itself has another time of completion, and one that was started anew has none. The status does not

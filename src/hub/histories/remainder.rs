@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::history::{Histories, corrupt};
-use super::{blob_names, rows};
+use super::{Histories, corrupt, rows};
 use crate::error::{Error, Result};
+use crate::hub::blob_names;
 use crate::model::{HistoryEvent, StoredEvent};
 use crate::storage::table::{Entity, Value};
 

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::recording::{self, Scenario};
 use crate::hub::codec::{self, Incoming};
-use crate::hub::partition::partition_of;
+use crate::hub::partition_of;
 use crate::model::{EventKind, HistoryEvent, Message};
 
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! What the rows of a history must look like; anything else is damage, which no turn may build upon.
 
-use super::history::corrupt;
+use super::corrupt;
 use super::rows::{self, SENTINEL, Sentinel};
 use crate::error::Error;
 use crate::model::{EventKind, StoredEvent};

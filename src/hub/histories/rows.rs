@@ -1,4 +1,4 @@
-//! History rows: events and the sentinel as entities (wire-format 5).
+//! History rows: events and the sentinel as entities (docs/storage-layout.md, History rows).
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -17,7 +17,7 @@ pub(crate) const SENTINEL: &str = "sentinel";
 pub(crate) const LARGE_COLUMNS: [&str; 9] =
     ["Name", "Input", "Result", "Output", "Reason", "Details", "Correlation", "FailureDetails", "Tags"];
 /// Beside a large column: the name of the blob that has its text.
-pub(super) fn blob_column(column: &str) -> String {
+pub(crate) fn blob_column(column: &str) -> String {
     format!("{column}BlobName")
 }
 
@@ -228,7 +228,7 @@ impl MemberWriter for RowWriter {
 }
 
 /// Reads columns as members, as strict about their types as .NET.
-pub(super) struct RowReader<'a>(pub(super) &'a Entity);
+pub(crate) struct RowReader<'a>(pub(crate) &'a Entity);
 
 impl RowReader<'_> {
     fn get(&self, name: &'static str) -> Option<&Value> {

@@ -1,28 +1,18 @@
-//! The instances table: one row per instance, what clients see.
+//! Writing an instance row: under a version, and never over what somebody else has committed since.
 
-use std::time::Duration;
-
-use super::failed_row::change_behind_mark;
-use super::history::Histories;
-use super::instance_row::{self, InstanceRow, RowChange};
-use super::partition::fnv1a;
-use super::payloads::{Payloads, is_large_column};
-use super::table::Table;
-use super::{blob_names, keys};
-use crate::clock::Clock;
+use super::Instances;
+use super::mark::change_behind_mark;
+use super::projection::{self, RowChange};
+use super::row::{StoredRow, TAGS_BLOB};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{JsonColumn as _, RuntimeStatus, Tags, Timestamp};
+use crate::hub::fnv::fnv1a;
+use crate::hub::payloads::is_large_column;
+use crate::hub::{blob_names, keys};
+use crate::model::{RuntimeStatus, Timestamp};
 use crate::sabotage::{self, Sabotage};
 use crate::storage;
 use crate::storage::error::OrNone;
-use crate::storage::table::{Entity, Etag, Match, Page, Query, Row, TableOp, Value};
-
-/// A row and its version.
-#[derive(Clone, Debug)]
-pub(crate) struct StoredRow {
-    pub(crate) row: InstanceRow,
-    pub(crate) etag: Etag,
-}
+use crate::storage::table::{Entity, Etag, Match, Row, TableOp, Value};
 
 /// What the writer of a row knows of it.
 #[derive(Clone, Debug)]
@@ -43,15 +33,15 @@ impl RowVersion {
 
 /// What a checkpoint does to the row of its instance.
 #[derive(Debug)]
-pub(crate) struct RowWrite<'a> {
-    pub(crate) instance_id: &'a str,
-    pub(crate) change: RowChange,
+pub(super) struct RowWrite<'a> {
+    pub(super) instance_id: &'a str,
+    pub(super) change: RowChange,
     /// A message of the instance was parked: as long as it is, the row shows that.
-    pub(crate) may_bear_mark: bool,
+    pub(super) may_bear_mark: bool,
     /// The version of the sentinel that the checkpoint left or found.
-    pub(crate) committed: Option<&'a Etag>,
+    pub(super) committed: Option<&'a Etag>,
     /// Executions that this one has replaced: their rows may be written over.
-    pub(crate) superseded: &'a [String],
+    pub(super) superseded: &'a [String],
 }
 
 /// What became of the write of a row.
@@ -105,50 +95,7 @@ fn change_without_output(row: &mut Entity, changes: &Entity) -> bool {
 /// How often a row is written anew when somebody else writes it meanwhile, or no answer comes.
 const ROW_TRIES_MAX: usize = 8;
 
-/// Columns of a row without the large ones.
-const WITHOUT_PAYLOADS: [&str; 12] = [
-    "PartitionKey",
-    "RowKey",
-    "ExecutionId",
-    "Name",
-    "Version",
-    "CustomStatus",
-    "CreatedTime",
-    "LastUpdatedTime",
-    "CompletedTime",
-    "RuntimeStatus",
-    "ScheduledStartTime",
-    "Generation",
-];
-
-/// The table of instances.
-#[derive(Clone, Debug)]
-pub(crate) struct Instances {
-    pub(super) table: Table,
-    pub(super) payloads: Payloads,
-    /// Their sentinels tell whose a row is to write.
-    pub(super) histories: Histories,
-    /// The name of the hub, for the log.
-    pub(super) hub: String,
-    pub(super) clock: Clock,
-}
-
 impl Instances {
-    /// Reads an instance row; input and output only on demand, as stored (text or blob URL).
-    pub(crate) async fn read(&self, instance_id: &str, with_payloads: bool) -> Result<Option<StoredRow>> {
-        let key = keys::escape(instance_id);
-        let select: &[&str] = if with_payloads { &[] } else { &WITHOUT_PAYLOADS };
-        let row = self.table.get(&key, "", select).await.or_none()?;
-        row.map(|row| self.instance_from(&row)).transpose()
-    }
-
-    fn instance_from(&self, row: &storage::table::Row) -> Result<StoredRow> {
-        let row_of = &row.entity.partition_key;
-        let parsed = instance_row::from_entity(&row.entity)
-            .map_err(|e| Error::new(ErrorKind::Corrupt, format!("row of instance \"{}\": {e}", keys::unescape(row_of))))?;
-        Ok(StoredRow { row: parsed, etag: row.etag.clone() })
-    }
-
     /// Writes the row of a new start. `false` if another start won the race.
     pub(crate) async fn write_pending(&self, entity: Entity, replaced: Option<&Etag>) -> Result<bool> {
         let (key, execution_id) = (entity.partition_key.clone(), entity.text("ExecutionId").map(str::to_owned));
@@ -168,7 +115,7 @@ impl Instances {
     /// written if somebody has committed since, or over the row of a start that is to replace the execution.
     ///
     /// Never whatever the version: a request can reach the service after its own retry, and after the row of a later turn.
-    pub(crate) async fn write(&self, mut write: RowWrite<'_>, mut known: Option<RowVersion>) -> Result<RowWritten> {
+    pub(super) async fn write(&self, mut write: RowWrite<'_>, mut known: Option<RowVersion>) -> Result<RowWritten> {
         self.offload(&mut write.change.entity).await?;
         if write.depends_on_row() {
             known = None;
@@ -234,54 +181,12 @@ impl Instances {
         let (TableOp::Insert(entity) | TableOp::Replace(entity, _) | TableOp::Merge(entity, _)) = op else { return Ok(false) };
         let row = self.table.get(&entity.partition_key, &entity.row_key, &[]).await.or_none()?;
         Ok(row.is_some_and(|row| {
-            let same = |(name, value): (&String, &storage::table::Value)| {
-                *value == storage::table::Value::Null || row.entity.properties.get(name) == Some(value)
-            };
+            let same = |(name, value): (&String, &Value)| *value == Value::Null || row.entity.properties.get(name) == Some(value);
             entity.properties.iter().all(same)
         }))
     }
 
-    /// One page of rows. One damaged row must not hide the others: of it is read what can be.
-    pub(crate) async fn query(&self, query: &Query) -> Result<(Vec<InstanceRow>, Page)> {
-        let mut page = self.table.page(query).await?;
-        let read = |row: &storage::table::Row| match self.instance_from(row) {
-            Ok(stored) => stored.row,
-            Err(error) => {
-                tracing::warn!(hub = self.hub, %error, "a damaged instance row is listed without what cannot be read");
-                instance_row::readable_part(&row.entity)
-            }
-        };
-        let rows = std::mem::take(&mut page.rows).iter().map(read).collect();
-        Ok((rows, page))
-    }
-
-    /// The text of an Input or Output column: inline, or behind a URL of our container.
-    pub(crate) async fn resolve_payload(&self, column: Option<String>) -> Result<Option<String>> {
-        let Some(text) = column else { return Ok(None) };
-        let Some(blob) = self.payloads.blob_of(&text) else { return Ok(Some(text)) };
-        let body = self.payloads.get(&blob).await?;
-        // A start message too large for the queue: its blob is the whole message.
-        if blob_names::is_start_message(&blob) {
-            return Ok(start_input(&body));
-        }
-        Ok(Some(body))
-    }
-
-    /// Waits a little for a row that a client writes right after its start message.
-    pub(crate) async fn await_row_of_start(&self, instance_id: &str) -> Result<Option<StoredRow>> {
-        for wait_ms in [0, 20, 50, 150] {
-            if wait_ms > 0 {
-                tokio::time::sleep(Duration::from_millis(wait_ms)).await;
-            }
-            let row = self.read(instance_id, false).await?;
-            if row.is_some() {
-                return Ok(row);
-            }
-        }
-        Ok(None)
-    }
-
-    /// Ends an instance that has not started (wire-format 6.5). `false` if its row has changed meanwhile.
+    /// Ends an instance that has not started. `false` if its row has changed meanwhile.
     pub(crate) async fn terminate_pending(
         &self,
         instance_id: &str,
@@ -289,7 +194,7 @@ impl Instances {
         reason: Option<&str>,
         at: Timestamp,
     ) -> Result<bool> {
-        let mut row = instance_row::terminated_pending(instance_id, reason, at, self.clock.now()).entity;
+        let mut row = projection::terminated_pending(instance_id, reason, at, self.clock.now()).entity;
         self.offload(&mut row).await?;
         self.merge_version(row, &stored.etag).await
     }
@@ -308,23 +213,9 @@ impl Instances {
             let name = blob_names::instance_blob(&row.partition_key, fnv1a(text.as_bytes()), "Tags");
             self.payloads.put(&name, text).await?;
             row.set("Tags", Value::string(""));
-            row.set(instance_row::TAGS_BLOB, Value::String(name));
+            row.set(TAGS_BLOB, Value::String(name));
         }
         Ok(())
-    }
-
-    /// The tags that a row shows, also from their blob.
-    pub(crate) async fn resolve_tags(&self, row: &InstanceRow) -> Result<Tags> {
-        let Some(blob) = &row.tags_blob else { return Ok(row.tags.clone().unwrap_or_default()) };
-        let tags = Tags::from_column(&self.payloads.get(blob).await?);
-        Ok(tags.map_err(|e| Error::new(ErrorKind::Corrupt, format!("blob \"{blob}\": {e}")))?.unwrap_or_default())
-    }
-
-    /// The blobs to which the row refers.
-    pub(crate) async fn blobs(&self, instance_id: &str) -> Result<Vec<String>> {
-        let Some(stored) = self.read(instance_id, true).await? else { return Ok(Vec::new()) };
-        let columns = [stored.row.input, stored.row.output].into_iter().flatten();
-        Ok(columns.filter_map(|column| self.payloads.blob_of(&column)).collect())
     }
 }
 
@@ -340,14 +231,6 @@ fn unwritten(key: &str, last: Option<storage::Error>) -> Error {
 fn is_conflict(error: &storage::Error) -> bool {
     use storage::ErrorKind::{AlreadyExists, NotFound, Precondition};
     matches!(error.kind, AlreadyExists | NotFound | Precondition)
-}
-
-fn start_input(message_json: &str) -> Option<String> {
-    let message = crate::model::Message::from_json(message_json).ok()?;
-    match message.event.kind {
-        crate::model::EventKind::ExecutionStarted(started) => started.input,
-        _ => None,
-    }
 }
 
 #[cfg(test)]

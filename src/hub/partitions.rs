@@ -10,7 +10,8 @@ use crate::model::Timestamp;
 use crate::storage;
 use crate::storage::table::{Entity, Etag, Match, Query, TableOp, Value};
 
-/// One row: who owns a control queue (wire-format 8.2). Rows are replaced whole, so nothing of ours may be added.
+/// One row: who owns a control queue (docs/storage-layout.md, Partition rows). Rows are replaced whole, so nothing of ours may be
+/// added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PartitionRow {
     pub(crate) queue: String,
@@ -95,7 +96,8 @@ impl PartitionRow {
     }
 }
 
-/// The rows that `me` should ask for so that workers come to within one partition of each other (runtime-behaviour 2.7).
+/// The rows that `me` should ask for so that workers come to within one partition of each other
+/// (docs/storage-layout.md, Balance).
 pub(crate) fn to_steal<'a>(rows: &'a [PartitionRow], me: &str) -> Vec<&'a PartitionRow> {
     let mut others: BTreeMap<&str, Vec<&PartitionRow>> = BTreeMap::new();
     let mut mine = 0;

@@ -1,112 +1,27 @@
-//! The history table: load an execution under its sentinel's version, append to it, all or nothing per 99 rows.
+//! The table of histories: what an instance has decided and received, under the version of its sentinel.
 
-use std::ops::Range;
+mod append;
+mod batches;
+mod history;
+mod remainder;
+pub(crate) mod rows;
+mod soundness;
 
-use uuid::Uuid;
+pub(crate) use append::{Append, Appended};
+pub(crate) use history::History;
+use history::drop_torn_rows;
+use rows::Sentinel;
 
-use super::batches::{Prepared, count_rows};
-use super::instance_row::BlobUrls;
 use super::payloads::Payloads;
-use super::remainder::Remainder;
-use super::rows::{self, Sentinel};
 use super::table::Table;
-use super::{blob_names, keys, soundness};
+use super::{blob_names, keys};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{DecodeError, EventKind, HistoryEvent, StoredEvent};
+use crate::model::DecodeError;
 use crate::rng::Rng;
-use crate::sabotage::{self, Sabotage};
 use crate::storage;
 use crate::storage::error::OrNone;
 use crate::storage::table::{Entity, Etag, Filter, Match, Query, TableOp};
-
-/// One execution as storage has it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct History {
-    pub(crate) execution_id: Option<String>,
-    /// The events of complete checkpoints, in order.
-    pub(crate) events: Vec<StoredEvent>,
-    /// Version of the sentinel: the fence of every commit. `None` if the instance never committed.
-    pub(crate) etag: Option<Etag>,
-    /// Rows that are stored under this execution id; more than `complete_rows` after an interrupted checkpoint.
-    pub(crate) stored_rows: u64,
-    /// How many of the events have rows: the others are carried over, and an interrupted checkpoint has left them beside the rows.
-    pub(crate) complete_rows: usize,
-    /// What a first turn received whose checkpoint was interrupted before its end: no history yet, but all that is left of it.
-    pub(crate) unclosed: Vec<StoredEvent>,
-    /// What such a checkpoint left while another program has gone on without it: it arrives now.
-    pub(crate) late: Vec<StoredEvent>,
-    /// Blobs that the rows refer to, with the ordinals of these: garbage once the row is replaced.
-    pub(crate) blobs: Vec<(u64, String)>,
-    pub(crate) sentinel: Sentinel,
-}
-
-impl History {
-    /// Whether the last checkpoint was interrupted between two transactions.
-    pub(crate) fn is_torn(&self) -> bool {
-        self.etag.is_some() && !self.sentinel.is_complete
-    }
-
-    /// Takes what the first turn received for a turn of its own, which the next commit closes.
-    pub(crate) fn close_first_turn(&mut self) {
-        self.events = std::mem::take(&mut self.unclosed);
-        self.complete_rows = self.events.len();
-        let end =
-            self.events.last().map(|stored| HistoryEvent::arriving(stored.event.timestamp, EventKind::OrchestratorCompleted));
-        self.events.extend(end.map(StoredEvent::from));
-    }
-
-    /// Whether this message has brought one of the events.
-    pub(crate) fn has_message(&self, id: Uuid) -> bool {
-        self.events.iter().any(|stored| stored.message_id == Some(id))
-    }
-
-    /// Events that are carried over and have no rows. They follow the rows, unless somebody who does not know of them has gone on.
-    fn take_up(&mut self, from: u64, carried: Vec<StoredEvent>) {
-        if !self.is_torn() || from != self.complete_rows as u64 {
-            let is_turn = |stored: &StoredEvent| {
-                matches!(stored.event.kind, EventKind::OrchestratorStarted | EventKind::OrchestratorCompleted)
-            };
-            self.late = carried.into_iter().filter(|stored| !is_turn(stored)).collect();
-            return;
-        }
-        let blobs = (from..).zip(&carried).flat_map(|(at, stored)| stored.blobs.iter().map(move |(_, blob)| (at, blob.clone())));
-        self.blobs.extend(blobs);
-        self.events.extend(carried);
-    }
-}
-
-/// What a checkpoint appends.
-#[derive(Debug)]
-pub(crate) struct Append<'a> {
-    pub(crate) instance_id: &'a str,
-    pub(crate) execution_id: &'a str,
-    /// The version that was loaded; `None` inserts the sentinel.
-    pub(crate) etag: Option<&'a Etag>,
-    /// The ordinal of the first new row.
-    pub(crate) first: u64,
-    pub(crate) events: &'a [StoredEvent],
-    /// Ordinals of an interrupted checkpoint that the new rows do not overwrite.
-    pub(crate) surplus: Range<u64>,
-    /// Up to this ordinal the rows are those that are carried over: whatever cuts the append off, none of these is lost.
-    pub(crate) carried_to: u64,
-    /// What the history that was loaded had of such events beside its rows.
-    pub(crate) remainder: Option<&'a Remainder>,
-    /// Kept on the sentinel, beside what .NET keeps there.
-    pub(crate) applied: Vec<Uuid>,
-    pub(crate) superseded: Vec<String>,
-    pub(crate) custom_status: Option<String>,
-}
-
-/// What became of an append.
-#[derive(Debug)]
-pub(crate) enum Appended {
-    /// It is stored; where the large columns of its events went, the new version of the sentinel, and blobs that were needed
-    /// until now.
-    Done { urls: BlobUrls, version: Option<Etag>, spent: Vec<String> },
-    /// Another worker has written since the load: nothing of the last transaction is stored.
-    Lost,
-}
 
 /// The table of histories.
 #[derive(Clone, Debug)]
@@ -118,6 +33,9 @@ pub(crate) struct Histories {
     pub(super) clock: Clock,
     pub(super) rng: Rng,
 }
+
+/// How often a history of several pages is read when each time somebody commits meanwhile.
+const READS_MAX: usize = 5;
 
 impl Histories {
     /// Loads the current execution of an instance; empty if it never committed.
@@ -186,93 +104,6 @@ impl Histories {
         Ok(row.map(|row| row.etag))
     }
 
-    /// Appends events and moves the sentinel, in as many transactions as it takes.
-    pub(crate) async fn append(&self, append: Append<'_>) -> Result<Appended> {
-        let commit = self.rng.uuid();
-        let mut etag = append.etag.cloned();
-        let Prepared { batches, urls, blobs, remainder } = self.prepare(&append).await?;
-        let (last, mut end) = (batches.len() - 1, append.first);
-        for (number, mut ops) in batches.into_iter().enumerate() {
-            end += count_rows(&ops);
-            let sentinel = Sentinel {
-                execution_id: append.execution_id.to_owned(),
-                is_complete: number == last,
-                completed_at: (number == last).then(|| self.clock.now()),
-                applied: append.applied.clone(),
-                superseded: append.superseded.clone(),
-                custom_status: append.custom_status.clone(),
-                remainder: remainder.as_ref().filter(|_| end < append.carried_to).and_then(|known| known.after(end)),
-                commit: Some(commit_id(commit, number)),
-                has_parked: false,
-                is_fence: false,
-            };
-            ops.push(sentinel_op(append.instance_id, &sentinel, etag.as_ref()));
-            match self.transact_fenced(append.instance_id, &ops, etag.as_ref(), &sentinel).await? {
-                Some(new) => etag = Some(new),
-                None => {
-                    // What an earlier transaction of ours refers to is found by whoever finds that.
-                    if number == 0 {
-                        self.drop_unused(append.instance_id, &blobs).await;
-                    }
-                    return Ok(Appended::Lost);
-                }
-            }
-        }
-        let spent = append.remainder.into_iter().chain(&remainder).flat_map(|known| known.blobs.clone());
-        Ok(Appended::Done { urls, version: etag, spent: spent.collect() })
-    }
-
-    /// Removes the blobs of a transaction that never takes effect any more.
-    async fn drop_unused(&self, instance_id: &str, blobs: &[String]) {
-        for blob in blobs {
-            if let Err(error) = self.payloads.delete(blob).await {
-                tracing::debug!(hub = self.hub, instance = instance_id, blob, %error, "a blob that nobody refers to stays");
-            }
-        }
-    }
-
-    /// One transaction under the fence. `None` if the fence did not hold.
-    async fn transact_fenced(
-        &self,
-        instance_id: &str,
-        ops: &[TableOp],
-        expected: Option<&Etag>,
-        sentinel: &Sentinel,
-    ) -> Result<Option<Etag>> {
-        for _ in 0..TRIES_AFTER_LOST_REPLY {
-            let error = match self.table.transact(ops).await {
-                Ok(mut etags) => return Ok(etags.pop().flatten()),
-                Err(error) => error,
-            };
-            use storage::ErrorKind::{AlreadyExists, NotFound, Precondition};
-            match error.kind {
-                // Our own write, applied by a try whose reply was lost, looks like a rival's: read who wrote.
-                AlreadyExists | Precondition | NotFound | storage::ErrorKind::Unknown => {
-                    match self.read_sentinel(instance_id).await? {
-                        Some((found, etag))
-                            if found.commit == sentinel.commit || sabotage::is(Sabotage::AnyCommitTakenForOurs) =>
-                        {
-                            tracing::debug!(
-                                instance = instance_id,
-                                "the sentinel says that a transaction without an answer is stored"
-                            );
-                            return Ok(Some(etag));
-                        }
-                        found if error.outcome_unknown() && found.as_ref().map(|f| &f.1) == expected => {}
-                        _ if error.outcome_unknown() || error.kind != NotFound => return Ok(None),
-                        None => return Ok(None),
-                        Some(_) => return Err(error.into()),
-                    }
-                }
-                _ => return Err(error.into()),
-            }
-        }
-        Err(Error::new(
-            ErrorKind::Storage,
-            format!("history of instance \"{instance_id}\": no answer to {TRIES_AFTER_LOST_REPLY} tries of one transaction"),
-        ))
-    }
-
     async fn read_sentinel(&self, instance_id: &str) -> Result<Option<(Sentinel, Etag)>> {
         let key = keys::escape(instance_id);
         let row = self.table.get(&key, rows::SENTINEL, &[]).await.or_none()?;
@@ -330,38 +161,6 @@ impl Histories {
     }
 }
 
-/// How often a transaction is sent again when its reply is lost and the sentinel shows that it was not applied.
-const TRIES_AFTER_LOST_REPLY: usize = 5;
-
-/// How often a history of several pages is read when each time somebody commits meanwhile.
-const READS_MAX: usize = 5;
-
-/// A checkpoint ends with `OrchestratorCompleted`; what an interrupted one left behind the last of them is not history:
-/// its messages are decided again, under the same decision ids, when its inputs reappear. What a first turn received is answered.
-fn drop_torn_rows(events: &mut Vec<StoredEvent>) -> Vec<StoredEvent> {
-    if let Some(last) = events.iter().rposition(|e| matches!(e.event.kind, EventKind::OrchestratorCompleted)) {
-        events.truncate(last + 1);
-        return Vec::new();
-    }
-    let has_start = events.iter().any(|stored| matches!(stored.event.kind, EventKind::ExecutionStarted(_)));
-    let received = std::mem::take(events).into_iter().take_while(|stored| stored.event.event_id < 0);
-    received.filter(|_| has_start).collect()
-}
-
-fn sentinel_op(instance_id: &str, sentinel: &Sentinel, etag: Option<&Etag>) -> TableOp {
-    let entity = rows::sentinel_to_entity(&keys::escape(instance_id), sentinel);
-    match etag {
-        _ if sabotage::is(Sabotage::SentinelUnchecked) => TableOp::UpsertMerge(entity),
-        Some(etag) => TableOp::Merge(entity, Match::Etag(etag.clone())),
-        None => TableOp::Insert(entity),
-    }
-}
-
-/// Tells the transactions of one checkpoint apart when a lost reply has to be explained.
-fn commit_id(commit: Uuid, number: usize) -> String {
-    format!("{}-{number}", commit.simple())
-}
-
 pub(super) fn corrupt(instance_id: &str, row: &str, error: &dyn std::fmt::Display) -> Error {
     Error::new(ErrorKind::Corrupt, format!("history of instance \"{instance_id}\", row {row}: {error}"))
 }
@@ -377,7 +176,7 @@ mod tests {
 
     use super::*;
     use crate::TaskHub;
-    use crate::model::Timestamp;
+    use crate::model::{EventKind, HistoryEvent, StoredEvent, Timestamp};
     use crate::storage::layer::{Call, Layer, Reply};
     use crate::storage::memory::Memory;
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::recording::{self, Scenario, Write};
 use super::rows::blob_columns;
 use crate::hub::codec::{self, Incoming};
-use crate::hub::instance_row::{self, BlobUrls};
+use crate::hub::instances::{self, BlobUrls, Projection};
 use crate::hub::{blob_names, keys, rows};
 use crate::model::{EventKind, ExecutionStarted, HistoryEvent, Message, RuntimeStatus, Timestamp};
 use crate::storage::table::{Entity, Value};
@@ -59,7 +59,7 @@ fn check(scenario: &Scenario, counts: &mut Counts) {
             }
             continue;
         }
-        instance_row::from_entity(recorded).unwrap();
+        instances::from_entity(recorded).unwrap();
         let at = format!("{}: {recorded:?}", scenario.name);
         match (recorded.text("RuntimeStatus"), write.if_match.as_deref()) {
             (status, Some("*")) => {
@@ -94,10 +94,10 @@ fn check_merge(recorded: &Entity, status: Option<&str>, at: &str) {
     let id = keys::unescape(&recorded.partition_key);
     let updated = recorded.time("LastUpdatedTime").unwrap();
     let rebuilt = if status == Some(RuntimeStatus::Pending.name()) {
-        instance_row::rewound(&id, updated)
+        instances::rewound(&id, updated)
     } else {
         let now = recorded.time("CompletedTime").unwrap();
-        instance_row::terminated_pending(&id, recorded.text("Output"), updated, now).entity
+        instances::terminated_pending(&id, recorded.text("Output"), updated, now).entity
     };
     assert_eq!(rebuilt, *recorded, "{at}");
 }
@@ -112,7 +112,7 @@ fn check_pending(scenario: &Scenario, recorded: &Entity, starts: &BTreeMap<Strin
     let now = recorded.time("LastUpdatedTime").unwrap();
     let hub = &scenario.names.hub;
     counts.pending += 1;
-    let mut rebuilt = instance_row::pending(hub, started, started.input.as_deref(), message.event.timestamp, now);
+    let mut rebuilt = instances::pending(hub, started, started.input.as_deref(), message.event.timestamp, now);
     without_parent_before_2_11(recorded, &mut rebuilt, counts);
     assert_eq!(rebuilt, *recorded, "{at}");
 }
@@ -126,10 +126,10 @@ fn start_of(row: &Entity) -> Option<ExecutionStarted> {
 
 /// .NET tells parents from 2.11 on, and then in each of these writes.
 fn without_parent_before_2_11(recorded: &Entity, rebuilt: &mut Entity, counts: &mut Counts) {
-    if recorded.properties.contains_key(instance_row::PARENT) {
+    if recorded.properties.contains_key(instances::PARENT) {
         counts.with_parent += 1;
     } else {
-        rebuilt.properties.remove(instance_row::PARENT);
+        rebuilt.properties.remove(instances::PARENT);
     }
 }
 
@@ -153,17 +153,17 @@ fn check_checkpoint(
     }
     let custom_status = recorded.text("CustomStatus").filter(|s| *s != "null");
     let now = recorded.time("CompletedTime").unwrap_or(Timestamp::MIN);
-    let mut change = instance_row::checkpoint(
-        &scenario.names.hub,
-        &keys::unescape(&recorded.partition_key),
-        recorded.text("ExecutionId").unwrap(),
+    let mut change = Projection {
+        hub: &scenario.names.hub,
+        instance_id: &keys::unescape(&recorded.partition_key),
+        execution_id: recorded.text("ExecutionId").unwrap(),
         custom_status,
-        &events,
-        &urls,
-        now,
-    );
+        events: &events,
+        urls: &urls,
+    }
+    .after_turn(now);
     if let Some(started) = started {
-        instance_row::set_parent(&mut change.entity, started);
+        instances::set_parent(&mut change.entity, started);
     }
     without_parent_before_2_11(recorded, &mut change.entity, counts);
     assert_eq!(change.clears_output, write.null_output, "{at}");

@@ -1,14 +1,14 @@
 //! The transactions of one append: rows in their order, whole turns together, as many as a transaction can hold.
 
-use super::history::{Append, Histories};
-use super::instance_row::BlobUrls;
 use super::remainder::Remainder;
-use super::{keys, rows};
+use super::{Append, Histories, rows};
 use crate::error::Result;
+use crate::hub::instances::BlobUrls;
+use crate::hub::keys;
 use crate::model::EventKind;
 use crate::storage::table::{Entity, Match, TableOp, Value, json_bytes};
 
-/// Event rows in one transaction; the sentinel is the hundredth operation (wire-format 5.5).
+/// Event rows in one transaction; the sentinel is the hundredth operation (docs/storage-layout.md, Transactions).
 pub(crate) const BATCH_ROWS_MAX: usize = 99;
 /// A transaction may hold 4 MiB; .NET flushes at an estimate of 3.
 const BATCH_BYTES_MAX: usize = 3 * 1024 * 1024;

@@ -3,7 +3,7 @@
 use super::recording::{self, entity, entries, golden, list, read_json, text};
 use super::rows::{event_again, sentinel_again};
 use crate::hub::codec::{self, Incoming};
-use crate::hub::{blob_names, gzip, instance_row, rows};
+use crate::hub::{blob_names, gzip, instances, rows};
 use crate::model::Message;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -27,7 +27,7 @@ fn what_a_killed_dotnet_worker_left_is_understood() {
         }
         for members in list(&snapshot["tables"]["Instances"]) {
             instances += 1;
-            instance_row::from_entity(&entity(members.as_object().unwrap()).unwrap()).unwrap();
+            instances::from_entity(&entity(members.as_object().unwrap()).unwrap()).unwrap();
         }
         let stored = snapshot["blobs"].clone();
         for message in list(&snapshot["messages"]) {

@@ -1,4 +1,4 @@
-//! Which partition an instance belongs to: FNV-1a of the raw id (wire-format 2).
+//! Which partition an instance belongs to: FNV-1a of the raw id (docs/storage-layout.md, Names).
 
 /// The partition of an instance among `count`.
 pub(crate) fn partition_of(instance_id: &str, count: u32) -> u32 {

@@ -1,0 +1,91 @@
+//! Creating what a hub consists of, and deleting it.
+
+use bytes::Bytes;
+
+use super::Hub;
+use crate::error::Result;
+use crate::storage;
+use crate::storage::blob::PutCondition;
+use crate::storage::error::OrNone;
+use crate::storage::table::{Entity, TableOp, Value};
+
+/// How often something is created whose replies are lost.
+const CREATE_TRIES: u32 = 5;
+
+impl Hub {
+    /// Creates what is missing, in .NET's order; what exists is fine, so that several may do so at once.
+    pub(crate) async fn ensure(&self) -> Result<()> {
+        let (names, storage) = (&self.names, &self.storage);
+        exists_is_fine(storage.blobs.create_container(&names.app_lease).await)?;
+        let (container, info) = (&names.app_lease, &names.app_lease_info);
+        create(|| storage.blobs.put(container, info, Bytes::from_static(b"{}"), PutCondition::Absent)).await?;
+        exists_is_fine(storage.tables.create_table(&names.partitions).await)?;
+        exists_is_fine(storage.tables.create_table(&names.history).await)?;
+        exists_is_fine(storage.tables.create_table(&names.instances).await)?;
+        storage.queues.create_queue(&names.work_items).await?;
+        // The rows come last and in one transaction: whoever finds them finds a whole hub, with its true count.
+        let mut rows = Vec::new();
+        for partition in 0..self.partition_count {
+            let queue = names.control_queue(partition);
+            storage.queues.create_queue(&queue).await?;
+            rows.push(TableOp::Insert(Entity::new("", queue).with("IsDraining", Value::Bool(false))));
+        }
+        create(|| storage.tables.transact(&names.partitions, &rows)).await
+    }
+
+    pub(super) async fn delete(&self) -> Result<()> {
+        let (names, storage) = (&self.names, &self.storage);
+        storage.queues.delete_queue(&names.work_items).await.or_none()?;
+        for partition in 0..self.partition_count {
+            storage.queues.delete_queue(&names.control_queue(partition)).await.or_none()?;
+        }
+        for table in [&names.history, &names.instances, &names.poison, &names.awaited, &names.partitions] {
+            storage.tables.delete_table(table).await.or_none()?;
+        }
+        for container in [&names.large_messages, &names.leases, &names.app_lease] {
+            storage.blobs.delete_container(container).await.or_none()?;
+        }
+        Ok(())
+    }
+}
+
+/// Creates what is not repeated after a lost reply by itself: here it may be, because what the lost one left is fine.
+async fn create<T, F: Future<Output = storage::error::Result<T>>>(attempt: impl Fn() -> F) -> Result<()> {
+    for _ in 1..CREATE_TRIES {
+        match attempt().await {
+            Err(error) if error.outcome_unknown() => {}
+            result => return exists_is_fine(result),
+        }
+    }
+    exists_is_fine(attempt().await)
+}
+
+fn exists_is_fine<T>(result: storage::error::Result<T>) -> Result<()> {
+    match result {
+        Err(e) if e.kind != storage::ErrorKind::AlreadyExists => Err(e.into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::TaskHub;
+    use crate::clock::Clock;
+    use crate::rng::Rng;
+    use crate::storage::layer::faulty::{Faults, Faulty, Odds};
+    use crate::storage::memory::Memory;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hub_is_opened_and_created_although_calls_fail() {
+        let odds = Odds { refused: 0.1, lost_reply: 0.1, ..Odds::default() };
+        for seed in 0..50 {
+            let memory = Memory::new(Clock::paused(crate::model::Timestamp::UNIX_EPOCH), Rng::seeded(seed));
+            let faulty = Faulty::new(Faults::everywhere(odds, std::time::Duration::ZERO), Rng::seeded(seed));
+            for _ in 0..2 {
+                let storage = memory.storage().layered(faulty.clone());
+                let hub = TaskHub::builder(storage, "Test").rng(Rng::seeded(seed)).open().await.unwrap();
+                hub.0.ensure().await.unwrap();
+            }
+        }
+    }
+}

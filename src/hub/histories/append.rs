@@ -1,0 +1,155 @@
+//! Appending to a history: all or nothing for each transaction, under the version of the sentinel that was loaded.
+
+use std::ops::Range;
+
+use uuid::Uuid;
+
+use super::Histories;
+use super::batches::{Prepared, count_rows};
+use super::remainder::Remainder;
+use super::rows::{self, Sentinel};
+use crate::error::{Error, ErrorKind, Result};
+use crate::hub::instances::BlobUrls;
+use crate::hub::keys;
+use crate::model::StoredEvent;
+use crate::sabotage::{self, Sabotage};
+use crate::storage;
+use crate::storage::table::{Etag, Match, TableOp};
+
+/// How often a transaction is sent again when its reply is lost and the sentinel shows that it was not applied.
+const TRIES_AFTER_LOST_REPLY: usize = 5;
+
+/// What a checkpoint appends.
+#[derive(Debug)]
+pub(crate) struct Append<'a> {
+    pub(crate) instance_id: &'a str,
+    pub(crate) execution_id: &'a str,
+    /// The version that was loaded; `None` inserts the sentinel.
+    pub(crate) etag: Option<&'a Etag>,
+    /// The ordinal of the first new row.
+    pub(crate) first: u64,
+    pub(crate) events: &'a [StoredEvent],
+    /// Ordinals of an interrupted checkpoint that the new rows do not overwrite.
+    pub(crate) surplus: Range<u64>,
+    /// Up to this ordinal the rows are those that are carried over: whatever cuts the append off, none of these is lost.
+    pub(crate) carried_to: u64,
+    /// What the history that was loaded had of such events beside its rows.
+    pub(crate) remainder: Option<&'a Remainder>,
+    /// Kept on the sentinel, beside what .NET keeps there.
+    pub(crate) applied: Vec<Uuid>,
+    pub(crate) superseded: Vec<String>,
+    pub(crate) custom_status: Option<String>,
+}
+
+/// What became of an append.
+#[derive(Debug)]
+pub(crate) enum Appended {
+    /// It is stored; where the large columns of its events went, the new version of the sentinel, and blobs that were needed
+    /// until now.
+    Done { urls: BlobUrls, version: Option<Etag>, spent: Vec<String> },
+    /// Another worker has written since the load: nothing of the last transaction is stored.
+    Lost,
+}
+
+impl Histories {
+    /// Appends events and moves the sentinel, in as many transactions as it takes.
+    pub(crate) async fn append(&self, append: Append<'_>) -> Result<Appended> {
+        let commit = self.rng.uuid();
+        let mut etag = append.etag.cloned();
+        let Prepared { batches, urls, blobs, remainder } = self.prepare(&append).await?;
+        let (last, mut end) = (batches.len() - 1, append.first);
+        for (number, mut ops) in batches.into_iter().enumerate() {
+            end += count_rows(&ops);
+            let sentinel = Sentinel {
+                execution_id: append.execution_id.to_owned(),
+                is_complete: number == last,
+                completed_at: (number == last).then(|| self.clock.now()),
+                applied: append.applied.clone(),
+                superseded: append.superseded.clone(),
+                custom_status: append.custom_status.clone(),
+                remainder: remainder.as_ref().filter(|_| end < append.carried_to).and_then(|known| known.after(end)),
+                commit: Some(commit_id(commit, number)),
+                has_parked: false,
+                is_fence: false,
+            };
+            ops.push(sentinel_op(append.instance_id, &sentinel, etag.as_ref()));
+            match self.transact_fenced(append.instance_id, &ops, etag.as_ref(), &sentinel).await? {
+                Some(new) => etag = Some(new),
+                None => {
+                    // What an earlier transaction of ours refers to is found by whoever finds that.
+                    if number == 0 {
+                        self.drop_unused(append.instance_id, &blobs).await;
+                    }
+                    return Ok(Appended::Lost);
+                }
+            }
+        }
+        let spent = append.remainder.into_iter().chain(&remainder).flat_map(|known| known.blobs.clone());
+        Ok(Appended::Done { urls, version: etag, spent: spent.collect() })
+    }
+
+    /// Removes the blobs of a transaction that never takes effect any more.
+    async fn drop_unused(&self, instance_id: &str, blobs: &[String]) {
+        for blob in blobs {
+            if let Err(error) = self.payloads.delete(blob).await {
+                tracing::debug!(hub = self.hub, instance = instance_id, blob, %error, "a blob that nobody refers to stays");
+            }
+        }
+    }
+
+    /// One transaction under the fence. `None` if the fence did not hold.
+    async fn transact_fenced(
+        &self,
+        instance_id: &str,
+        ops: &[TableOp],
+        expected: Option<&Etag>,
+        sentinel: &Sentinel,
+    ) -> Result<Option<Etag>> {
+        for _ in 0..TRIES_AFTER_LOST_REPLY {
+            let error = match self.table.transact(ops).await {
+                Ok(mut etags) => return Ok(etags.pop().flatten()),
+                Err(error) => error,
+            };
+            use storage::ErrorKind::{AlreadyExists, NotFound, Precondition};
+            match error.kind {
+                // Our own write, applied by a try whose reply was lost, looks like a rival's: read who wrote.
+                AlreadyExists | Precondition | NotFound | storage::ErrorKind::Unknown => {
+                    match self.read_sentinel(instance_id).await? {
+                        Some((found, etag))
+                            if found.commit == sentinel.commit || sabotage::is(Sabotage::AnyCommitTakenForOurs) =>
+                        {
+                            tracing::debug!(
+                                instance = instance_id,
+                                "the sentinel says that a transaction without an answer is stored"
+                            );
+                            return Ok(Some(etag));
+                        }
+                        found if error.outcome_unknown() && found.as_ref().map(|f| &f.1) == expected => {}
+                        _ if error.outcome_unknown() || error.kind != NotFound => return Ok(None),
+                        None => return Ok(None),
+                        Some(_) => return Err(error.into()),
+                    }
+                }
+                _ => return Err(error.into()),
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Storage,
+            format!("history of instance \"{instance_id}\": no answer to {TRIES_AFTER_LOST_REPLY} tries of one transaction"),
+        ))
+    }
+}
+
+fn sentinel_op(instance_id: &str, sentinel: &Sentinel, etag: Option<&Etag>) -> TableOp {
+    let entity = rows::sentinel_to_entity(&keys::escape(instance_id), sentinel);
+    match etag {
+        _ if sabotage::is(Sabotage::SentinelUnchecked) => TableOp::UpsertMerge(entity),
+        Some(etag) => TableOp::Merge(entity, Match::Etag(etag.clone())),
+        None => TableOp::Insert(entity),
+    }
+}
+
+/// Tells the transactions of one checkpoint apart when a lost reply has to be explained.
+fn commit_id(commit: Uuid, number: usize) -> String {
+    format!("{}-{number}", commit.simple())
+}

@@ -1,0 +1,75 @@
+//! A history as it was loaded: the events of complete checkpoints, and what an interrupted one has left.
+
+use uuid::Uuid;
+
+use super::rows::Sentinel;
+use crate::model::{EventKind, HistoryEvent, StoredEvent};
+use crate::storage::table::Etag;
+
+/// One execution as storage has it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct History {
+    pub(crate) execution_id: Option<String>,
+    /// The events of complete checkpoints, in order.
+    pub(crate) events: Vec<StoredEvent>,
+    /// Version of the sentinel: the fence of every commit. `None` if the instance never committed.
+    pub(crate) etag: Option<Etag>,
+    /// Rows that are stored under this execution id; more than `complete_rows` after an interrupted checkpoint.
+    pub(crate) stored_rows: u64,
+    /// How many of the events have rows: the others are carried over, and an interrupted checkpoint has left them beside the rows.
+    pub(crate) complete_rows: usize,
+    /// What a first turn received whose checkpoint was interrupted before its end: no history yet, but all that is left of it.
+    pub(crate) unclosed: Vec<StoredEvent>,
+    /// What such a checkpoint left while another program has gone on without it: it arrives now.
+    pub(crate) late: Vec<StoredEvent>,
+    /// Blobs that the rows refer to, with the ordinals of these: garbage once the row is replaced.
+    pub(crate) blobs: Vec<(u64, String)>,
+    pub(crate) sentinel: Sentinel,
+}
+
+impl History {
+    /// Whether the last checkpoint was interrupted between two transactions.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.etag.is_some() && !self.sentinel.is_complete
+    }
+
+    /// Takes what the first turn received for a turn of its own, which the next commit closes.
+    pub(crate) fn close_first_turn(&mut self) {
+        self.events = std::mem::take(&mut self.unclosed);
+        self.complete_rows = self.events.len();
+        let end =
+            self.events.last().map(|stored| HistoryEvent::arriving(stored.event.timestamp, EventKind::OrchestratorCompleted));
+        self.events.extend(end.map(StoredEvent::from));
+    }
+
+    /// Whether this message has brought one of the events.
+    pub(crate) fn has_message(&self, id: Uuid) -> bool {
+        self.events.iter().any(|stored| stored.message_id == Some(id))
+    }
+
+    /// Events that are carried over and have no rows. They follow the rows, unless somebody who does not know of them has gone on.
+    pub(super) fn take_up(&mut self, from: u64, carried: Vec<StoredEvent>) {
+        if !self.is_torn() || from != self.complete_rows as u64 {
+            let is_turn = |stored: &StoredEvent| {
+                matches!(stored.event.kind, EventKind::OrchestratorStarted | EventKind::OrchestratorCompleted)
+            };
+            self.late = carried.into_iter().filter(|stored| !is_turn(stored)).collect();
+            return;
+        }
+        let blobs = (from..).zip(&carried).flat_map(|(at, stored)| stored.blobs.iter().map(move |(_, blob)| (at, blob.clone())));
+        self.blobs.extend(blobs);
+        self.events.extend(carried);
+    }
+}
+
+/// A checkpoint ends with `OrchestratorCompleted`; what an interrupted one left behind the last of them is not history:
+/// its messages are decided again, under the same decision ids, when its inputs reappear. What a first turn received is answered.
+pub(super) fn drop_torn_rows(events: &mut Vec<StoredEvent>) -> Vec<StoredEvent> {
+    if let Some(last) = events.iter().rposition(|e| matches!(e.event.kind, EventKind::OrchestratorCompleted)) {
+        events.truncate(last + 1);
+        return Vec::new();
+    }
+    let has_start = events.iter().any(|stored| matches!(stored.event.kind, EventKind::ExecutionStarted(_)));
+    let received = std::mem::take(events).into_iter().take_while(|stored| stored.event.event_id < 0);
+    received.filter(|_| has_start).collect()
+}

@@ -1,0 +1,50 @@
+//! Creating an instance: the message of its start first, and then its row, as every worker of a hub expects
+//! (docs/storage-layout.md, Who writes an instance row).
+
+use std::time::Duration;
+
+use super::projection;
+use crate::error::Result;
+use crate::hub::Hub;
+use crate::model::{EventKind, ExecutionStarted, HistoryEvent, Message, Sender, Timestamp};
+use crate::storage::table::Etag;
+
+impl Hub {
+    /// Creates an instance whose start was asked for at this time and becomes visible after `delay`, or replaces the one whose row has
+    /// the version `replaced`. `false` if another client was faster: its row stands, and the message is taken back.
+    ///
+    /// # Errors
+    /// `Invalid` if the start is too large to be read back; `Storage` if storage fails. The message may have been sent then, and is
+    /// dropped by workers as long as no row names its execution.
+    pub(crate) async fn create_instance(
+        &self,
+        start: ExecutionStarted,
+        at: Timestamp,
+        delay: Duration,
+        replaced: Option<&Etag>,
+    ) -> Result<bool> {
+        let message = Message {
+            activity_id: self.rng.uuid(),
+            event: HistoryEvent::arriving(at, EventKind::ExecutionStarted(Box::new(start.clone()))),
+            target: start.instance.clone(),
+            context_tags: None,
+            sequence_number: 0,
+            episode: None,
+            sender: Sender::client(),
+            decision_id: None,
+            attempt: None,
+        };
+        let queue = self.queues.of_instance(&start.instance.instance_id);
+        let sent = self.queues.send(queue, message, delay).await?;
+        // The row of a large start refers to the body of its message.
+        let url = sent.body.as_ref().map(|blob| self.payloads.url(blob));
+        let input = url.as_deref().or(start.input.as_deref());
+        let mut row = projection::pending(self.names_hub(), &start, input, at, self.now());
+        self.instances.offload(&mut row).await?;
+        let is_ours = self.instances.write_pending(row, replaced).await?;
+        if !is_ours {
+            self.queues.take_back(&sent).await?;
+        }
+        Ok(is_ours)
+    }
+}

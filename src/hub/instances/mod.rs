@@ -1,0 +1,141 @@
+//! The table of instances: one row for each, what clients see.
+
+mod create;
+mod mark;
+mod projection;
+mod repair;
+mod row;
+mod turn;
+mod write;
+
+use std::time::Duration;
+
+pub(crate) use mark::{Culprit, MARKED_AT, STATUS_BEHIND};
+pub(crate) use projection::BlobUrls;
+#[cfg(test)]
+pub(crate) use projection::{Projection, pending, rewound, set_parent, terminated_pending};
+pub(crate) use repair::LaggingRow;
+#[cfg(test)]
+pub(crate) use row::from_entity;
+pub(crate) use row::{InstanceRow, PARENT, StoredRow};
+pub(crate) use turn::CommittedTurn;
+pub(crate) use write::{RowVersion, RowWritten};
+
+use super::histories::Histories;
+use super::payloads::Payloads;
+use super::table::Table;
+use super::{blob_names, keys};
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{EventKind, JsonColumn as _, Message, Tags};
+use crate::storage::error::OrNone;
+use crate::storage::table::{Page, Query, Row};
+
+/// Columns of a row without the large ones.
+const WITHOUT_PAYLOADS: [&str; 14] = [
+    "PartitionKey",
+    "RowKey",
+    "ExecutionId",
+    "Name",
+    "Version",
+    "CustomStatus",
+    "CreatedTime",
+    "LastUpdatedTime",
+    "CompletedTime",
+    "RuntimeStatus",
+    "ScheduledStartTime",
+    "Generation",
+    MARKED_AT,
+    STATUS_BEHIND,
+];
+
+/// The table of instances.
+#[derive(Clone, Debug)]
+pub(crate) struct Instances {
+    pub(super) table: Table,
+    pub(super) payloads: Payloads,
+    /// Their sentinels tell whose a row is to write.
+    pub(super) histories: Histories,
+    /// The name of the hub, for the log.
+    pub(super) hub: String,
+    pub(super) clock: Clock,
+}
+
+impl Instances {
+    /// Reads an instance row; input and output only on demand, as stored (text or blob URL).
+    pub(crate) async fn read(&self, instance_id: &str, with_payloads: bool) -> Result<Option<StoredRow>> {
+        let key = keys::escape(instance_id);
+        let select: &[&str] = if with_payloads { &[] } else { &WITHOUT_PAYLOADS };
+        let row = self.table.get(&key, "", select).await.or_none()?;
+        row.map(|row| self.instance_from(&row)).transpose()
+    }
+
+    fn instance_from(&self, row: &Row) -> Result<StoredRow> {
+        let row_of = &row.entity.partition_key;
+        let parsed = row::from_entity(&row.entity)
+            .map_err(|e| Error::new(ErrorKind::Corrupt, format!("row of instance \"{}\": {e}", keys::unescape(row_of))))?;
+        Ok(StoredRow { row: parsed, etag: row.etag.clone() })
+    }
+
+    /// One page of rows. One damaged row must not hide the others: of it is read what can be.
+    pub(crate) async fn query(&self, query: &Query) -> Result<(Vec<InstanceRow>, Page)> {
+        let mut page = self.table.page(query).await?;
+        let read = |row: &Row| match self.instance_from(row) {
+            Ok(stored) => stored.row,
+            Err(error) => {
+                tracing::warn!(hub = self.hub, %error, "a damaged instance row is listed without what cannot be read");
+                row::readable_part(&row.entity)
+            }
+        };
+        let rows = std::mem::take(&mut page.rows).iter().map(read).collect();
+        Ok((rows, page))
+    }
+
+    /// The text of an Input or Output column: inline, or behind a URL of our container.
+    pub(crate) async fn resolve_payload(&self, column: Option<String>) -> Result<Option<String>> {
+        let Some(text) = column else { return Ok(None) };
+        let Some(blob) = self.payloads.blob_of(&text) else { return Ok(Some(text)) };
+        let body = self.payloads.get(&blob).await?;
+        // A start message too large for the queue: its blob is the whole message.
+        if blob_names::is_start_message(&blob) {
+            return Ok(start_input(&body));
+        }
+        Ok(Some(body))
+    }
+
+    /// Waits a little for a row that a client writes right after its start message.
+    pub(crate) async fn await_row_of_start(&self, instance_id: &str) -> Result<Option<StoredRow>> {
+        for wait_ms in [0, 20, 50, 150] {
+            if wait_ms > 0 {
+                tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+            }
+            let row = self.read(instance_id, false).await?;
+            if row.is_some() {
+                return Ok(row);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The tags that a row shows, also from their blob.
+    pub(crate) async fn resolve_tags(&self, row: &InstanceRow) -> Result<Tags> {
+        let Some(blob) = &row.tags_blob else { return Ok(row.tags.clone().unwrap_or_default()) };
+        let tags = Tags::from_column(&self.payloads.get(blob).await?);
+        Ok(tags.map_err(|e| Error::new(ErrorKind::Corrupt, format!("blob \"{blob}\": {e}")))?.unwrap_or_default())
+    }
+
+    /// The blobs to which the row refers.
+    pub(crate) async fn blobs(&self, instance_id: &str) -> Result<Vec<String>> {
+        let Some(stored) = self.read(instance_id, true).await? else { return Ok(Vec::new()) };
+        let columns = [stored.row.input, stored.row.output].into_iter().flatten();
+        Ok(columns.filter_map(|column| self.payloads.blob_of(&column)).collect())
+    }
+}
+
+fn start_input(message_json: &str) -> Option<String> {
+    let message = Message::from_json(message_json).ok()?;
+    match message.event.kind {
+        EventKind::ExecutionStarted(started) => started.input,
+        _ => None,
+    }
+}

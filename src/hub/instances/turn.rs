@@ -1,0 +1,82 @@
+//! The row of an instance after a turn.
+
+use super::Instances;
+use super::projection::{self, BlobUrls, Projection, RowChange};
+use super::write::{RowVersion, RowWrite, RowWritten};
+use crate::error::Result;
+use crate::hub::histories::History;
+use crate::model::{EventKind, State, StoredEvent, Timestamp};
+use crate::storage::table::Etag;
+
+/// A turn whose history is committed, for the row of its instance.
+#[derive(Debug)]
+pub(crate) struct CommittedTurn<'a> {
+    pub(crate) instance_id: &'a str,
+    pub(crate) execution_id: &'a str,
+    pub(crate) custom_status: Option<&'a str>,
+    /// What was loaded before the turn.
+    pub(crate) history: &'a History,
+    /// How many of the events that were loaded are of this execution: none, if it has replaced another.
+    pub(crate) kept: usize,
+    /// The events of the turn.
+    pub(crate) new: &'a [StoredEvent],
+    /// Where large columns of the events went, by the ordinal of the event.
+    pub(crate) urls: &'a BlobUrls,
+    /// Whether an earlier checkpoint may have been interrupted before its row: what the execution has written before is shown again.
+    pub(crate) makes_up: bool,
+    /// The version of the sentinel that the commit left.
+    pub(crate) version: Option<&'a Etag>,
+    /// Executions that this one has replaced.
+    pub(crate) superseded: &'a [String],
+}
+
+impl CommittedTurn<'_> {
+    fn project(&self, hub: &str, now: Timestamp) -> RowChange {
+        let past = &self.history.events[..self.kept];
+        let all = past.iter().chain(self.new);
+        let first = if self.makes_up { 0 } else { self.kept };
+        let shown = |((ordinal, column), url): (&(usize, &'static str), &String)| {
+            Some(((ordinal.checked_sub(first)?, *column), url.clone()))
+        };
+        let urls = self.urls.iter().filter_map(shown).collect();
+        let events: Vec<_> = all.clone().skip(first).map(|stored| stored.event.clone()).collect();
+        let Self { instance_id, execution_id, custom_status, .. } = *self;
+        let projection = Projection { hub, instance_id, execution_id, custom_status, events: &events, urls: &urls };
+        let mut change = projection.after_turn(now);
+        // Whatever became of the rows of earlier turns, no row is without name and status.
+        let state = State::fold(all);
+        if let (Some(started), Some(status)) = (&state.started, state.status()) {
+            projection::set_base_if_absent(&mut change.entity, &started.event, started.timestamp, status);
+        }
+        change.clears_output &= self.may_have_output();
+        change
+    }
+
+    /// A merge cannot clear a column: an output of null would leave the reason of a suspension, or the output of an earlier run.
+    fn may_have_output(&self) -> bool {
+        let gives_output = |stored: &StoredEvent| {
+            matches!(
+                stored.event.kind,
+                EventKind::ExecutionSuspended { reason: Some(_) } | EventKind::ExecutionResumed { reason: Some(_) }
+            )
+        };
+        !self.superseded.is_empty() || self.history.events.iter().chain(self.new).any(gives_output)
+    }
+}
+
+impl Instances {
+    /// Shows a turn whose history is committed.
+    ///
+    /// # Errors
+    /// `Storage` if storage fails.
+    pub(crate) async fn show_turn(&self, turn: &CommittedTurn<'_>, known: Option<RowVersion>) -> Result<RowWritten> {
+        let write = RowWrite {
+            instance_id: turn.instance_id,
+            change: turn.project(&self.hub, self.clock.now()),
+            may_bear_mark: turn.history.sentinel.has_parked,
+            committed: turn.version,
+            superseded: turn.superseded,
+        };
+        self.write(write, known).await
+    }
+}
