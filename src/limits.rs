@@ -1,10 +1,10 @@
 //! Sizes that the formats and the service fix, and those that we put on what comes from outside.
 
-/// A message of more bytes of JSON goes to a blob (wire-format 4).
+/// A message of more bytes of JSON goes to a blob (docs/storage-layout.md, Large payloads).
 pub(crate) const MESSAGE_BYTES_MAX: usize = 45 * 1024;
 /// The most that a queue takes, as the text of XML.
 pub(crate) const QUEUE_TEXT_BYTES_MAX: usize = 64 * 1024;
-/// A column of more UTF-16 units goes to a blob (wire-format 4).
+/// A column of more UTF-16 units goes to a blob (docs/storage-layout.md, Large payloads).
 pub(crate) const COLUMN_UNITS_MAX: usize = 30 * 1024;
 /// The largest compressed payload that is read.
 pub(crate) const BLOB_BYTES_MAX: usize = 256 * 1024 * 1024;

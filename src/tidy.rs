@@ -207,6 +207,60 @@ fn documents_name_only_files_that_exist() {
     check(&problems);
 }
 
+/// What the comments of a file say, line by line as one text.
+fn comments(text: &str) -> String {
+    let lines = text.lines().filter_map(|line| line.trim_start().strip_prefix("//"));
+    lines.map(|line| line.trim_start_matches(['/', '!']).trim()).collect::<Vec<_>>().join(" ")
+}
+
+/// Documents that a text cites, each with what follows its name: `docs/storage-layout.md, Keys` has `Keys`.
+fn citations(text: &str) -> Vec<(&str, &str)> {
+    text.match_indices("docs/")
+        .filter_map(|(at, _)| {
+            let (document, rest) = text[at..].split_once(".md")?;
+            let is_name = document.chars().all(|c| c.is_ascii_alphanumeric() || "/_-".contains(c));
+            is_name.then_some((&text[at..at + document.len() + 3], rest.strip_prefix(", ")?))
+        })
+        .collect()
+}
+
+/// Whether a text cites a section by its number, in parentheses: no document here numbers its sections.
+fn cites_a_number(comment: &str) -> bool {
+    let cited = comment.split('(').skip(1).filter_map(|tail| tail.split(')').next());
+    let is_number = |word: &str| word.contains('.') && word.split('.').all(|part| part.parse::<u32>().is_ok());
+    cited.filter_map(|cited| cited.split(',').next()?.split(' ').next_back()).any(is_number)
+}
+
+#[test]
+fn comments_cite_documents_of_the_repository_by_their_headings() {
+    let mut problems = Vec::new();
+    for source in sources() {
+        let comments = comments(&source.text);
+        for (document, cited) in citations(&comments) {
+            let text = fs::read_to_string(root().join(document)).unwrap_or_default();
+            let mut headings = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+            if !headings.any(|heading| cited.starts_with(heading)) {
+                let cited: String = cited.chars().take(40).collect();
+                problems.push(format!("{}: {document} has no heading \"{cited}\"", source.name()));
+            }
+        }
+        if cites_a_number(&comments) {
+            problems.push(format!("{}: a citation by number; name a document of the repository and its heading", source.name()));
+        }
+    }
+    check(&problems);
+}
+
+#[test]
+fn every_file_of_the_hub_is_in_its_table() {
+    let document = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let sources = sources();
+    let only = test_only(&sources);
+    let product = sources.iter().filter(|s| s.path.starts_with("src/hub") && !s.path.ancestors().any(|path| only.contains(path)));
+    let missing = product.map(Source::name).filter(|name| !document.contains(&format!("`{name}`")));
+    check(&missing.map(|name| format!("{name} is not in docs/architecture.md, The hub")).collect::<Vec<_>>());
+}
+
 /// The words of the log lines in a text, at info and above.
 fn log_lines(text: &str) -> Vec<&str> {
     let calls = ["tracing::info!(", "tracing::warn!(", "tracing::error!("];
@@ -269,6 +323,12 @@ fn the_rules_find_what_they_forbid() {
     assert!(is_allowed("worker", "storage::table") && is_allowed("hub", "storage::memory") && is_allowed("hub", "model"));
     assert!(!is_allowed("worker", "storage") && !is_allowed("worker", "storage::azure") && !is_allowed("replay", "hub"));
     assert!(!is_allowed("client", "worker") && !is_allowed("worker", "storage::tables"));
+    let text = comments("//! a (docs/x.md,\n//! Y).\nlet x = \"docs/y.md, Z\"; // docs/y.md\n    // (6.1)");
+    assert_eq!(
+        citations(&text).iter().map(|(document, cited)| (*document, &cited[..1])).collect::<Vec<_>>(),
+        [("docs/x.md", "Y")]
+    );
+    assert!(cites_a_number(&text) && cites_a_number("a (layout 3.2, 4)") && !cites_a_number("a (version 4), or (up to 2.5 s)"));
     let source = Source {
         path: "src/a/b.rs".into(),
         text: "//! x\nuse crate::hub;\n// crate::x\n#[cfg(test)]\nmod tests {\nuse crate::client;".into(),

@@ -7,13 +7,13 @@ use super::{FailureDetails, RuntimeStatus, Timestamp};
 /// String tags of an instance or activity.
 pub type Tags = BTreeMap<String, String>;
 
-/// An event: the base members of .NET's `HistoryEvent` and one of its kinds (wire-format 3.4).
+/// An event: the base members of .NET's `HistoryEvent` and one of its kinds (docs/storage-layout.md, Events).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct HistoryEvent {
     /// The decision id for decisions (0, 1, 2, ...), -1 for everything that arrives or marks a turn.
     pub event_id: i32,
-    /// Informational, as .NET writes it (wire-format 5.3).
+    /// Informational, as .NET writes it (docs/storage-layout.md, Columns).
     pub is_played: bool,
     /// When the event was made; of a received event, when its message was made.
     pub timestamp: Timestamp,
@@ -23,7 +23,7 @@ pub struct HistoryEvent {
 
 /// What happened. Names and members are those of .NET's event classes.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs, reason = "members are those of wire-format 3.4, by the same names")]
+#[allow(missing_docs, reason = "members are those of .NET, by the same names")]
 #[non_exhaustive]
 pub enum EventKind {
     ExecutionStarted(Box<ExecutionStarted>),
@@ -117,7 +117,7 @@ pub enum EventKind {
 
 /// The first event of an execution.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[allow(missing_docs, reason = "members are those of wire-format 3.4, by the same names")]
+#[allow(missing_docs, reason = "members are those of .NET, by the same names")]
 #[non_exhaustive]
 pub struct ExecutionStarted {
     pub instance: InstanceRef,
@@ -159,7 +159,7 @@ impl InstanceRef {
 
 /// Who waits for a sub-orchestration.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[allow(missing_docs, reason = "members are those of wire-format 3.4, by the same names")]
+#[allow(missing_docs, reason = "members are those of .NET, by the same names")]
 #[non_exhaustive]
 pub struct ParentInstance {
     pub name: Option<String>,
@@ -168,9 +168,9 @@ pub struct ParentInstance {
     pub version: Option<String>,
 }
 
-/// A distributed-tracing context (wire-format 3.4).
+/// A distributed-tracing context (docs/storage-layout.md, Events).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "members are those of wire-format 3.4, by the same names")]
+#[allow(missing_docs, reason = "members are those of .NET, by the same names")]
 #[non_exhaustive]
 pub struct TraceContext {
     pub trace_parent: Option<String>,

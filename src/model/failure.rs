@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Properties;
 
-/// What went wrong in an activity or orchestration: .NET's `FailureDetails` (wire-format 3.4, semantics 7).
+/// What went wrong in an activity or orchestration: .NET's `FailureDetails` (docs/storage-layout.md, Events).
 ///
 /// Its text begins with what went wrong itself, and the tasks that it came through stand behind it, however deep .NET's form buries it:
 ///

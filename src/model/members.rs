@@ -1,4 +1,5 @@
-//! The members of every event class, once: the codecs of JSON and of rows both go through these two tables (wire-format 3.4, 5.3).
+//! The members of every event class, once: the codecs of JSON and of rows both go through these two tables
+//! (docs/storage-layout.md, Events).
 
 use super::json::DecodeError;
 use super::{

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::{HistoryEvent, InstanceRef, Tags};
 
-/// What a queue message says (`MessageData` and `TaskMessage` of wire-format 3.2).
+/// What a queue message says (docs/storage-layout.md, Envelope).
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Message {
     /// The identity of the message: derived from the decision that made it, so that a message sent again is recognised.

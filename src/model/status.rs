@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Where an orchestration stands (wire-format 3.3).
+/// Where an orchestration stands (docs/storage-layout.md, JSON).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the names say it")]
 #[non_exhaustive]

@@ -93,7 +93,7 @@ impl Timestamp {
         (0..=MAX_TICKS).contains(&ticks).then(|| Self(ticks).plus_ticks(-offset))
     }
 
-    /// The form of queue messages: zeros at the end of the fraction are cut (wire-format 3.3).
+    /// The form of queue messages: zeros at the end of the fraction are cut (docs/storage-layout.md, JSON).
     #[must_use]
     pub fn to_message_text(self) -> String {
         let full = self.to_table_text();
@@ -103,7 +103,7 @@ impl Timestamp {
         format!("{seconds}{dot}{fraction}Z")
     }
 
-    /// The form of table columns and OData filters: always seven digits (wire-format 5.2).
+    /// The form of table columns and OData filters: always seven digits (docs/storage-layout.md, Columns).
     #[must_use]
     pub fn to_table_text(self) -> String {
         let days = i32::try_from(self.0 / TICKS_PER_DAY).unwrap_or(0);

@@ -101,7 +101,7 @@ pub(crate) struct Query {
     pub(crate) continuation: Option<Continuation>,
 }
 
-/// Where the next page begins. Either part may be empty or missing; both are opaque (wire-format 9).
+/// Where the next page begins. Either part may be empty or missing; both are opaque (docs/storage-layout.md, Queries).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Continuation {
     pub(crate) next_partition_key: Option<String>,

@@ -110,7 +110,7 @@ async fn tries(ctx: OrchestrationContext, attempts: u64) -> Result<String, Failu
     go_on(ctx, tried).await
 }
 
-/// The same, with the retries spelled out as .NET has them (semantics 4.2).
+/// The same, with the retries spelled out as .NET has them.
 async fn tries_as_dotnet(ctx: OrchestrationContext, attempts: u64) -> Result<String, Failure> {
     let mut pause = Duration::from_secs(2);
     for attempt in 1.. {

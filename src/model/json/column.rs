@@ -1,4 +1,4 @@
-//! Parts as the text of a column: JSON without `$type`, and the text `null` for none (wire-format 5.2).
+//! Parts as the text of a column: JSON without `$type`, and the text `null` for none (docs/storage-layout.md, Columns).
 
 use super::error::DecodeError;
 use super::parts::{Part, read_tags, write_tags};

@@ -1,4 +1,5 @@
-//! The envelope of queue messages, both ways, and the wrapper that stands for a message in a blob (wire-format 3.2, 4).
+//! The envelope of queue messages, both ways, and the wrapper that stands for a message in a blob
+//! (docs/storage-layout.md, Envelope).
 
 use uuid::Uuid;
 

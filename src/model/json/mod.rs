@@ -1,4 +1,5 @@
-//! The JSON of .NET, byte for byte: events, failures and messages (wire-format 3), and the JSON texts inside columns.
+//! The JSON of .NET, byte for byte: events, failures and messages, and the JSON texts inside columns
+//! (docs/storage-layout.md, JSON).
 
 mod canonical;
 mod column;

@@ -304,7 +304,7 @@ impl MemberReader for Node<'_> {
     }
 
     fn absent_event_id(&self, type_name: &str) -> i32 {
-        // Classes with a private default constructor get -1, the others 0 (wire-format 3.7).
+        // Classes with a private default constructor get -1, the others 0 (docs/storage-layout.md, What is tolerated).
         let minus_one = ["TaskScheduled", "TaskFailed", "TimerFired", "SubOrchestrationInstanceFailed"];
         if minus_one.contains(&type_name) { -1 } else { 0 }
     }
