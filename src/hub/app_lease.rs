@@ -1,5 +1,4 @@
-//! The app lease: of the apps that share a hub, the workers of one at a time work
-//! (docs/storage-layout.md, App lease).
+//! The app lease: of the apps that share a hub, only one runs workers at a time (docs/storage-layout.md, App lease).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use crate::storage::blob::{BlobStore, Lease, PutCondition};
 use crate::storage::error::OrNone;
 use crate::storage::table::Etag;
 
-/// The info blob is a few ids; whatever is larger is none.
+/// The info blob holds two ids. Anything larger is not an info blob.
 const INFO_BYTES_MAX: usize = 64 * 1024;
 
 /// The info blob: who holds the lease, and who was told to take it over.
@@ -25,11 +24,11 @@ pub(crate) struct AppLeaseInfo {
     pub(crate) desired_swap_id: Option<String>,
 }
 
-/// What became of a try to hold the lease.
+/// The outcome of an attempt to acquire the lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Acquired {
     Held,
-    /// Another app holds it: the one of this id, as far as the info blob tells.
+    /// Another app holds it; its lease id, if the info blob names it.
     Anothers(Option<String>),
 }
 
@@ -38,7 +37,7 @@ pub(crate) fn lease_id(app_name: &str) -> String {
     format!("{:08x}-0000-0000-0000-000000000000", fnv1a(app_name.as_bytes()))
 }
 
-/// The container whose lease it is, and its info blob.
+/// The container that is leased, and its info blob.
 #[derive(Clone, Debug)]
 pub(crate) struct AppLease {
     pub(super) blobs: Arc<dyn BlobStore>,
@@ -58,7 +57,7 @@ impl AppLease {
         let swapped = match &info.owner_id {
             Some(owner) if wanted && !is(Some(owner), id) => {
                 let change = Lease::Change { id: owner.clone(), proposed: id.to_owned() };
-                // A changed lease keeps its end.
+                // Changing the id of a lease does not extend it.
                 self.act(&change).await? && self.renew(id).await?
             }
             _ => false,
@@ -85,7 +84,7 @@ impl AppLease {
         self.put_info(&AppLeaseInfo { desired_swap_id: Some(id.to_owned()), ..info }, etag).await
     }
 
-    /// What the blob says; nothing if it is missing or no JSON: the lease itself decides who holds it.
+    /// The content of the info blob; empty if it is missing or is not JSON. The lease itself decides who holds it.
     pub(crate) async fn info(&self) -> Result<(AppLeaseInfo, Option<Etag>)> {
         let blob = self.blobs.get(&self.container, &self.info_blob, INFO_BYTES_MAX).await.or_none()?;
         let Some(blob) = blob else { return Ok((AppLeaseInfo::default(), None)) };
@@ -96,7 +95,7 @@ impl AppLease {
         Ok((info, Some(blob.etag)))
     }
 
-    /// Writes the blob over the version that was read. `false` if somebody else was faster: what they wrote stands.
+    /// Replaces the version of the blob that was read. `false` if another process wrote first; its content stands.
     async fn put_info(&self, info: &AppLeaseInfo, etag: Option<Etag>) -> Result<bool> {
         let condition = etag.map_or(PutCondition::Absent, PutCondition::Etag);
         let json = serde_json::to_vec(info).expect("two optional strings are JSON");
@@ -108,7 +107,7 @@ impl AppLease {
         }
     }
 
-    /// `false` if the lease is another's.
+    /// `false` if another app holds the lease.
     async fn act(&self, lease: &Lease) -> Result<bool> {
         match self.blobs.lease(&self.container, lease).await {
             Ok(()) => Ok(true),

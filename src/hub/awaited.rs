@@ -1,4 +1,4 @@
-//! What messages wait for because no worker that has seen them hosts it: rows of our own that workers refresh and people read.
+//! Code that messages wait for because no worker that has seen them hosts it. Workers refresh these rows, and people read them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,18 +15,18 @@ use crate::model::Timestamp;
 use crate::storage::error::{ErrorKind, OrNone};
 use crate::storage::table::{Entity, Filter, Match, Query, Row, TableOp, Value};
 
-/// A worker that was not seen for so long is not there; and how long a row holds that does not tell.
+/// A worker that has not been seen for this long is gone. It is also the validity of a row that states none.
 const FRESH: Duration = Duration::from_secs(180);
-/// A worker that was not seen for so long has left without a word. What was waited for so long ago is of no use either: until then it
-/// tells of which messages the receives mean nothing.
+/// Rows of workers that have not been seen for this long are deleted, and so are rows about code that nothing has waited for since. Until
+/// then they tell for which messages the number of receives means nothing.
 const LONG_GONE: Duration = Duration::from_secs(24 * 3600);
-/// So many of the instances that wait are told of by their ids.
+/// The most instance ids that a row lists.
 pub(crate) const INSTANCE_IDS_MAX: usize = 100;
-/// A column holds so many UTF-16 units.
+/// The most UTF-16 units in a column.
 const COLUMN_UNITS_MAX: usize = 32_000;
-/// Longer texts are cut: names come from anybody, and a column holds so much.
+/// Longer texts are truncated: anybody can choose a name, and it must fit a column.
 const TEXT_CHARS_MAX: usize = 1000;
-/// The partition of the rows by which workers without a partition of the hub show that they are there.
+/// The partition key of rows that announce workers which own no partition.
 const WORKERS: &str = "worker";
 /// Namespace of row keys; persisted, never change it.
 const NAMESPACE: Uuid = Uuid::from_u128(0x7461_736b_6875_6220_6177_6169_7465_6420);
@@ -104,13 +104,13 @@ impl Need {
         Self { kind, name: name.to_owned(), version: version.unwrap_or_default().to_owned() }
     }
 
-    /// What hosts the instance, if that is an entity.
+    /// What a worker must host for this instance, if it is an entity.
     pub(crate) fn of_entity(instance_id: &str) -> Option<Self> {
         ids::entity_name(instance_id).map(|name| Self::new(AwaitedKind::Entity, name, None))
     }
 }
 
-/// The table of what is waited for.
+/// The table of code that messages wait for.
 #[derive(Clone, Debug)]
 pub(crate) struct AwaitedCode {
     pub(super) table: Table,
@@ -119,7 +119,7 @@ pub(crate) struct AwaitedCode {
 }
 
 impl AwaitedCode {
-    /// Tells what is waited for in a queue. The table is made when the first worker has something to tell.
+    /// Records what messages of a queue wait for. The first record creates the table.
     pub(crate) async fn write(&self, need: &Need, queue: QueueId, row: &Awaited) -> Result<()> {
         let mut entity = Entity::new(need.kind.name(), self.key(need, queue))
             .with("Name", text(&row.name))
@@ -145,14 +145,14 @@ impl AwaitedCode {
         format!("{} {}", self.queues.name(queue), Uuid::new_v5(&NAMESPACE, key.as_bytes()).simple())
     }
 
-    /// What was told of it.
+    /// The record of one need.
     pub(crate) async fn read(&self, need: &Need, queue: QueueId) -> Result<Option<Awaited>> {
         let key = self.key(need, queue);
         let row = self.table.get(need.kind.name(), &key, &[]).await.or_none()?;
         Ok(row.as_ref().and_then(from_row))
     }
 
-    /// Removes what has not been waited for any more since long ago. Whether rows of this worker are left.
+    /// Deletes records that have long been void. `true` if records of this worker are left.
     pub(crate) async fn sweep(&self, worker_id: &str) -> Result<bool> {
         let (now, mut is_left) = (self.clock.now(), false);
         for row in self.rows(None).await? {
@@ -164,7 +164,7 @@ impl AwaitedCode {
             let Entity { partition_key, row_key, .. } = row.entity;
             let op = TableOp::Delete { partition_key, row_key, condition: Match::Etag(row.etag) };
             match self.table.write(&op).await {
-                // It is waited for again.
+                // Another worker has refreshed or deleted it.
                 Err(e) if matches!(e.kind, ErrorKind::NotFound | ErrorKind::Precondition) => {}
                 other => drop(other?),
             }
@@ -181,25 +181,25 @@ impl AwaitedCode {
         Ok(all)
     }
 
-    /// Whether messages of this queue may have waited for code since then: how often they were received tells nothing.
+    /// Whether messages of this queue may have waited for code since then, so that their number of receives means nothing.
     pub(crate) async fn may_have_waited(&self, queue: QueueId, since: Timestamp) -> Result<bool> {
         let rows = self.rows(Some(Filter::eq("Queue", self.queues.name(queue)))).await?;
         Ok(rows.iter().filter_map(from_row).any(|awaited| awaited.valid_until >= since))
     }
 
-    /// Shows that a worker is there which owns no partition: only if anything is waited for, else nobody asks.
+    /// Announces a worker that owns no partition. Nothing is written while the table does not exist, because nobody asks then.
     pub(crate) async fn show_presence(&self, worker_id: &str) -> Result<()> {
         let entity = Entity::new(WORKERS, keys::escape(worker_id)).with("LastSeen", Value::DateTime(self.clock.now()));
         self.table.write(&TableOp::UpsertReplace(entity)).await.or_none()?;
         Ok(())
     }
 
-    /// Takes that back.
+    /// Withdraws the announcement.
     pub(crate) async fn withdraw_presence(&self, worker_id: &str) -> Result<()> {
         self.delete_presence(keys::escape(worker_id)).await
     }
 
-    /// Whether there are workers of ours that own no partition.
+    /// Whether other taskhub workers that own no partition are present.
     pub(crate) async fn others_are_present(&self, me: &str) -> Result<bool> {
         let (now, me) = (self.clock.now(), keys::escape(me));
         let mut found = false;
@@ -230,7 +230,7 @@ fn text(text: &str) -> Value {
     Value::string(text.chars().take(TEXT_CHARS_MAX).collect::<String>())
 }
 
-/// As many of the ids as a column holds, as a JSON array.
+/// As many of the ids as fit a column, as a JSON array.
 fn ids_column(ids: &[String]) -> String {
     let mut column = String::from("[");
     for id in ids.iter().map(|id| serde_json::Value::from(id.as_str()).to_string()) {

@@ -1,4 +1,4 @@
-//! Queue texts: JSON plain or in Base64, and wrappers of messages that lie in blobs
+//! Queue texts: plain JSON or Base64, and wrappers of messages whose bodies are in blobs
 //! (docs/storage-layout.md, Queue messages).
 
 use base64::Engine as _;

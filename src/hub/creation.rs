@@ -1,4 +1,4 @@
-//! Creating what a hub consists of, and deleting it.
+//! Creating the queues, tables and containers of a hub, and deleting them.
 
 use bytes::Bytes;
 
@@ -9,11 +9,11 @@ use crate::storage::blob::PutCondition;
 use crate::storage::error::OrNone;
 use crate::storage::table::{Entity, TableOp, Value};
 
-/// How often something is created whose replies are lost.
+/// The most attempts to create something while replies are lost.
 const CREATE_TRIES: u32 = 5;
 
 impl Hub {
-    /// Creates what is missing, in .NET's order; what exists is fine, so that several may do so at once.
+    /// Creates whatever is missing, in .NET's order. What exists is left alone, so several processes may do this at once.
     pub(crate) async fn ensure(&self) -> Result<()> {
         let (names, storage) = (&self.names, &self.storage);
         exists_is_fine(storage.blobs.create_container(&names.app_lease).await)?;
@@ -23,7 +23,7 @@ impl Hub {
         exists_is_fine(storage.tables.create_table(&names.history).await)?;
         exists_is_fine(storage.tables.create_table(&names.instances).await)?;
         storage.queues.create_queue(&names.work_items).await?;
-        // The rows come last and in one transaction: whoever finds them finds a whole hub, with its true count.
+        // The rows are written last and in one transaction, so that they stand for a complete hub and its true partition count.
         let mut rows = Vec::new();
         for partition in 0..self.partition_count {
             let queue = names.control_queue(partition);
@@ -49,7 +49,7 @@ impl Hub {
     }
 }
 
-/// Creates what is not repeated after a lost reply by itself: here it may be, because what the lost one left is fine.
+/// Repeats a creation whose reply was lost. The layers below do not, but here it is safe: what the lost attempt left is accepted.
 async fn create<T, F: Future<Output = storage::error::Result<T>>>(attempt: impl Fn() -> F) -> Result<()> {
     for _ in 1..CREATE_TRIES {
         match attempt().await {

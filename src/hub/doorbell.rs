@@ -1,5 +1,5 @@
-//! The doorbell of a queue: whoever in this process sends to it wakes who polls it, so that nothing between two steps that one
-//! process can run waits for a poll.
+//! The doorbell of a queue: a send wakes the poller of the same process, so that consecutive steps within one process never wait for
+//! the polling interval.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -27,7 +27,7 @@ pub(crate) struct Listening<'a>(&'a Doorbell);
 impl Doorbell {
     /// A message is visible now, or will be after `delay`.
     pub(crate) fn ring(&self, delay: Duration) {
-        // Nobody would ever take the alarms of a queue that this process does not poll.
+        // Alarms of a queue that this process does not poll would pile up.
         if self.listeners.load(Ordering::Acquire) == 0 {
             return;
         }
@@ -41,7 +41,7 @@ impl Doorbell {
         self.rung.notify_one();
     }
 
-    /// Begins to keep what is rung.
+    /// Starts to record rings.
     pub(crate) fn listen(&self) -> Listening<'_> {
         self.listeners.fetch_add(1, Ordering::AcqRel);
         Listening(self)
@@ -62,7 +62,7 @@ impl Doorbell {
         self.due().first().copied()
     }
 
-    /// Takes the alarms that have gone off; `true` if there were any.
+    /// Removes the alarms that have gone off; `true` if there were any.
     pub(crate) fn forget_past(&self) -> bool {
         let mut due = self.due();
         let now = Instant::now();

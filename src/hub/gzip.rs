@@ -1,4 +1,4 @@
-//! gzip of large payloads, with a bound on what a blob may expand to.
+//! gzip of large payloads, with a limit on the size of the decompressed text.
 
 use std::io::{Read as _, Write as _};
 
@@ -6,7 +6,7 @@ use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
-/// A blob that is no payload.
+/// A blob that is not a payload.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BadPayload {
     #[error("not gzip: {0}")]
@@ -38,15 +38,15 @@ pub(crate) fn decompress(bytes: &[u8], max: usize) -> Result<String, BadPayload>
     Ok(text)
 }
 
-/// How long the text will be, so that it need not grow: the trailer says it. A false one must not take memory, and nothing
-/// is packed closer than this.
+/// The length of the text according to the trailer, so that the buffer need not grow. A forged trailer must not allocate memory: the
+/// estimate is capped by gzip's best compression ratio.
 fn expected_length(bytes: &[u8]) -> usize {
     const RATIO_MAX: usize = 1032;
     let trailer = bytes.last_chunk().map_or(0, |length| u32::from_le_bytes(*length));
     usize::try_from(trailer).unwrap_or(usize::MAX).min(bytes.len().saturating_mul(RATIO_MAX))
 }
 
-/// Each byte that is no UTF-8 can become three.
+/// Replaces bytes that are not UTF-8. Each can become three.
 fn repaired(bytes: &[u8], max: usize) -> Result<String, BadPayload> {
     let replaced = |invalid: &[u8]| if invalid.is_empty() { 0 } else { char::REPLACEMENT_CHARACTER.len_utf8() };
     let length: usize = bytes.utf8_chunks().map(|chunk| chunk.valid().len() + replaced(chunk.invalid())).sum();

@@ -1,4 +1,4 @@
-//! A message that this process holds: one receipt, one lock for all that uses it, and one end.
+//! A message that this process holds: one pop receipt, one lock around its use, and one way to end.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::storage;
 use crate::storage::error::OrNone;
 use crate::storage::queue::{QueueMessage, VISIBILITY_MAX};
 
-/// A message that was received. It ends in exactly one of delete, hand-back or expiry.
+/// A received message. Its hold ends in exactly one way: it is deleted, given back, or expires.
 #[derive(Debug)]
 pub(crate) struct Hold {
     pub(crate) queue: QueueId,
@@ -79,7 +79,7 @@ impl Hold {
         None
     }
 
-    /// The receipt that is valid now, as far as we know.
+    /// The current receipt, as far as this process knows.
     fn receipt(&self) -> Option<String> {
         match &*self.state() {
             State::Held { receipt, .. } => Some(receipt.clone()),
@@ -87,7 +87,7 @@ impl Hold {
         }
     }
 
-    /// What a call with this receipt has led to. `false` if a newer receipt has come meanwhile.
+    /// Records the outcome of a call that used this receipt. `false` if a newer receipt has replaced it meanwhile.
     fn settle(&self, used: &str, next: State) -> bool {
         let mut state = self.state();
         let is_current = matches!(&*state, State::Held { receipt, .. } if receipt == used);
@@ -114,7 +114,7 @@ impl Drop for Hold {
 }
 
 impl Queues {
-    /// Deletes a held message. `false` if it was somebody else's by now. After an error it is still held.
+    /// Deletes a held message. `false` if another process has received it. After an error it is still held.
     pub(super) async fn delete_hold(&self, hold: &Hold) -> Result<bool> {
         let _call = hold.calls.lock().await;
         let mut deleted = false;
@@ -149,7 +149,7 @@ impl Queues {
         Ok(())
     }
 
-    /// Holds a message for `visibility` from now. `false` if it is no longer ours.
+    /// Extends the hold to `visibility` from now. `false` if it was lost.
     pub(crate) async fn renew(&self, hold: &Hold, visibility: Duration) -> Result<bool> {
         let _call = hold.calls.lock().await;
         let Some(receipt) = hold.receipt() else { return Ok(false) };
@@ -170,7 +170,7 @@ fn is_lost(error: &storage::Error) -> bool {
     matches!(error.kind, storage::ErrorKind::PopReceipt | storage::ErrorKind::NotFound)
 }
 
-/// A message that somebody else received meanwhile is theirs now; nothing is to be done.
+/// A message that another process has received belongs to that process; losing it is not an error.
 pub(super) fn lost_is_fine(result: storage::error::Result<()>) -> Result<()> {
     match result {
         Err(e) if is_lost(&e) => Ok(()),

@@ -1,4 +1,4 @@
-//! Instance ids as partition keys: escaping of what the table service forbids in keys (docs/storage-layout.md, Keys).
+//! Instance ids as partition keys: characters that the table service forbids are escaped (docs/storage-layout.md, Keys).
 
 /// Control characters become the character that lies this far behind them.
 const CONTROL_SHIFT: u32 = 0xC0;
@@ -25,7 +25,8 @@ pub(crate) fn escape(instance_id: &str) -> String {
     key
 }
 
-/// The instance of a partition key. Total: what no `escape` makes is read as .NET reads it, and a lone `^` at the end is itself.
+/// The instance id of a partition key. Any key is accepted: one that `escape` does not produce is read as .NET reads it, and a lone `^`
+/// at the end stands for itself.
 pub(crate) fn unescape(key: &str) -> String {
     let mut id = String::with_capacity(key.len());
     let mut chars = key.chars();

@@ -1,4 +1,4 @@
-//! The ways to storage: calls about leases, about messages that are held, payloads and all others do not wait for each other.
+//! Lanes to storage: calls about leases, about held messages, about payloads and all others do not queue behind each other.
 
 use std::time::Duration;
 
@@ -10,41 +10,41 @@ use crate::storage::layer::timed::Timed;
 use crate::storage::layer::traced::Traced;
 use crate::window::Bounds;
 
-/// How long an attempt may take.
+/// The timeout of one attempt.
 const ATTEMPT: Duration = Duration::from_secs(10);
 /// The same for leases, as in .NET.
 const LEASE_ATTEMPT: Duration = Duration::from_secs(2);
-/// The same for held messages: several attempts fit between the renewal of a hold and its end, after which all are in vain.
+/// The same for held messages: several attempts must fit between the renewal of a hold and its expiry.
 const HOLD_ATTEMPT: Duration = Duration::from_secs(4);
-/// A call that takes longer waits for others where storage does its work, and with it the calls about leases, which have a few
-/// times as long: fewer calls are under way then.
+/// A slower call has queued within the storage service, where lease calls, whose timeout is only a few times as long, would queue too.
+/// The limit on concurrent calls shrinks then.
 const LATE: Duration = LEASE_ATTEMPT.checked_div(4).expect("four is not zero");
-/// The fewest calls that are under way at once, however slow storage is.
+/// The lowest limit on concurrent calls, however slow storage is.
 const CALLS_LEAST: usize = 4;
 /// A renewal or hand-back that takes longer is late: each has several attempts.
 const HOLD_LATE: Duration = HOLD_ATTEMPT.checked_div(4).expect("four is not zero");
-/// Renewals and hand-backs of one queue that are under way at once.
+/// The most concurrent renewals and hand-backs of one queue.
 const HOLDS_AT_ONCE: usize = 16;
 
 /// One account, reached in several ways.
 #[derive(Debug)]
 pub(crate) struct Lanes {
-    /// Partition rows and the app lease. An answer that comes late is worth less than the next try; all tries end before the
-    /// next renewal is due.
+    /// Partition rows and the app lease. A new attempt is worth more than a late answer, and all attempts end before the next renewal is
+    /// due.
     pub(crate) leases: Storage,
     /// Renewing and giving back what is held.
     pub(crate) holds: Storage,
-    /// Everything else, of which blobs have places of their own: a slow line is busy with a payload for minutes.
+    /// Everything else. Blobs have a limit of their own, because a payload can take minutes on a slow connection.
     pub(crate) data: Storage,
 }
 
 impl Lanes {
     pub(crate) fn to(storage: &Storage, rng: &Rng) -> Self {
-        // The trace sees each attempt with its end, also one that ran out of time, and not the wait for a place.
+        // The trace covers each attempt with its outcome, timeouts included, but not the time that it was queued.
         let traced = |limit: Timed| storage.clone().layered(limit).layered(Traced);
         let retrying = |policy| Retrying::new(policy, rng.fork());
         let within = |attempt: Duration| RetryPolicy { attempts: 3, total: 3 * attempt, ..RetryPolicy::default() };
-        // A call that waits for its next attempt has no place and keeps nobody waiting.
+        // A call that backs off before its next attempt does not count against the limit.
         let patient = |limit, places| traced(limit).layered(places);
         let payloads = patient(Timed::except_payloads(ATTEMPT), Limited::new(calls_at_once() / 2));
         let payloads = payloads.layered(retrying(RetryPolicy::default())).blobs;
@@ -62,7 +62,7 @@ impl Lanes {
     }
 }
 
-/// As many storage calls as .NET's default, but no fewer than two cores would have.
+/// As many concurrent storage calls as .NET allows by default, but at least as many as on two cores.
 fn calls_at_once() -> usize {
     25 * std::thread::available_parallelism().map_or(2, usize::from).max(2)
 }

@@ -1,4 +1,4 @@
-//! When somebody else's lease has ended: by how long its row was seen without a sign of life, and by wall clocks only beside that.
+//! When another worker's lease has expired: judged by how long its row has shown no renewal, and by wall clocks only in addition.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,19 +9,19 @@ use super::partitions::{Judge, PartitionRow, StoredPartition};
 use crate::model::Timestamp;
 use crate::storage::table::Etag;
 
-/// The longest lease that any worker writes. Those of .NET are of 30 seconds unless set, and of 60 for a moment.
+/// The longest lease that any worker writes. .NET's last 30 seconds unless configured otherwise, and 60 for a moment.
 const LEASE_MAX: Duration = Duration::from_secs(300);
-/// The service refuses a machine whose clock is off by a quarter of an hour: two that it serves are no further apart.
+/// The service refuses a machine whose clock is off by a quarter of an hour, so the clocks of two machines differ by no more than this.
 const CLOCKS_APART_MAX: Duration = Duration::from_secs(1800);
-/// How often one row is complained of.
+/// How often a warning about one row is repeated.
 const WARNING_EVERY: Duration = Duration::from_secs(60);
 
 impl PartitionRow {
-    /// How long until the row may be claimed, if its owner has shown no sign of life for `silence` and shows none. Nobody waits for
-    /// a row that is free, or promised to the one who asks.
+    /// How long until the row may be claimed, given that its owner has not renewed it for `silence` and does not. A row that is free, or
+    /// promised to the worker that asks, may be claimed at once.
     ///
-    /// The other's wall clock counts only together with a silence so long that he has stopped writing: clocks that are apart never
-    /// make two workers take partitions from each other. A silence of a whole lease and the margin needs no wall clock.
+    /// The owner's wall clock counts only after a silence so long that the owner has stopped writing, so that clock skew never makes two
+    /// workers take partitions from each other. A silence of the whole lease plus the margin needs no wall clock.
     pub(crate) fn claimable_in(&self, judge: &Judge<'_>, silence: Duration) -> Duration {
         if self.current_owner.is_none() && self.next_owner.as_deref().is_none_or(|next| next == judge.me) {
             return Duration::ZERO;
@@ -36,7 +36,7 @@ impl PartitionRow {
         by_wall.min(by_silence)
     }
 
-    /// What the row is leased for; `None` if its dates cannot be those of any lease.
+    /// The length of the lease; `None` if the dates of the row cannot be those of any lease.
     fn term(&self, judge: &Judge<'_>) -> Option<Duration> {
         let expires = self.expires_at?;
         let term = expires.since(self.last_renewal.unwrap_or(expires));
@@ -44,26 +44,26 @@ impl PartitionRow {
         can_be.then_some(term.max(judge.lease))
     }
 
-    /// Whether the row has an owner, or one who waits, by dates that cannot be those of any lease.
+    /// Whether the row has a current or next owner although its dates cannot be those of any lease.
     pub(crate) fn is_undated(&self, judge: &Judge<'_>) -> bool {
         (self.current_owner.is_some() || self.next_owner.is_some()) && self.term(judge).is_none()
     }
 }
 
-/// What this process has seen of the rows of others, by its monotonic clock.
+/// What this process has observed of other workers' rows, by its monotonic clock.
 #[derive(Debug, Default)]
 pub(crate) struct Sightings {
     rows: BTreeMap<String, (Pulse, Instant)>,
     warned: BTreeMap<String, Instant>,
 }
 
-/// What changes whenever an owner renews his lease. That somebody asks for the row is no sign of life of its owner.
+/// What changes with every renewal. A request for the row is not a renewal.
 #[derive(Debug, PartialEq, Eq)]
 struct Pulse {
     owner: Option<String>,
     renewed: Option<Timestamp>,
     expires: Option<Timestamp>,
-    /// Where the dates tell nothing, any change counts.
+    /// If the dates are unusable, any change counts.
     version: Option<Etag>,
 }
 
@@ -76,7 +76,7 @@ impl Pulse {
 }
 
 impl Sightings {
-    /// How long the owner of the row, as it was just read, has shown no sign of life here.
+    /// How long the owner of the row that was just read has not renewed it, as observed here.
     pub(crate) fn silence(&mut self, stored: &StoredPartition) -> Duration {
         let pulse = Pulse::of(stored);
         match self.rows.get(&stored.row.queue) {
@@ -88,7 +88,7 @@ impl Sightings {
         }
     }
 
-    /// Whether it is time to complain of the row, again and again.
+    /// Whether a warning about the row is due.
     pub(crate) fn may_warn(&mut self, queue: &str) -> bool {
         let is_due = self.warned.get(queue).is_none_or(|last| last.elapsed() >= WARNING_EVERY);
         if is_due {

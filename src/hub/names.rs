@@ -20,9 +20,9 @@ pub(crate) struct Names {
     /// The container whose own lease is the app lease.
     pub(crate) app_lease: String,
     pub(crate) app_lease_info: String,
-    /// Ours: messages that were parked.
+    /// Of taskhub only: parked messages.
     pub(crate) poison: String,
-    /// Ours: what messages wait for that no worker hosts.
+    /// Of taskhub only: code that messages wait for.
     pub(crate) awaited: String,
     lower: String,
 }

@@ -1,4 +1,4 @@
-//! Parked messages: what could not be read or kept failing, with its reason, to be looked at, put back or dropped.
+//! Parked messages: those that could not be read or kept failing, with the reason, to be inspected, put back or dropped.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,14 +33,14 @@ pub struct PoisonMessage {
     pub parked_at: Timestamp,
 }
 
-/// Longer reasons are cut: they must fit a column, and are shown in lists.
+/// Longer reasons are truncated: they must fit a column, and are shown in lists.
 const REASON_CHARS_MAX: usize = 2000;
-/// All parked messages lie in one partition of the table: there should be few.
+/// All parked messages are in one partition of the table, because there should be few.
 const PARTITION: &str = "poison";
 /// The columns of a list: bodies may be large.
 const WITHOUT_BODY: [&str; 9] =
     ["PartitionKey", "RowKey", "Timestamp", "Queue", "Reason", "DequeueCount", "ParkedAt", "InstanceId", "EventType"];
-/// Events that no task of an instance waits for: it goes on without one, and another can be sent.
+/// Events that no task of an instance waits for: the instance can continue without one, and another can be sent.
 const EXTERNAL: [&str; 5] = ["EventRaised", "ExecutionTerminated", "ExecutionSuspended", "ExecutionResumed", "GenericEvent"];
 
 /// The table of parked messages.
@@ -60,7 +60,7 @@ impl Parked {
     pub(crate) async fn park_unreadable(&self, unreadable: &Unreadable) -> Result<()> {
         let hold = &unreadable.hold;
         let mut entity = self.entity(hold.queue, &hold.id, &unreadable.error.to_string(), hold.dequeue_count);
-        // The name of the blob that is missing or damaged tells whose message it was.
+        // The name of the missing or damaged blob tells which instance the message was for.
         if let Some((instance_id, event)) = unreadable.blob.as_deref().and_then(blob_names::parse_message_blob) {
             entity.set("InstanceId", Value::string(instance_id));
             entity.set("EventType", Value::string(event));
@@ -129,7 +129,7 @@ impl Parked {
             Some(true) => Some(Message::from_json(&body).map_err(|e| corrupt(&e.to_string()))?),
             _ => None,
         };
-        // Before the message is seen: workers ignore the start of an instance that has ended.
+        // This comes before the message is visible: workers ignore the start of an instance that has ended.
         if let Some(instance_id) = entity.text("InstanceId") {
             if self.instances.is_marked_before_its_start(instance_id).await? {
                 self.instances.show_as_it_is(instance_id).await?;
@@ -138,11 +138,11 @@ impl Parked {
         }
         match message {
             Some(message) => drop(self.queues.send(queue, message, Duration::ZERO).await?),
-            // What could not be read goes back letter by letter; it came from a queue, so it fits one.
+            // A text that could not be read is put back unchanged; it came from a queue, so it fits.
             None => self.queues.put_text(name, &body).await?,
         }
         self.delete(&row).await?;
-        // Two that are put back at the same time have seen each other.
+        // Two messages that are put back at the same time each saw the other one parked.
         match entity.text("InstanceId") {
             Some(instance_id) => self.show_unless_parked(instance_id, None).await,
             None => Ok(()),

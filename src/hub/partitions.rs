@@ -1,4 +1,4 @@
-//! The partition table of .NET's table partition manager: its rows, and the rules of claim, renewal, hand-off and balance.
+//! The partition table of .NET's table partition manager: its rows, and the rules for claims, renewals, hand-over and balance.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use crate::model::Timestamp;
 use crate::storage;
 use crate::storage::table::{Entity, Etag, Match, Query, TableOp, Value};
 
-/// One row: who owns a control queue (docs/storage-layout.md, Partition rows). Rows are replaced whole, so nothing of ours may be
-/// added.
+/// One row: who owns a control queue (docs/storage-layout.md, Partition rows). Rows are replaced whole, so columns that
+/// only taskhub writes would be lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PartitionRow {
     pub(crate) queue: String,
@@ -30,14 +30,14 @@ pub(crate) struct StoredPartition {
     pub(crate) etag: Etag,
 }
 
-/// Who asks, when, and by which times a lease is judged.
+/// The worker that asks, the time, and the durations by which a lease is judged.
 #[derive(Clone, Debug)]
 pub(crate) struct Judge<'a> {
     pub(crate) me: &'a str,
     pub(crate) now: Timestamp,
-    /// What a lease is renewed for.
+    /// The length of a lease.
     pub(crate) lease: Duration,
-    /// How much before the end of its lease an owner stops writing, and how much after it others take over.
+    /// How long before its lease expires an owner stops writing, and how long after it others take over.
     pub(crate) margin: Duration,
 }
 
@@ -52,12 +52,12 @@ impl PartitionRow {
         self.current_owner.as_deref() == Some(me)
     }
 
-    /// Whom the row counts for when work is balanced: the one who waits for it, else its owner.
+    /// The worker that the row counts for in balancing: the next owner if there is one, else the current owner.
     fn counts_for(&self) -> Option<&str> {
         self.next_owner.as_deref().or(self.current_owner.as_deref())
     }
 
-    /// The row claimed, if it may be after such a silence of its owner.
+    /// The row as claimed, if its owner has been silent long enough.
     pub(crate) fn claimed(&self, judge: &Judge<'_>, silence: Duration) -> Option<Self> {
         self.claimable_in(judge, silence).is_zero().then(|| Self {
             queue: self.queue.clone(),
@@ -70,27 +70,27 @@ impl PartitionRow {
         })
     }
 
-    /// The row renewed; also while it drains.
+    /// The row as renewed, also while it drains.
     pub(crate) fn renewed(&self, judge: &Judge<'_>) -> Self {
         Self { last_renewal: Some(judge.now), expires_at: Some(judge.now.plus(judge.lease)), ..self.clone() }
     }
 
-    /// The row of an owner that knows nothing of it any more, to begin again with.
+    /// The row as taken over from a former run of the same worker.
     pub(crate) fn adopted(&self, judge: &Judge<'_>) -> Self {
         Self { is_draining: false, owned_since: Some(judge.now), ..self.renewed(judge) }
     }
 
-    /// The row with its drain begun.
+    /// The row as draining.
     pub(crate) fn draining(&self, judge: &Judge<'_>) -> Self {
         Self { is_draining: true, ..self.renewed(judge) }
     }
 
-    /// The row given up; who waits for it may claim it. The times stay, as .NET leaves them.
+    /// The row as released, to be claimed by the next owner. The times stay, as .NET leaves them.
     pub(crate) fn released(&self) -> Self {
         Self { current_owner: None, is_draining: false, ..self.clone() }
     }
 
-    /// The row with `me` waiting for it.
+    /// The row with `me` as the next owner.
     pub(crate) fn wanted(&self, me: &str) -> Self {
         Self { next_owner: Some(me.to_owned()), ..self.clone() }
     }
@@ -116,14 +116,14 @@ pub(crate) fn to_steal<'a>(rows: &'a [PartitionRow], me: &str) -> Vec<&'a Partit
         if want == 0 && excess > 1 {
             want = 1;
         }
-        // A row that somebody waits for already is theirs to fetch.
+        // A row that already has a next owner is not available.
         let available = theirs.iter().filter(|row| row.next_owner.is_none() && row.current_owner.is_some());
         stolen.extend(available.take(want.min(excess)));
     }
     stolen
 }
 
-/// Rows whose owner is leaving: taken without regard to balance, so that no partition stays without owner.
+/// Whether the owner of a row is leaving. Such rows are claimed regardless of balance, so that no partition is left without an owner.
 pub(crate) fn is_abandoned(row: &PartitionRow, me: &str) -> bool {
     row.is_draining && row.next_owner.is_none() && row.current_owner.as_deref().is_some_and(|owner| owner != me)
 }
@@ -141,7 +141,7 @@ impl Partitions {
         self.manager == LeaseManager::Table
     }
 
-    /// All rows of the partition table, in the order of the queues; none where leases of blobs stand for them.
+    /// All rows of the partition table, in the order of the queues; none if the hub is run with the blob lease manager.
     pub(crate) async fn read(&self) -> Result<Vec<StoredPartition>> {
         if !self.are_seen() {
             return Ok(Vec::new());
@@ -156,7 +156,7 @@ impl Partitions {
         match self.table.write(&op).await {
             Ok(etag) => Ok(etag),
             Err(e) if is_changed(&e) => Ok(None),
-            // A claim that nobody knows of would keep others away until it expires.
+            // An unnoticed claim would keep other workers away until it expires.
             Err(e) if e.outcome_unknown() => match self.read().await?.into_iter().find(|stored| stored.row.queue == row.queue) {
                 Some(stored) if stored.row == *row => Ok(Some(stored.etag)),
                 Some(stored) if stored.etag != *etag => Ok(None),

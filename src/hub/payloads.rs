@@ -1,4 +1,4 @@
-//! Large payloads: texts that do not fit a message or a column go to gzip blobs (docs/storage-layout.md, Large payloads).
+//! Large payloads: texts that do not fit a message or a column are stored in gzip blobs (docs/storage-layout.md, Large payloads).
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(crate) struct Payloads {
 }
 
 impl Payloads {
-    /// Stores a text under a blob name. One that could not be read back is `Invalid`, and nothing is stored.
+    /// Stores a text under a blob name. A text too large to be read back is `Invalid`, and nothing is stored.
     pub(crate) async fn put(&self, name: &str, text: &str) -> Result<()> {
         let bytes = Bytes::from(gzip::compress(text));
         if text.len() > limits::PAYLOAD_BYTES_MAX || bytes.len() > limits::BLOB_BYTES_MAX {
@@ -34,7 +34,7 @@ impl Payloads {
         }
         let put = || self.blobs.put(&self.container, name, bytes.clone(), PutCondition::Always);
         match put().await {
-            // The container is made when the first large payload needs it, as .NET does.
+            // The container is created with the first large payload, as .NET does.
             Err(e) if e.kind == storage::ErrorKind::NotFound => match self.blobs.create_container(&self.container).await {
                 Err(e) if e.kind != storage::ErrorKind::AlreadyExists => return Err(e.into()),
                 _ => put().await?,
@@ -99,12 +99,12 @@ impl Payloads {
         Ok(moved)
     }
 
-    /// The names of all blobs that begin so.
+    /// The names of all blobs that begin with `prefix`.
     pub(super) async fn list(&self, prefix: &str) -> Result<Vec<String>> {
         let (mut found, mut continuation) = (Vec::new(), None);
         loop {
             let page = self.blobs.list(&self.container, prefix, continuation.as_deref()).await;
-            // The container is made when the first large payload needs it.
+            // The container is created with the first large payload.
             let Some(page) = page.or_none()? else { return Ok(found) };
             found.extend(page.names);
             continuation = page.continuation;

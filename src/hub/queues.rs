@@ -1,4 +1,4 @@
-//! Messages in and out: control queues by partition, the work-item queue, large bodies in blobs, held messages.
+//! The queues of a hub: sending, receiving and deleting messages, with large bodies in blobs.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub(crate) enum QueueId {
 pub(crate) struct Sent {
     queue: QueueId,
     id: String,
-    /// By which it can be deleted until somebody receives it.
+    /// The pop receipt, valid until somebody receives the message.
     receipt: String,
     /// The blob that holds the body of a large message.
     pub(crate) body: Option<String>,
@@ -90,14 +90,14 @@ pub(crate) enum Received {
 #[derive(Debug)]
 pub(crate) struct Queues {
     pub(super) store: Arc<dyn QueueStore>,
-    /// The same for calls about held messages, which must not wait for others: see [`super::lanes`].
+    /// The same queues through the lane of held messages: see [`super::lanes`].
     pub(super) holds: Arc<dyn QueueStore>,
     payloads: Payloads,
     encoding: Encoding,
     rng: Rng,
     control: Vec<Queue>,
     work_items: Queue,
-    /// How many messages this process has sent: it breaks ties between messages of one second (docs/storage-layout.md, Envelope).
+    /// How many messages this process has sent, which orders messages of the same second (docs/storage-layout.md, Envelope).
     sent: AtomicI64,
 }
 
@@ -174,8 +174,7 @@ impl Queues {
         Ok(Sent { queue, id: put.id, receipt: put.pop_receipt, body })
     }
 
-    /// Deletes a message that this process has just sent, unless somebody has received it. The body of a start stays: it may be another's
-    /// too.
+    /// Deletes a message that this process has just sent, unless somebody has received it. The body of a large one stays.
     pub(super) async fn take_back(&self, sent: &Sent) -> Result<()> {
         lost_is_fine(self.store.delete(self.name(sent.queue), &sent.id, &sent.receipt).await)
     }
@@ -186,8 +185,8 @@ impl Queues {
         Ok(())
     }
 
-    /// A blob for each send, and not for each message: a turn that is repeated sends a message again under its identity, and
-    /// whoever ends one copy deletes its body. That of a start stays, and is found by the identity.
+    /// Each send has a blob of its own, not each message: a repeated turn sends a message again under the same identity, and deleting
+    /// one copy deletes its body. The body of a start stays, and is found by the identity.
     fn body_blob(&self, message: &Message) -> String {
         let is_start = matches!(message.event.kind, EventKind::ExecutionStarted(_));
         let id = if is_start { message.activity_id } else { self.rng.uuid() };
@@ -227,7 +226,7 @@ impl Queues {
 
     /// Deletes a held message, and the blob that carried its body.
     pub(crate) async fn delete(&self, held: &Held) -> Result<()> {
-        // Who has received it meanwhile needs the body.
+        // If another process has received the message meanwhile, it needs the body.
         let deleted = self.delete_hold(held).await?;
         if let Some(blob) = held.blob.as_deref().filter(|_| deleted && held.blob_is_garbage()) {
             self.payloads.delete(blob).await?;
@@ -242,7 +241,7 @@ impl Queues {
 }
 
 impl Received {
-    /// What the text of a message says; its body may still be in a blob.
+    /// Decodes the text of a message, whose body may still be in a blob.
     pub(crate) fn of(hold: Arc<Hold>, text: String) -> Self {
         match codec::decode(&text) {
             Ok(Incoming::Message(message)) => Self::Held(Held { hold, bytes: text.len(), message, blob: None }),
@@ -264,8 +263,8 @@ impl Received {
         }
     }
 
-    /// By this messages of one sender come in its order. It is known of those that have been read; others come first, so that
-    /// nothing overtakes them unnoticed.
+    /// Sorts the messages of one sender in the order in which they were sent. It is known only for messages that have been read; others sort
+    /// first, so that nothing overtakes them unnoticed.
     pub(crate) fn order(&self) -> Option<(Timestamp, i64)> {
         match self {
             Self::Held(held) => Some((held.inserted_on, held.message.sequence_number)),

@@ -1,4 +1,4 @@
-//! What an account says of a hub that exists: how many partitions it has, and by what their leases are managed.
+//! What storage tells about an existing hub: its number of partitions, and which lease manager it is run with.
 
 use std::sync::Arc;
 
@@ -19,12 +19,12 @@ pub(super) struct StoredHub {
     pub(super) manager: LeaseManager,
 }
 
-/// By what workers agree on who owns a partition.
+/// How workers agree on the owners of partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LeaseManager {
     /// The partition table.
     Table,
-    /// Leases of blobs, by a setting of .NET: nothing that a worker of ours sees.
+    /// Leases of blobs, a setting of .NET that taskhub workers do not support.
     Blobs,
 }
 
@@ -58,8 +58,8 @@ async fn partition_rows(storage: &Storage, names: &Names) -> Result<Vec<String>>
     Ok(rows.into_iter().flatten().map(|row| row.entity.row_key).collect())
 }
 
-/// The count that these rows stand for: one for each partition from 00 on. By a wrong count messages go to queues that nobody
-/// reads, so any other row is an error, whoever opens the hub.
+/// The number of partitions according to these rows: one row for each partition from 00 on. With a wrong count, messages would go to
+/// queues that nobody reads, so any other row is an error.
 fn count(rows: &[String], names: &Names) -> Result<u32> {
     let partitions: Vec<_> = (0..limits::PARTITIONS_MAX).map(|id| names.control_queue(id)).collect();
     let missing = partitions.iter().position(|queue| !rows.contains(queue)).unwrap_or(partitions.len());

@@ -1,4 +1,4 @@
-//! One table of a hub, under its name.
+//! One table of a hub.
 
 use std::sync::Arc;
 

@@ -35,6 +35,7 @@ pub struct TaskHubBuilder {
 
 /// Partitions of a hub that is created without a word about it, as in .NET.
 const PARTITIONS_DEFAULT: u32 = 4;
+
 impl TaskHub {
     /// Prepares to open the hub `name` on a storage account.
     #[must_use]

@@ -1,4 +1,4 @@
-//! Appending to a history: all or nothing for each transaction, under the version of the sentinel that was loaded.
+//! Appending to a history in transactions, each under the version of the sentinel that was loaded or written last.
 
 use std::ops::Range;
 
@@ -31,9 +31,9 @@ pub(crate) struct Append<'a> {
     pub(crate) events: &'a [StoredEvent],
     /// Ordinals of an interrupted checkpoint that the new rows do not overwrite.
     pub(crate) surplus: Range<u64>,
-    /// Up to this ordinal the rows are those that are carried over: whatever cuts the append off, none of these is lost.
+    /// Rows up to this ordinal are carried over by continue-as-new: none of them is lost, whenever the append is interrupted.
     pub(crate) carried_to: u64,
-    /// What the history that was loaded had of such events beside its rows.
+    /// Carried-over events that the loaded history had in blobs and not in rows.
     pub(crate) remainder: Option<&'a Remainder>,
     /// Kept on the sentinel, beside what .NET keeps there.
     pub(crate) applied: Vec<Uuid>,
@@ -76,7 +76,7 @@ impl Histories {
             match self.transact_fenced(append.instance_id, &ops, etag.as_ref(), &sentinel).await? {
                 Some(new) => etag = Some(new),
                 None => {
-                    // What an earlier transaction of ours refers to is found by whoever finds that.
+                    // Blobs of an earlier transaction are in use: its rows refer to them.
                     if number == 0 {
                         self.drop_unused(append.instance_id, &blobs).await;
                     }
@@ -88,7 +88,7 @@ impl Histories {
         Ok(Appended::Done { urls, version: etag, spent: spent.collect() })
     }
 
-    /// Removes the blobs of a transaction that never takes effect any more.
+    /// Removes the blobs of a transaction that can no longer take effect.
     async fn drop_unused(&self, instance_id: &str, blobs: &[String]) {
         for blob in blobs {
             if let Err(error) = self.payloads.delete(blob).await {
@@ -112,7 +112,7 @@ impl Histories {
             };
             use storage::ErrorKind::{AlreadyExists, NotFound, Precondition};
             match error.kind {
-                // Our own write, applied by a try whose reply was lost, looks like a rival's: read who wrote.
+                // An earlier attempt of this transaction whose reply was lost looks like a rival's: the sentinel tells who wrote.
                 AlreadyExists | Precondition | NotFound | storage::ErrorKind::Unknown => {
                     match self.read_sentinel(instance_id).await? {
                         Some((found, etag))
@@ -149,7 +149,7 @@ fn sentinel_op(instance_id: &str, sentinel: &Sentinel, etag: Option<&Etag>) -> T
     }
 }
 
-/// Tells the transactions of one checkpoint apart when a lost reply has to be explained.
+/// The id of one transaction, by which the sentinel settles a lost reply.
 fn commit_id(commit: Uuid, number: usize) -> String {
     format!("{}-{number}", commit.simple())
 }

@@ -47,7 +47,7 @@ impl Histories {
             }
         }
         batches.add(part);
-        // From the end: whatever cuts this off, no row is left behind a gap.
+        // Rows are deleted from the end, so that an interruption leaves no gap.
         for ordinal in append.surplus.clone().rev() {
             let row_key = rows::row_key(ordinal);
             batches.add(vec![(TableOp::Delete { partition_key: key.clone(), row_key, condition: Match::Any }, 512)]);

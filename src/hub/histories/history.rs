@@ -1,4 +1,4 @@
-//! A history as it was loaded: the events of complete checkpoints, and what an interrupted one has left.
+//! A history as it was loaded: the events of complete checkpoints, and the remains of an interrupted one.
 
 use uuid::Uuid;
 
@@ -18,11 +18,11 @@ pub(crate) struct History {
     pub(crate) stored_rows: u64,
     /// How many of the events have rows: the others are carried over, and an interrupted checkpoint has left them beside the rows.
     pub(crate) complete_rows: usize,
-    /// What a first turn received whose checkpoint was interrupted before its end: no history yet, but all that is left of it.
+    /// What a first turn received whose checkpoint was interrupted: not history yet, but all that is left of the turn.
     pub(crate) unclosed: Vec<StoredEvent>,
-    /// What such a checkpoint left while another program has gone on without it: it arrives now.
+    /// Events that an interrupted checkpoint left in blobs and that a .NET worker went on without: they arrive now.
     pub(crate) late: Vec<StoredEvent>,
-    /// Blobs that the rows refer to, with the ordinals of these: garbage once the row is replaced.
+    /// Blobs that rows refer to, with the ordinals of the rows: garbage once the row is replaced.
     pub(crate) blobs: Vec<(u64, String)>,
     pub(crate) sentinel: Sentinel,
 }
@@ -33,7 +33,7 @@ impl History {
         self.etag.is_some() && !self.sentinel.is_complete
     }
 
-    /// Takes what the first turn received for a turn of its own, which the next commit closes.
+    /// Turns what the first turn received into a turn of its own, which the next commit closes.
     pub(crate) fn close_first_turn(&mut self) {
         self.events = std::mem::take(&mut self.unclosed);
         self.complete_rows = self.events.len();
@@ -42,7 +42,7 @@ impl History {
         self.events.extend(end.map(StoredEvent::from));
     }
 
-    /// Whether this message has brought one of the events.
+    /// Whether one of the events was brought by this message.
     pub(crate) fn has_message(&self, id: Uuid) -> bool {
         self.events.iter().any(|stored| stored.message_id == Some(id))
     }

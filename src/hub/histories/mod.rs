@@ -34,7 +34,7 @@ pub(crate) struct Histories {
     pub(super) rng: Rng,
 }
 
-/// How often a history of several pages is read when each time somebody commits meanwhile.
+/// The most attempts to read a history of several pages while others commit.
 const READS_MAX: usize = 5;
 
 impl Histories {
@@ -73,9 +73,9 @@ impl Histories {
         Ok(history)
     }
 
-    /// The rows as of one moment. A page shows one moment, several do not: what a rival commits between them can lie behind the
-    /// first and before the second, under a sentinel that is newer than the rows. Such a read counts only if the sentinel is that
-    /// of before it.
+    /// A consistent read of the rows. One page is consistent, several are not: a commit between two pages can be missing from the first
+    /// page while the sentinel of the last page already covers it. A read of several pages counts only if the sentinel has not changed since
+    /// before the read.
     async fn query_history(&self, instance_id: &str) -> Result<Vec<storage::table::Row>> {
         let query = Query { filter: Some(Filter::eq("PartitionKey", keys::escape(instance_id))), ..Query::default() };
         let first = self.table.page(&query).await?;
@@ -112,11 +112,11 @@ impl Histories {
         Ok(Some((sentinel, row.etag)))
     }
 
-    /// The blobs of history rows that there are now. Not those of the instance row: clients too put these, beside every fence.
+    /// The existing blobs of history rows. Those of the instance row are left out: clients write them too, and no version fences them.
     pub(crate) async fn blobs(&self, instance_id: &str) -> Result<Vec<String>> {
         let prefix = blob_names::column_blobs(&keys::escape(instance_id));
         let mut found = self.payloads.list(&prefix).await?;
-        // The folder of an instance whose id goes on in the same way is none of ours; a row without key is that of the instance.
+        // A slash leads into the folder of another instance, and a name without row key is that of the instance row.
         found.retain(|name| !name[prefix.len()..].contains('/') && !name[prefix.len()..].starts_with('-'));
         Ok(found)
     }

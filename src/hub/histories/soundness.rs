@@ -1,4 +1,4 @@
-//! What the rows of a history must look like; anything else is damage, which no turn may build upon.
+//! Checks that the rows of a history are complete and in order. Anything else is damage, and no turn may build on it.
 
 use super::corrupt;
 use super::rows::{self, SENTINEL, Sentinel};
@@ -56,7 +56,7 @@ pub(super) fn check_events(events: &[StoredEvent], sentinel: &Sentinel) -> Resul
     let is_end = |stored: &StoredEvent| matches!(stored.event.kind, EventKind::OrchestratorCompleted);
     let is_start = |stored: &StoredEvent| matches!(stored.event.kind, EventKind::ExecutionStarted(_));
     let Some(last) = events.last() else { return Ok(()) };
-    // Of a first checkpoint that was interrupted nothing counts.
+    // Nothing of an interrupted first checkpoint counts.
     let has_begun = sentinel.is_complete || events.iter().any(is_end);
     if has_begun && !events.iter().take_while(|stored| !is_end(stored)).any(is_start) {
         return Err(Flaw::new(rows::row_key(0), "the first turn of the history has no start"));

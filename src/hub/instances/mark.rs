@@ -1,5 +1,5 @@
-//! Instances whose messages were parked: as long as they do not end by themselves their row is marked, and shows Failed with the
-//! reason, until the message is put back. The history stays as it is.
+//! Instances with parked messages: until the message is put back or the instance ends by itself, its row is marked and shows Failed
+//! with the reason. The history is not touched.
 
 use super::{Instances, StoredRow};
 use crate::error::Result;
@@ -8,7 +8,7 @@ use crate::model::RuntimeStatus;
 use crate::storage::error::OrNone;
 use crate::storage::table::{Entity, Value};
 
-/// Ours, beside the columns of .NET: what the row would show, and the time of the mark, which is its time of completion too.
+/// Columns that only taskhub writes: the status that the row would show, and the time of the mark, which `CompletedTime` shows too.
 pub(crate) const STATUS_BEHIND: &str = "ParkedStatus";
 pub(crate) const MARKED_AT: &str = "ParkedAt";
 /// What the mark sets and a merge cannot remove.
@@ -38,8 +38,8 @@ impl Culprit<'_> {
 impl Instances {
     /// Marks an instance as failed if its row exists and is not final.
     ///
-    /// A turn of ours that had committed before the sentinel was changed leaves the row then. One of .NET may still write it over
-    /// the mark; what it leaves of the mark is enough for the next turn of ours to set it again.
+    /// A taskhub turn that committed before the sentinel changed does not write the row any more. A .NET turn may still overwrite the
+    /// mark; what is left of it is enough for the next taskhub turn to restore it.
     pub(crate) async fn show_as_failed(&self, culprit: Culprit<'_>, output: &str) -> Result<()> {
         let instance_id = culprit.instance_id();
         let mut is_noted = false;
@@ -97,7 +97,7 @@ impl Instances {
         Ok(self.own_status(instance_id).await?.is_some_and(RuntimeStatus::is_terminal))
     }
 
-    /// Takes the mark away: the row shows again what the instance is.
+    /// Removes the mark: the row shows the status of the instance again.
     pub(crate) async fn show_as_it_is(&self, instance_id: &str) -> Result<()> {
         let now = self.clock.now();
         let unmark = |row: &mut Entity| {
@@ -128,8 +128,8 @@ impl Instances {
     }
 }
 
-/// Makes the changes of a turn in a row that bears the mark: what ends the instance takes the mark away, all else stays behind
-/// it. `false` if there is no mark.
+/// Applies the changes of a turn to a row that bears the mark: an end of the instance removes the mark, everything else stays behind it.
+/// `false` if there is no mark.
 pub(super) fn change_behind_mark(row: &mut Entity, changes: &Entity) -> bool {
     if !bears_mark(row) {
         return false;
@@ -154,8 +154,8 @@ pub(super) fn status_behind(row: &Entity) -> Option<RuntimeStatus> {
     bears_mark(row).then(behind)
 }
 
-/// An instance that ended by itself has another time of completion, and one that was started anew has none. The status does not
-/// tell: .NET sets it in every turn.
+/// An instance that ended by itself has another completion time, and one that was started again has none. The status cannot tell,
+/// because .NET writes it with every turn.
 fn bears_mark(row: &Entity) -> bool {
     row.time(MARKED_AT).is_some_and(|at| row.time("CompletedTime") == Some(at))
 }

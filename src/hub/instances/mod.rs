@@ -1,4 +1,4 @@
-//! The table of instances: one row for each, what clients see.
+//! The table of instances: one row for each instance, which is what clients see.
 
 mod create;
 mod mark;
@@ -54,7 +54,7 @@ const WITHOUT_PAYLOADS: [&str; 14] = [
 pub(crate) struct Instances {
     pub(super) table: Table,
     pub(super) payloads: Payloads,
-    /// Their sentinels tell whose a row is to write.
+    /// A write of a row checks that the sentinel has not moved.
     pub(super) histories: Histories,
     /// The name of the hub, for the log.
     pub(super) hub: String,
@@ -77,7 +77,7 @@ impl Instances {
         Ok(StoredRow { row: parsed, etag: row.etag.clone() })
     }
 
-    /// One page of rows. One damaged row must not hide the others: of it is read what can be.
+    /// One page of rows. A damaged row must not hide the others: whatever can be read of it is returned.
     pub(crate) async fn query(&self, query: &Query) -> Result<(Vec<InstanceRow>, Page)> {
         let mut page = self.table.page(query).await?;
         let read = |row: &Row| match self.instance_from(row) {
@@ -103,7 +103,7 @@ impl Instances {
         Ok(Some(body))
     }
 
-    /// Waits a little for a row that a client writes right after its start message.
+    /// Waits briefly for the row that a client writes right after its start message.
     pub(crate) async fn await_row_of_start(&self, instance_id: &str) -> Result<Option<StoredRow>> {
         for wait_ms in [0, 20, 50, 150] {
             if wait_ms > 0 {
@@ -117,7 +117,7 @@ impl Instances {
         Ok(None)
     }
 
-    /// The tags that a row shows, also from their blob.
+    /// The tags of a row, read from their blob if they are in one.
     pub(crate) async fn resolve_tags(&self, row: &InstanceRow) -> Result<Tags> {
         let Some(blob) = &row.tags_blob else { return Ok(row.tags.clone().unwrap_or_default()) };
         let tags = Tags::from_column(&self.payloads.get(blob).await?);

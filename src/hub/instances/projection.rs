@@ -1,4 +1,4 @@
-//! What the row of an instance shows: of its start, of each turn, of its whole history, of an end before its start
+//! What the row of an instance shows of its start, of a turn, of a whole history, and of a termination before its start
 //! (docs/storage-layout.md, Who writes an instance row).
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ pub(crate) type BlobUrls = BTreeMap<(usize, &'static str), String>;
 pub(crate) struct RowChange {
     /// The columns to merge.
     pub(crate) entity: Entity,
-    /// The new output is null, which a merge cannot store: an `Output` that stands in the row must be removed by a replace.
+    /// The new output is null, which a merge cannot store: an `Output` in the row must be removed by a replace.
     pub(crate) clears_output: bool,
 }
 
@@ -124,7 +124,7 @@ pub(crate) fn set_parent(entity: &mut Entity, started: &ExecutionStarted) {
     entity.set(PARENT, Value::string(parent));
 }
 
-/// What every row has: the columns of the start, but its input, and the status.
+/// Sets what every row must have: the columns of the start except its input, and the status.
 pub(crate) fn set_base_if_absent(entity: &mut Entity, started: &ExecutionStarted, created: Timestamp, status: RuntimeStatus) {
     set_parent(entity, started);
     if !entity.properties.contains_key("Name") {

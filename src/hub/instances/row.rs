@@ -38,7 +38,7 @@ pub(crate) struct InstanceRow {
     pub(crate) scheduled_start: Option<Timestamp>,
     pub(crate) generation: Option<i32>,
     pub(crate) task_hub_name: Option<String>,
-    /// The instance that started this one; `None` also where the writer of the row did not tell.
+    /// The instance that started this one; `None` also if the writer of the row did not record it.
     pub(crate) parent: Option<String>,
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn from_entity(entity: &Entity) -> Result<InstanceRow, DecodeError> {
     read(entity, &instance_id).map_err(|e| e.within(&format!("instance \"{instance_id}\"")))
 }
 
-/// What can be read of a row that is damaged: the columns without which the rest can be read.
+/// Whatever can be read of a damaged row: columns that cannot be read are left out.
 pub(crate) fn readable_part(entity: &Entity) -> InstanceRow {
     let mut sound = Entity::new(entity.partition_key.clone(), entity.row_key.clone());
     for (name, value) in &entity.properties {

@@ -22,7 +22,7 @@ pub(crate) struct CommittedTurn<'a> {
     pub(crate) new: &'a [StoredEvent],
     /// Where large columns of the events went, by the ordinal of the event.
     pub(crate) urls: &'a BlobUrls,
-    /// Whether an earlier checkpoint may have been interrupted before its row: what the execution has written before is shown again.
+    /// Whether an earlier checkpoint may have been interrupted before it wrote the row. Everything that the execution has done is shown then.
     pub(crate) makes_up: bool,
     /// The version of the sentinel that the commit left.
     pub(crate) version: Option<&'a Etag>,
@@ -43,7 +43,7 @@ impl CommittedTurn<'_> {
         let Self { instance_id, execution_id, custom_status, .. } = *self;
         let projection = Projection { hub, instance_id, execution_id, custom_status, events: &events, urls: &urls };
         let mut change = projection.after_turn(now);
-        // Whatever became of the rows of earlier turns, no row is without name and status.
+        // Whatever happened to the rows of earlier turns, every row has a name and a status.
         let state = State::fold(all);
         if let (Some(started), Some(status)) = (&state.started, state.status()) {
             projection::set_base_if_absent(&mut change.entity, &started.event, started.timestamp, status);

@@ -1,4 +1,4 @@
-//! Writing an instance row: under a version, and never over what somebody else has committed since.
+//! Writing an instance row: under a version, and never over what another worker has committed since.
 
 use super::Instances;
 use super::mark::change_behind_mark;
@@ -49,14 +49,14 @@ pub(super) struct RowWrite<'a> {
 pub(crate) enum RowWritten {
     /// The row has this version now.
     Is(Etag),
-    /// Nothing was written: the row tells of a start that is to replace this execution, and is found by it.
+    /// Nothing was written: the row is that of a start that is to replace this execution, and the start needs it.
     OfNewStart,
-    /// Nothing was written: somebody has committed since, and the row is his.
+    /// Nothing was written: another worker has committed since, and writes the row.
     Lost,
 }
 
 impl RowWrite<'_> {
-    /// Whether the row is that of a start of which this execution does not know, and which has not begun, or ended before it did.
+    /// Whether the row is that of a start that this execution does not know and that has not begun, or was terminated before it did.
     fn is_of_new_start(&self, row: &Entity) -> bool {
         let Some(theirs) = row.text("ExecutionId").filter(|id| !id.is_empty()) else { return false };
         let is_known = |id: &str| id.eq_ignore_ascii_case(theirs);
@@ -81,7 +81,7 @@ impl RowWrite<'_> {
     }
 }
 
-/// Makes the changes in a row whose Output must become null, which a merge cannot do. `false` if there is none to clear.
+/// Applies the changes to a row whose `Output` must become null, which a merge cannot do. `false` if there is no output to clear.
 fn change_without_output(row: &mut Entity, changes: &Entity) -> bool {
     if row.properties.remove("Output").is_none() {
         return false;
@@ -92,7 +92,7 @@ fn change_without_output(row: &mut Entity, changes: &Entity) -> bool {
     true
 }
 
-/// How often a row is written anew when somebody else writes it meanwhile, or no answer comes.
+/// The most attempts to write a row while others write it, or replies are lost.
 const ROW_TRIES_MAX: usize = 8;
 
 impl Instances {
@@ -106,7 +106,7 @@ impl Instances {
         if self.write_if(&op).await? {
             return Ok(true);
         }
-        // Written by a try without an answer, and begun since by a worker, it looks like a rival's.
+        // If the reply to the first attempt was lost and a worker has begun the start since, the row looks like a rival's.
         let row = self.table.get(&key, "", &["ExecutionId"]).await.or_none()?;
         Ok(row.is_some_and(|row| row.entity.text("ExecutionId") == execution_id.as_deref()))
     }
@@ -114,7 +114,7 @@ impl Instances {
     /// Writes a row over the version that is known, or creates it; large columns go to blobs of their own. Nothing is
     /// written if somebody has committed since, or over the row of a start that is to replace the execution.
     ///
-    /// Never whatever the version: a request can reach the service after its own retry, and after the row of a later turn.
+    /// No write is unconditional, because a delayed request can reach the service after its own retry, and after the row of a later turn.
     pub(super) async fn write(&self, mut write: RowWrite<'_>, mut known: Option<RowVersion>) -> Result<RowWritten> {
         self.offload(&mut write.change.entity).await?;
         if write.depends_on_row() {
@@ -126,7 +126,7 @@ impl Instances {
                 Some(version) => version.merge(write.change.entity.clone()),
                 None => {
                     let row = self.row_to_change(&write).await?;
-                    // In this order: who commits now has yet to write his row, and changes the version that was read.
+                    // The row is read first: a worker that commits now has yet to write its row, which changes the version read here.
                     if self.histories.version(write.instance_id).await?.as_ref() != write.committed {
                         return Ok(RowWritten::Lost);
                     }
@@ -166,7 +166,7 @@ impl Instances {
         for _ in 0..ROW_TRIES_MAX {
             match self.table.write(op).await {
                 Ok(_) => return Ok(true),
-                // What changed the row may be a try of ours.
+                // The change may come from an earlier attempt of this write.
                 Err(e) if is_conflict(&e) => return if lost.is_some() { self.is_written(op).await } else { Ok(false) },
                 Err(e) if e.outcome_unknown() && self.is_written(op).await? => return Ok(true),
                 Err(e) if e.outcome_unknown() => lost = Some(e),
@@ -199,8 +199,8 @@ impl Instances {
         self.merge_version(row, &stored.etag).await
     }
 
-    /// Moves large columns of an instance row to blobs. Of input and output it leaves the URLs; of tags, in which .NET reads nothing
-    /// but tags, the name in a column beside, as .NET does.
+    /// Moves large columns of an instance row to blobs. `Input` and `Output` then hold URLs; `Tags` is empty, and a column beside it holds
+    /// the name of the blob, as in .NET.
     pub(crate) async fn offload(&self, row: &mut Entity) -> Result<()> {
         for column in ["Input", "Output"] {
             let Some(text) = row.text(column).filter(|text| is_large_column(text)) else { continue };
