@@ -261,6 +261,39 @@ fn every_file_of_the_hub_is_in_its_table() {
     check(&missing.map(|name| format!("{name} is not in docs/architecture.md, The hub")).collect::<Vec<_>>());
 }
 
+/// The longest product file of the worker.
+const WORKER_LINES_MAX: usize = 400;
+
+#[test]
+fn every_product_file_of_the_worker_is_short_and_has_its_place_in_the_document() {
+    let document = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let mut problems = Vec::new();
+    for source in sources() {
+        let Ok(path) = source.path.strip_prefix("src/worker") else { continue };
+        if path.starts_with("tests") {
+            continue;
+        }
+        if !document.contains(&format!("`{}`", path.display())) {
+            problems.push(format!("{}: docs/architecture.md, Where things stand in the worker, does not name it", source.name()));
+        }
+        let lines = source.text.lines().count();
+        if lines > WORKER_LINES_MAX {
+            problems.push(format!("{}: {lines} lines; cut it where the charter has an \"and\"", source.name()));
+        }
+    }
+    check(&problems);
+}
+
+#[test]
+fn tests_of_the_worker_stand_in_their_folder() {
+    let only = test_only(&sources());
+    let stray = only.iter().filter(|path| path.starts_with("src/worker") && root().join(path).exists());
+    let allowed = ["tests", "tests/mod.rs", "checkpoint/sabotaged.rs"].map(|path| Path::new("src/worker").join(path));
+    let problems =
+        stray.filter(|path| !allowed.contains(path)).map(|path| format!("{}: is a test among product files", path.display()));
+    check(&problems.collect::<Vec<_>>());
+}
+
 /// The words of the log lines in a text, at info and above.
 fn log_lines(text: &str) -> Vec<&str> {
     let calls = ["tracing::info!(", "tracing::warn!(", "tracing::error!("];

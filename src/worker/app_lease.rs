@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Shared;
-use super::partitions::Ownership;
+use super::ownership::Ownership;
 use crate::hub::app_lease::{Acquired, lease_id};
 
 /// Between two tries of a call that failed.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::orchestration::back_off;
+use super::step::back_off;
 use crate::hub::{AwaitedKind, Need, QueueId};
 
 /// The longest time that a message is away because of how often it was looked at.

@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 
 use super::delivery::Delivery;
-use super::inbox::Partition;
 use super::litter;
-use super::orchestration::Pass;
+use super::partition::Partition;
+use super::step::Step;
 use super::turn::{Outbound, Record};
 use crate::error::{Error, Result};
 use crate::hub::Hub;
@@ -211,7 +211,7 @@ async fn append(hub: &Hub, instance_id: &str, history: &History, record: &Record
     }
 }
 
-impl Pass<'_> {
+impl Step<'_> {
     /// Repairs the row of an instance whose last checkpoint was interrupted after its history. Called when
     /// messages come again that history has taken: such a checkpoint leaves them. `false` if somebody has committed since the load.
     pub(super) async fn repair_row(&self, history: &History, state: &State) -> Result<bool> {

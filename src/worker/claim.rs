@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use super::drop_reason::DropReason;
-use super::orchestration::{EARLY_TRIES, Pass, START_TRIES};
-use super::reconcile::is_same_decision;
+use super::sort::is_same_decision;
+use super::starts::START_TRIES;
+use super::step::{EARLY_TRIES, Step};
 use super::turn::{Ended, is_detached};
 use crate::error::Result;
 use crate::hub::histories::History;
@@ -58,7 +59,7 @@ pub(crate) enum Ruling {
     Drop(DropReason),
 }
 
-impl Pass<'_> {
+impl Step<'_> {
     /// Whether a child may begin. An instance that has not ended gives way to another decision of its own parent, or if its own
     /// parent is known not to wait for it; otherwise it stays, and whoever asks for its id is told.
     pub(super) async fn rule_on_child(

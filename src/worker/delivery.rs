@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Shared;
-use super::bodies::Room;
+use super::memory::Room;
 use crate::error::Error;
 use crate::hub::{Held, Hold, Hub, InBlob, Received, Unreadable};
 use crate::window::Place;
@@ -15,7 +15,7 @@ use crate::window::Place;
 /// A message that this worker holds, and what it takes up here: a place, and memory if its body is large.
 ///
 /// `T` says how far the message has been read. Whoever has a delivery ends it by exactly one of [`done`](Self::done),
-/// [`Partition::retry`](super::inbox::Partition::retry), [`release`](Self::release) and [`park`](Self::park), all of which take it by
+/// [`Partition::retry`](super::partition::Partition::retry), [`release`](Self::release) and [`park`](Self::park), all of which take it by
 /// value. One that is merely dropped, as in a crash, stays hidden in its queue until its visibility timeout expires.
 #[derive(Debug)]
 #[must_use = "a delivery that is dropped stays hidden until its visibility timeout expires"]

@@ -9,9 +9,9 @@ use futures::{FutureExt, StreamExt, stream};
 
 use super::Shared;
 use super::delivery::{Delivery, Disposition, Undone};
-use super::inbox::Partition;
-use super::orchestration::Pass;
-use super::poison::Trouble;
+use super::park::Trouble;
+use super::partition::Partition;
+use super::step::Step;
 
 /// Calls that end deliveries of one instance, under way at once.
 const ENDING_PARALLEL: usize = 16;
@@ -71,12 +71,12 @@ impl Shared {
     /// Runs a pass over the messages of an instance, and says what is to become of each of them.
     async fn decide(&self, partition: &Partition, instance_id: &str, deliveries: &[Delivery]) -> Vec<Disposition> {
         let (hub, registry, hosting, watch) = (&*self.hub, &self.registry, &self.hosting, &*self.watch);
-        let pass = Pass { hub, registry, hosting, instance_id, partition, watch };
+        let step = Step { hub, registry, hosting, instance_id, partition, watch };
         let passed = tokio::select! {
             biased;
-            // What the pass has begun is as after a crash here: refused, recognised or repaired.
+            // What the step has begun is as after a crash here: refused, recognised or repaired.
             () = partition.lost.cancelled() => None,
-            passed = AssertUnwindSafe(pass.run(deliveries).boxed()).catch_unwind() => Some(passed),
+            passed = AssertUnwindSafe(step.run(deliveries).boxed()).catch_unwind() => Some(passed),
         };
         let trouble = match passed {
             None => {

@@ -8,9 +8,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::aside::{Aside, PAUSE_MAX};
-use super::orchestration::back_off;
 use super::outages::Outages;
 use super::sightings::{RowDue, Sightings};
+use super::step::back_off;
 use crate::authoring::{ActivityTask, Registry};
 use crate::error::Result;
 use crate::hub::{AwaitedKind, Hold, Hub, Need, QueueId};

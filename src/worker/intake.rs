@@ -10,13 +10,13 @@ use futures::future::join_all;
 use tokio_util::sync::DropGuard;
 
 use super::Shared;
-use super::bodies::{Room, Size};
 use super::delivery::{Delivery, Holding, Incoming};
 use super::dispatcher::several_at_once;
 use super::hosting::Waiting;
-use super::inbox::Partition;
-use super::orchestration::back_off;
+use super::memory::{Room, Size};
+use super::partition::Partition;
 use super::poll::BackOff;
+use super::step::back_off;
 use crate::error::Result;
 use crate::hub::{Body, Hold, InBlob, Need, QueueId, Received};
 use crate::model::{EventKind, Message};

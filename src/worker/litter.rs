@@ -1,10 +1,10 @@
-//! Blobs of history rows that checkpoints left which were cut off: the next pass over the instance finds and removes them.
+//! Blobs of history rows that checkpoints left which were cut off: the next step of the instance finds and removes them.
 //!
 //! Only blobs that were there before a new version of the sentinel are removed: whoever put one of them loaded an older version, so no
 //! commit of his can ever refer to it.
 
 use super::delivery::Delivery;
-use super::inbox::Partition;
+use super::partition::Partition;
 use crate::error::Result;
 use crate::hub::Hub;
 use crate::hub::histories::History;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::checkpoint::Commit;
-use super::orchestration::Pass;
+use super::step::Step;
 use super::turn::Record;
 use super::watch::{Code, What};
 use crate::authoring::MISFIT;
@@ -82,7 +82,7 @@ impl Commit<'_> {
     }
 }
 
-impl Pass<'_> {
+impl Step<'_> {
     /// Tells, in one line, of calls that the code makes again with something else in them.
     pub(super) fn log_differences(&self, code: &Code, differences: &[Difference]) {
         let Some(Difference { id: task, name, part, .. }) = differences.first() else { return };
@@ -115,8 +115,8 @@ impl Pass<'_> {
 }
 
 /// Tells of an instance that was terminated while it waited for its start.
-pub(super) fn terminated_before_start(pass: &Pass<'_>, row: &InstanceRow, reason: Option<&str>) {
-    let (hub, partition, instance) = (pass.hub.names_hub(), pass.partition.id, pass.instance_id);
+pub(super) fn terminated_before_start(step: &Step<'_>, row: &InstanceRow, reason: Option<&str>) {
+    let (hub, partition, instance) = (step.hub.names_hub(), step.partition.id, step.instance_id);
     let (execution, name, reason) = (row.execution_id.as_deref(), row.name.as_deref(), reason.map(shown));
     tracing::info!(hub, partition, instance, execution, name, reason, "instance terminated before it started");
 }

@@ -1,42 +1,211 @@
 //! The worker: owns partitions, runs turns and activities, and hands everything back when it stops.
 
-mod activity;
 mod app_lease;
 mod aside;
-mod bodies;
+mod builder;
 mod checkpoint;
 mod claim;
 mod delivery;
 mod dispatcher;
 mod drop_reason;
-mod held;
-mod host;
+mod fate;
 mod hosting;
-mod inbox;
 mod intake;
+mod keeper;
 mod litter;
 mod log;
+mod memory;
 mod options;
-mod orchestration;
 mod outages;
-mod partitions;
-mod poison;
+mod ownership;
+mod park;
+mod partition;
 mod poll;
-mod reconcile;
 mod rows;
 mod runaway;
 mod shutdown;
 mod sightings;
-mod sorted;
+mod sort;
+mod starts;
+mod step;
 mod tasks;
 mod turn;
 mod unhosted;
 mod watch;
 mod without_history;
-
-pub(crate) use host::Shared;
-pub use host::{Worker, WorkerBuilder};
-pub use shutdown::shutdown_signal;
+mod work_items;
 
 #[cfg(test)]
 mod tests;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use self::hosting::Hosting;
+use self::keeper::Keeper;
+use self::memory::Bodies;
+use self::options::Options;
+use self::outages::Outages;
+use self::partition::Partition;
+use self::tasks::Tasks;
+use self::watch::Watch;
+use crate::authoring::Registry;
+use crate::error::Result;
+use crate::hub::partitions::Judge;
+use crate::hub::{Hub, TaskHub};
+use crate::window::Window;
+
+pub use self::builder::WorkerBuilder;
+pub use shutdown::shutdown_signal;
+
+/// Hosts orchestrators and activities of a task hub until it is told to stop.
+///
+/// Any number of workers, of this crate and of .NET, may share a hub: each owns some of its partitions.
+#[derive(Debug)]
+pub struct Worker {
+    shared: Arc<Shared>,
+}
+
+/// What the tasks of a worker share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) registry: Registry,
+    pub(crate) options: Options,
+    pub(crate) worker_id: String,
+    pub(crate) tasks: Tasks,
+    pub(crate) keeper: Keeper,
+    pub(crate) watch: Arc<Watch>,
+    pub(crate) hosting: Hosting,
+    pub(crate) outages: Outages,
+    pub(crate) activities: Arc<Window>,
+    /// Memory for large work items.
+    pub(crate) items: Bodies,
+    /// No new work.
+    pub(crate) stopping: CancellationToken,
+    /// No waiting for old work either.
+    pub(crate) giving_up: CancellationToken,
+}
+
+impl Worker {
+    /// Begins a worker for a hub.
+    pub fn builder(hub: &TaskHub) -> WorkerBuilder {
+        WorkerBuilder::new(hub)
+    }
+
+    /// The name under which the worker owns partitions; unique per process unless it was given.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.shared.worker_id
+    }
+
+    /// Works until `shutdown` completes, then finishes open turns, hands everything back and returns.
+    ///
+    /// Activities that are still running after the grace period go back to their queue and run elsewhere. Dropping the
+    /// returned future instead stops the worker where it stands, as a crash would: nothing is lost, but others take over only
+    /// when its leases expire.
+    ///
+    /// # Errors
+    /// Only what fails before the first message is received: the hub cannot be reached or is incomplete and cannot be created;
+    /// `Mismatch` if .NET runs it with a blob lease manager.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        shared.hub.check_lease_manager()?;
+        shared.hub.ensure().await?;
+        tracing::info!(hub = shared.hub.names_hub(), worker = shared.worker_id, "worker started");
+        let _watching = shared.watch.start(&shared.hub.clock);
+        let keeper = Arc::clone(&shared);
+        // Not among the tasks that stopping waits for: it renews to the very end.
+        let keeping = keeper.steadily("renewing held messages", |_| keeper.keeper.run(&keeper.hub, keeper.options.hold));
+        let teller = Arc::clone(&shared);
+        let telling = teller.steadily("telling what is waited for", |_| teller.hosting.tell(&teller.hub, teller.options.refresh));
+        let working = async {
+            shared.tasks.spawn(Arc::clone(&shared).work());
+            shutdown.await;
+            tracing::info!(hub = shared.hub.names_hub(), worker = shared.worker_id, "worker stopping");
+            shared.stopping.cancel();
+            shared.finish().await;
+        };
+        tokio::select! {
+            biased;
+            () = working => {}
+            () = keeping => {}
+            () = telling => {}
+        }
+        shared.hosting.withdraw(&shared.hub).await;
+        tracing::info!(hub = shared.hub.names_hub(), worker = shared.worker_id, "worker stopped");
+        Ok(())
+    }
+}
+
+impl Drop for Worker {
+    /// A worker that is dropped while it runs stops where it stands.
+    fn drop(&mut self) {
+        self.shared.tasks.abort_all();
+    }
+}
+
+impl Shared {
+    /// Lets open work end, hands back what does not, and leaves to its expiry what storage does not take back in time.
+    async fn finish(&self) {
+        if tokio::time::timeout(self.options.grace, self.tasks.finish()).await.is_ok() {
+            return;
+        }
+        self.giving_up.cancel();
+        if tokio::time::timeout(self.options.hand_back_timeout, self.tasks.finish()).await.is_err() {
+            tracing::warn!(hub = self.hub.names_hub(), worker = self.worker_id, "not everything could be handed back in time");
+            self.tasks.abort_all();
+            self.tasks.finish().await;
+        }
+    }
+
+    pub(crate) fn judge(&self) -> Judge<'_> {
+        Judge { me: &self.worker_id, now: self.hub.now(), lease: self.options.lease, margin: self.options.lease_margin }
+    }
+
+    /// Until when a lease that was renewed at `before` keeps others away, by the monotonic clock.
+    pub(crate) fn fence_from(&self, before: Instant) -> Instant {
+        before + self.options.lease.saturating_sub(self.options.lease_margin)
+    }
+
+    pub(crate) fn partition_of_queue(&self, queue: &str) -> Option<u32> {
+        (0..self.hub.partition_count).find(|p| self.hub.names.control_queue(*p) == queue)
+    }
+
+    /// Begins to receive from a partition.
+    pub(crate) fn listen(self: &Arc<Self>, id: u32, fence: Instant) -> Arc<Partition> {
+        let turns = self.options.turns.div_ceil(self.hub.partition_count as usize);
+        let partition = Arc::new(Partition::new(id, fence, self.options.messages_window(), turns));
+        self.tasks.spawn(Arc::clone(self).poll_partition(Arc::clone(&partition)));
+        partition
+    }
+
+    /// Stops work on a partition, and tells when nothing of it is in memory any more.
+    pub(crate) fn drain(self: &Arc<Self>, partition: &Arc<Partition>, drained: &Arc<AtomicBool>, bell: &Arc<Notify>) {
+        partition.stopping.cancel();
+        let (shared, partition) = (Arc::clone(self), Arc::clone(partition));
+        let (drained, bell) = (Arc::clone(drained), Arc::clone(bell));
+        self.tasks.spawn(async move {
+            let draining = async {
+                if tokio::time::timeout(shared.options.drain_timeout, partition.idle()).await.is_err() {
+                    tracing::warn!(
+                        hub = shared.hub.names_hub(),
+                        partition = partition.id,
+                        "turns are still open after the drain; they are dropped"
+                    );
+                    partition.lose();
+                    // Their messages go back before the next owner looks for them.
+                    drop(tokio::time::timeout(shared.options.drop_timeout, partition.idle()).await);
+                }
+            };
+            shared.unless_it_panics("draining a partition", draining).await;
+            drained.store(true, Ordering::Release);
+            bell.notify_one();
+        });
+    }
+}

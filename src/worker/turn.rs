@@ -1,5 +1,6 @@
 //! One turn: run the orchestrator over its history and new events, and write down what has to be committed. No I/O.
 
+mod ended;
 mod generations;
 
 use std::rc::Rc;
@@ -7,10 +8,11 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+pub(crate) use self::ended::Ended;
 use crate::authoring::Registry;
 use crate::clock::Clock;
 use crate::hub::{QueueId, partition_of};
-use crate::ids::{DecisionId, DecisionKind};
+use crate::ids::DecisionId;
 use crate::limits;
 use crate::model::{
     EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, Message, ParentInstance, RuntimeStatus, Sender,
@@ -345,52 +347,6 @@ pub(crate) fn keep_last<T>(all: &mut Vec<T>, most: usize) {
 /// Whether nobody waits for what this start begins.
 pub(crate) fn is_detached(start: &ExecutionStarted) -> bool {
     start.tags.as_ref().is_some_and(|tags| tags.contains_key(FIRE_AND_FORGET))
-}
-
-/// How an execution ended.
-pub(crate) struct Ended<'a> {
-    pub(crate) execution_id: &'a str,
-    /// The turn in which it ended.
-    pub(crate) episode: i32,
-    /// The event id of its completion.
-    pub(crate) id: i32,
-    pub(crate) status: RuntimeStatus,
-    pub(crate) result: Option<String>,
-    pub(crate) failure: Option<FailureDetails>,
-}
-
-impl Ended<'_> {
-    /// What the execution that `start` began answers to its parent; `None` if nobody waits for it. The same end gives the same
-    /// message, so that it may be sent again.
-    pub(crate) fn answer(
-        self,
-        start: &ExecutionStarted,
-        decision_id: Option<&str>,
-        sender: Sender,
-        now: Timestamp,
-    ) -> Option<Message> {
-        let parent = start.parent.as_ref().filter(|_| !is_detached(start))?;
-        let (kind, result) = (DecisionKind::Complete, self.result.as_deref());
-        let decision = DecisionId::new(self.execution_id, self.id, kind, &start.name, result);
-        let task_id = parent.task_id;
-        let kind = if self.status == RuntimeStatus::Completed {
-            EventKind::SubOrchestrationCompleted { task_id, result: self.result }
-        } else {
-            EventKind::SubOrchestrationFailed { task_id, reason: self.result, details: None, failure: self.failure }
-        };
-        Some(Message {
-            activity_id: decision.message_id(),
-            event: HistoryEvent::arriving(now, kind),
-            target: parent.instance.clone(),
-            context_tags: None,
-            sequence_number: 0,
-            episode: Some(self.episode),
-            sender,
-            // The parent knows its own decision, not ours.
-            decision_id: decision_id.map(str::to_owned),
-            attempt: None,
-        })
-    }
 }
 
 /// The start of the execution and the decision of the parent behind it.

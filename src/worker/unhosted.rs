@@ -1,13 +1,13 @@
-//! A pass over an instance whose code this worker does not have: what is for it waits, and it ends only where no code is needed.
+//! A step of an instance whose code this worker does not have: what is for it waits, and it ends only where no code is needed.
 
 use std::time::Duration;
 
 use super::aside::{LONGEST_PAUSE, PAUSE_MAX};
 use super::delivery::{Delivery, Disposition};
+use super::fate::{Fate, Sorted};
 use super::hosting::Waiting;
 use super::log;
-use super::orchestration::{Pass, names_no_execution};
-use super::sorted::{Fate, Sorted};
+use super::step::{Step, names_no_execution};
 use crate::error::Result;
 use crate::hub::histories::History;
 use crate::hub::instances::StoredRow;
@@ -29,7 +29,7 @@ pub(super) enum Outlook {
     Waits,
 }
 
-impl Pass<'_> {
+impl Step<'_> {
     /// Runs at most one turn over the messages, if their code is here. On an error nothing has been decided about them.
     pub(crate) async fn run(self, messages: &[Delivery]) -> Result<Vec<Disposition>> {
         let mut sorted = Sorted::new(messages);
@@ -47,7 +47,7 @@ impl Pass<'_> {
             self.postpone(&need, &mut sorted, &waiting);
             return Ok(sorted.settled());
         }
-        match self.pass(sorted.clone()).await {
+        match self.step(sorted.clone()).await {
             Err(error) => match error.unknown_event() {
                 // An event in a history that this version does not know is no damage: another version goes on with it.
                 Some(kind) => {
@@ -60,7 +60,7 @@ impl Pass<'_> {
         }
     }
 
-    /// What all of the messages wait for, as an earlier pass has found; nothing is read for that.
+    /// What all of the messages wait for, as an earlier step has found; nothing is read for that.
     async fn all_waits(&self, sorted: &Sorted<'_>) -> Option<Need> {
         let need = self.hosting.whole(self.instance_id)?;
         let waits = |held: &Held| match &held.message.event.kind {
@@ -211,7 +211,7 @@ impl Pass<'_> {
     /// have come by since the partition was taken: then nobody can say that there is no such instance.
     pub(super) fn waits_with_start(&self, held: &Held) -> Option<Duration> {
         let may_follow = !held.message.sender.instance_id.is_empty() && self.is_new_here();
-        let unknown = || may_follow.then(|| super::orchestration::back_off(held.dequeue_count).min(PAUSE_MAX));
+        let unknown = || may_follow.then(|| super::step::back_off(held.dequeue_count).min(PAUSE_MAX));
         self.hosting.awaited_in(self.instance_id).or_else(unknown)
     }
 }

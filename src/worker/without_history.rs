@@ -2,16 +2,16 @@
 
 use super::delivery::Disposition;
 use super::drop_reason::DropReason;
+use super::fate::{Fate, Sorted};
 use super::log;
-use super::orchestration::{EARLY_TRIES, Pass, back_off};
-use super::sorted::{Fate, Sorted};
+use super::step::{EARLY_TRIES, Step, back_off};
 use crate::error::Result;
 use crate::hub::Held;
 use crate::hub::histories::History;
 use crate::hub::instances::StoredRow;
 use crate::model::EventKind;
 
-impl Pass<'_> {
+impl Step<'_> {
     /// Messages for an instance that has no history, and no start among them. The instance row tells what is to come.
     pub(super) async fn without_history(&self, history: &History, mut sorted: Sorted<'_>) -> Result<Vec<Disposition>> {
         let row = self.hub.instances.read(self.instance_id, false).await?;

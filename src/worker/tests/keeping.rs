@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use super::handover::{Account, DO, Running, seconds, worker};
+use super::overheard::Overheard;
 use crate::authoring::{Activity, ActivityContext, Event, Orchestrator};
 use crate::hub::{QueueId, Received, partition_of};
 use crate::model::{EventKind, HistoryEvent, InstanceRef, Message, RuntimeStatus, Sender};
@@ -12,7 +13,7 @@ use crate::rng::Rng;
 use crate::storage::error::Result;
 use crate::storage::layer::faulty::{Faults, Faulty, Moment, Verdict};
 use crate::storage::layer::{Call, Layer, Reply};
-use crate::worker::held::Keeper;
+use crate::worker::keeper::Keeper;
 use crate::{Client, TaskHub, Worker};
 
 const SLOW: Activity<(), ()> = Activity::new("Slow");
@@ -217,4 +218,23 @@ async fn a_message_whose_deletion_failed_can_still_be_given_back() {
     faulty.set_outage(false);
     hub.0.queues.give_back(&held, Duration::ZERO).await.unwrap();
     assert_eq!(hub.0.storage.queues.peek("test-control-00", 32).await.unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_runs_out_during_a_checkpoint_is_told_as_that_and_as_nothing_else() {
+    let (account, faulty) = faulty_account();
+    let hub = account.hub_on(account.storage.clone().layered(faulty.clone()), 1).await;
+    let a = Running::start(worker(&hub, "a").max_poll_interval(Duration::from_secs(1)));
+    seconds(2).await;
+    let heard = Overheard::default();
+    let _hears = heard.listen();
+    // From now on no row of an instance can be written, and no lease be renewed.
+    let writes = |call: &Call<'_>| !["table.get", "table.query"].contains(&call.op);
+    hang(&faulty, move |call| call.target.0 == "TestPartitions" || call.target.0 == "TestInstances" && writes(call));
+    Client::new(&account.hub(2).await).start(DO, 0).await.unwrap();
+    seconds(40).await;
+    let told = heard.with("the lease ran out during the checkpoint; its row is left to the next owner");
+    assert_eq!(told.len(), 1, "{:?}", heard.lines());
+    assert_eq!(heard.with("another worker"), Vec::<String>::new());
+    a.crash();
 }

@@ -8,12 +8,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
-use super::bodies::Size;
 use super::delivery::{Delivery, Incoming, Undone};
 use super::hosting::Waiting;
 use super::intake::{Read, crowded_out};
 use super::log;
-use super::poison::Trouble;
+use super::memory::Size;
+use super::park::Trouble;
 use super::poll::BackOff;
 use super::turn::Outbound;
 use super::watch::{Code, What};

@@ -8,10 +8,10 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::bodies::Bodies;
 use super::delivery::Delivery;
-use super::held;
 use super::intake::is_in_order;
+use super::keeper;
+use super::memory::Bodies;
 use super::rows::RowVersions;
 use super::runaway::Runaways;
 use crate::hub::Received;
@@ -285,7 +285,7 @@ impl Line<Delivery> {
     /// What was renewed before and is to be renewed again, with all that waits behind it, unless a later message of the same
     /// sender, which is still in the queue, could overtake it then.
     fn overdue(&mut self, hold: Duration) -> impl Iterator<Item = Delivery> {
-        let is_overdue = |waiting: &Delivery| waiting.is_renewed() && held::due_at(waiting, hold).is_some();
+        let is_overdue = |waiting: &Delivery| waiting.is_renewed() && keeper::due_at(waiting, hold).is_some();
         let first = self.queue.iter().position(is_overdue).unwrap_or(self.queue.len());
         let counts = self.queue.range(first..).any(|waiting| is_in_order(&waiting.message));
         self.queue.split_off(if counts { self.queue.len() } else { first }).into_iter()

@@ -1,18 +1,17 @@
-//! The messages of one instance, from load to commit: sort them, run a turn, checkpoint it.
+//! One step of an instance: load its history, sort its messages, run a turn over them and commit it.
 
 use std::time::Duration;
 
 use super::checkpoint::{Commit, CommitError};
-use super::claim::{CLIENTS, Ruling};
 use super::delivery::{Delivery, Disposition};
 use super::drop_reason::DropReason;
+use super::fate::{Fate, Sorted};
 use super::hosting::Hosting;
-use super::inbox::Partition;
 use super::litter;
 use super::log;
-use super::reconcile::{Known, Verdict};
-use super::sorted::{Fate, Sorted};
-use super::turn::{self, Ended, Opened, keep_last};
+use super::partition::Partition;
+use super::sort::{Known, Verdict};
+use super::turn::{self, Opened, keep_last};
 use super::unhosted::Outlook;
 use super::watch::Watch;
 use crate::authoring::Registry;
@@ -21,19 +20,17 @@ use crate::hub::histories::History;
 use crate::hub::rows::Sentinel;
 use crate::hub::{Held, Hub, InstanceRow};
 use crate::limits;
-use crate::model::{EventKind, ExecutionStarted, HistoryEvent, RuntimeStatus, Sender, State, StoredEvent};
+use crate::model::{EventKind, HistoryEvent, State, StoredEvent};
 use crate::replay::Completion;
 use crate::sabotage::{self, Sabotage};
 
 /// How often a message whose decision is nowhere in history is received before it is given up.
 pub(super) const EARLY_TRIES: u32 = 5;
-/// How often a start whose instance row is missing is received before it is given up: its client died between the two
-/// (docs/storage-layout.md, Starts that a worker takes).
-pub(super) const START_TRIES: u32 = 10;
 
-/// Everything that a pass needs beside its messages.
+/// One step of an instance: its messages are sorted, at most one turn is run over them and committed, and each gets its disposition.
+/// These are the things that a step needs beside the messages.
 #[derive(Clone, Copy)]
-pub(crate) struct Pass<'a> {
+pub(crate) struct Step<'a> {
     pub(crate) hub: &'a Hub,
     pub(crate) registry: &'a Registry,
     pub(crate) hosting: &'a Hosting,
@@ -43,9 +40,9 @@ pub(crate) struct Pass<'a> {
     pub(crate) watch: &'a Watch,
 }
 
-impl Pass<'_> {
+impl Step<'_> {
     /// Runs at most one turn over the messages that are still open. On an error nothing has been decided about them.
-    pub(super) async fn pass(self, mut sorted: Sorted<'_>) -> Result<Vec<Disposition>> {
+    pub(super) async fn step(self, mut sorted: Sorted<'_>) -> Result<Vec<Disposition>> {
         let mut history = self.hub.histories.load(self.instance_id).await?;
         let mut state = State::fold(history.events.iter().chain(&history.late));
         self.accept_start(&history, &state, &mut sorted).await?;
@@ -102,150 +99,6 @@ impl Pass<'_> {
         self.is_pending(history, state).await
     }
 
-    /// Accepts the start that opens a new execution, if one of the messages is a valid one. Other starts are sorted here.
-    async fn accept_start(&self, history: &History, state: &State, sorted: &mut Sorted<'_>) -> Result<()> {
-        for (at, delivery) in sorted.with(Fate::Open) {
-            let EventKind::ExecutionStarted(start) = &delivery.message.event.kind else { continue };
-            let known = self.known(history, state);
-            let wait = start.scheduled_start.map(|at| at.since(self.hub.now())).filter(|wait| !wait.is_zero());
-            let accepted = sorted.start();
-            if known.is_repeated_start(start, delivery.message.decision_id.as_deref())
-                || accepted.is_some_and(|accepted| accepted.message.target == delivery.message.target)
-            {
-                self.log_drop(delivery, DropReason::StartRepeated);
-                self.answer_again(history, state, start, delivery.message.decision_id.as_deref()).await?;
-                sorted.set(at, Fate::Drop);
-            } else if let Some(wait) = wait {
-                sorted.set(at, Fate::Later(wait));
-            } else if accepted.is_some() {
-                sorted.set(at, Fate::Early);
-            } else {
-                match self.fate_of_start(history, state, delivery, start).await? {
-                    Fate::Apply => sorted.accept(at),
-                    fate => sorted.set(at, fate),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// What becomes of a start that is no repeat, and whose time has come.
-    async fn fate_of_start(&self, history: &History, state: &State, held: &Held, start: &ExecutionStarted) -> Result<Fate> {
-        let Some(parent) = &start.parent else { return self.fate_of_clients_start(state, held, start).await };
-        // Before anything is done about a rival.
-        if let Some(waits) = self.start_waits(held, start).await {
-            if state.started.is_none() {
-                self.hosting.settle(self.instance_id, false);
-            }
-            return Ok(waits);
-        }
-        Ok(match self.rule_on_child(history, state, held, start, parent).await? {
-            Ruling::Begin => Fate::Apply,
-            Ruling::Wait => Fate::Later(back_off(held.dequeue_count)),
-            Ruling::Drop(why) => {
-                self.log_drop(held, why);
-                Fate::Drop
-            }
-        })
-    }
-
-    /// A parent that starts a child again may have had its answer before it had decided to ask, and dropped it: a child that
-    /// has ended answers each start.
-    async fn answer_again(
-        &self,
-        history: &History,
-        state: &State,
-        start: &ExecutionStarted,
-        decision_id: Option<&str>,
-    ) -> Result<()> {
-        let begun_by = |start: &ExecutionStarted| start.parent.as_ref().map(|parent| (parent.instance.clone(), parent.task_id));
-        if state.started.as_ref().is_none_or(|known| begun_by(&known.event) != begun_by(start)) {
-            return Ok(());
-        }
-        let execution_id = history.execution_id.as_deref().unwrap_or_default();
-        let end = history.events.iter().rev().find_map(|stored| match &stored.event.kind {
-            EventKind::ExecutionCompleted { status, result, failure } => Some(Ended {
-                execution_id,
-                episode: state.episodes,
-                id: stored.event.event_id,
-                status: *status,
-                result: result.clone(),
-                failure: failure.clone(),
-            }),
-            _ => None,
-        });
-        match end {
-            Some(end) => self.answer(end, start, decision_id).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Tells the parent that sent this start how its execution ended, if it waits.
-    pub(super) async fn answer(&self, end: Ended<'_>, start: &ExecutionStarted, decision_id: Option<&str>) -> Result<()> {
-        let sender = Sender { instance_id: self.instance_id.to_owned(), execution_id: Some(end.execution_id.to_owned()) };
-        let Some(answer) = end.answer(start, decision_id, sender, self.hub.now()) else { return Ok(()) };
-        self.hub.queues.send(self.hub.queues.of_instance(&answer.target.instance_id), answer, Duration::ZERO).await.map(drop)
-    }
-
-    /// Whether the instance row wants this start of a client (docs/storage-layout.md, Starts that a worker takes), and its code is
-    /// here. A client that was told to replace what runs does so in the row; the parent of a child that is replaced must not wait
-    /// for ever.
-    async fn fate_of_clients_start(&self, state: &State, held: &Held, start: &ExecutionStarted) -> Result<Fate> {
-        let Some(stored) = self.hub.instances.await_row_of_start(self.instance_id).await? else {
-            return Ok(self.defer_start(held, start, DropReason::RowMissing).await);
-        };
-        let row = &stored.row;
-        let same = match (row.execution_id.as_deref(), start.instance.execution_id.as_deref()) {
-            (Some(row), Some(start)) => row.eq_ignore_ascii_case(start),
-            _ => true,
-        };
-        let older = || {
-            row.generation.unwrap_or(0) >= start.generation.unwrap_or(0)
-                && row.created.is_some_and(|created| created >= held.message.event.timestamp)
-        };
-        let lost_race = || {
-            row.generation.unwrap_or(0) == start.generation.unwrap_or(0)
-                && row.created.is_some_and(|created| created < held.message.event.timestamp)
-                && row.status == Some(RuntimeStatus::Pending)
-        };
-        // .NET starts an instance that was terminated while it waited; we do not.
-        let void = match same {
-            true if row.status.is_some_and(RuntimeStatus::is_terminal) => Some(DropReason::EndedBeforeStart),
-            false if older() || lost_race() => Some(DropReason::OtherStart),
-            _ => None,
-        };
-        if let Some(why) = void {
-            self.log_drop(held, why);
-            return Ok(Fate::Drop);
-        }
-        if !same {
-            return Ok(self.defer_start(held, start, DropReason::RowOfOtherExecution).await);
-        }
-        if let Some(waits) = self.start_waits(held, start).await {
-            self.hosting.settle(self.instance_id, true);
-            return Ok(waits);
-        }
-        // Not before: as long as the start waits, nobody may write over its row who does not know of it.
-        self.partition.rows.saw(self.instance_id, stored.etag.clone());
-        if let Some(replaced) = state.started.as_ref().filter(|_| state.completed.is_none()) {
-            self.refuse(&replaced.event, replaced.decision_id.as_deref(), CLIENTS).await?;
-        }
-        Ok(Fate::Apply)
-    }
-
-    async fn defer_start(&self, held: &Held, start: &ExecutionStarted, why: DropReason) -> Fate {
-        if let Some(waits) = self.start_waits(held, start).await {
-            return waits;
-        }
-        let tries = self.hosting.tries(self.hub, held, START_TRIES).await;
-        if tries >= START_TRIES {
-            self.log_drop(held, why);
-            Fate::Drop
-        } else {
-            Fate::Later(back_off(tries))
-        }
-    }
-
     /// Sorts everything but starts.
     fn sort(&self, history: &History, state: &State, sorted: &mut Sorted<'_>) {
         let start = sorted.start();
@@ -259,7 +112,7 @@ impl Pass<'_> {
                 Known { state: &fresh, execution_id, applied, superseded, now: self.hub.now() }
             }
         };
-        // Events of this pass with one identity: a message that was put twice.
+        // Events of this step with one identity: a message that was put twice.
         let mut seen = std::collections::BTreeSet::new();
         let mut answered = std::collections::BTreeSet::new();
         for (at, delivery) in sorted.with(Fate::Open) {
@@ -283,7 +136,7 @@ impl Pass<'_> {
         }
     }
 
-    fn known<'k>(&self, history: &'k History, state: &'k State) -> Known<'k> {
+    pub(super) fn known<'k>(&self, history: &'k History, state: &'k State) -> Known<'k> {
         Known {
             state,
             execution_id: history.execution_id.as_deref().unwrap_or_default(),
