@@ -30,7 +30,7 @@ async fn versions_are_started_and_listed_and_what_lacks_its_code_says_so() {
         })
         .await;
     // It is told for three minutes, whether a worker runs or not.
-    let lacks = "orchestrator \"Greet\" version \"2.0\", which no running worker has; start a worker that registers it, this version \
+    let lacks = "orchestrator \"Greet\" version \"2.0\", which the workers that were asked do not have; start a worker that registers it, this version \
                  or a fallback";
     let shown = world.run(&["show", "new"]).await.ok();
     assert!(shown.contains(&format!("\nWaits for      {lacks}\n")), "{shown}");
@@ -43,7 +43,7 @@ async fn versions_are_started_and_listed_and_what_lacks_its_code_says_so() {
     assert_eq!((&late["error"]["kind"], &late["error"]["awaits"]["name"]), (&json!("timeout"), &json!("Greet")));
 
     // In a list as far as it concerns what is listed.
-    let heading = "Waiting for code that no running worker has:\nKIND";
+    let heading = "Waiting for code that the workers which were asked do not have:\nKIND";
     let (all, old) = (world.run(&["list"]).await.ok(), world.run(&["list", "--prefix", "old"]).await.ok());
     assert!(all.contains(heading) && !old.contains("Waiting for"), "{all}{old}");
     assert!(all.starts_with("ID   NAME   VERSION  STATUS") && !old.contains("VERSION"), "{all}{old}");

@@ -80,7 +80,7 @@ impl Source {
 
 fn sources() -> Vec<Source> {
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> = ["src", "examples", "azurite-tests", "workflow-tests"].map(PathBuf::from).to_vec();
+    let mut folders: Vec<PathBuf> = ["src", "examples", "azurite-tests"].map(PathBuf::from).to_vec();
     while let Some(folder) = folders.pop() {
         let entries = fs::read_dir(root().join(&folder)).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
         for entry in entries.map(Result::unwrap) {

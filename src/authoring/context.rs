@@ -37,7 +37,7 @@ const FIRE_AND_FORGET: &str = "FireAndForget";
 /// ```
 #[derive(Clone, Debug)]
 pub struct OrchestrationContext {
-    execution: Rc<Execution>,
+    pub(super) execution: Rc<Execution>,
 }
 
 impl OrchestrationContext {

@@ -2,7 +2,9 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 
 use futures::FutureExt;
 use futures::future::{LocalBoxFuture, join_all};
@@ -50,14 +52,34 @@ impl OrchestrationContext {
     /// # let _ = travel;
     /// ```
     ///
+    /// What the code cannot catch, such as an event whose payload does not fit its type, is compensated too; then the orchestrator fails.
+    ///
     /// # Errors
     /// The failure of the steps.
     pub async fn saga<T>(&self, steps: impl AsyncFnOnce(&Saga) -> Result<T, Failure>) -> Result<T, Failure> {
         let saga = Saga::default();
-        match steps(&saga).await {
-            Ok(value) => Ok(value),
-            Err(failure) => Err(saga.take_back(self, failure).await),
+        let (outcome, is_fault) = self.until_fault(steps(&saga)).await;
+        let Err(failure) = outcome else { return outcome };
+        let failure = saga.take_back(self, failure).await;
+        if is_fault {
+            self.execution.fault(failure.details().clone());
         }
+        Err(failure)
+    }
+}
+
+impl OrchestrationContext {
+    /// Runs steps to their end, or to what ends the execution without asking them; that is told beside its failure.
+    async fn until_fault<T>(&self, steps: impl Future<Output = Result<T, Failure>>) -> (Result<T, Failure>, bool) {
+        let mut steps = pin!(steps);
+        poll_fn(|cx| {
+            let polled = steps.as_mut().poll(cx);
+            match self.execution.take_fault() {
+                Some(fault) => Poll::Ready((Err(fault.into()), true)),
+                None => polled.map(|outcome| (outcome, false)),
+            }
+        })
+        .await
     }
 }
 

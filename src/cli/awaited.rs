@@ -16,13 +16,14 @@ pub(crate) fn as_text(all: &[Awaited], now: Timestamp) -> Option<String> {
             awaited.version.as_deref().map_or_else(|| "-".to_owned(), text::line),
             text::line(&awaited.queue),
             text::span(now.since(awaited.since)),
+            format!("{} ago", text::span(now.since(awaited.last_seen))),
             awaited.instances.map_or_else(|| "-".to_owned(), |count| count.to_string()),
             text::line(&awaited.instance_id),
         ]
     };
-    let header = ["KIND", "NAME", "VERSION", "QUEUE", "FOR", "INSTANCES", "SUCH AS"];
+    let header = ["KIND", "NAME", "VERSION", "QUEUE", "FOR", "LAST SEEN", "INSTANCES", "SUCH AS"];
     let listed = || table(&header, &all.iter().map(row).collect::<Vec<_>>());
-    (!all.is_empty()).then(|| format!("Waiting for code that no running worker has:\n{}", listed()))
+    (!all.is_empty()).then(|| format!("Waiting for code that the workers which were asked do not have:\n{}", listed()))
 }
 
 pub(crate) fn as_json(awaited: &Awaited) -> Value {
@@ -57,12 +58,14 @@ pub(crate) fn with_remedy(awaited: &Awaited) -> String {
     let or_fallback = if version.is_some() { ", this version or a fallback" } else { "" };
     let version = version.unwrap_or_default();
     match awaited.kind {
-        AwaitedKind::Entity => format!("entity \"{name}\", which no running worker has; start a worker of .NET that has it"),
+        AwaitedKind::Entity => {
+            format!("entity \"{name}\", which the workers that were asked do not have; start a worker of .NET that has it")
+        }
         AwaitedKind::Event => {
             format!("a worker that knows events of the kind \"{name}\"; start one of a newer version of taskhub, or of .NET")
         }
         kind => format!(
-            "{} \"{name}\"{version}, which no running worker has; start a worker that registers it{or_fallback}",
+            "{} \"{name}\"{version}, which the workers that were asked do not have; start a worker that registers it{or_fallback}",
             kind.name()
         ),
     }
@@ -107,9 +110,9 @@ mod tests {
         };
         assert_eq!(as_text(&[], awaited[0].last_seen), None);
         let expected = "\
-Waiting for code that no running worker has:
-KIND          NAME    VERSION  QUEUE             FOR  INSTANCES  SUCH AS
-orchestrator  Nobody  2.0      myhub-control-00  0 s  1          order-7";
+Waiting for code that the workers which were asked do not have:
+KIND          NAME    VERSION  QUEUE             FOR  LAST SEEN  INSTANCES  SUCH AS
+orchestrator  Nobody  2.0      myhub-control-00  0 s  0 s ago    1          order-7";
         assert_eq!(as_text(&awaited, awaited[0].since).unwrap(), expected);
         let json = as_json(&awaited[0]);
         assert_eq!((&json["kind"], &json["worker"], &json["instances"]), (&json!("orchestrator"), &json!("w"), &json!(1)));
@@ -119,7 +122,7 @@ orchestrator  Nobody  2.0      myhub-control-00  0 s  1          order-7";
         assert_eq!(of(&client, &instance).await.unwrap().as_ref(), Some(&awaited[0]));
         assert_eq!(
             with_remedy(&awaited[0]),
-            "orchestrator \"Nobody\" version \"2.0\", which no running worker has; start a worker that registers it, this version \
+            "orchestrator \"Nobody\" version \"2.0\", which the workers that were asked do not have; start a worker that registers it, this version \
              or a fallback"
         );
         let other = client.start_named("Other", ()).await.unwrap().status().await.unwrap();

@@ -36,7 +36,7 @@ pub(crate) struct Raise {
     /// Name of the event
     event: String,
     /// Payload as JSON [default: null]
-    #[arg(long, value_name = "JSON", value_parser = values::json)]
+    #[arg(long, alias = "input", value_name = "JSON", value_parser = values::json)]
     data: Option<Box<RawValue>>,
 }
 

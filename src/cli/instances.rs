@@ -107,6 +107,16 @@ impl List {
     }
 }
 
+/// The line that people read, type and message, and the same of what is behind them.
+fn failure_as_json(failure: &FailureDetails) -> serde_json::Value {
+    serde_json::json!({
+        "summary": failure.to_string(),
+        "type": failure.error_type,
+        "message": failure.error_message,
+        "inner": failure.inner.as_deref().map(failure_as_json),
+    })
+}
+
 /// The member that tells what an instance waits for.
 fn awaits(awaited: Option<&Awaited>) -> (&'static str, Json) {
     ("awaits", awaited.map(awaited::as_json).into())
@@ -184,7 +194,10 @@ pub(crate) async fn print(client: &Client, status: &InstanceStatus, awaited: Opt
         _ => None,
     };
     out.print(
-        || Json::Object(members(status, true).into_iter().chain([awaits(awaited)]).collect()),
+        || {
+            let failure = ("failure", failure.as_ref().map(failure_as_json).into());
+            Json::Object(members(status, true).into_iter().chain([awaits(awaited), failure]).collect())
+        },
         || as_text(status, awaited, failure.as_ref(), Clock::system().now()),
     )
 }

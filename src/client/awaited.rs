@@ -1,8 +1,13 @@
 //! What the messages of a hub wait for because no worker that sees them hosts it.
 
+use std::time::Duration;
+
 use super::{Client, InstanceStatus};
 use crate::error::Result;
 use crate::hub::{Awaited, AwaitedKind, Need};
+
+/// So far apart the clocks of machines may be that keep them well.
+const CLOCKS_APART: Duration = Duration::from_secs(5);
 
 impl Client {
     /// What is waited for now: code that workers are asked for, and that none of those which were asked has. What has not been seen
@@ -18,7 +23,9 @@ impl Client {
     /// hundred instances are known.
     #[must_use]
     pub fn waits_for(&self, instance: &InstanceStatus, awaited: &Awaited) -> bool {
-        if instance.status.is_terminal() {
+        // What has gone on since has found its code.
+        let has_gone_on = instance.last_updated.is_some_and(|updated| updated > awaited.last_seen.plus(CLOCKS_APART));
+        if instance.status.is_terminal() || has_gone_on {
             return false;
         }
         let is_named = awaited.instance_ids.contains(&instance.instance_id);

@@ -100,7 +100,7 @@ impl Snapshot {
         for message in &self.messages {
             let queue = hub.0.queues.name(hub.0.queues.of_instance(&instance_of(&message.text)));
             let delay = Duration::from_secs_f64(message.visible_in_s.max(0.0));
-            storage.queues.put(&queue, &message.text.replace(&from, &to), delay).await?;
+            storage.queues.put(queue, &message.text.replace(&from, &to), delay).await?;
         }
         Ok(())
     }

@@ -76,6 +76,11 @@ impl Execution {
         }
     }
 
+    /// Puts off that end: whoever takes the failure gives it back.
+    pub(crate) fn take_fault(&self) -> Option<FailureDetails> {
+        self.state.borrow_mut().fault.take()
+    }
+
     /// Ends the execution with the request for the next generation, which code cannot catch either: from here on it asks for nothing.
     pub(crate) fn continue_as_new(&self, next: Next) {
         let mut state = self.state.borrow_mut();

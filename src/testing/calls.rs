@@ -48,6 +48,7 @@ impl TestHost {
     /// # Panics
     /// If an input does not fit the type of the handle, because something was called by name with another one.
     #[must_use]
+    #[allow(clippy::needless_pass_by_value, reason = "handles are given by value everywhere")]
     pub fn calls<C: Callable>(&self, callee: C) -> Vec<C::Input>
     where
         C::Input: DeserializeOwned,

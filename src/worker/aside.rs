@@ -175,6 +175,12 @@ impl Aside {
         }
     }
 
+    /// What waited in a queue is somebody else's, who may do with it what he likes.
+    pub(super) fn forget_queue(&mut self, queue: QueueId) {
+        self.instances.retain(|_, due| due.queue != queue);
+        self.messages = self.instances.values().map(|due| due.messages).sum();
+    }
+
     pub(super) fn forget(&mut self, instance_id: &str) {
         if let Some(due) = self.instances.remove(instance_id) {
             self.messages = self.messages.saturating_sub(due.messages);

@@ -186,6 +186,11 @@ impl Hosting {
         lock(&self.aside).settle(instance_id, replaces);
     }
 
+    /// Nothing is known of what waits in a queue that was in other hands.
+    pub(crate) fn forget_queue(&self, queue: QueueId) {
+        lock(&self.aside).forget_queue(queue);
+    }
+
     /// Nothing of this instance waits any more.
     pub(crate) fn forget(&self, instance_id: &str) {
         lock(&self.aside).forget(instance_id);
@@ -282,6 +287,11 @@ impl Hosting {
         standing.is_guest = is_guest;
     }
 
+    /// It is no longer alone. That it was a guest is told by its row until that is withdrawn.
+    pub(crate) fn leaves(&self) {
+        lock(&self.standing).alone_since = None;
+    }
+
     /// Keeps the hub's rows about what is waited for, for ever. It writes nothing as long as this worker hosts everything.
     pub(crate) async fn tell(&self, hub: &Hub, refresh: Duration) {
         let (mut swept, mut has_rows) = (Instant::now(), false);
@@ -304,7 +314,14 @@ impl Hosting {
                     Err(error) => self.written(hub, Err(error)),
                 }
             }
-            let is_guest = lock(&self.standing).is_guest;
+            let (is_guest, is_alone) = {
+                let standing = lock(&self.standing);
+                (standing.is_guest, standing.alone_since.is_some())
+            };
+            if is_alone && has_rows {
+                // Who comes and goes between two looks of those that wait was there all the same.
+                self.is_alone(hub).await;
+            }
             if is_guest {
                 self.shown(hub, hub.awaited.show_presence(&self.worker_id).await);
             }

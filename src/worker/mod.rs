@@ -57,7 +57,7 @@ use self::watch::Watch;
 use crate::authoring::Registry;
 use crate::error::Result;
 use crate::hub::partitions::Judge;
-use crate::hub::{Hub, TaskHub};
+use crate::hub::{Hub, QueueId, TaskHub};
 use crate::window::Window;
 
 pub use self::builder::WorkerBuilder;
@@ -179,6 +179,7 @@ impl Shared {
 
     /// Begins to receive from a partition.
     pub(crate) fn listen(self: &Arc<Self>, id: u32, fence: Instant) -> Arc<Partition> {
+        self.hosting.forget_queue(QueueId::Control(id));
         let turns = self.options.turns.div_ceil(self.hub.partition_count as usize);
         let partition = Arc::new(Partition::new(id, fence, self.options.messages_window(), turns));
         self.tasks.spawn(Arc::clone(self).poll_partition(Arc::clone(&partition)));

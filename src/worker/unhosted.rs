@@ -139,7 +139,9 @@ impl Step<'_> {
         let Some(StoredRow { row, .. }) = self.hub.instances.read(self.instance_id, false).await? else { return Ok(false) };
         let known = history.execution_id.iter().chain(&history.sentinel.superseded);
         let is_unknown = |id: &str| known.clone().all(|known| !known.eq_ignore_ascii_case(id));
-        Ok(row.status == Some(RuntimeStatus::Pending) && row.execution_id.as_deref().is_some_and(is_unknown))
+        // One whose time has not come does not wait for its code, and keeps nothing from what runs until then.
+        let is_due = row.scheduled_start.is_none_or(|at| at <= self.hub.now());
+        Ok(is_due && row.status == Some(RuntimeStatus::Pending) && row.execution_id.as_deref().is_some_and(is_unknown))
     }
 
     /// Whether what waits need not all have come by since the partition was taken.

@@ -66,6 +66,25 @@ fn a_step_that_fails_is_not_taken_back_itself() {
 }
 
 #[test]
+fn a_saga_takes_back_what_it_has_done_when_an_event_does_not_fit() {
+    let mut play = play(async |ctx: OrchestrationContext, _| {
+        let caught = ctx
+            .saga(async |saga| {
+                let done = ctx.call(DO, "a").await?;
+                saga.compensate(move |ctx| ctx.call(UNDO, done));
+                Ok(ctx.wait_for_event(ITEM).await.to_string())
+            })
+            .await;
+        Ok(caught.unwrap_or_else(|failure| format!("caught {failure}")))
+    });
+    play.start("Main", Some("1"));
+    assert_eq!(play.turn([done(0, "\"A\"")]), NOTHING);
+    assert_eq!(play.turn([raised("item", "\"seven\"")]), ["#1 Undo([\"A\"])"]);
+    play.turn([done(1, "null")]);
+    assert_eq!(play.failure().error_type, "PayloadMismatch");
+}
+
+#[test]
 fn a_saga_that_succeeds_or_continues_as_new_takes_nothing_back() {
     let mut play = two_steps_done("0");
     assert_eq!(play.turn([done(1, "\"B\"")]), ["completed \"done\""]);

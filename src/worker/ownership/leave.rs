@@ -42,7 +42,7 @@ impl Ownership {
 
     /// Hands every partition over: each is released as soon as it is drained.
     pub(super) async fn leave(mut self) {
-        self.shared.hosting.stands(false, false);
+        self.shared.hosting.leaves();
         for owned in self.owned.values_mut().filter(|o| !o.is_draining) {
             owned.is_draining = true;
             self.shared.drain(&owned.partition, &owned.drained, &self.drained);

@@ -7,6 +7,7 @@ use crate::ids::{DecisionId, DecisionKind};
 use crate::limits;
 use crate::model::{EventKind, HistoryEvent, InstanceRef, StoredEvent};
 use crate::sabotage::{self, Sabotage};
+use crate::storage::table::json_bytes;
 
 impl Writer<'_> {
     /// What an execution has applied is not in the history of the next: the sentinel remembers it.
@@ -96,9 +97,10 @@ fn estimate(kind: &EventKind) -> usize {
         EventKind::ExecutionSuspended { reason } => [reason.as_ref(), None],
         _ => [None, None],
     };
-    // A longer text goes to a blob; a UTF-16 unit is three bytes at most.
+    // A longer text goes to a blob; a UTF-16 unit is three bytes at most, and takes six where it is escaped.
     let most = 3 * limits::COLUMN_UNITS_MAX;
-    1024 + texts.into_iter().flatten().map(|text| 2 * text.len().min(most)).sum::<usize>()
+    let bytes = |text: &String| (2 * text.len().min(most)).max(json_bytes(text).min(2 * most));
+    1024 + texts.into_iter().flatten().map(bytes).sum::<usize>()
 }
 
 #[cfg(test)]

@@ -31,14 +31,14 @@ async fn a_child_that_has_ended_answers_a_start_that_its_parent_sends_again() {
         put(&hub, start_message(&hub, "quick", "x1", "Collect", "0", Some(parent.clone()))).await;
         tokio::time::sleep(Duration::from_secs(2)).await;
         let queue = hub.0.queues.name(hub.0.queues.of_instance("p"));
-        assert_eq!(hub.0.storage.queues.count(&queue).await.unwrap(), 1, "an answer is on its way");
+        assert_eq!(hub.0.storage.queues.count(queue).await.unwrap(), 1, "an answer is on its way");
         // Another parent's start of an execution that was replaced since gets no answer of this one.
         let other = ParentInstance { instance: InstanceRef::new("q", "q1"), ..parent };
         quiet(&hub).await;
         put(&hub, start_message(&hub, "quick", "x1", "Collect", "0", Some(other))).await;
         tokio::time::sleep(Duration::from_secs(2)).await;
         let queue = hub.0.queues.name(hub.0.queues.of_instance("q"));
-        assert_eq!(hub.0.storage.queues.count(&queue).await.unwrap(), 0);
+        assert_eq!(hub.0.storage.queues.count(queue).await.unwrap(), 0);
     })
     .await;
 }

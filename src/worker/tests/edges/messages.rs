@@ -205,7 +205,7 @@ async fn an_answer_to_a_first_checkpoint_that_was_interrupted_waits_for_the_next
         put(&hub, message(&hub, InstanceRef::new("torn", "x1"), answer)).await;
         tokio::time::sleep(Duration::from_secs(10)).await;
         let queue = hub.0.queues.name(hub.0.queues.of_instance("torn"));
-        assert_eq!(hub.0.storage.queues.count(&queue).await.unwrap(), 1, "whoever tries again may still decide to ask");
+        assert_eq!(hub.0.storage.queues.count(queue).await.unwrap(), 1, "whoever tries again may still decide to ask");
     })
     .await;
 }

@@ -25,7 +25,7 @@ fn signal(world: &World, id: &str, input: &str) -> Message {
 async fn texts(world: &World) -> Vec<String> {
     tokio::time::sleep(MINUTE).await;
     let name = world.hub.0.queues.name(QueueId::Control(0));
-    world.hub.0.storage.queues.peek(&name, 32).await.unwrap().into_iter().map(|message| message.text).collect()
+    world.hub.0.storage.queues.peek(name, 32).await.unwrap().into_iter().map(|message| message.text).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -79,7 +79,7 @@ async fn a_message_of_an_unknown_kind_waits_for_a_version_that_knows_it() {
     tokio::time::sleep(3 * HOUR).await;
     let awaited = world.client.awaited().await.unwrap();
     let names: Vec<_> = awaited.iter().map(|a| (a.kind, &*a.name, &*a.queue)).collect();
-    let expected = [("ExecutionRewound", &*control), ("SomethingNew", &*control), ("SomethingNew", &*items)];
+    let expected = [("ExecutionRewound", control), ("SomethingNew", control), ("SomethingNew", items)];
     assert_eq!(names, expected.map(|(name, queue)| (AwaitedKind::Event, name, queue)));
     assert!(world.client.poison().await.unwrap().is_empty());
     worker.stop().await;
