@@ -161,9 +161,10 @@ impl Aside {
         Some(due.at.saturating_duration_since(Instant::now()).max(Duration::from_secs(1)))
     }
 
-    /// The orchestrator for which everything waits that is for this instance.
+    /// The orchestrator for which everything waits that is for this instance, and nothing runs meanwhile: what a start is to replace
+    /// goes on as soon as that start is void, which the instance row tells.
     pub(super) fn whole(&self, instance_id: &str) -> Option<&Need> {
-        let due = self.instances.get(instance_id)?;
+        let due = self.instances.get(instance_id).filter(|due| !due.replaces)?;
         (due.is_whole && due.is_current() && due.need.kind == AwaitedKind::Orchestrator).then_some(&due.need)
     }
 

@@ -130,6 +130,8 @@ impl Step<'_> {
             _ => None,
         };
         if let Some(why) = void {
+            // It may have waited, and kept everything else waiting.
+            self.hosting.forget(self.instance_id);
             self.log_drop(held, why);
             return Ok(Fate::Drop);
         }
@@ -137,7 +139,8 @@ impl Step<'_> {
             return Ok(self.defer_start(held, start, DropReason::RowOfOtherExecution).await);
         }
         if let Some(waits) = self.start_waits(held, start).await {
-            self.hosting.settle(self.instance_id, true);
+            let replaces = state.started.is_some() && state.completed.is_none();
+            self.hosting.settle(self.instance_id, replaces);
             return Ok(waits);
         }
         // Not before: as long as the start waits, nobody may write over its row who does not know of it.

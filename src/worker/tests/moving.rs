@@ -249,3 +249,29 @@ async fn who_has_left_is_not_there_any_more() {
     guest.stop().await;
     assert!(!hub.awaited.others_are_present("owner").await.unwrap(), "its row is still there");
 }
+
+/// A start of a version that nobody has is replaced by one of the version that all have, for tomorrow. Until then what runs goes on.
+#[tokio::test(start_paused = true)]
+async fn a_start_that_waited_and_was_replaced_holds_nothing_up() {
+    for waited in [false, true] {
+        let world = World::new(2).await;
+        let _workers = [world.run("a", old).await, world.run("b", old).await];
+        tokio::time::sleep(MINUTE).await;
+        world.client.start(WAIT, 1).instance_id("i").await.unwrap();
+        tokio::time::sleep(MINUTE).await;
+        if waited {
+            let start = world.client.start(WAIT, 1).version("2.0").instance_id("i");
+            start.replacing([RuntimeStatus::Running]).await.unwrap();
+            tokio::time::sleep(10 * SECOND).await;
+        }
+        let tomorrow = world.client.start(WAIT, 1).instance_id("i").after(72 * HOUR);
+        tomorrow.replacing([RuntimeStatus::Running, RuntimeStatus::Pending]).await.unwrap();
+        tokio::time::sleep(25 * MINUTE).await;
+        world.client.raise("i", GO, &"go".to_owned()).await.unwrap();
+        tokio::time::sleep(HOUR).await;
+        assert!(
+            world.has_ended("i").await,
+            "after a start that waited: {waited}; what runs has not got its event within an hour"
+        );
+    }
+}
