@@ -29,6 +29,7 @@ mod order;
 pub(super) mod overheard;
 mod panics;
 pub(super) mod poison;
+mod remembered;
 mod scripted;
 mod stored_values;
 mod texts;
