@@ -30,7 +30,7 @@ async fn two_shops_on_one_hub_share_their_orders() {
     let hub = unique_hub_name("shop");
     let (one, two) = tokio::join!(shop(&hub), shop(&hub));
     for said in [&one, &two] {
-        assert!(said.contains("is Completed: parcel-1") && said.contains("ExecutionCompleted"), "{said}");
+        assert!(said.contains("is on its way: parcel-1") && said.contains("ExecutionCompleted"), "{said}");
     }
     // Each started as many, and most likely neither ran all of them.
     let (first, second) = (activities(&one), activities(&two));
