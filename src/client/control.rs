@@ -10,7 +10,7 @@ use crate::bounds;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::PoisonMessage;
 use crate::ids;
-use crate::model::{EventKind, HistoryEvent, InstanceRef, Message, Sender};
+use crate::model::{EventKind, HistoryEvent, InstanceRef, Message};
 
 impl Client {
     /// An event as a message. Whoever does not know whether it was sent may send it again as it is: it is received once.
@@ -89,17 +89,11 @@ impl Client {
     fn message(&self, instance_id: &str, kind: EventKind) -> Result<Message> {
         ids::check_key(instance_id)?;
         ids::check_orchestration(instance_id)?;
-        Ok(Message {
-            activity_id: self.hub.rng.uuid(),
-            event: HistoryEvent::arriving(self.hub.now(), kind),
-            target: InstanceRef::current(instance_id),
-            context_tags: None,
-            sequence_number: 0,
-            episode: None,
-            sender: Sender::client(),
-            decision_id: None,
-            attempt: None,
-        })
+        Ok(Message::from_client(
+            self.hub.rng.uuid(),
+            HistoryEvent::arriving(self.hub.now(), kind),
+            InstanceRef::current(instance_id),
+        ))
     }
 
     /// Puts a message into the queue of its instance.

@@ -321,7 +321,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::hub::{Hub, TaskHub};
-    use crate::model::{HistoryEvent, InstanceRef, Sender};
+    use crate::model::{HistoryEvent, InstanceRef};
     use crate::storage::Storage;
 
     const HIDDEN: Duration = Duration::from_secs(30);
@@ -334,17 +334,11 @@ mod tests {
 
     fn large(hub: &Hub) -> Message {
         let result = Some("x".repeat(100_000));
-        Message {
-            activity_id: hub.rng.uuid(),
-            event: HistoryEvent::arriving(hub.now(), EventKind::TaskCompleted { task_id: 0, result }),
-            target: InstanceRef::new("i", "x"),
-            context_tags: None,
-            sequence_number: 0,
-            episode: None,
-            sender: Sender::client(),
-            decision_id: None,
-            attempt: None,
-        }
+        Message::from_client(
+            hub.rng.uuid(),
+            HistoryEvent::arriving(hub.now(), EventKind::TaskCompleted { task_id: 0, result }),
+            InstanceRef::new("i", "x"),
+        )
     }
 
     async fn received(hub: &Hub) -> InBlob {

@@ -27,6 +27,23 @@ pub(crate) struct Message {
     pub(crate) attempt: Option<u32>,
 }
 
+impl Message {
+    /// What a client sends: no turn and no decision is behind it.
+    pub(crate) fn from_client(activity_id: Uuid, event: HistoryEvent, target: InstanceRef) -> Self {
+        Self {
+            activity_id,
+            event,
+            target,
+            context_tags: None,
+            sequence_number: 0,
+            episode: None,
+            sender: Sender::client(),
+            decision_id: None,
+            attempt: None,
+        }
+    }
+}
+
 /// The sending instance; an entity has no execution id in its first turn, a client has two empty ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]

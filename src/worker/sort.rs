@@ -138,23 +138,13 @@ fn non_blank(execution_id: Option<&str>) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{HistoryEvent, InstanceRef, Sender, StoredEvent};
+    use crate::model::{HistoryEvent, InstanceRef, StoredEvent};
     use uuid::Uuid;
 
     const TIME: Timestamp = Timestamp::UNIX_EPOCH;
 
     fn message(kind: EventKind) -> Message {
-        Message {
-            activity_id: Uuid::from_u128(7),
-            event: HistoryEvent::arriving(TIME, kind),
-            target: InstanceRef::new("i", "x"),
-            context_tags: None,
-            sequence_number: 0,
-            episode: None,
-            sender: Sender::client(),
-            decision_id: None,
-            attempt: None,
-        }
+        Message::from_client(Uuid::from_u128(7), HistoryEvent::arriving(TIME, kind), InstanceRef::new("i", "x"))
     }
 
     fn check(history: &[StoredEvent], message: &Message) -> Verdict {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::projection;
 use crate::error::Result;
 use crate::hub::Hub;
-use crate::model::{EventKind, ExecutionStarted, HistoryEvent, Message, Sender, Timestamp};
+use crate::model::{EventKind, ExecutionStarted, HistoryEvent, Message, Timestamp};
 use crate::storage::table::Etag;
 
 impl Hub {
@@ -23,17 +23,11 @@ impl Hub {
         delay: Duration,
         replaced: Option<&Etag>,
     ) -> Result<bool> {
-        let message = Message {
-            activity_id: self.rng.uuid(),
-            event: HistoryEvent::arriving(at, EventKind::ExecutionStarted(Box::new(start.clone()))),
-            target: start.instance.clone(),
-            context_tags: None,
-            sequence_number: 0,
-            episode: None,
-            sender: Sender::client(),
-            decision_id: None,
-            attempt: None,
-        };
+        let message = Message::from_client(
+            self.rng.uuid(),
+            HistoryEvent::arriving(at, EventKind::ExecutionStarted(Box::new(start.clone()))),
+            start.instance.clone(),
+        );
         let queue = self.queues.of_instance(&start.instance.instance_id);
         let sent = self.queues.send(queue, message, delay).await?;
         // The row of a large start refers to the body of its message.

@@ -92,17 +92,7 @@ async fn acting<T>(hub: &TaskHub, client: impl Future<Output = T>) -> T {
 }
 
 fn message(hub: &TaskHub, target: InstanceRef, kind: EventKind) -> Message {
-    Message {
-        activity_id: hub.0.rng.uuid(),
-        event: HistoryEvent::arriving(hub.0.now(), kind),
-        target,
-        context_tags: None,
-        sequence_number: 0,
-        episode: None,
-        sender: Sender::client(),
-        decision_id: None,
-        attempt: None,
-    }
+    Message::from_client(hub.0.rng.uuid(), HistoryEvent::arriving(hub.0.now(), kind), target)
 }
 
 fn raised(name: &str, value: u32) -> EventKind {

@@ -8,7 +8,7 @@ use super::handover::{Account, DO, Running, seconds, worker};
 use super::overheard::Overheard;
 use crate::authoring::{Activity, ActivityContext, Event, Orchestrator};
 use crate::hub::{QueueId, Received, partition_of};
-use crate::model::{EventKind, HistoryEvent, InstanceRef, Message, RuntimeStatus, Sender};
+use crate::model::{EventKind, HistoryEvent, InstanceRef, Message, RuntimeStatus};
 use crate::rng::Rng;
 use crate::storage::error::Result;
 use crate::storage::layer::faulty::{Faults, Faulty, Moment, Verdict};
@@ -48,17 +48,11 @@ fn hang(faulty: &Faulty, hangs: impl Fn(&Call<'_>) -> bool + Send + Sync + 'stat
 }
 
 async fn put(hub: &TaskHub, queue: QueueId) {
-    let message = Message {
-        activity_id: hub.0.rng.uuid(),
-        event: HistoryEvent::arriving(hub.0.now(), EventKind::Generic { data: None }),
-        target: InstanceRef::current("i"),
-        context_tags: None,
-        sequence_number: 0,
-        episode: None,
-        sender: Sender::client(),
-        decision_id: None,
-        attempt: None,
-    };
+    let message = Message::from_client(
+        hub.0.rng.uuid(),
+        HistoryEvent::arriving(hub.0.now(), EventKind::Generic { data: None }),
+        InstanceRef::current("i"),
+    );
     hub.0.queues.send(queue, message, Duration::ZERO).await.unwrap();
 }
 

@@ -9,7 +9,7 @@ use crate::authoring::{Activity, ActivityContext, Event, Failure, OrchestrationC
 use crate::hub::QueueId;
 use crate::hub::histories::{Append, Appended};
 use crate::hub::instances::Culprit;
-use crate::model::{EventKind, HistoryEvent, InstanceRef, Message, RuntimeStatus, Sender};
+use crate::model::{EventKind, HistoryEvent, InstanceRef, Message, RuntimeStatus};
 use crate::storage::error::ErrorKind;
 use crate::storage::table::{Entity, TableOp, Value};
 
@@ -271,17 +271,11 @@ async fn a_message_that_is_no_work_item_is_parked() {
     let world = World::new().await;
     world.start_waiting("i", "").await;
     let hub = &world.hub.0;
-    let message = Message {
-        activity_id: hub.rng.uuid(),
-        event: HistoryEvent::arriving(hub.now(), EventKind::OrchestratorCompleted),
-        target: InstanceRef::current("i"),
-        context_tags: None,
-        sequence_number: 0,
-        episode: None,
-        sender: Sender::client(),
-        decision_id: None,
-        attempt: None,
-    };
+    let message = Message::from_client(
+        hub.rng.uuid(),
+        HistoryEvent::arriving(hub.now(), EventKind::OrchestratorCompleted),
+        InstanceRef::current("i"),
+    );
     hub.queues.send(QueueId::WorkItems, message, Duration::ZERO).await.unwrap();
     world.run_for(MINUTE).await;
     let parked = world.only_poison().await;

@@ -349,15 +349,8 @@ async fn starts_and_events_in_every_form_of_dotnet_are_run() {
     };
     let send = async |event: EventKind, target: InstanceRef, sender: Sender| {
         let message = Message {
-            activity_id: uuid::Uuid::from_u128(7),
-            event: HistoryEvent::arriving(account.now(), event),
-            target,
-            context_tags: None,
-            sequence_number: 0,
-            episode: None,
             sender,
-            decision_id: None,
-            attempt: None,
+            ..Message::from_client(uuid::Uuid::from_u128(7), HistoryEvent::arriving(account.now(), event), target)
         };
         let queue = plain.0.queues.of_instance("i");
         plain.0.queues.send(queue, message, Duration::ZERO).await.unwrap();

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::hub::QueueId;
-use crate::model::{HistoryEvent, InstanceRef, Message, Sender};
+use crate::model::{HistoryEvent, InstanceRef, Message};
 
 /// An instance of a version that the worker does not host, and an answer to what it has never asked.
 async fn answered(build: Build) -> (World, Running) {
@@ -13,17 +13,11 @@ async fn answered(build: Build) -> (World, Running) {
     begun.stop().await;
     let hub = &world.hub.0;
     let execution = world.status("i").await.execution_id.unwrap();
-    let message = Message {
-        activity_id: hub.rng.uuid(),
-        event: HistoryEvent::arriving(hub.now(), EventKind::TaskCompleted { task_id: 77, result: None }),
-        target: InstanceRef::new("i", execution),
-        context_tags: None,
-        sequence_number: 0,
-        episode: None,
-        sender: Sender::client(),
-        decision_id: None,
-        attempt: None,
-    };
+    let message = Message::from_client(
+        hub.rng.uuid(),
+        HistoryEvent::arriving(hub.now(), EventKind::TaskCompleted { task_id: 77, result: None }),
+        InstanceRef::new("i", execution),
+    );
     hub.queues.send(QueueId::Control(0), message, Duration::ZERO).await.unwrap();
     let other = world.run("old", build);
     (world, other)

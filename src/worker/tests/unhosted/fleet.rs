@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::hub::QueueId;
-use crate::model::{HistoryEvent, InstanceRef, Message, Sender};
+use crate::model::{HistoryEvent, InstanceRef, Message};
 use crate::storage::layer::metered::{Counts, Metered};
 
 /// A hub that processes share.
@@ -50,17 +50,7 @@ async fn answer_times(world: &World, id: &str) -> Vec<Duration> {
 fn call(world: &World, number: u32, name: &str) -> Message {
     let hub = &world.hub.0;
     let kind = EventKind::TaskScheduled { name: name.into(), version: None, input: None, trace: None, tags: None };
-    Message {
-        activity_id: hub.rng.uuid(),
-        event: HistoryEvent::decision(0, hub.now(), kind),
-        target: InstanceRef::new(format!("i{number}"), "x"),
-        context_tags: None,
-        sequence_number: 0,
-        episode: None,
-        sender: Sender::client(),
-        decision_id: None,
-        attempt: None,
-    }
+    Message::from_client(hub.rng.uuid(), HistoryEvent::decision(0, hub.now(), kind), InstanceRef::new(format!("i{number}"), "x"))
 }
 
 const BUSY: Orchestrator<(), String> = Orchestrator::new("Busy");

@@ -2,23 +2,13 @@
 
 use super::*;
 use crate::hub::QueueId;
-use crate::model::{HistoryEvent, InstanceRef, Message, Sender};
+use crate::model::{HistoryEvent, InstanceRef, Message};
 use crate::storage::table::{Entity, Match, Query, TableOp, Value};
 
 fn signal(world: &World, id: &str, input: &str) -> Message {
     let hub = &world.hub.0;
     let kind = EventKind::EventRaised { name: "op".into(), input: Some(input.to_owned()), trace: None };
-    Message {
-        activity_id: hub.rng.uuid(),
-        event: HistoryEvent::arriving(hub.now(), kind),
-        target: InstanceRef::current(id),
-        context_tags: None,
-        sequence_number: 0,
-        episode: None,
-        sender: Sender::client(),
-        decision_id: None,
-        attempt: None,
-    }
+    Message::from_client(hub.rng.uuid(), HistoryEvent::arriving(hub.now(), kind), InstanceRef::current(id))
 }
 
 /// All texts of a queue once everything in it is visible, in order.
