@@ -45,17 +45,17 @@ impl Lanes {
         let retrying = |policy| Retrying::new(policy, rng.fork());
         let within = |attempt: Duration| RetryPolicy { attempts: 3, total: 3 * attempt, ..RetryPolicy::default() };
         // A call that backs off before its next attempt does not count against the limit.
-        let patient = |limit, places| traced(limit).layered(places);
-        let payloads = patient(Timed::except_payloads(ATTEMPT), Limited::new(calls_at_once() / 2));
-        let payloads = payloads.layered(retrying(RetryPolicy::default())).blobs;
+        let patient = |limited: Storage| limited.layered(retrying(RetryPolicy::default()));
+        let payloads = traced(Timed::except_payloads(ATTEMPT)).layered(Limited::new(calls_at_once() / 2));
+        let payloads = patient(payloads).blobs;
         let calls = Bounds { least: CALLS_LEAST, first: calls_at_once(), most: calls_at_once(), late: LATE };
         let of_one = Bounds { least: 1, late: ATTEMPT / 2, ..calls };
-        let data = patient(Timed::new(ATTEMPT), Limited::within(calls)).layered(Limited::per_target(of_one));
+        let data = traced(Timed::new(ATTEMPT)).layered(Limited::within(calls)).layered(Limited::per_target(of_one));
         let renewals = Bounds { least: 1, first: HOLDS_AT_ONCE, most: HOLDS_AT_ONCE, late: HOLD_LATE };
         let impatient = RetryPolicy { most_wait: Duration::from_millis(500), ..within(LEASE_ATTEMPT) };
         let holds = traced(Timed::new(HOLD_ATTEMPT)).layered(Limited::per_target(renewals));
         Self {
-            data: Storage { blobs: payloads, ..data.layered(retrying(RetryPolicy::default())) },
+            data: Storage { blobs: payloads, ..patient(data) },
             holds: holds.layered(retrying(within(HOLD_ATTEMPT))),
             leases: traced(Timed::new(LEASE_ATTEMPT)).layered(retrying(impatient)),
         }

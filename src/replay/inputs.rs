@@ -106,7 +106,7 @@ impl Difference {
     }
 }
 
-/// The element of an array that has one.
-fn only_argument(json: &str) -> Option<&str> {
+/// The element of an array that has one: the argument of an activity, as its input is stored.
+pub(crate) fn only_argument(json: &str) -> Option<&str> {
     serde_json::from_str::<(&RawValue,)>(json).ok().map(|(argument,)| argument.get())
 }

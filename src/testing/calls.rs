@@ -4,12 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 
 use super::TestHost;
 use super::script::SCRIPT;
 use crate::authoring::{Callable, Decided};
-use crate::replay::ActionKind;
+use crate::replay::{ActionKind, only_argument};
 
 /// Something that an orchestrator has asked for: the call of an activity or sub-orchestration, a timer, or an event to another
 /// instance. It reads like `Charge("order 7")`.
@@ -71,20 +70,16 @@ impl TestHost {
 
     fn called(&self, decided: Decided) -> Option<Called> {
         let Decided { instance_id, at, action, .. } = decided;
+        let bare = |input: String| only_argument(&input).unwrap_or(&input).to_owned();
         let what = match action.kind {
             ActionKind::Activity { name, .. } if name.ends_with(SCRIPT) => return None,
-            ActionKind::Activity { name, input, .. } => What::Activity { name, input: input.map(|input| argument(&input)) },
+            ActionKind::Activity { name, input, .. } => What::Activity { name, input: input.map(bare) },
             ActionKind::SubOrchestration { name, input, .. } => What::SubOrchestration { name, input },
             ActionKind::Timer { fire_at } => What::Timer(fire_at.since(at)),
             ActionKind::SendEvent { instance_id, name, input } => What::Event { to: instance_id, name, payload: input },
         };
         Some(Called { instance_id, at: at.since(self.beginning), what })
     }
-}
-
-/// The argument of an activity, out of the array in which it is stored.
-fn argument(input: &str) -> String {
-    serde_json::from_str::<(&RawValue,)>(input).map_or(input, |(argument,)| argument.get()).to_owned()
 }
 
 impl fmt::Display for Called {

@@ -150,8 +150,12 @@ impl Aside {
             return;
         }
         self.swept = Some(now);
-        self.instances.retain(|_, due| due.is_current());
+        self.keep_instances(Due::is_current);
         self.calls.retain(|_, call| call.at + LATE.max(RECEIVE_EVERY * 2) > now);
+    }
+
+    fn keep_instances(&mut self, keep: impl Fn(&Due) -> bool) {
+        self.instances.retain(|_, due| keep(due));
         self.messages = self.instances.values().map(|due| due.messages).sum();
     }
 
@@ -178,8 +182,7 @@ impl Aside {
 
     /// What waited in a queue is somebody else's, who may do with it what he likes.
     pub(super) fn forget_queue(&mut self, queue: QueueId) {
-        self.instances.retain(|_, due| due.queue != queue);
-        self.messages = self.instances.values().map(|due| due.messages).sum();
+        self.keep_instances(|due| due.queue != queue);
     }
 
     pub(super) fn forget(&mut self, instance_id: &str) {

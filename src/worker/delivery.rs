@@ -99,7 +99,7 @@ impl<T: Holding> Delivery<T> {
         drop(self);
         async move {
             let released = shared.hub.queues.give_back(&hold, delay).await;
-            shared.tell_of_release(&hold, released);
+            shared.tell_of_release(&hold, &released);
         }
     }
 
@@ -109,23 +109,17 @@ impl<T: Holding> Delivery<T> {
         drop(self);
         async move {
             let released = shared.hub.queues.leave_to_others(&hold, delay).await;
-            shared.tell_of_release(&hold, released);
+            shared.tell_of_release(&hold, &released);
         }
     }
 }
 
 impl Shared {
-    fn tell_of_release(&self, hold: &Hold, released: crate::error::Result<()>) {
+    fn tell_of_release(&self, hold: &Hold, released: &crate::error::Result<()>) {
         const FAILED: &str = "a message could not be handed back";
-        let (hub, queue) = (self.hub.names_hub(), || self.hub.queues.name(hold.queue).to_owned());
-        match released {
-            Ok(()) => self.outages.worked(hub, FAILED, queue),
-            Err(error) => {
-                if let Some(failures) = self.outages.failed(FAILED, &queue()) {
-                    let (queue, message_id) = (queue(), &hold.id);
-                    tracing::warn!(hub, queue, message_id, failures, %error, "a message could not be handed back");
-                }
-            }
+        let (hub, queue, message_id) = (self.hub.names_hub(), self.hub.queues.name(hold.queue), &hold.id);
+        if let Some((error, failures)) = self.outages.after(hub, FAILED, || queue.to_owned(), released) {
+            tracing::warn!(hub, queue, message_id, failures, %error, "a message could not be handed back");
         }
     }
 }

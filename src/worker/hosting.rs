@@ -304,14 +304,13 @@ impl Hosting {
             let rows = lock(&self.seen).rows_due(hub, &self.worker_id, &mut lock(&self.aside));
             for row in rows {
                 has_rows = true;
-                let written = self.write(hub, row).await;
-                self.written(hub, written);
+                self.written(hub, &self.write(hub, row).await);
             }
             if has_rows && swept.elapsed() >= SWEEP_EVERY {
                 swept = Instant::now();
                 match hub.awaited.sweep(&self.worker_id).await {
                     Ok(left) => has_rows = left,
-                    Err(error) => self.written(hub, Err(error)),
+                    Err(error) => self.written(hub, &Err(error)),
                 }
             }
             let (is_guest, is_alone) = {
@@ -323,32 +322,22 @@ impl Hosting {
                 self.is_alone(hub).await;
             }
             if is_guest {
-                self.shown(hub, hub.awaited.show_presence(&self.worker_id).await);
+                self.shown(hub, &hub.awaited.show_presence(&self.worker_id).await);
             }
         }
     }
 
-    fn written(&self, hub: &Hub, written: Result<()>) {
+    fn written(&self, hub: &Hub, written: &Result<()>) {
         const FAILED: &str = "what is waited for could not be written down";
-        match written {
-            Ok(()) => self.outages.worked(hub.names_hub(), FAILED, String::new),
-            Err(error) => {
-                if let Some(failures) = self.outages.failed(FAILED, "") {
-                    tracing::warn!(hub = hub.names_hub(), failures, %error, "what is waited for could not be written down");
-                }
-            }
+        if let Some((error, failures)) = self.outages.after(hub.names_hub(), FAILED, String::new, written) {
+            tracing::warn!(hub = hub.names_hub(), failures, %error, "what is waited for could not be written down");
         }
     }
 
-    fn shown(&self, hub: &Hub, shown: Result<()>) {
+    fn shown(&self, hub: &Hub, shown: &Result<()>) {
         const FAILED: &str = "this worker could not show that it is there";
-        match shown {
-            Ok(()) => self.outages.worked(hub.names_hub(), FAILED, String::new),
-            Err(error) => {
-                if let Some(failures) = self.outages.failed(FAILED, "") {
-                    tracing::warn!(hub = hub.names_hub(), failures, %error, "this worker could not show that it is there");
-                }
-            }
+        if let Some((error, failures)) = self.outages.after(hub.names_hub(), FAILED, String::new, shown) {
+            tracing::warn!(hub = hub.names_hub(), failures, %error, "this worker could not show that it is there");
         }
     }
 

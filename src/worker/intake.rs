@@ -236,20 +236,12 @@ impl Shared {
     /// Receives from a queue. What it brings is kept from here on, before anything else happens to it. `None` if it brings nothing.
     pub(crate) async fn receive(&self, queue: QueueId, max: usize) -> Option<Vec<Received>> {
         const FAILED: &str = "receive failed";
-        let received = match self.hub.queues.receive(queue, max, self.options.hold).await {
-            Ok(received) => received,
-            Err(error) => {
-                let (hub, queue) = (self.hub.names_hub(), self.hub.queues.name(queue));
-                if let Some(failures) = self.outages.failed(FAILED, queue) {
-                    tracing::warn!(hub, queue, failures, %error, "receive failed");
-                }
-                return None;
-            }
-        };
-        self.outages.worked(self.hub.names_hub(), FAILED, || self.hub.queues.name(queue).to_owned());
-        if received.is_empty() {
-            return None;
+        let received = self.hub.queues.receive(queue, max, self.options.hold).await;
+        let (hub, name) = (self.hub.names_hub(), self.hub.queues.name(queue));
+        if let Some((error, failures)) = self.outages.after(hub, FAILED, || name.to_owned(), &received) {
+            tracing::warn!(hub, queue = name, failures, %error, "receive failed");
         }
+        let received = received.ok().filter(|received| !received.is_empty())?;
         let mut kept = Vec::new();
         for (hold, text) in received {
             match self.keeper.keep(hold) {

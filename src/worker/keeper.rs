@@ -79,23 +79,14 @@ impl Keeper {
 
     async fn renew(&self, hub: &Hub, held: Arc<Hold>, hold: Duration) {
         const FAILED: &str = "a held message could not be renewed";
-        let queue = || hub.queues.name(held.queue).to_owned();
         let renewed = hub.queues.renew(&held, hold).await;
-        match &renewed {
-            Ok(true) => {}
-            Ok(false) => {
-                tracing::debug!(hub = hub.names_hub(), message_id = held.id, "a held message was received by somebody else")
-            }
-            // The next sweep tries again, if the hold has not ended.
-            Err(error) => {
-                if let Some(failures) = self.outages.failed(FAILED, &queue()) {
-                    let (hub, queue, message_id) = (hub.names_hub(), queue(), &held.id);
-                    tracing::warn!(hub, queue, message_id, failures, %error, "a held message could not be renewed");
-                }
-            }
+        let (hub, queue, message_id) = (hub.names_hub(), hub.queues.name(held.queue), &held.id);
+        if matches!(renewed, Ok(false)) {
+            tracing::debug!(hub, message_id, "a held message was received by somebody else");
         }
-        if renewed.is_ok() {
-            self.outages.worked(hub.names_hub(), FAILED, queue);
+        // After a failure the next sweep tries again, if the hold has not ended.
+        if let Some((error, failures)) = self.outages.after(hub, FAILED, || queue.to_owned(), &renewed) {
+            tracing::warn!(hub, queue, message_id, failures, %error, "a held message could not be renewed");
         }
     }
 

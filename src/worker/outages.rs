@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::error::{Error, Result};
+
 /// Between the first line about an outage and the second; each pause is twice as long as the one before.
 const PAUSE_MIN: Duration = Duration::from_secs(60);
 const PAUSE_MAX: Duration = Duration::from_secs(3600);
@@ -23,6 +25,24 @@ struct Outage {
 }
 
 impl Outages {
+    /// Counts what a call has come to, and tells the end of an outage. The error and how many failures there have been, if that is
+    /// to be told now.
+    pub(crate) fn after<'r, T>(
+        &self,
+        hub: &str,
+        what: &'static str,
+        of: impl FnOnce() -> String,
+        result: &'r Result<T>,
+    ) -> Option<(&'r Error, u64)> {
+        match result {
+            Ok(_) => {
+                self.worked(hub, what, of);
+                None
+            }
+            Err(error) => Some((error, self.failed(what, &of())?)),
+        }
+    }
+
     /// Counts one more failure. How many there have been, if that is to be told now.
     pub(crate) fn failed(&self, what: &'static str, of: &str) -> Option<u64> {
         let now = Instant::now();

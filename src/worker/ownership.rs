@@ -78,16 +78,11 @@ impl Ownership {
         }
     }
 
-    fn tell_of(&self, passed: Result<()>) {
+    fn tell_of(&self, passed: &Result<()>) {
         const FAILED: &str = "a pass over the partition table failed";
-        let (hub, outages) = (self.shared.hub.names_hub(), &self.shared.outages);
-        match passed {
-            Ok(()) => outages.worked(hub, FAILED, String::new),
-            Err(error) => {
-                if let Some(failures) = outages.failed(FAILED, "") {
-                    tracing::warn!(hub, failures, %error, "a pass over the partition table failed");
-                }
-            }
+        let hub = self.shared.hub.names_hub();
+        if let Some((error, failures)) = self.shared.outages.after(hub, FAILED, String::new, passed) {
+            tracing::warn!(hub, failures, %error, "a pass over the partition table failed");
         }
     }
 
@@ -109,7 +104,7 @@ impl Ownership {
             if passed.is_ok() {
                 self.shared.hosting.stands(self.alone, self.owned.is_empty());
             }
-            self.tell_of(passed);
+            self.tell_of(&passed);
             tokio::select! {
                 biased;
                 () = until.cancelled() => {}

@@ -291,7 +291,7 @@ pub(super) fn names_no_execution(held: &Held) -> bool {
 fn stored(held: &Held) -> StoredEvent {
     let message = &held.message;
     let event = HistoryEvent { event_id: -1, ..message.event.clone() };
-    let is_start = matches!(event.kind, EventKind::ExecutionStarted(_));
+    let is_start = is_start(held);
     let external = !is_start && event.kind.completes().is_none() && !message.activity_id.is_nil();
     StoredEvent {
         event,
