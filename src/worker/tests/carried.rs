@@ -58,6 +58,7 @@ struct Sending<'a> {
     world: &'a World,
     client: Client,
     sizes: &'a [usize],
+    letter: char,
 }
 
 impl<'a> Sending<'a> {
@@ -65,14 +66,14 @@ impl<'a> Sending<'a> {
         let client = Client::new(&world.open(world.storage(), 7).await);
         let sequence = Sequence { count: sizes.len(), rate, taken: Vec::new() };
         client.start(SEQUENCE, sequence).instance_id("i").await.unwrap();
-        let sending = Self { world, client, sizes };
+        let sending = Self { world, client, sizes, letter: 'x' };
         sending.send(0..sizes.len() - late).await;
         sending
     }
 
     async fn send(&self, which: std::ops::Range<usize>) {
         for number in which {
-            self.client.raise("i", NEWS, &(number, "x".repeat(self.sizes[number]))).await.unwrap();
+            self.client.raise("i", NEWS, &(number, String::from(self.letter).repeat(self.sizes[number]))).await.unwrap();
         }
     }
 
@@ -116,6 +117,23 @@ async fn what_is_sent_after_a_crash_overtakes_nothing_that_is_carried_over() {
     for k in 1..=7 {
         let (was_killed, taken) = killed_at(k, TRANSACTIONS, &vec![3; count], 1, 10).await;
         assert!(was_killed && taken.is_sorted(), "{k}: {taken:?}");
+    }
+}
+
+/// All events are in history, in their order, when the worker dies at a transaction of a continue-as-new; a row counts six bytes for
+/// a control character.
+#[tokio::test(start_paused = true)]
+async fn carried_events_of_control_characters_survive_every_torn_checkpoint() {
+    let (small, sizes) = (100, [vec![1; 100], vec![30_000; 40]].concat());
+    for k in 5..=8 {
+        let world = World::new(k);
+        let mut sending = Sending::start(&world, &sizes, sizes.len(), 10).await;
+        sending.send(0..small).await;
+        sending.letter = '\u{7f}';
+        sending.send(small..sizes.len()).await;
+        let was_killed = world.run_until_write(k, TRANSACTIONS, tokio::time::sleep(Duration::from_secs(120))).await;
+        let at = format!("killed ({was_killed}) after transaction {k}");
+        assert_eq!(sending.finish(&at).await, (0..sizes.len()).collect::<Vec<_>>(), "{at}");
     }
 }
 

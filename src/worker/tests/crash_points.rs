@@ -133,17 +133,6 @@ impl World {
 
     /// Runs a worker until its `k`-th of these writes has taken effect. `false` if it did not write as often before `done`.
     pub(super) async fn run_until_write(&self, k: u64, counted: &'static [&'static str], done: impl Future<Output = ()>) -> bool {
-        self.kill_at(k, counted, worker, done).await
-    }
-
-    /// The same with this worker.
-    pub(super) async fn kill_at(
-        &self,
-        k: u64,
-        counted: &'static [&'static str],
-        worker: impl Fn(&TaskHub) -> WorkerBuilder,
-        done: impl Future<Output = ()>,
-    ) -> bool {
         let faulty = Faulty::new(Faults::default(), Rng::seeded(self.seed));
         let hub = self.open(self.storage().layered(faulty.clone()), self.seed + 1).await;
         let (writes, killed) = (AtomicU64::new(0), Arc::new(Notify::new()));

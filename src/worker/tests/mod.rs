@@ -22,7 +22,6 @@ mod manners;
 mod marked;
 mod mixed_apps;
 mod mixed_hub;
-mod moving;
 mod odd_ids;
 mod old_owner;
 mod order;

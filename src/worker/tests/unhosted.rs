@@ -3,6 +3,7 @@
 mod early;
 mod fleet;
 mod foreign;
+mod moving;
 mod replaced;
 
 use std::time::Duration;

@@ -6,7 +6,7 @@ use crate::model::{HistoryEvent, InstanceRef, Message};
 use crate::storage::layer::metered::{Counts, Metered};
 
 /// A hub that processes share.
-struct Fleet {
+pub(super) struct Fleet {
     clock: Clock,
     rng: Rng,
     storage: Storage,
@@ -15,7 +15,7 @@ struct Fleet {
 }
 
 impl Fleet {
-    fn new(partitions: u32) -> Self {
+    pub(super) fn new(partitions: u32) -> Self {
         let clock = Clock::paused(Timestamp::parse("2026-01-01T00:00:00Z").unwrap());
         let (rng, metered) = (Rng::seeded(1), Metered::default());
         let storage = Storage::memory(clock.clone(), rng.fork()).layered(metered.clone());
@@ -23,7 +23,7 @@ impl Fleet {
     }
 
     /// Another process.
-    async fn process(&self) -> World {
+    pub(super) async fn process(&self) -> World {
         let (clock, rng) = (self.clock.clone(), self.rng.fork());
         let builder = TaskHub::builder(self.storage.clone(), "Test").partitions(self.partitions);
         let hub = builder.clock(clock).rng(rng).open().await.unwrap();
