@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::Shared;
-use super::ownership::Ownership;
 use crate::hub::app_lease::{Acquired, lease_id};
 
 /// Between two tries of a call that failed.
@@ -31,17 +29,14 @@ enum State {
 const UNACQUIRED: &str = "the app lease could not be acquired";
 
 impl Shared {
-    /// Receives work until the worker stops, whenever its app may.
-    pub(crate) async fn work(self: Arc<Self>) {
-        let Some(app) = self.options.app_name.clone() else {
-            return Arc::clone(&self).work_until(self.stopping.clone()).await;
-        };
-        let id = lease_id(&app);
+    /// Works whenever the app of this worker holds the app lease, until the worker stops.
+    pub(crate) async fn work_as_app(self: Arc<Self>, app: &str) {
+        let id = lease_id(app);
         let (mut state, mut warned) = (State::Acquiring, None);
         while !self.stopping.is_cancelled() {
             state = match state {
                 State::Acquiring => {
-                    let acquiring = self.unless_it_panics("acquiring the app lease", self.acquire(&app, &id, &mut warned));
+                    let acquiring = self.unless_it_panics("acquiring the app lease", self.acquire(app, &id, &mut warned));
                     match acquiring.await {
                         Some(Ok(since)) => State::Held(since),
                         tried => {
@@ -66,26 +61,6 @@ impl Shared {
                 }
             };
         }
-    }
-
-    /// Owns partitions and receives work items; returns when both have ended and the partitions are released.
-    async fn work_until(self: Arc<Self>, until: CancellationToken) {
-        let tracker = TaskTracker::new();
-        let (shared, ending) = (Arc::clone(&self), until.clone());
-        let polling = async move {
-            let poll = |_| Arc::clone(&shared).poll_work_items(ending.clone());
-            shared.steadily("receiving work items", poll).await;
-        };
-        self.tasks.spawn(tracker.track_future(polling));
-        // A task of its own, so that lease calls never wait behind data calls.
-        let shared = Arc::clone(&self);
-        let owning = async move {
-            let own = |again| Ownership::new(Arc::clone(&shared), until.clone()).run(again);
-            shared.steadily("owning partitions", own).await;
-        };
-        self.tasks.spawn(tracker.track_future(owning));
-        tracker.close();
-        tracker.wait().await;
     }
 
     /// Tries once: since when the lease is held, or how long to wait before the next try.

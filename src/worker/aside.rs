@@ -21,8 +21,6 @@ const STEPS: u32 = 50;
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(20 * 60);
 /// What has not come for so long after its time is in other hands: this worker may receive no more often than that.
 const LATE: Duration = Duration::from_secs(120);
-/// How many instances, and how many calls, are remembered; what is beyond them waits by its own counts.
-const REMEMBERED_MAX: usize = 10_000;
 /// How many calls may be left visible: fewer than a peek shows, so that it shows whatever is visible behind them.
 const VISIBLE_MAX: u32 = 31;
 /// A queue in which calls are left visible is received from so often all the same.
@@ -31,6 +29,8 @@ const RECEIVE_EVERY: Duration = Duration::from_secs(60);
 /// What waits in this worker.
 #[derive(Debug, Default)]
 pub(super) struct Aside {
+    /// How many instances, and how many calls, are remembered; what is beyond them waits by its own counts.
+    remembered_max: usize,
     instances: BTreeMap<String, Due>,
     /// By the ids of their messages.
     calls: BTreeMap<String, Call>,
@@ -72,6 +72,15 @@ impl Due {
 }
 
 impl Aside {
+    pub(super) fn new(remembered_max: usize) -> Self {
+        Self { remembered_max, ..Self::default() }
+    }
+
+    /// Whether instances may wait that are not remembered.
+    pub(super) fn is_full(&self) -> bool {
+        self.instances.len() >= self.remembered_max
+    }
+
     /// How long so many messages of an instance are away that were received so often.
     pub(super) fn instance(
         &mut self,
@@ -100,7 +109,7 @@ impl Aside {
             }
             return due.at.duration_since(now);
         }
-        if self.instances.len() < REMEMBERED_MAX {
+        if self.instances.len() < self.remembered_max {
             let due = Due { at, queue, need: need.clone(), messages, is_whole: false, replaces: false };
             self.messages += messages;
             self.instances.insert(instance_id.to_owned(), due);
@@ -129,7 +138,7 @@ impl Aside {
         } else {
             self.pause(CALL_PAUSE)
         };
-        if self.calls.len() < REMEMBERED_MAX || self.calls.contains_key(message_id) {
+        if self.calls.len() < self.remembered_max || self.calls.contains_key(message_id) {
             let call = Call { at: now + pause, need: need.clone(), instance_id: instance_id.to_owned() };
             self.calls.insert(message_id.to_owned(), call);
         }

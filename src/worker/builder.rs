@@ -217,6 +217,13 @@ impl WorkerBuilder {
         self
     }
 
+    /// How many instances that wait for code are remembered.
+    #[cfg(test)]
+    pub(crate) fn remembered(mut self, instances: usize) -> Self {
+        self.options.remembered = instances;
+        self
+    }
+
     /// On virtual time, with nobody else in the hub.
     #[cfg(feature = "testing")]
     pub(crate) fn on_virtual_time(mut self, revise: impl FnOnce(RegistryBuilder) -> RegistryBuilder) -> Self {
@@ -267,7 +274,7 @@ impl WorkerBuilder {
         let patience = self.options.patience.unwrap_or(patience);
         let worker_id = self.worker_id.unwrap_or_else(|| format!("taskhub-{}-{}", std::process::id(), hub.rng.uuid().simple()));
         let shared = Shared {
-            hosting: Hosting::new(registry.clone(), worker_id.clone(), patience),
+            hosting: Hosting::new(registry.clone(), worker_id.clone(), patience, self.options.remembered),
             registry,
             worker_id,
             outages: Outages::default(),

@@ -130,13 +130,13 @@ impl Commit<'_> {
         };
         // A first turn most often makes the row of a child, or follows a start whose row was read.
         let is_first = history.etag.is_none();
-        let known = self.partition.rows.take(instance_id).map(RowVersion::Is).or(is_first.then_some(RowVersion::Absent));
+        let known = self.partition.take_row(instance_id).map(RowVersion::Is).or(is_first.then_some(RowVersion::Absent));
         let written = hub.instances.show_turn(&turn, known).await?;
         let is_lost = written == RowWritten::Lost;
         if let RowWritten::Is(version) = written
             && !record.status.is_some_and(RuntimeStatus::is_terminal)
         {
-            self.partition.rows.saw(instance_id, version);
+            self.partition.saw_row(instance_id, version);
         }
         Ok(!is_lost)
     }

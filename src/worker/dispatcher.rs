@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
+use tokio::sync::SemaphorePermit;
 
 use super::Shared;
 use super::delivery::{Delivery, Disposition, Undone};
 use super::park::Trouble;
-use super::partition::Partition;
+use super::partition::{Next, Partition, is_in_order};
 use super::step::Step;
 
 /// Calls that end deliveries of one instance, under way at once.
@@ -41,31 +42,73 @@ impl Shared {
     /// Works on one instance until it has no messages left.
     async fn serve_instance(self: Arc<Self>, partition: &Partition, instance_id: &str) {
         loop {
-            // A partition that is given up does not wait for its turn: its messages go back at once.
-            let turn = tokio::select! {
-                biased;
-                () = partition.stopping.cancelled() => None,
-                turn = partition.turns.acquire() => turn.ok(),
-            };
-            let Some(mut deliveries) = partition.take(instance_id) else { return };
-            if partition.stopping.is_cancelled() {
-                let back = all_back(&deliveries);
-                self.dispose(partition, instance_id, pairs(deliveries, back)).await;
-                continue;
+            match partition.next(instance_id) {
+                Next::End => return,
+                Next::Turn => self.serve_turn(partition, instance_id).await,
+                Next::Follow(deliveries, delay) => {
+                    let later = vec![Disposition::Later(delay); deliveries.len()];
+                    self.dispose(partition, instance_id, pairs(deliveries, later)).await;
+                }
+                Next::Gather(news, until) => {
+                    tokio::select! {
+                        biased;
+                        () = partition.stopping.cancelled() => self.give_back(partition, instance_id, partition.take_all(instance_id)).await,
+                        () = news.notified() => {}
+                        () = tokio::time::sleep_until(until) => {}
+                    }
+                }
             }
-            let decided = self.decide(partition, instance_id, &deliveries).await;
-            if partition.serves_only_one() {
-                // It stands in nobody's way, however long its turns are: fewer messages for each would only make more of them.
-                deliveries.iter_mut().for_each(|delivery| delivery.place().excuse());
-                partition.places.widen_to(partition.places.width() + deliveries.len());
-            }
-            let (done, mut others): (Vec<_>, Vec<_>) =
-                pairs(deliveries, decided).into_iter().partition(|(_, decided)| *decided == Disposition::Done);
-            let undone = self.delete(partition, done).await;
-            drop(turn);
-            others.extend(self.decide_undone(partition, instance_id, undone).await);
-            self.dispose(partition, instance_id, others).await;
         }
+    }
+
+    /// Runs a pass over the next messages of an instance.
+    async fn serve_turn(&self, partition: &Partition, instance_id: &str) {
+        let turn = tokio::select! {
+            biased;
+            () = partition.stopping.cancelled() => None,
+            turn = partition.turns.acquire() => turn.ok(),
+        };
+        let mut deliveries = partition.take(instance_id);
+        if deliveries.is_empty() {
+            return;
+        }
+        let Some(turn) = (match turn {
+            Some(turn) => Some(turn),
+            None => self.last_turn(partition, &deliveries).await,
+        }) else {
+            return self.give_back(partition, instance_id, deliveries).await;
+        };
+        let decided = self.decide(partition, instance_id, &deliveries).await;
+        if partition.serves_only_one() {
+            // It stands in nobody's way, however long its turns are: fewer messages for each would only make more of them.
+            deliveries.iter_mut().for_each(|delivery| delivery.place().excuse());
+            partition.places.widen_to(partition.places.width() + deliveries.len());
+        }
+        let (done, mut others): (Vec<_>, Vec<_>) =
+            pairs(deliveries, decided).into_iter().partition(|(_, decided)| *decided == Disposition::Done);
+        let undone = self.delete(partition, done).await;
+        drop(turn);
+        others.extend(self.decide_undone(partition, instance_id, undone).await);
+        self.dispose(partition, instance_id, others).await;
+    }
+
+    /// A turn of a partition that is given up. Its messages go back at once, unless their order counts: whoever owns it next would
+    /// receive them behind those that were sent later.
+    async fn last_turn<'p>(&self, partition: &'p Partition, deliveries: &[Delivery]) -> Option<SemaphorePermit<'p>> {
+        if !deliveries.iter().any(|delivery| is_in_order(&delivery.message)) {
+            return None;
+        }
+        tokio::select! {
+            biased;
+            () = partition.lost.cancelled() => None,
+            turn = partition.turns.acquire() => turn.ok(),
+        }
+    }
+
+    /// Gives messages back at once.
+    async fn give_back(&self, partition: &Partition, instance_id: &str, deliveries: Vec<Delivery>) {
+        let back = all_back(&deliveries);
+        self.dispose(partition, instance_id, pairs(deliveries, back)).await;
     }
 
     /// Runs a pass over the messages of an instance, and says what is to become of each of them.
@@ -113,7 +156,8 @@ impl Shared {
     }
 
     /// Does with each message what was decided, beside deleting it.
-    async fn dispose(&self, partition: &Partition, instance_id: &str, decided: Vec<(Delivery, Disposition)>) {
+    async fn dispose(&self, partition: &Partition, instance_id: &str, mut decided: Vec<(Delivery, Disposition)>) {
+        partition.leave(instance_id, &mut decided);
         let (mut again, mut parked, mut releases) = (Vec::new(), Vec::new(), Vec::new());
         for (delivery, disposition) in decided {
             match disposition {

@@ -78,8 +78,9 @@ impl Patience {
 }
 
 impl Hosting {
-    pub(crate) fn new(registry: Registry, worker_id: String, patience: Patience) -> Self {
-        let (standing, seen, aside, tries, news, outages) = Default::default();
+    pub(crate) fn new(registry: Registry, worker_id: String, patience: Patience, remembered_max: usize) -> Self {
+        let (standing, seen, tries, news, outages) = Default::default();
+        let aside = Mutex::new(Aside::new(remembered_max));
         Self { registry, worker_id, patience, standing, seen, aside, tries, news, outages }
     }
 
@@ -174,6 +175,11 @@ impl Hosting {
     /// The same if a start among them is to replace the execution that runs.
     pub(crate) fn replaced_in(&self, instance_id: &str) -> Option<Duration> {
         lock(&self.aside).due_in(instance_id, true)
+    }
+
+    /// Whether so many instances wait that some of them are not remembered.
+    pub(crate) fn forgets_some(&self) -> bool {
+        lock(&self.aside).is_full()
     }
 
     /// The orchestrator for which everything waits that is for this instance.

@@ -1,61 +1,63 @@
 //! What a partition receives, until its instance works on it: a count and bytes bound it, bodies are read by instance, and what
 //! makes no progress gives way.
 
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::join_all;
-use tokio_util::sync::DropGuard;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Shared;
 use super::delivery::{Delivery, Holding, Incoming};
 use super::dispatcher::several_at_once;
 use super::hosting::Waiting;
 use super::memory::{Room, Size};
-use super::partition::Partition;
-use super::poll::BackOff;
-use super::step::back_off;
+use super::partition::{Partition, is_in_order};
+use super::poll::Source;
 use crate::error::Result;
 use crate::hub::{Body, Hold, InBlob, Need, QueueId, Received};
-use crate::model::{EventKind, Message};
 use crate::storage::queue::RECEIVE_MAX;
 use crate::window;
 
-/// How often a poller looks whether a lease or messages that could not be renewed are fresh again.
+/// How often a poller looks whether a lease that could not be renewed is fresh again.
 const FENCE_PAUSE: Duration = Duration::from_millis(250);
 /// How often those who wait for room look for messages that make no progress.
 const CROWD_PAUSE: Duration = Duration::from_millis(250);
 
-/// The longest delay of a message that is handed back for want of room.
-const CROWDED_OUT_MAX: Duration = Duration::from_secs(30);
+/// The control queue of a partition.
+struct ControlQueue<'a> {
+    shared: &'a Arc<Shared>,
+    partition: Arc<Partition>,
+    /// Dropped by the last who brings in messages: the poller, or a task that reads bodies.
+    receiving: Arc<DropGuard>,
+}
+
+impl Source for ControlQueue<'_> {
+    fn queue(&self) -> QueueId {
+        QueueId::Control(self.partition.id)
+    }
+
+    fn ending(&self) -> &CancellationToken {
+        &self.partition.stopping
+    }
+
+    fn room(&self) -> impl Future<Output = Option<window::Room>> + Send {
+        self.shared.free_places(&self.partition)
+    }
+
+    fn take_in(&self, delivery: Delivery<Received>) {
+        self.shared.take_in(&self.partition, delivery, &self.receiving);
+    }
+}
 
 impl Shared {
     /// Receives from a control queue until the partition is given up.
     pub(crate) async fn poll_partition(self: Arc<Self>, partition: Arc<Partition>) {
-        // Dropped by the last who brings in messages: this poller, or a task that reads bodies.
         let receiving = Arc::new(partition.polled.clone().drop_guard());
-        let mut back_off = BackOff::new(self.options.poll_interval_max);
-        let queue = QueueId::Control(partition.id);
-        let _listening = self.hub.queues.bell(queue).listen();
-        while let Some(mut places) = self.free_places(&partition).await {
-            // A receive under way is finished, not dropped: what it brings would stay hidden from everybody.
-            if let Some(received) = self.receive(queue, places.places()).await {
-                for received in received {
-                    let Some(place) = places.take() else { break };
-                    self.take_in(&partition, Delivery::new(received, place), &receiving);
-                }
-                back_off.reset();
-            } else {
-                drop(places);
-                tokio::select! {
-                    biased;
-                    () = partition.stopping.cancelled() => return,
-                    () = back_off.wait(self.hub.queues.bell(queue)) => {}
-                }
-            }
-        }
+        self.poll(ControlQueue { shared: &self, partition, receiving }).await;
     }
 
     /// Places for a receive: at least one, at most what one receive can bring. `None` when the partition is given up.
@@ -69,13 +71,6 @@ impl Shared {
             partition.places.room(RECEIVE_MAX).await
         };
         self.make_room(partition, free).await
-    }
-
-    /// Waits until what is held of a queue is renewed in time.
-    pub(crate) async fn renewals_in_time(&self, queue: QueueId) {
-        while self.keeper.is_behind(queue) {
-            tokio::time::sleep(FENCE_PAUSE).await;
-        }
     }
 
     /// Waits for what messages in memory take up. An instance that makes no progress must not keep the others out: most of what it
@@ -96,11 +91,8 @@ impl Shared {
                 partition.make_way();
             } else {
                 tracing::debug!(partition = partition.id, count = surplus.len(), "messages that wait for long go back");
-                let release = |delivery: Delivery<Received>| {
-                    let delay = crowded_out(delivery.hold());
-                    delivery.release(self, delay).boxed()
-                };
-                several_at_once(surplus.into_iter().map(release).collect()).await;
+                let releases = surplus.into_iter().map(|(delivery, delay)| delivery.release(self, delay).boxed());
+                several_at_once(releases.collect()).await;
             }
         }
     }
@@ -232,41 +224,10 @@ impl Shared {
             }
         }
     }
-
-    /// Receives from a queue. What it brings is kept from here on, before anything else happens to it. `None` if it brings nothing.
-    pub(crate) async fn receive(&self, queue: QueueId, max: usize) -> Option<Vec<Received>> {
-        const FAILED: &str = "receive failed";
-        let received = self.hub.queues.receive(queue, max, self.options.hold).await;
-        let (hub, name) = (self.hub.names_hub(), self.hub.queues.name(queue));
-        if let Some((error, failures)) = self.outages.after(hub, FAILED, || name.to_owned(), &received) {
-            tracing::warn!(hub, queue = name, failures, %error, "receive failed");
-        }
-        let received = received.ok().filter(|received| !received.is_empty())?;
-        let mut kept = Vec::new();
-        for (hold, text) in received {
-            match self.keeper.keep(hold) {
-                Some(hold) => kept.push(Received::of(hold, text)),
-                None => tracing::debug!(?queue, "a message came again while work on it goes on"),
-            }
-        }
-        kept.sort_by_key(Received::order);
-        Some(kept)
-    }
 }
 
 /// What an attempt to read a body has led to.
 pub(super) enum Read {
     Whole(Delivery),
     TooLarge(Delivery<InBlob>),
-}
-
-/// Whether the message counts in the order in which its sender put it: what a turn waits for by its task does not.
-pub(super) fn is_in_order(message: &Message) -> bool {
-    let event = &message.event.kind;
-    event.completes().is_none() && !matches!(event, EventKind::ExecutionStarted(_))
-}
-
-/// How long a message that finds no room stays away: longer each time, but not for long once there is room again.
-pub(crate) fn crowded_out(hold: &Hold) -> Duration {
-    back_off(hold.dequeue_count).min(CROWDED_OUT_MAX)
 }

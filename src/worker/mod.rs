@@ -21,7 +21,6 @@ mod ownership;
 mod park;
 mod partition;
 mod poll;
-mod rows;
 mod runaway;
 mod shutdown;
 mod sightings;
@@ -45,12 +44,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use self::hosting::Hosting;
 use self::keeper::Keeper;
 use self::memory::Bodies;
 use self::options::Options;
 use self::outages::Outages;
+use self::ownership::Ownership;
 use self::partition::Partition;
 use self::tasks::Tasks;
 use self::watch::Watch;
@@ -151,6 +152,34 @@ impl Drop for Worker {
 }
 
 impl Shared {
+    /// Works until the worker stops, whenever its app may.
+    async fn work(self: Arc<Self>) {
+        match self.options.app_name.clone() {
+            Some(app) => self.work_as_app(&app).await,
+            None => Arc::clone(&self).work_until(self.stopping.clone()).await,
+        }
+    }
+
+    /// Owns partitions and receives work items; returns when both have ended and the partitions are released.
+    async fn work_until(self: Arc<Self>, until: CancellationToken) {
+        let tracker = TaskTracker::new();
+        let (shared, ending) = (Arc::clone(&self), until.clone());
+        let polling = async move {
+            let poll = |_| Arc::clone(&shared).poll_work_items(ending.clone());
+            shared.steadily("receiving work items", poll).await;
+        };
+        self.tasks.spawn(tracker.track_future(polling));
+        // A task of its own, so that lease calls never wait behind data calls.
+        let shared = Arc::clone(&self);
+        let owning = async move {
+            let own = |again| Ownership::new(Arc::clone(&shared), until.clone()).run(again);
+            shared.steadily("owning partitions", own).await;
+        };
+        self.tasks.spawn(tracker.track_future(owning));
+        tracker.close();
+        tracker.wait().await;
+    }
+
     /// Lets open work end, hands back what does not, and leaves to its expiry what storage does not take back in time.
     async fn finish(&self) {
         if tokio::time::timeout(self.options.grace, self.tasks.finish()).await.is_ok() {

@@ -52,6 +52,8 @@ pub(crate) struct Options {
     pub(crate) poison_after: u32,
     /// How often what is waited for is written down again.
     pub(crate) refresh: Duration,
+    /// How many instances that wait for code, and how many calls, a worker remembers.
+    pub(crate) remembered: usize,
     /// How long messages wait for code; unless set, by whether other processes can share the hub.
     pub(crate) patience: Option<Patience>,
 }
@@ -109,6 +111,7 @@ impl Default for Options {
             hand_back_timeout: Duration::from_secs(15),
             poison_after: 8,
             refresh: REFRESH,
+            remembered: 10_000,
             patience: None,
         }
     }

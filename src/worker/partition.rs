@@ -1,6 +1,8 @@
-//! One owned partition: its messages by instance, at most one open turn each, and its fence.
+//! One owned partition: its instances, at most one open turn of each, and its fence.
 
-use std::collections::{BTreeMap, VecDeque};
+mod instance;
+mod mailbox;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,26 +10,23 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::delivery::Delivery;
-use super::intake::is_in_order;
-use super::keeper;
+use self::instance::Instances;
+pub(crate) use self::mailbox::{Next, is_in_order};
+use super::delivery::{Delivery, Disposition};
 use super::memory::Bodies;
-use super::rows::RowVersions;
-use super::runaway::Runaways;
-use crate::hub::Received;
+use super::runaway::{Pace, Told};
+use super::step::back_off;
+use crate::hub::{Hold, Received};
 use crate::storage::queue::RECEIVE_MAX;
+use crate::storage::table::Etag;
 use crate::window::{Bounds, Window};
 
-/// Most messages that one turn takes; the sentinel must be able to remember their identities.
-const TURN_MESSAGES_MAX: usize = 200;
-/// Most bytes of messages that one turn takes, beside its last message.
-const TURN_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// An instance whose work takes longer is stuck as far as others are concerned, unless all take so long.
 const STUCK_AFTER: Duration = Duration::from_secs(1);
 /// The part of the places that an instance which is stuck may keep although others need them, beside what it works on.
 const STUCK_SHARE: usize = 8;
-/// The same in bytes.
-const STUCK_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The longest that a message stays away which is handed back for want of room.
+const CROWDED_OUT_MAX: Duration = Duration::from_secs(30);
 
 /// A partition from the moment it is owned until it is given up; owning it again makes a new one.
 #[derive(Debug)]
@@ -44,27 +43,14 @@ pub(crate) struct Partition {
     /// Places for messages in memory.
     pub(crate) places: Arc<Window>,
     pub(crate) bodies: Bodies,
-    pub(crate) rows: RowVersions,
-    pub(crate) runaways: Runaways,
+    /// What was told of instances that run away.
+    pub(crate) told: Told,
     /// Free places for turns: a share of its own, so that no partition waits for the storage of another.
     pub(crate) turns: Arc<Semaphore>,
-    /// Messages that wait for a turn, by instance. A line exists while a task works on its instance.
-    slots: Mutex<BTreeMap<String, Line<Delivery>>>,
-    /// Messages that wait for bodies to be read, by instance. A line exists while a task reads for it.
-    arriving: Mutex<BTreeMap<String, Line<Delivery<Received>>>>,
+    instances: Mutex<Instances>,
     idle: Notify,
     /// Until when, by the monotonic clock, nobody else can own the partition.
     fence: Mutex<Instant>,
-}
-
-/// Messages of one instance that wait.
-#[derive(Debug)]
-struct Line<T> {
-    queue: VecDeque<T>,
-    /// How many are worked on before them.
-    working: usize,
-    /// When somebody began to work on those before them.
-    since: Instant,
 }
 
 impl Partition {
@@ -77,11 +63,9 @@ impl Partition {
             lost: CancellationToken::new(),
             places: Window::new(places),
             bodies: Bodies::default(),
-            rows: RowVersions::default(),
-            runaways: Runaways::default(),
+            told: Told::default(),
             turns: Arc::new(Semaphore::new(turns)),
-            slots: Mutex::default(),
-            arriving: Mutex::default(),
+            instances: Mutex::default(),
             idle: Notify::new(),
             fence: Mutex::new(fence),
         }
@@ -89,75 +73,112 @@ impl Partition {
 
     /// Whether bodies are being read for the instance: what comes then is behind them.
     pub(crate) fn is_arriving(&self, instance_id: &str) -> bool {
-        self.arriving().contains_key(instance_id)
+        self.instances().get(instance_id).is_some_and(|room| room.mailbox.arriving.is_served)
     }
 
     /// Adds a message to those that are to be read. `true` if the caller has to start a task that reads for the instance.
     #[must_use]
     pub(crate) fn arrives(&self, instance_id: &str, message: Delivery<Received>) -> bool {
-        let mut arriving = self.arriving();
-        let is_new = !arriving.contains_key(instance_id);
-        arriving.entry(instance_id.to_owned()).or_default().queue.push_back(message);
-        is_new
+        let mut instances = self.instances();
+        let arriving = &mut instances.enter(instance_id).mailbox.arriving;
+        arriving.push(message);
+        arriving.serve()
     }
 
     /// The next messages to read for an instance; `None` ends the task that reads.
     pub(crate) fn arrivals(&self, instance_id: &str) -> Option<Vec<Delivery<Received>>> {
-        next(&mut self.arriving(), instance_id, |queue| queue.len().min(RECEIVE_MAX))
+        self.instances().get(instance_id)?.mailbox.arrivals(RECEIVE_MAX)
     }
 
     /// Leaves what is still to be read for an instance to its expiry.
     pub(crate) fn forget_arrivals(&self, instance_id: &str) {
-        self.arriving().remove(instance_id);
+        if let Some(room) = self.instances().get(instance_id) {
+            room.mailbox.arriving.forget();
+        }
     }
 
     /// Adds a message. `true` if the caller has to start a task for its instance.
     #[must_use]
     pub(crate) fn push(&self, delivery: Delivery) -> bool {
-        let mut slots = self.slots();
+        let mut instances = self.instances();
         let instance_id = delivery.message.target.instance_id.clone();
-        let is_new = !slots.contains_key(&instance_id);
-        slots.entry(instance_id).or_default().queue.push_back(delivery);
+        let mailbox = &mut instances.enter(&instance_id).mailbox;
+        mailbox.push(delivery);
+        let is_new = mailbox.waiting.serve();
+        *instances.served() += usize::from(is_new);
         is_new
     }
 
-    /// The next messages of an instance; `None` ends the task of the instance.
-    pub(crate) fn take(&self, instance_id: &str) -> Option<Vec<Delivery>> {
-        let mut slots = self.slots();
-        let sizes = |delivery: &Delivery| delivery.bytes;
-        // Some came in an order that is not that of their sender: they had been handed back, or their bodies were read meanwhile.
-        if let Some(line) = slots.get_mut(instance_id) {
-            line.queue.make_contiguous().sort_by_key(|delivery| (delivery.inserted_on, delivery.message.sequence_number));
+    /// What the task of an instance is to do next.
+    pub(crate) fn next(&self, instance_id: &str) -> Next {
+        let mut instances = self.instances();
+        let next = instances.enter(instance_id).mailbox.next();
+        if matches!(next, Next::End) {
+            *instances.served() -= 1;
+            if *instances.served() == 0 {
+                self.idle.notify_waiters();
+            }
         }
-        let taken = next(&mut slots, instance_id, |queue| fitting(queue, TURN_MESSAGES_MAX, TURN_BYTES_MAX, sizes));
-        if slots.is_empty() {
-            self.idle.notify_waiters();
-        }
-        taken
+        next
     }
 
-    /// Takes out of memory what is too much there: of instances that make no progress most of what waits, of the others what
-    /// would be renewed a second time before its turn comes. Of each instance the last ones go.
-    pub(crate) fn surplus(&self, hold: Duration) -> Vec<Delivery<Received>> {
+    /// The next messages of an instance.
+    pub(crate) fn take(&self, instance_id: &str) -> Vec<Delivery> {
+        self.instances().enter(instance_id).mailbox.take()
+    }
+
+    /// Everything that waits for a turn of an instance.
+    pub(crate) fn take_all(&self, instance_id: &str) -> Vec<Delivery> {
+        self.instances().enter(instance_id).mailbox.clear()
+    }
+
+    /// Lets the next step of the instance look at these messages again, in front of what came meanwhile.
+    pub(crate) fn retry(&self, instance_id: &str, deliveries: Vec<Delivery>) {
+        self.instances().enter(instance_id).mailbox.waiting.push_in_front(deliveries);
+    }
+
+    /// These messages are about to go back to their queue for a while. Those whose order counts come back together, and what was
+    /// sent after them waits for them.
+    pub(crate) fn leave(&self, instance_id: &str, leaving: &mut [(Delivery, Disposition)]) {
+        let later = |disposition: &Disposition| if let Disposition::Later(delay) = disposition { Some(*delay) } else { None };
+        let in_order = |(delivery, decided): &&mut (Delivery, Disposition)| later(decided).is_some() && is_in_order(&delivery.message);
+        let longest = leaving.iter_mut().filter(in_order).filter_map(|(_, decided)| later(decided)).max();
+        let Some(longest) = longest else { return };
+        let mut instances = self.instances();
+        let mailbox = &mut instances.enter(instance_id).mailbox;
+        for (delivery, decided) in leaving.iter_mut().filter(in_order) {
+            *decided = Disposition::Later(longest);
+            mailbox.leaves(delivery, longest);
+        }
+    }
+
+    /// Takes out of memory what is too much there, each message with the time for which it is to go back: of instances that make no
+    /// progress most of what waits, of the others what would be renewed a second time before its turn comes. Of each instance the
+    /// last ones go.
+    pub(crate) fn surplus(&self, hold: Duration) -> Vec<(Delivery<Received>, Duration)> {
         let stuck_after = self.stuck_after();
         let most = (self.places.width() / STUCK_SHARE).max(1);
         let mut surplus = Vec::new();
-        let mut stuck = Vec::new();
-        for line in self.arriving().values_mut() {
-            if line.since.elapsed() > stuck_after {
+        for mailbox in self.instances().all().map(|room| &mut room.mailbox) {
+            let mut leaving: Vec<_> = mailbox.waiting.overdue(hold).map(|delivery| delivery.map(Received::Held)).collect();
+            let mut stuck = Vec::new();
+            if mailbox.arriving.takes_longer(stuck_after) {
                 // Their bodies are not in memory.
-                stuck.extend(line.beyond(most, |_| 0));
+                stuck.extend(mailbox.arriving.beyond(most, |_| 0));
+            }
+            if mailbox.waiting.takes_longer(stuck_after) {
+                let beyond = mailbox.waiting.beyond(most, |delivery| delivery.bytes);
+                stuck.extend(beyond.map(|delivery| delivery.map(Received::Held)));
+            }
+            // How long what is stuck has taken says nothing about the work on the others.
+            stuck.iter_mut().for_each(|delivery| delivery.place().excuse());
+            leaving.append(&mut stuck);
+            for delivery in leaving {
+                let delay = crowded_out(delivery.hold());
+                mailbox.leaves(&delivery, delay);
+                surplus.push((delivery, delay));
             }
         }
-        for line in self.slots().values_mut() {
-            surplus.extend(line.overdue(hold).map(|delivery| delivery.map(Received::Held)));
-            if line.since.elapsed() > stuck_after {
-                stuck.extend(line.beyond(most, |delivery| delivery.bytes).map(|delivery| delivery.map(Received::Held)));
-            }
-        }
-        // How long what is stuck has taken says nothing about the work on the others.
-        stuck.iter_mut().for_each(|delivery| delivery.place().excuse());
-        surplus.append(&mut stuck);
         surplus
     }
 
@@ -167,11 +188,12 @@ impl Partition {
             // What would come then could not be worked on either.
             return;
         }
-        let stuck_after = self.stuck_after();
-        let reading: usize = self.arriving().values().map(|line| line.stuck(stuck_after)).sum();
-        let working: usize = self.slots().values().map(|line| line.stuck(stuck_after)).sum();
-        if reading + working > 0 {
-            self.places.widen_to(reading + working + RECEIVE_MAX);
+        let after = self.stuck_after();
+        let mut instances = self.instances();
+        let stuck = instances.all().map(|room| room.mailbox.arriving.stuck(after) + room.mailbox.waiting.stuck(after));
+        let stuck: usize = stuck.sum();
+        if stuck > 0 {
+            self.places.widen_to(stuck + RECEIVE_MAX);
         }
     }
 
@@ -180,18 +202,29 @@ impl Partition {
         STUCK_AFTER.max(2 * self.places.typical())
     }
 
-    /// Lets the next step of the instance look at these messages again, in front of what came meanwhile.
-    pub(crate) fn retry(&self, instance_id: &str, deliveries: Vec<Delivery>) {
-        let mut slots = self.slots();
-        let line = slots.entry(instance_id.to_owned()).or_default();
-        for delivery in deliveries.into_iter().rev() {
-            line.queue.push_front(delivery);
-        }
-    }
-
     /// Whether one instance has all messages that are in memory.
     pub(crate) fn serves_only_one(&self) -> bool {
-        self.slots().len() == 1
+        *self.instances().served() == 1
+    }
+
+    /// The version of an instance row as it was seen last, for a write that makes it void.
+    pub(crate) fn take_row(&self, instance_id: &str) -> Option<Etag> {
+        self.instances().get(instance_id)?.row.take()
+    }
+
+    /// Whether the row is known to be of the execution that runs.
+    pub(crate) fn knows_row(&self, instance_id: &str) -> bool {
+        self.instances().get(instance_id).is_some_and(|room| room.row.is_some())
+    }
+
+    /// An instance row has this version now.
+    pub(crate) fn saw_row(&self, instance_id: &str, version: Etag) {
+        self.instances().enter(instance_id).row = Some(version);
+    }
+
+    /// Counts generations that an instance has begun. Answers how many within a minute, if that is too many.
+    pub(crate) fn continued(&self, instance_id: &str, generations: u32) -> Option<u32> {
+        self.instances().enter(instance_id).pace.get_or_insert_with(Pace::default).begun(generations)
     }
 
     /// Waits until nothing more is received and no instance has messages in memory.
@@ -201,7 +234,7 @@ impl Partition {
             let idle = self.idle.notified();
             tokio::pin!(idle);
             idle.as_mut().enable();
-            if self.slots().is_empty() {
+            if *self.instances().served() == 0 {
                 return;
             }
             idle.await;
@@ -243,66 +276,14 @@ impl Partition {
         *self.fence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Line<Delivery>>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn arriving(&self) -> MutexGuard<'_, BTreeMap<String, Line<Delivery<Received>>>> {
-        self.arriving.lock().unwrap_or_else(PoisonError::into_inner)
+    fn instances(&self) -> MutexGuard<'_, Instances> {
+        self.instances.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Takes the first messages of a line, as many as `count` says; removes a line in which nobody waits.
-fn next<T>(lines: &mut BTreeMap<String, Line<T>>, instance_id: &str, count: impl Fn(&VecDeque<T>) -> usize) -> Option<Vec<T>> {
-    let line = lines.get_mut(instance_id)?;
-    if line.queue.is_empty() {
-        lines.remove(instance_id);
-        return None;
-    }
-    line.since = Instant::now();
-    line.working = count(&line.queue);
-    Some(line.queue.drain(..line.working).collect())
-}
-
-/// How many of the first are no more than so many and have, but for the last of them, no more than so many bytes.
-fn fitting<T>(queue: &VecDeque<T>, most: usize, bytes_max: usize, bytes: impl Fn(&T) -> usize) -> usize {
-    let mut sum = 0;
-    let mut fits = |item: &T| {
-        let fits = sum < bytes_max;
-        sum += bytes(item);
-        fits
-    };
-    queue.iter().take(most).map_while(|item| fits(item).then_some(())).count()
-}
-
-impl<T> Default for Line<T> {
-    fn default() -> Self {
-        Self { queue: VecDeque::new(), working: 0, since: Instant::now() }
-    }
-}
-
-impl Line<Delivery> {
-    /// What was renewed before and is to be renewed again, with all that waits behind it, unless a later message of the same
-    /// sender, which is still in the queue, could overtake it then.
-    fn overdue(&mut self, hold: Duration) -> impl Iterator<Item = Delivery> {
-        let is_overdue = |waiting: &Delivery| waiting.is_renewed() && keeper::due_at(waiting, hold).is_some();
-        let first = self.queue.iter().position(is_overdue).unwrap_or(self.queue.len());
-        let counts = self.queue.range(first..).any(|waiting| is_in_order(&waiting.message));
-        self.queue.split_off(if counts { self.queue.len() } else { first }).into_iter()
-    }
-}
-
-impl<T> Line<T> {
-    /// How many are in memory, if those that are worked on make no progress.
-    fn stuck(&self, after: Duration) -> usize {
-        if self.working > 0 && self.since.elapsed() > after { self.working + self.queue.len() } else { 0 }
-    }
-
-    /// The last of those who wait, beyond what may stay of an instance that is stuck.
-    fn beyond(&mut self, most: usize, bytes: impl Fn(&T) -> usize) -> impl Iterator<Item = T> {
-        let kept = fitting(&self.queue, most, STUCK_BYTES_MAX, bytes);
-        self.queue.split_off(kept).into_iter()
-    }
+/// How long a message that finds no room stays away: longer each time, but not for long once there is room again.
+pub(crate) fn crowded_out(hold: &Hold) -> Duration {
+    back_off(hold.dequeue_count).min(CROWDED_OUT_MAX)
 }
 
 #[cfg(test)]

@@ -18,61 +18,53 @@ const WINDOW: Duration = Duration::from_secs(60);
 const LEVELS_MAX: i32 = 100;
 /// How soon the same is told again.
 const AGAIN: Duration = Duration::from_secs(600);
-/// How many of each a partition remembers at most.
-const ENTRIES_MAX: usize = 4096;
+/// How many of those that it has told of a partition remembers at most.
+const TOLD_MAX: usize = 4096;
 
-/// What a partition has counted, and what it has told.
-#[derive(Debug, Default)]
-pub(crate) struct Runaways(Mutex<Seen>);
-
-#[derive(Debug, Default)]
-struct Seen {
-    /// Since when, and how many generations, by instance.
-    generations: BTreeMap<String, (Instant, u32)>,
-    /// When it was told, by the instance or the orchestrator that runs away.
-    told: BTreeMap<String, Instant>,
+/// How fast an instance continues as new.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    since: Instant,
+    generations: u32,
 }
 
-impl Runaways {
-    /// Counts generations that an instance has begun. Answers how many within a minute, if that is to be told.
-    fn begun(&self, instance: &str, generations: u32) -> Option<u32> {
+/// When a partition has told of an instance or an orchestrator that runs away.
+#[derive(Debug, Default)]
+pub(crate) struct Told(Mutex<BTreeMap<String, Instant>>);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { since: Instant::now(), generations: 0 }
+    }
+}
+
+impl Pace {
+    /// Counts generations that have begun. Answers how many within a minute, if they are too many.
+    pub(super) fn begun(&mut self, generations: u32) -> Option<u32> {
+        if self.since.elapsed() >= WINDOW {
+            *self = Self::default();
+        }
+        self.generations = self.generations.saturating_add(generations);
+        (self.generations > GENERATIONS_MAX).then_some(self.generations)
+    }
+}
+
+impl Told {
+    /// Whether it is to be told of this one, which then counts as told.
+    fn is_due(&self, who: &str) -> bool {
         let now = Instant::now();
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        make_room(&mut seen.generations, |(since, _)| now.duration_since(*since) < WINDOW);
-        let (since, count) = seen.generations.entry(instance.to_owned()).or_insert((now, 0));
-        if now.duration_since(*since) >= WINDOW {
-            (*since, *count) = (now, 0);
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= TOLD_MAX {
+            told.retain(|_, at| now.duration_since(*at) < AGAIN);
         }
-        *count = count.saturating_add(generations);
-        let count = *count;
-        (count > GENERATIONS_MAX && seen.is_to_be_told(instance, now)).then_some(count)
-    }
-
-    /// Whether it is to be told that an orchestrator has a child at this level.
-    fn is_too_deep(&self, orchestrator: &str, level: i32) -> bool {
-        let seen = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        level > LEVELS_MAX && seen().is_to_be_told(orchestrator, Instant::now())
-    }
-}
-
-impl Seen {
-    fn is_to_be_told(&mut self, who: &str, now: Instant) -> bool {
-        make_room(&mut self.told, |at| now.duration_since(*at) < AGAIN);
-        let is_new = self.told.get(who).is_none_or(|at| now.duration_since(*at) >= AGAIN);
-        if is_new {
-            self.told.insert(who.to_owned(), now);
+        if told.len() >= TOLD_MAX {
+            told.clear();
         }
-        is_new
-    }
-}
-
-/// Forgets what counts no longer, and if that is not enough, everything.
-fn make_room<T>(all: &mut BTreeMap<String, T>, counts: impl Fn(&T) -> bool) {
-    if all.len() >= ENTRIES_MAX {
-        all.retain(|_, entry| counts(entry));
-    }
-    if all.len() >= ENTRIES_MAX {
-        all.clear();
+        let is_due = told.get(who).is_none_or(|at| now.duration_since(*at) >= AGAIN);
+        if is_due {
+            told.insert(who.to_owned(), now);
+        }
+        is_due
     }
 }
 
@@ -82,7 +74,8 @@ impl Commit<'_> {
         let (hub, partition, instance) = (self.hub.names_hub(), self.partition.id, self.instance_id);
         let name = || log::orchestrator(self.history.events.iter().chain(&record.events)).unwrap_or_default();
         if record.generations > 0
-            && let Some(generations) = self.partition.runaways.begun(instance, record.generations)
+            && let Some(generations) = self.partition.continued(instance, record.generations)
+            && self.partition.told.is_due(instance)
         {
             tracing::warn!(
                 hub,
@@ -95,7 +88,7 @@ impl Commit<'_> {
         }
         let level = |event: &EventKind| if let EventKind::ExecutionStarted(start) = event { start.level } else { None };
         let deepest = record.outbound.iter().filter_map(|sent| level(&sent.message.event.kind)).max();
-        if let Some(level) = deepest.filter(|level| self.partition.runaways.is_too_deep(name(), *level)) {
+        if let Some(level) = deepest.filter(|level| *level > LEVELS_MAX && self.partition.told.is_due(name())) {
             tracing::warn!(
                 hub,
                 partition,
@@ -169,17 +162,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_was_told_is_told_again_after_a_while_and_what_is_old_is_forgotten() {
-        let runaways = Runaways::default();
-        assert_eq!(runaways.begun("i", GENERATIONS_MAX), None);
+        let (mut pace, told) = (Pace::default(), Told::default());
+        assert_eq!(pace.begun(GENERATIONS_MAX), None);
         tokio::time::sleep(WINDOW).await;
-        assert_eq!(runaways.begun("i", GENERATIONS_MAX), None, "another minute");
-        assert_eq!(runaways.begun("i", 1), Some(GENERATIONS_MAX + 1));
-        assert_eq!(runaways.begun("i", 1), None);
-        for instance in 0..2 * ENTRIES_MAX {
-            runaways.begun(&instance.to_string(), 1);
+        assert_eq!(pace.begun(GENERATIONS_MAX), None, "another minute");
+        assert_eq!(pace.begun(1), Some(GENERATIONS_MAX + 1));
+        assert!(told.is_due("i"));
+        assert!(!told.is_due("i"));
+        for instance in 0..2 * TOLD_MAX {
+            told.is_due(&instance.to_string());
         }
-        assert!(runaways.0.lock().unwrap().generations.len() <= ENTRIES_MAX);
+        assert!(told.0.lock().unwrap().len() <= TOLD_MAX);
         tokio::time::sleep(AGAIN).await;
-        assert_eq!(runaways.begun("i", GENERATIONS_MAX + 1), Some(GENERATIONS_MAX + 1));
+        assert!(told.is_due("i"));
     }
 }

@@ -144,7 +144,7 @@ impl Step<'_> {
             return Ok(waits);
         }
         // Not before: as long as the start waits, nobody may write over its row who does not know of it.
-        self.partition.rows.saw(self.instance_id, stored.etag.clone());
+        self.partition.saw_row(self.instance_id, stored.etag.clone());
         if let Some(replaced) = state.started.as_ref().filter(|_| state.completed.is_none()) {
             self.refuse(&replaced.event, replaced.decision_id.as_deref(), CLIENTS).await?;
         }

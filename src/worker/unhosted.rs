@@ -133,7 +133,7 @@ impl Step<'_> {
     /// Whether a start is to replace what runs that would not yet have come by since the partition was taken.
     async fn has_unseen_start(&self, history: &History, sorted: &Sorted<'_>) -> Result<bool> {
         let for_any = sorted.messages().iter().any(|delivery| names_no_execution(delivery));
-        if !self.is_new_here() || self.partition.rows.knows(self.instance_id) || !for_any {
+        if !self.is_new_here() || self.partition.knows_row(self.instance_id) || !for_any {
             return Ok(false);
         }
         let Some(StoredRow { row, .. }) = self.hub.instances.read(self.instance_id, false).await? else { return Ok(false) };
@@ -210,9 +210,10 @@ impl Step<'_> {
     }
 
     /// How long something waits for an instance that has no history yet, when its start is known to wait for need, or would not yet
-    /// have come by since the partition was taken: then nobody can say that there is no such instance.
+    /// have come by since the partition was taken, or may be one of too many to remember: then nobody can say that there is no such
+    /// instance.
     pub(super) fn waits_with_start(&self, held: &Held) -> Option<Duration> {
-        let may_follow = !held.message.sender.instance_id.is_empty() && self.is_new_here();
+        let may_follow = !held.message.sender.instance_id.is_empty() && (self.is_new_here() || self.hosting.forgets_some());
         let unknown = || may_follow.then(|| super::step::back_off(held.dequeue_count).min(PAUSE_MAX));
         self.hosting.awaited_in(self.instance_id).or_else(unknown)
     }

@@ -1,5 +1,6 @@
 //! Activities: receive work items as slots are free, run them, answer their orchestrations.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::delivery::{Delivery, Incoming, Undone};
 use super::hosting::Waiting;
-use super::intake::{Read, crowded_out};
+use super::intake::Read;
 use super::log;
 use super::memory::Size;
 use super::park::Trouble;
-use super::poll::BackOff;
+use super::partition::crowded_out;
+use super::poll::Source;
 use super::turn::Outbound;
 use super::watch::{Code, What};
 use crate::authoring::{ActivityTask, Ends};
@@ -29,37 +31,43 @@ const ROOM_PATIENCE: Duration = Duration::from_secs(5);
 /// The shortest time between two looks at work items that are left to other workers.
 const LEFT_PAUSE: Duration = Duration::from_secs(1);
 
+/// The queue of work items.
+struct WorkItems<'a> {
+    shared: &'a Arc<Shared>,
+    until: CancellationToken,
+}
+
+impl Source for WorkItems<'_> {
+    fn queue(&self) -> QueueId {
+        QueueId::WorkItems
+    }
+
+    fn ending(&self) -> &CancellationToken {
+        &self.until
+    }
+
+    fn room(&self) -> impl Future<Output = Option<Room>> + Send {
+        self.shared.free_slots(&self.until)
+    }
+
+    async fn leaves(&self) -> Option<Duration> {
+        self.shared.hosting.leaves_work_items(&self.shared.hub).await.then_some(LEFT_PAUSE)
+    }
+
+    fn take_in(&self, delivery: Delivery<Received>) {
+        let (shared, until) = (Arc::clone(self.shared), self.until.clone());
+        self.shared.tasks.spawn(async move {
+            if let Some(item) = shared.read_work_item(delivery, &until).await {
+                shared.serve_work_item(item, until).await;
+            }
+        });
+    }
+}
+
 impl Shared {
     /// Receives work items until the worker stops, or its app may no longer work.
     pub(crate) async fn poll_work_items(self: Arc<Self>, until: CancellationToken) {
-        let mut back_off = BackOff::new(self.options.poll_interval_max);
-        let _listening = self.hub.queues.bell(QueueId::WorkItems).listen();
-        while let Some(mut slots) = self.free_slots(&until).await {
-            let is_left = self.hosting.leaves_work_items(&self.hub).await;
-            let received = if is_left { None } else { self.receive(QueueId::WorkItems, slots.places()).await };
-            if let Some(received) = received {
-                for received in received {
-                    let Some(slot) = slots.take() else { break };
-                    let (shared, until, delivery) = (Arc::clone(&self), until.clone(), Delivery::new(received, slot));
-                    self.tasks.spawn(async move {
-                        if let Some(item) = shared.read_work_item(delivery, &until).await {
-                            shared.serve_work_item(item, until).await;
-                        }
-                    });
-                }
-                back_off.reset();
-            } else {
-                drop(slots);
-                if is_left {
-                    back_off.at_least(LEFT_PAUSE);
-                }
-                tokio::select! {
-                    biased;
-                    () = until.cancelled() => return,
-                    () = back_off.wait(self.hub.queues.bell(QueueId::WorkItems)) => {}
-                }
-            }
-        }
+        self.poll(WorkItems { shared: &self, until }).await;
     }
 
     /// Free slots: at least one, at most what one receive can bring. `None` when nothing more is received.

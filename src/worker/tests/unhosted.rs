@@ -327,6 +327,23 @@ async fn a_child_without_a_row_waits_with_what_was_sent_to_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_sent_to_a_child_waits_with_it_however_many_wait() {
+    let world = World::new(1).await;
+    let patient = |worker: WorkerBuilder| old(worker).remembered(20).fail_unhosted_alone_after(24 * HOUR);
+    let first = world.run("old", patient);
+    for n in 0..40 {
+        world.start(&format!("waits-{n}"), "2.0").await;
+    }
+    tokio::time::sleep(HOUR).await;
+    world.client.start(PARENT, ()).instance_id("parent").await.unwrap();
+    tokio::time::sleep(HOUR).await;
+    first.stop().await;
+    let _worker = world.run("new", new);
+    let parent = world.client.wait("parent", 25 * MINUTE).await.unwrap();
+    assert_eq!(parent.output::<String>().unwrap(), "from its parent");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_that_waited_for_hours_is_neither_poison_nor_lost() {
     let world = World::new(2).await;
     let (first, second) = (world.run("a", new_without_activity), world.run("b", new_without_activity));
