@@ -141,7 +141,8 @@ impl Partition {
     /// sent after them waits for them.
     pub(crate) fn leave(&self, instance_id: &str, leaving: &mut [(Delivery, Disposition)]) {
         let later = |disposition: &Disposition| if let Disposition::Later(delay) = disposition { Some(*delay) } else { None };
-        let in_order = |(delivery, decided): &&mut (Delivery, Disposition)| later(decided).is_some() && is_in_order(&delivery.message);
+        let in_order =
+            |(delivery, decided): &&mut (Delivery, Disposition)| later(decided).is_some() && is_in_order(&delivery.message);
         let longest = leaving.iter_mut().filter(in_order).filter_map(|(_, decided)| later(decided)).max();
         let Some(longest) = longest else { return };
         let mut instances = self.instances();

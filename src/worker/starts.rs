@@ -8,9 +8,9 @@ use super::fate::{Fate, Sorted};
 use super::step::{Step, back_off};
 use super::turn::Ended;
 use crate::error::Result;
-use crate::hub::Held;
 use crate::hub::histories::History;
-use crate::model::{EventKind, ExecutionStarted, RuntimeStatus, Sender, State};
+use crate::hub::{Held, InstanceRow};
+use crate::model::{EventKind, ExecutionStarted, RuntimeStatus, Sender, State, Timestamp};
 
 /// How often a start whose instance row is missing is received before it is given up: its client died between the two
 /// (docs/storage-layout.md, Starts that a worker takes).
@@ -102,41 +102,19 @@ impl Step<'_> {
         self.hub.queues.send(self.hub.queues.of_instance(&answer.target.instance_id), answer, Duration::ZERO).await.map(drop)
     }
 
-    /// Whether the instance row wants this start of a client (docs/storage-layout.md, Starts that a worker takes), and its code is
-    /// here. A client that was told to replace what runs does so in the row; the parent of a child that is replaced must not wait
-    /// for ever.
+    /// Whether the instance row wants this start of a client, and its code is here. A client that was told to replace what runs does so in
+    /// the row; the parent of a child that is replaced must not wait for ever.
     async fn fate_of_clients_start(&self, state: &State, held: &Held, start: &ExecutionStarted) -> Result<Fate> {
-        let Some(stored) = self.hub.instances.await_row_of_start(self.instance_id).await? else {
-            return Ok(self.defer_start(held, start, DropReason::RowMissing).await);
-        };
-        let row = &stored.row;
-        let same = match (row.execution_id.as_deref(), start.instance.execution_id.as_deref()) {
-            (Some(row), Some(start)) => row.eq_ignore_ascii_case(start),
-            _ => true,
-        };
-        let older = || {
-            row.generation.unwrap_or(0) >= start.generation.unwrap_or(0)
-                && row.created.is_some_and(|created| created >= held.message.event.timestamp)
-        };
-        let lost_race = || {
-            row.generation.unwrap_or(0) == start.generation.unwrap_or(0)
-                && row.created.is_some_and(|created| created < held.message.event.timestamp)
-                && row.status == Some(RuntimeStatus::Pending)
-        };
-        // .NET starts an instance that was terminated while it waited; we do not.
-        let void = match same {
-            true if row.status.is_some_and(RuntimeStatus::is_terminal) => Some(DropReason::EndedBeforeStart),
-            false if older() || lost_race() => Some(DropReason::OtherStart),
-            _ => None,
-        };
-        if let Some(why) = void {
-            // It may have waited, and kept everything else waiting.
-            self.hosting.forget(self.instance_id);
-            self.log_drop(held, why);
-            return Ok(Fate::Drop);
-        }
-        if !same {
-            return Ok(self.defer_start(held, start, DropReason::RowOfOtherExecution).await);
+        let stored = self.hub.instances.await_row_of_start(self.instance_id).await?;
+        match wanted(stored.as_ref().map(|stored| &stored.row), start, held.message.event.timestamp) {
+            Wanted::Yes => {}
+            Wanted::NotYet(why) => return Ok(self.defer_start(held, start, why).await),
+            Wanted::Never(why) => {
+                // It may have waited, and kept everything else waiting.
+                self.hosting.forget(self.instance_id);
+                self.log_drop(held, why);
+                return Ok(Fate::Drop);
+            }
         }
         if let Some(waits) = self.start_waits(held, start).await {
             let replaces = state.started.is_some() && state.completed.is_none();
@@ -144,7 +122,9 @@ impl Step<'_> {
             return Ok(waits);
         }
         // Not before: as long as the start waits, nobody may write over its row who does not know of it.
-        self.partition.saw_row(self.instance_id, stored.etag.clone());
+        if let Some(stored) = stored {
+            self.partition.saw_row(self.instance_id, stored.etag);
+        }
         if let Some(replaced) = state.started.as_ref().filter(|_| state.completed.is_none()) {
             self.refuse(&replaced.event, replaced.decision_id.as_deref(), CLIENTS).await?;
         }
@@ -163,4 +143,35 @@ impl Step<'_> {
             Fate::Later(back_off(tries))
         }
     }
+}
+
+/// Whether an instance row wants a start of a client (docs/storage-layout.md, Starts that a worker takes).
+#[derive(Debug)]
+enum Wanted {
+    Yes,
+    /// Its client may still be writing the row.
+    NotYet(DropReason),
+    Never(DropReason),
+}
+
+/// `sent`: when the client made the start.
+fn wanted(row: Option<&InstanceRow>, start: &ExecutionStarted, sent: Timestamp) -> Wanted {
+    let Some(row) = row else { return Wanted::NotYet(DropReason::RowMissing) };
+    let is_of_row = match (row.execution_id.as_deref(), start.instance.execution_id.as_deref()) {
+        (Some(row), Some(start)) => row.eq_ignore_ascii_case(start),
+        _ => true,
+    };
+    // .NET starts an instance that was terminated while it waited; we do not.
+    if is_of_row && row.status.is_some_and(RuntimeStatus::is_terminal) {
+        return Wanted::Never(DropReason::EndedBeforeStart);
+    }
+    if is_of_row {
+        return Wanted::Yes;
+    }
+    let (row_generation, generation) = (row.generation.unwrap_or(0), start.generation.unwrap_or(0));
+    let is_older = row_generation >= generation && row.created.is_some_and(|created| created >= sent);
+    let lost_race = row_generation == generation
+        && row.created.is_some_and(|created| created < sent)
+        && row.status == Some(RuntimeStatus::Pending);
+    if is_older || lost_race { Wanted::Never(DropReason::OtherStart) } else { Wanted::NotYet(DropReason::RowOfOtherExecution) }
 }

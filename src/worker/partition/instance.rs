@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::mailbox::Mailbox;
-use crate::worker::runaway::Pace;
 use crate::storage::table::Etag;
+use crate::worker::runaway::Pace;
 
 /// What rooms in which nothing happens may take up.
 const IDLE_BYTES_MAX: usize = 4 * 1024 * 1024;
