@@ -67,6 +67,8 @@ impl Azurite {
         let mut child = Command::new("node")
             .arg("--require")
             .arg(home.join("no-gc.cjs"))
+            .arg("--require")
+            .arg(home.join("indexes.cjs"))
             .arg(home.join("node_modules/azurite/dist/src/azurite.js"))
             .args(["--blobPort", "0", "--queuePort", "0", "--tablePort", "0"])
             .args(["--inMemoryPersistence", "--skipApiVersionCheck", "--silent", "--disableTelemetry"])
