@@ -8,8 +8,8 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// A failed storage call: which operation, on what, what the service answered.
 ///
-/// `Display` never contains keys, tokens or query strings. `Debug` is `Display` with the [remedy](Self::remedy): a sentence for whoever
-/// runs a program whose `main` returns the error.
+/// `Display` never contains keys, tokens or query strings. `Debug` is the [remedy](Self::remedy), or else the cause, with `Display` in
+/// brackets behind it: sentences for whoever runs a program whose `main` returns the error.
 #[derive(Clone, thiserror::Error)]
 #[error("{}{}{}", self.call(), self.answer(), self.message_suffix())]
 #[non_exhaustive]
@@ -59,6 +59,9 @@ pub enum ErrorKind {
     /// A value exceeds a limit of the service, or the request is malformed; no retry helps.
     Invalid,
 }
+
+/// The operation that is no call.
+pub(crate) const CONNECT: &str = "storage.connect";
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, operation: &'static str, target: impl Into<String>) -> Self {
@@ -120,6 +123,20 @@ impl Error {
         }
     }
 
+    /// What has gone wrong, in a sentence.
+    fn cause(&self) -> &'static str {
+        match self.kind {
+            ErrorKind::NotFound => "It does not exist.",
+            ErrorKind::AlreadyExists => "It exists already.",
+            ErrorKind::Precondition => "Somebody else has changed it meanwhile.",
+            ErrorKind::PopReceipt => "The message was received again meanwhile, or deleted.",
+            ErrorKind::Lease => "Somebody else holds the lease.",
+            ErrorKind::Throttled => "The storage account is busy.",
+            ErrorKind::Transient | ErrorKind::Unknown => "The storage account failed: try again later.",
+            ErrorKind::Denied | ErrorKind::Untrusted | ErrorKind::Invalid => "The storage account does not accept the request.",
+        }
+    }
+
     /// Whether the call may have taken effect although it failed.
     #[must_use]
     pub fn outcome_unknown(&self) -> bool {
@@ -129,7 +146,7 @@ impl Error {
     fn call(&self) -> String {
         match self.operation {
             // No call, and nobody has answered.
-            "storage.connect" => format!("{} cannot be used", self.target),
+            CONNECT => format!("{} cannot be used", self.target),
             operation => format!("{operation} {}: {:?}", self.target, self.kind),
         }
     }
@@ -151,9 +168,10 @@ impl Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.remedy() {
-            Some(remedy) => write!(f, "{self}. {remedy}"),
-            None => write!(f, "{self}"),
+        match (self.operation, self.remedy()) {
+            (CONNECT, None) => write!(f, "{self}"),
+            (CONNECT, Some(remedy)) => write!(f, "{self}. {remedy}"),
+            (_, remedy) => write!(f, "{} ({self})", remedy.unwrap_or(self.cause())),
         }
     }
 }
@@ -196,7 +214,11 @@ mod tests {
         }
         assert!(!error(ErrorKind::Untrusted).is_retriable());
         let shown = format!("{:?}", error(ErrorKind::Throttled).with_status(503, "ServerBusy"));
-        assert_eq!(shown, "table.get Test: Throttled (HTTP 503 ServerBusy). The storage account is busy: try again later.");
+        assert_eq!(shown, "The storage account is busy: try again later. (table.get Test: Throttled (HTTP 503 ServerBusy))");
+        let failed = format!("{:?}", error(ErrorKind::Transient).with_status(500, "InternalError"));
+        assert_eq!(failed, "The storage account failed: try again later. (table.get Test: Transient (HTTP 500 InternalError))");
+        let connection = Error::new(ErrorKind::Invalid, CONNECT, "the connection string").with_message("it is empty");
+        assert_eq!(format!("{connection:?}"), "the connection string cannot be used: it is empty");
         // Told once, however often it is wrapped.
         let wrapped = crate::error::Error::from(error(ErrorKind::Throttled).with_status(503, "ServerBusy"));
         assert_eq!((format!("{wrapped:?}"), wrapped.to_string()), (shown.clone(), shown));

@@ -14,7 +14,7 @@ use super::failure::{Failure, describe};
 use super::queue::AzureQueues;
 use super::table::AzureTables;
 use crate::storage::Storage;
-use crate::storage::error::{Error, ErrorKind, Result};
+use crate::storage::error::{CONNECT, Error, ErrorKind, Result};
 
 /// Where an account is and what it takes to be let in. Endpoints have no slash at the end.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ impl Account {
     fn exchange(&self, limits: TimeLimits) -> Result<Arc<Exchange>> {
         let loopback = [&self.blob, &self.queue, &self.table].into_iter().any(is_loopback);
         Exchange::new(loopback, limits).map_err(|error| {
-            Error::new(ErrorKind::Invalid, "storage.connect", format!("the storage account \"{}\"", self.name))
+            Error::new(ErrorKind::Invalid, CONNECT, format!("the storage account \"{}\"", self.name))
                 .with_message(format!("the HTTP client cannot be made: {error}"))
         })
     }

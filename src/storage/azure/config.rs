@@ -10,7 +10,7 @@ use base64::Engine as _;
 use super::account::Account;
 use super::exchange::TimeLimits;
 use crate::storage::Storage;
-use crate::storage::error::{Error, ErrorKind, Result};
+use crate::storage::error::{CONNECT, Error, ErrorKind, Result};
 
 /// Where copies of a connection string come from.
 const REMEDY: &str = "copy the whole connection string from the storage account's \"Access keys\" page, \
@@ -158,7 +158,7 @@ pub(super) fn url(key: &str, text: &str) -> Result<Url> {
 }
 
 pub(super) fn invalid(message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Invalid, "storage.connect", "the connection string").with_message(message)
+    Error::new(ErrorKind::Invalid, CONNECT, "the connection string").with_message(message)
 }
 
 #[cfg(test)]

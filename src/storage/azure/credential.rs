@@ -24,7 +24,7 @@ use super::failure::Failure;
 use crate::clock::Clock;
 use crate::model::Timestamp;
 use crate::storage::Storage;
-use crate::storage::error::{Error, ErrorKind, Result};
+use crate::storage::error::{CONNECT, Error, ErrorKind, Result};
 
 /// A token is renewed when it has less than this left. The credentials hand out their own cached token until five minutes before
 /// its end, so asking earlier would change nothing.
@@ -76,7 +76,7 @@ impl Storage {
         let endpoint = |service| url("the account name", &format!("https://{name}.{service}.{suffix}"));
         let (blob, queue, table) = (endpoint("blob")?, endpoint("queue")?, endpoint("table")?);
         let source = credential(identity).map_err(|error| {
-            Error::new(ErrorKind::Denied, "storage.connect", format!("the storage account \"{name}\""))
+            Error::new(ErrorKind::Denied, CONNECT, format!("the storage account \"{name}\""))
                 .with_message(format!("{identity:?} is not available: {error}"))
         })?;
         let credentials = StorageCredentials::token_credential(Arc::new(Renewing::new(source, Clock::system())));
