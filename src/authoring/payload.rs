@@ -39,11 +39,15 @@ fn has_one_element(json: &str) -> bool {
     json.trim_start().starts_with('[') && serde_json::from_str::<(IgnoredAny,)>(json).is_ok()
 }
 
-/// What stands before the type in the failure of a payload that does not fit it. Behind the type the payload is quoted.
+/// What stands before the type in the failure of a payload that does not fit it. Behind the type comes the place in the payload, and
+/// behind a colon the payload is quoted.
 pub(crate) const MISFIT: &str = " does not fit the type ";
 
 fn misfit<T>(what: &str, error: &serde_json::Error) -> FailureDetails {
-    let error_message = format!("{what}{MISFIT}{}: {error}", type_name::<T>());
+    let at = format!(" at line {} column {}", error.line(), error.column());
+    let why = error.to_string();
+    let (why, at) = why.strip_suffix(&at).map_or((&*why, ""), |why| (why, &*at));
+    let error_message = format!("{what}{MISFIT}{}{at}: {why}", type_name::<T>());
     FailureDetails {
         error_type: "PayloadMismatch".to_owned(),
         error_message,
@@ -86,6 +90,13 @@ mod tests {
         assert_eq!(decode::<Option<u8>>(None, "x"), Ok(None));
         assert_eq!(decode::<()>(Some("null"), "x"), Ok(()));
         assert!(decode::<String>(None, "The input").unwrap_err().error_message.starts_with("The input does not fit the type"));
+    }
+
+    #[test]
+    fn the_place_in_a_payload_is_told_before_the_payload_is_quoted() {
+        let misfit = decode::<Vec<u8>>(Some("[1,\n 2, \"three: four\"]"), "The input").unwrap_err();
+        let place = "The input does not fit the type alloc::vec::Vec<u8> at line 2 column 17";
+        assert_eq!(misfit.error_message, format!("{place}: invalid type: string \"three: four\", expected u8"));
     }
 
     #[test]

@@ -193,7 +193,7 @@ pub(super) fn shown(reason: &str) -> String {
     shown
 }
 
-/// Behind the name of the type, a payload that does not fit it is quoted.
+/// Behind the name of the type and the place, a payload that does not fit it is quoted.
 fn without_payload(reason: &str) -> &str {
     let Some(at) = reason.find(MISFIT) else { return reason };
     let from = at + MISFIT.len();

@@ -128,7 +128,7 @@ async fn an_activity_that_fails_or_panics_and_the_instance_that_fails_of_it_are_
     assert_eq!(lines, expected);
     // The payload that does not fit is in the failure of the task, but not in the log.
     let lines = lines_of("Calls", "\"Double\"").await;
-    let misfit = "The input of the activity \"Double\" does not fit the type u32";
+    let misfit = "The input of the activity \"Double\" does not fit the type u32 at line 1 column 10";
     let expected = [
         "INFO instance started instance=the-id name=Calls".to_owned(),
         format!("WARN activity failed instance=the-id name=Double task=0 reason=PayloadMismatch: {misfit}"),
