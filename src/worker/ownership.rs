@@ -1,6 +1,7 @@
 //! Which partitions this worker owns: claim, renew, hand over when asked, balance, and let go in time.
 
 mod leave;
+mod waits;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,6 +60,8 @@ pub(crate) struct Ownership {
     sightings: Sightings,
     /// When the earliest lease of somebody else has ended unless he renews it.
     next_expiry: Option<Duration>,
+    /// Whose partitions it waits for, as far as that was told.
+    waits: waits::Waits,
 }
 
 impl Ownership {
@@ -75,6 +78,7 @@ impl Ownership {
             alone: false,
             sightings: Sightings::default(),
             next_expiry: None,
+            waits: waits::Waits::new(),
         }
     }
 
@@ -205,6 +209,7 @@ impl Ownership {
                 Err(error) => failed = Some(error),
             }
         }
+        self.tell_of_waits(&after);
         self.expecting = after.iter().any(|s| s.row.next_owner.as_deref() == Some(&*self.shared.worker_id));
         if let Some(error) = failed {
             return Err(error);

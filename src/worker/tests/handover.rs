@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::overheard::Overheard;
 use crate::authoring::{Activity, ActivityContext, Failure, OrchestrationContext, Orchestrator};
 use crate::clock::Clock;
 use crate::hub::partition_of;
@@ -161,6 +162,31 @@ async fn a_crash_costs_no_more_than_the_lease_and_its_margin() {
     a.crash();
     seconds(36).await;
     assert_eq!(owned_by(&hub, "b").await, 4);
+    b.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_waits_for_the_lease_of_a_dead_one_says_so_at_once_and_once() {
+    let account = Account::new();
+    let (hub, other) = (account.hub(1).await, account.hub(2).await);
+    let a = Running::start(worker(&hub, "a"));
+    seconds(25).await;
+    let expires = rows(&hub).await.iter().filter_map(|row| row.expires_at).max().unwrap();
+    a.crash();
+    let heard = Overheard::default();
+    let _hears = heard.listen();
+    let b = Running::start(worker(&other, "b"));
+    seconds(1).await;
+    let waits = || heard.with("this worker has no partition yet");
+    let told = waits();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("INFO ") && told[0].contains("owner=a partitions=[0, 1, 2, 3] until="), "{told:?}");
+    let until = told[0].split("until=").last().and_then(|time| Timestamp::parse(time.trim_matches('"'))).unwrap();
+    assert!(until >= expires && until.since(expires) <= Duration::from_secs(15), "{until} for {expires}");
+    tokio::time::sleep(until.since(account.now()) - Duration::from_secs(1)).await;
+    assert_eq!(owned_by(&other, "b").await, 0);
+    seconds(2).await;
+    assert_eq!((owned_by(&other, "b").await, waits()), (4, told));
     b.stop().await;
 }
 
