@@ -1,13 +1,16 @@
 //! The `taskhub` command, as a user runs it, on an Azurite of our own. Run by `cargo test --features cli --test cli`.
 
+mod cli_payloads;
 mod cli_versions;
 mod harness;
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use taskhub::internals::Snapshot;
 use taskhub::{Activity, ActivityContext, Event, Failure, OrchestrationContext, Orchestrator, TaskHub, Worker};
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use harness::{azurite, unique_hub_name};
@@ -40,6 +43,13 @@ impl Ran {
         self.out
     }
 
+    /// Standard output of a wait that was fine: it may have said on standard error what the instance waited for.
+    #[track_caller]
+    fn waited(self) -> String {
+        assert!(self.code == 0 && (self.error.is_empty() || self.error.starts_with("instance \"")), "{self:?}");
+        self.out
+    }
+
     #[track_caller]
     fn json(self) -> Value {
         serde_json::from_str(&self.ok()).expect("one JSON document")
@@ -53,15 +63,25 @@ impl Ran {
     }
 }
 
-/// Runs the command.
-#[allow(clippy::print_stdout, reason = "what users see can be read with --nocapture")]
+/// Runs the command with nothing on its standard input.
 async fn run(variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
+    run_with(variables, arguments, "").await
+}
+
+/// Runs the command with this on its standard input.
+#[allow(clippy::print_stdout, reason = "what users see can be read with --nocapture")]
+async fn run_with(variables: &[(&str, &str)], arguments: &[&str], input: &str) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_taskhub"));
     for variable in ["AzureWebJobsStorage", "AZURE_STORAGE_CONNECTION_STRING", "TASKHUB_NAME", "RUST_LOG", "COLUMNS"] {
         command.env_remove(variable);
     }
     let begun = tokio::time::Instant::now();
-    let output = command.envs(variables.iter().copied()).args(arguments).output().await.expect("the command can be run");
+    command.envs(variables.iter().copied()).args(arguments);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command can be run");
+    // A command that reads nothing may have ended.
+    let _ = child.stdin.take().expect("it is piped").write_all(input.as_bytes()).await;
+    let output = child.wait_with_output().await.expect("the command ends");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
     let ran = Ran { code: output.status.code().unwrap_or(-1), out: text(output.stdout), error: text(output.stderr) };
     println!("$ taskhub {}\n{}{}(exit code {} after {:?})\n", arguments.join(" "), ran.out, ran.error, ran.code, begun.elapsed());
@@ -168,7 +188,10 @@ async fn no_secret_is_ever_shown() {
     let key = "bm90IHRoZSByaWdodCBrZXk=";
     let wrong = with_key(&world.storage, key);
     let denied = run(&[("RUST_LOG", "trace")], &["list", "--hub", "x", "--storage", &wrong]).await;
-    assert!(denied.code == 8 && denied.error.contains("refused the credentials"), "{denied:?}");
+    assert!(
+        denied.code == 8 && denied.error.contains("error: The storage account refused the credentials: check "),
+        "{denied:?}"
+    );
     let help = run(&[("AzureWebJobsStorage", &wrong)], &["--help"]).await;
     let malformed = run(&[("AzureWebJobsStorage", key)], &["list", "--hub", "x"]).await;
     assert_eq!((help.code, malformed.code), (0, 2));
@@ -203,7 +226,7 @@ async fn scripts_can_tell_errors_apart() {
                 world.run(&["start", name, "--id", id, "--input", "\"x\""]).await.ok();
             }
             world.run(&["start", "Approval", "--id", "open"]).await.ok();
-            world.run(&["wait", "done"]).await.ok();
+            world.run(&["wait", "done"]).await.waited();
             assert_eq!(kind_of(storage, hub, &["wait", "broken"]).await, is(6, "failed"));
             assert_eq!(kind_of(storage, hub, &["wait", "open", "--timeout", "1s"]).await, is(7, "timeout"));
             assert_eq!(kind_of(storage, hub, &["start", "Approval", "--id", "open"]).await, is(4, "exists"));
@@ -288,7 +311,7 @@ async fn instances_are_started_seen_and_steered() {
         .with_worker(async {
             let started = world.run(&["start", "Greet", "--id", "greet-1", "--input", "\"Ada\""]).await.ok();
             assert_eq!(started, "greet-1\n");
-            let shown = world.run(&["wait", "greet-1", "--timeout", "30s"]).await.ok();
+            let shown = world.run(&["wait", "greet-1", "--timeout", "30s"]).await.waited();
             assert!(shown.contains("Completed") && shown.contains("\"Hello, Ada!\""), "{shown}");
             assert_eq!(world.json(&["show", "greet-1"]).await["output"], "Hello, Ada!");
 
@@ -298,7 +321,15 @@ async fn instances_are_started_seen_and_steered() {
                 .await
                 .failed(4, "; use another --id, or `taskhub terminate` it first");
             world.until(&["show", "a/1"], |i| i["runtimeStatus"] == "Running").await;
-            world.run(&["wait", "a/1", "--timeout", "1"]).await.failed(7, "is still Running");
+            let late = world.run(&["wait", "a/1", "--timeout", "1"]).await.failed(7, "is still Running");
+            assert!(late.starts_with("instance \"a/1\" is Running and waits for an external event\nerror: "), "{late}");
+            let shown = world.run(&["show", "a/1"]).await.ok();
+            assert!(shown.contains("\nWaits for      an external event\n") && !shown.contains("Received"), "{shown}");
+            world.run(&["raise", "a/1", "aproved", "-1"]).await.ok();
+            let told = world.until(&["show", "a/1"], |i| i["receivedEvents"] != json!([])).await;
+            assert_eq!((&told["openTasks"], &told["receivedEvents"]), (&json!([]), &json!([{ "name": "aproved", "count": 1 }])));
+            let shown = world.run(&["show", "a/1"]).await.ok();
+            assert!(shown.contains("\nReceived       \"aproved\" (events, whether or not its code has taken them)\n"), "{shown}");
             let resumed = world.run(&["resume", "a/1"]).await.ok();
             assert!(resumed.contains("is not shown as suspended; it will be resumed, if a suspension is under way"), "{resumed}");
             world.run(&["suspend", "a/1", "--reason", "lunch"]).await.ok();
@@ -313,7 +344,7 @@ async fn instances_are_started_seen_and_steered() {
             world.until(&["show", "a/2"], |i| i["runtimeStatus"] == "Running").await;
             assert_eq!(world.json(&["terminate", "a/2", "--reason", "no"]).await["sent"], "ExecutionTerminated");
             let ended = world.run(&["wait", "a/2"]).await;
-            assert!(ended.code == 6 && ended.error == "error: instance \"a/2\" is Terminated\n", "{ended:?}");
+            assert!(ended.code == 6 && ended.error.ends_with("error: instance \"a/2\" is Terminated\n"), "{ended:?}");
             world.run(&["start", "Broken", "--id", "broken"]).await.ok();
             let failed = world.run(&["wait", "broken", "--json"]).await;
             let shown: Value = serde_json::from_str(&failed.out).expect("one JSON document");
@@ -345,6 +376,9 @@ async fn look_at_lists(world: &World) {
     };
     assert_eq!(ids(world.json(&["list"]).await).len(), 4);
     assert_eq!(ids(world.json(&["list", "--prefix", "a/"]).await), ["a/1", "a/2"]);
+    assert_eq!(ids(world.json(&["list", "--name", "Approval"]).await), ["a/1", "a/2"]);
+    assert_eq!(ids(world.json(&["list", "--name", "Approval", "--status", "Terminated"]).await), ["a/2"]);
+    assert_eq!(ids(world.json(&["list", "--name", "Approv"]).await).len(), 0);
     assert_eq!(ids(world.json(&["list", "--status", "failed", "--status", "Terminated"]).await), ["a/2", "broken"]);
     assert_eq!(ids(world.json(&["list", "--created-from", "1h", "--created-to", "2030-01-01"]).await).len(), 4);
     assert_eq!(ids(world.json(&["list", "--created-to", "1h"]).await).len(), 0);

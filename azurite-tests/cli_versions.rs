@@ -17,7 +17,7 @@ async fn versions_are_started_and_listed_and_what_lacks_its_code_says_so() {
     world
         .with_worker(async {
             world.run(&["start", "greet", "--id", "old", "--input", "\"Ada\""]).await.ok();
-            world.run(&["wait", "old"]).await.ok();
+            world.run(&["wait", "old"]).await.waited();
             world.run(&["start", "Greet", "--version", "2.0", "--id", "new"]).await.ok();
             let shown = world.until(&["show", "new"], |i| i["awaits"] != Value::Null).await;
             assert_eq!(shown["version"], "2.0");
@@ -37,6 +37,7 @@ async fn versions_are_started_and_listed_and_what_lacks_its_code_says_so() {
     let history = world.run(&["history", "new"]).await.ok();
     assert!(history.contains(&format!("has not run yet.\n\nIt waits for {lacks}.")), "{history}");
     let late = world.run(&["wait", "new", "--timeout", "1s"]).await.failed(7, "is still Pending");
+    assert!(late.starts_with(&format!("instance \"new\" is Pending and waits for {lacks}\nerror: ")), "{late}");
     assert!(late.trim_end().ends_with(&format!("; it waits for {lacks}")), "{late}");
     let late = world.run(&["wait", "new", "--timeout", "0", "--json"]).await;
     let late: Value = serde_json::from_str(&late.error).expect("one JSON document");
@@ -53,6 +54,11 @@ async fn versions_are_started_and_listed_and_what_lacks_its_code_says_so() {
     assert_eq!((ids(&new), &new["instances"][0]["awaits"]["name"]), (vec!["new".to_owned()], &json!("Greet")));
     let old = world.json(&["list", "--version", ""]).await;
     assert_eq!((ids(&old), &old["awaited"]), (vec!["old".to_owned()], &json!([])));
+
+    // Who starts another one is told at once.
+    let started = world.run(&["start", "greet", "--version", "2.0", "--id", "new too"]).await;
+    assert_eq!((started.code, &*started.out), (0, "new too\n"));
+    assert_eq!(started.error, format!("warning: the instance will wait for {lacks}\n"));
 
     // Half of a surrogate pair is shown as it is stored.
     world.run(&["start", "Greet", "--id", "half", "--input", r#""ab\ud83d""#]).await.ok();

@@ -67,7 +67,8 @@ pub use authoring::{
     Orchestrator, Saga, TaskFailed, Timer, WaitForEvent, Within, blocking, wait_all, with_state,
 };
 pub use client::{
-    Client, HubStatus, Instance, InstancePage, InstanceQuery, InstanceStatus, PartitionStatus, QueueStatus, Start, WaitForEnd,
+    Client, HubStatus, Instance, InstancePage, InstanceQuery, InstanceStatus, PartitionStatus, QueueStatus, Start, Unanswered,
+    UnansweredTask, WaitForEnd,
 };
 pub use clock::Clock;
 pub use error::{Error, ErrorKind};

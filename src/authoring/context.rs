@@ -14,11 +14,8 @@ use super::handle::{AsInput, Callable, Event, Orchestrator};
 use super::payload;
 use super::wait::{Timer, WaitForEvent};
 use crate::ids;
-use crate::model::{FailureDetails, ParentInstance, Tags, Timestamp};
+use crate::model::{FIRE_AND_FORGET, FailureDetails, ParentInstance, Tags, Timestamp};
 use crate::replay::{ActionKind, Execution, Next, TaskWait};
-
-/// The tag of a child that nobody waits for, as .NET writes it.
-const FIRE_AND_FORGET: &str = "FireAndForget";
 
 /// The way of an orchestrator to the world.
 ///

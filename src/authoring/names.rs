@@ -78,7 +78,7 @@ impl<T> Names<T> {
     }
 
     /// The registered name that this one may be a slip of; none if it is registered itself.
-    fn close_to(&self, name: &str) -> Option<&str> {
+    pub(super) fn close_to(&self, name: &str) -> Option<&str> {
         let wanted: Vec<_> = name.to_lowercase().chars().take(NAME_CHARS_MAX).collect();
         let distance = |named: &Named<T>| distance(&wanted, &named.name.to_lowercase().chars().collect::<Vec<_>>());
         let (distance, closest) = self.0.values().map(|named| (distance(named), named)).min_by_key(|(distance, _)| *distance)?;

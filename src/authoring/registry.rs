@@ -108,6 +108,16 @@ impl Registry {
         self.0.activities.find(name, version).is_some()
     }
 
+    /// The orchestrator of which this name may be a slip.
+    pub(crate) fn orchestrator_close_to(&self, name: &str) -> Option<&str> {
+        self.0.orchestrators.close_to(name)
+    }
+
+    /// The activity of which this name may be a slip.
+    pub(crate) fn activity_close_to(&self, name: &str) -> Option<&str> {
+        self.0.activities.close_to(name)
+    }
+
     /// The failure of an instance whose orchestrator is not registered.
     pub(crate) fn no_orchestrator(&self, name: &str, version: Option<&str>) -> FailureDetails {
         self.0.orchestrators.missing("orchestrator", "OrchestratorTaskNotFound", name, version)
@@ -219,12 +229,16 @@ impl RegistryBuilder {
         self
     }
 
-    /// Code in the place of whatever serves its name.
+    /// Code in the place of whatever serves its name, if anything does. A name that is registered only with a slip of the pen is a problem:
+    /// what was meant would go on to answer.
     #[cfg(feature = "testing")]
-    pub(crate) fn replace(mut self, code: Code) -> Self {
-        match code.run {
-            Run::Orchestrator(start) => self.tables.orchestrators.replace(code.name, start),
-            Run::Activity(work) => self.tables.activities.replace(code.name, work),
+    pub(crate) fn replace(mut self, all: Vec<Code>) -> Self {
+        self.problems.extend(all.iter().filter_map(|code| self.tables.slip(code)));
+        for code in all {
+            match code.run {
+                Run::Orchestrator(start) => self.tables.orchestrators.replace(code.name, start),
+                Run::Activity(work) => self.tables.activities.replace(code.name, work),
+            }
         }
         self
     }
@@ -232,6 +246,23 @@ impl RegistryBuilder {
     /// The registry, unless something could not be registered.
     pub(crate) fn build(self) -> Result<Registry, BadRegistration> {
         if self.problems.is_empty() { Ok(Registry(Arc::new(self.tables))) } else { Err(BadRegistration(self.problems)) }
+    }
+}
+
+#[cfg(feature = "testing")]
+impl Tables {
+    /// What is wrong with the name of a script, if it is like one that is registered.
+    fn slip(&self, code: &Code) -> Option<String> {
+        let (name, what) = (code.name, if matches!(code.run, Run::Orchestrator(_)) { "orchestrator" } else { "activity" });
+        let (known, meant) = match &code.run {
+            Run::Orchestrator(_) => (self.orchestrators.known(), self.orchestrators.close_to(name)?),
+            Run::Activity(_) => (self.activities.known(), self.activities.close_to(name)?),
+        };
+        let known = known.join(", ");
+        Some(format!(
+            "a script answers for the {what} \"{name}\", which is not registered; registered are: {known}. Did you mean \"{meant}\"? \
+             If both are called, register both"
+        ))
     }
 }
 

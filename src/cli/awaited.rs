@@ -40,6 +40,7 @@ pub(crate) fn as_json(awaited: &Awaited) -> Value {
         "instances": awaited.instances,
         "instanceId": awaited.instance_id,
         "instanceIds": awaited.instance_ids,
+        "suggestion": awaited.suggestion,
     })
 }
 
@@ -49,6 +50,15 @@ pub(crate) async fn of(client: &Client, instance: &InstanceStatus) -> Result<Opt
         return Ok(None);
     }
     Ok(client.awaited().await?.into_iter().find(|awaited| client.waits_for(instance, awaited)))
+}
+
+/// The orchestrator of a new instance, if others wait for it already. Nothing if that cannot be seen.
+pub(crate) async fn of_orchestrator(client: &Client, name: &str, version: Option<&str>) -> Option<Awaited> {
+    let is_it = |awaited: &Awaited| {
+        let is_named = awaited.name.to_lowercase() == name.to_lowercase();
+        awaited.kind == AwaitedKind::Orchestrator && is_named && awaited.version.as_deref() == version.filter(|v| !v.is_empty())
+    };
+    client.awaited().await.unwrap_or_default().into_iter().find(is_it)
 }
 
 /// What it is, and what to do about it.
@@ -64,10 +74,14 @@ pub(crate) fn with_remedy(awaited: &Awaited) -> String {
         AwaitedKind::Event => {
             format!("a worker that knows events of the kind \"{name}\"; start one of a newer version of taskhub, or of .NET")
         }
-        kind => format!(
-            "{} \"{name}\"{version}, which the workers that were asked do not have; start a worker that registers it{or_fallback}",
-            kind.name()
-        ),
+        kind => {
+            let meant = |name: &String| format!(". Did you mean \"{}\"?", text::line(name));
+            format!(
+                "{} \"{name}\"{version}, which the workers that were asked do not have; start a worker that registers it{or_fallback}{}",
+                kind.name(),
+                awaited.suggestion.as_ref().map(meant).unwrap_or_default()
+            )
+        }
     }
 }
 
@@ -84,7 +98,7 @@ pub(crate) fn label(awaited: &Awaited) -> &'static str {
 mod tests {
     use std::time::Duration;
 
-    use taskhub::{Client, Storage, TaskHub, Worker};
+    use taskhub::{Client, OrchestrationContext, Orchestrator, Storage, TaskHub, Worker};
 
     use super::*;
 
@@ -94,6 +108,7 @@ mod tests {
         let client = Client::new(&hub);
         let order = client.start_named("Nobody", ()).version("2.0").instance_id("order-7").await.unwrap();
         let worker = Worker::builder(&hub).worker_id("w").fail_unhosted_after(Duration::from_secs(600));
+        let worker = worker.orchestrator(Orchestrator::<(), ()>::new("Nobodys"), async |_: OrchestrationContext, ()| Ok(()));
         let looking = async {
             loop {
                 let awaited = client.awaited().await.unwrap();
@@ -123,8 +138,10 @@ orchestrator  Nobody  2.0      myhub-control-00  0 s  0 s ago    1          orde
         assert_eq!(
             with_remedy(&awaited[0]),
             "orchestrator \"Nobody\" version \"2.0\", which the workers that were asked do not have; start a worker that registers it, this version \
-             or a fallback"
+             or a fallback. Did you mean \"Nobodys\"?"
         );
+        assert_eq!(of_orchestrator(&client, "nobody", Some("2.0")).await.as_ref(), Some(&awaited[0]));
+        assert_eq!(of_orchestrator(&client, "Nobody", None).await, None, "another version");
         let other = client.start_named("Other", ()).await.unwrap().status().await.unwrap();
         assert_eq!(of(&client, &other).await.unwrap(), None);
     }

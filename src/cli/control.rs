@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
-use taskhub::{Client, Error, ErrorKind, RawValue, RuntimeStatus};
+use taskhub::{Client, Clock, Error, ErrorKind, RawValue, RuntimeStatus};
 
 use super::failure::{Failure, Kind, Outcome, of_instance};
 use super::output::Output;
-use super::{awaited, instances};
-use super::{text, values};
+use super::waits::Waits;
+use super::{awaited, instances, text, values, waits};
 
 /// What to start.
 #[derive(Args, Debug)]
@@ -23,9 +23,12 @@ pub(crate) struct Start {
     /// Instance id; one that has ended may be used again [default: a generated one]
     #[arg(long)]
     id: Option<String>,
-    /// Input as JSON [default: null]
-    #[arg(long, value_name = "JSON", value_parser = values::json)]
+    /// Input as JSON; @FILE reads it from a file, and - from standard input [default: null]
+    #[arg(value_name = "INPUT", value_parser = values::payload, allow_negative_numbers = true)]
     input: Option<Box<RawValue>>,
+    /// The same
+    #[arg(long = "input", value_name = "INPUT", value_parser = values::payload, allow_negative_numbers = true, conflicts_with = "input")]
+    input_option: Option<Box<RawValue>>,
 }
 
 /// What to raise.
@@ -35,8 +38,11 @@ pub(crate) struct Raise {
     id: String,
     /// Name of the event
     event: String,
-    /// Payload as JSON [default: null]
-    #[arg(long, alias = "input", value_name = "JSON", value_parser = values::json)]
+    /// Payload as JSON; @FILE reads it from a file, and - from standard input [default: null]
+    #[arg(value_name = "PAYLOAD", value_parser = values::payload, allow_negative_numbers = true)]
+    payload: Option<Box<RawValue>>,
+    /// The same
+    #[arg(long, alias = "input", value_name = "PAYLOAD", value_parser = values::payload, allow_negative_numbers = true, conflicts_with = "payload")]
     data: Option<Box<RawValue>>,
 }
 
@@ -70,8 +76,9 @@ pub(crate) enum Change {
 
 impl Start {
     pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
-        let mut start = client.start_named(self.name, self.input);
-        if let Some(version) = self.version {
+        let mut start = client.start_named(&self.name, self.input.or(self.input_option));
+        let version = self.version;
+        if let Some(version) = &version {
             start = start.version(version);
         }
         let wanted = self.id;
@@ -88,14 +95,19 @@ impl Start {
             ),
             _ => error.into(),
         })?;
+        // It is started, whether or not it can be seen what others wait for.
+        let awaited = awaited::of_orchestrator(client, &self.name, version.as_deref()).await;
+        if let Some(awaited) = &awaited {
+            out.warn(&format!("the instance will wait for {}", awaited::with_remedy(awaited)));
+        }
         // The id alone, for scripts.
-        out.print(|| json!({ "instanceId": id.id() }), || text::line(id.id()))
+        out.print(|| json!({ "instanceId": id.id(), "awaits": awaited.as_ref().map(awaited::as_json) }), || text::line(id.id()))
     }
 }
 
 impl Raise {
     pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
-        let sent = client.instance(&self.id).raise_named(&self.event, self.data).await;
+        let sent = client.instance(&self.id).raise_named(&self.event, self.payload.or(self.data)).await;
         sent.map_err(|error| of_instance(client, &self.id, error))?;
         out.print(
             || json!({ "instanceId": self.id, "sent": "EventRaised", "name": self.event }),
@@ -134,15 +146,30 @@ impl WithReason {
 
 impl Wait {
     pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
+        self.tell_of_wait(client, out).await?;
         let status = match client.instance(&self.id).wait().within(self.timeout).await {
             Err(error) if error.kind() == ErrorKind::Timeout => return Err(self.timed_out(client, error).await?),
             waited => waited.map_err(|error| of_instance(client, &self.id, error))?,
         };
-        instances::print(client, &status, None, out).await?;
+        instances::print(client, &status, out).await?;
         match status.status {
             RuntimeStatus::Completed => Ok(()),
             other => Err(Failure::new(Kind::Failed, format!("instance \"{}\" is {other}", self.id))),
         }
+    }
+
+    /// Says once, to people, what the instance waits for that they wait for.
+    async fn tell_of_wait(&self, client: &Client, out: &Output) -> Outcome {
+        if !out.is_for_people() {
+            return Ok(());
+        }
+        let status = client.instance(&self.id).status().await.map_err(|error| of_instance(client, &self.id, error))?;
+        let (awaited, waits) = (awaited::of(client, &status).await?, Waits::of(client, &status).await?);
+        let all = waits::in_words(awaited.as_ref(), waits.as_ref(), Clock::system().now());
+        if !all.is_empty() {
+            out.say(&format!("instance \"{}\" is {} and waits for {}", text::line(&self.id), status.status, all.join("; ")));
+        }
+        Ok(())
     }
 
     /// The end of the patience, with what the instance waits for.

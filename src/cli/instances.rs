@@ -1,12 +1,14 @@
 //! `taskhub list`, `show` and `history`.
 
 use clap::Args;
+use serde_json::Value;
 use taskhub::{Awaited, Client, Clock, ErrorKind, FailureDetails, InstanceQuery, InstanceStatus, RuntimeStatus, Timestamp};
 
 use super::failure::{Outcome, of_instance};
 use super::json::{Json, as_stored, over_lines, payload};
 use super::output::{Output, shortened_table, table};
-use super::{awaited, events, text, values};
+use super::waits::Waits;
+use super::{awaited, events, text, values, waits};
 
 /// Rows of one request; the service gives no more.
 const PAGE_ROWS: usize = 1000;
@@ -20,6 +22,9 @@ pub(crate) struct List {
     /// Only ids that begin with this
     #[arg(long)]
     prefix: Option<String>,
+    /// Only instances of this orchestrator, by its whole name
+    #[arg(long)]
+    name: Option<String>,
     /// Only instances of this version of their orchestrator; "" stands for those without one
     #[arg(long)]
     version: Option<String>,
@@ -49,6 +54,7 @@ impl List {
         let (top, is_filtered) = (self.top, self.is_filtered());
         let mut query = InstanceQuery {
             id_prefix: self.prefix,
+            name: self.name,
             parent: self.parent,
             version: self.version,
             statuses: self.status,
@@ -101,7 +107,7 @@ impl List {
 
 impl List {
     fn is_filtered(&self) -> bool {
-        let texts = [&self.prefix, &self.version, &self.parent];
+        let texts = [&self.prefix, &self.name, &self.version, &self.parent];
         let times = [self.created_from, self.created_to];
         !self.status.is_empty() || texts.into_iter().any(Option::is_some) || times.into_iter().any(|time| time.is_some())
     }
@@ -150,8 +156,7 @@ fn list_text(instances: &[InstanceStatus], more: bool, lacks: impl Fn(&InstanceS
 impl One {
     pub(crate) async fn show(self, client: &Client, out: &Output) -> Outcome {
         let status = client.instance(&self.id).status().await.map_err(|error| of_instance(client, &self.id, error))?;
-        let awaited = awaited::of(client, &status).await?;
-        print(client, &status, awaited.as_ref(), out).await
+        print(client, &status, out).await
     }
 
     pub(crate) async fn history(self, client: &Client, out: &Output) -> Outcome {
@@ -188,7 +193,9 @@ impl One {
 }
 
 /// Prints one instance with its payloads, and what it waits for or why it has failed.
-pub(crate) async fn print(client: &Client, status: &InstanceStatus, awaited: Option<&Awaited>, out: &Output) -> Outcome {
+pub(crate) async fn print(client: &Client, status: &InstanceStatus, out: &Output) -> Outcome {
+    let (awaited, waits) = (awaited::of(client, status).await?, Waits::of(client, status).await?);
+    let awaited = awaited.as_ref();
     let failure = match status.status {
         RuntimeStatus::Failed => client.instance(&status.instance_id).failure().await?,
         _ => None,
@@ -196,13 +203,24 @@ pub(crate) async fn print(client: &Client, status: &InstanceStatus, awaited: Opt
     out.print(
         || {
             let failure = ("failure", failure.as_ref().map(failure_as_json).into());
-            Json::Object(members(status, true).into_iter().chain([awaits(awaited), failure]).collect())
+            let tasks = ("openTasks", waits.as_ref().map_or(Json::Plain(Value::Null), Waits::tasks_as_json));
+            let events = ("receivedEvents", waits.as_ref().map_or(Json::Plain(Value::Null), Waits::events_as_json));
+            Json::Object(members(status, true).into_iter().chain([awaits(awaited), tasks, events, failure]).collect())
         },
-        || as_text(status, awaited, failure.as_ref(), Clock::system().now()),
+        || as_text(status, &Reasons { awaited, waits: waits.as_ref(), failure: failure.as_ref() }, Clock::system().now()),
     )
 }
 
-fn as_text(status: &InstanceStatus, awaited: Option<&Awaited>, failure: Option<&FailureDetails>, now: Timestamp) -> String {
+/// Why an instance goes no further.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reasons<'a> {
+    awaited: Option<&'a Awaited>,
+    waits: Option<&'a Waits>,
+    failure: Option<&'a FailureDetails>,
+}
+
+fn as_text(status: &InstanceStatus, reasons: &Reasons<'_>, now: Timestamp) -> String {
+    let Reasons { awaited, waits, failure } = *reasons;
     let mut lines = Vec::new();
     let mut add = |name: &str, value: Option<String>| {
         if let Some(value) = value {
@@ -215,7 +233,10 @@ fn as_text(status: &InstanceStatus, awaited: Option<&Awaited>, failure: Option<&
     add("Version", status.version.as_deref().map(text::line));
     let parked = if status.is_parked { ": a message of it is parked, see `taskhub poison list`" } else { "" };
     add("Status", Some(format!("{}{parked}", status.status)));
-    add("Waits for", awaited.map(awaited::with_remedy));
+    let waits_for = waits::in_words(awaited, waits, now);
+    // Each under the one before.
+    add("Waits for", Some(waits_for.join("\n               ")).filter(|waits| !waits.is_empty()));
+    add("Received", waits.and_then(Waits::events_in_words));
     add("Custom status", status.custom_status.as_deref().map(|stored| text::line(&as_stored(stored))));
     add("Created", time(status.created));
     add("Scheduled for", time(status.scheduled_start));
@@ -307,13 +328,16 @@ Input
 
 Output
   NoMoney: the account [31m is empty";
-        assert_eq!(as_text(&status, None, None, now), expected);
+        assert_eq!(as_text(&status, &Reasons::default(), now), expected);
         let mut failure = FailureDetails::default();
         (failure.error_type, failure.error_message) = ("NoMoney".to_owned(), "the account is empty".to_owned());
-        let with_failure = as_text(&status, None, Some(&failure), now);
+        let with_failure = as_text(&status, &Reasons { failure: Some(&failure), ..Reasons::default() }, now);
         assert!(with_failure.contains("\n\nFailure\n  NoMoney: the account is empty\n\nOutput\n"), "{with_failure}");
         status.output = Some(failure.to_string());
-        assert!(!as_text(&status, None, Some(&failure), now).contains("Failure"), "once is enough");
+        assert!(
+            !as_text(&status, &Reasons { failure: Some(&failure), ..Reasons::default() }, now).contains("Failure"),
+            "once is enough"
+        );
         status.output = Some("NoMoney: the account\u{1b}[31m is empty".to_owned());
         let json = |with_payloads| serde_json::to_value(Json::Object(members(&status, with_payloads))).unwrap();
         let (json, without) = (json(true), json(false));
@@ -343,7 +367,8 @@ longlonglonglonglong   Fulfil  Terminated  2026-01-01 12:00:00  2026-01-01 13:00
         (parked.status, parked.is_parked) = (RuntimeStatus::Failed, true);
         assert!(list_text(&[parked.clone()], false, nothing).contains("  Failed, parked  "));
         assert!(
-            as_text(&parked, None, None, Clock::system().now()).contains("\nStatus         Failed: a message of it is parked")
+            as_text(&parked, &Reasons::default(), Clock::system().now())
+                .contains("\nStatus         Failed: a message of it is parked")
         );
         assert_eq!(serde_json::to_value(Json::Object(members(&parked, false))).unwrap()["isParked"], true);
         let mut second = instance().await;
@@ -361,6 +386,6 @@ order-7  Fulfil  Pending  2026-01-01 12:00:00  2026-01-01 12:00:05  -
 order-7  Fulfil  Pending  2026-01-01 12:00:00  2026-01-01 12:00:05  order-7";
         assert_eq!(list_text(&[instance().await, child.clone()], false, nothing), expected);
         assert_eq!(serde_json::to_value(Json::Object(members(&child, false))).unwrap()["parentInstanceId"], "order-7");
-        assert!(as_text(&child, None, None, Clock::system().now()).contains("\nParent         order-7"));
+        assert!(as_text(&child, &Reasons::default(), Clock::system().now()).contains("\nParent         order-7"));
     }
 }

@@ -12,6 +12,7 @@ mod output;
 mod poison;
 mod text;
 mod values;
+mod waits;
 
 use std::process::ExitCode;
 

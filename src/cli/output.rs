@@ -31,12 +31,22 @@ impl Output {
         Ok(out.flush()?)
     }
 
-    /// Says one line beside the result; nothing may stand beside one that is JSON.
+    /// Whether lines may stand beside the result: not beside one that is JSON.
+    pub(crate) fn is_for_people(&self) -> bool {
+        !self.json
+    }
+
+    /// Says one line beside the result.
     #[allow(clippy::print_stderr, reason = "the command speaks")]
-    pub(crate) fn warn(&self, words: &str) {
-        if !self.json {
-            eprintln!("warning: {words}");
+    pub(crate) fn say(&self, words: &str) {
+        if self.is_for_people() {
+            eprintln!("{words}");
         }
+    }
+
+    /// Says one line beside the result that something may be wrong.
+    pub(crate) fn warn(&self, words: &str) {
+        self.say(&format!("warning: {words}"));
     }
 
     /// How many columns a shortened table may take: those of the terminal. A file or a pipe takes everything.

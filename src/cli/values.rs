@@ -1,6 +1,7 @@
 //! Values of arguments: times, durations, statuses and JSON, each refused with what would be right.
 
 use std::time::Duration;
+use std::{fs, io};
 
 use taskhub::{Clock, RawValue, RuntimeStatus, Timestamp};
 
@@ -47,6 +48,18 @@ pub(crate) fn status(text: &str) -> Result<RuntimeStatus, String> {
     text.parse().map_err(|unknown| format!("{unknown}"))
 }
 
+/// JSON text, or where to read it: `@` and the path of a file, or `-` for standard input. Neither begins a JSON text.
+pub(crate) fn payload(text: &str) -> Result<Box<RawValue>, String> {
+    let read = match text.strip_prefix('@') {
+        Some(path) => fs::read_to_string(path).map_err(|error| format!("the file \"{path}\" cannot be read: {error}"))?,
+        None if text == "-" => {
+            io::read_to_string(io::stdin()).map_err(|error| format!("standard input cannot be read: {error}"))?
+        }
+        None => return json(text),
+    };
+    json(read.strip_prefix('\u{feff}').unwrap_or(&read).trim())
+}
+
 /// JSON text, kept as it was given.
 pub(crate) fn json(text: &str) -> Result<Box<RawValue>, String> {
     serde_json::from_str(text)
@@ -75,6 +88,19 @@ mod tests {
         assert_eq!(read("2h"), "2026-01-02T10:00:00Z");
         assert!(time_before("yesterday", now).unwrap_err().contains("2026-01-31"));
         assert!(time_before("日本語日本語日本語", now).is_err());
+    }
+
+    #[test]
+    fn a_payload_is_given_or_read_from_a_file() {
+        assert_eq!(payload("[1,  2]").unwrap().get(), "[1,  2]");
+        let path = std::env::temp_dir().join(format!("taskhub-payload-{}.json", std::process::id()));
+        let named = format!("@{}", path.display());
+        fs::write(&path, "\u{feff}{ \"a\": 1.0 }\r\n").unwrap();
+        assert_eq!(payload(&named).unwrap().get(), "{ \"a\": 1.0 }");
+        fs::write(&path, "hello").unwrap();
+        assert!(payload(&named).unwrap_err().contains("it is not JSON"));
+        fs::remove_file(&path).unwrap();
+        assert!(payload(&named).unwrap_err().contains("cannot be read"));
     }
 
     #[test]

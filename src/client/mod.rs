@@ -9,6 +9,7 @@ mod instance_tests;
 mod query;
 mod start;
 mod status;
+mod unanswered;
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ pub use instance::{Instance, WaitForEnd};
 pub use query::{InstancePage, InstanceQuery};
 pub use start::Start;
 pub use status::InstanceStatus;
+pub use unanswered::{Unanswered, UnansweredTask};
 
 use std::sync::Arc;
 

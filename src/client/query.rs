@@ -15,6 +15,8 @@ use crate::storage::table::{Cmp, Continuation, Filter, PAGE_ROWS_MAX, Query, Val
 pub struct InstanceQuery {
     /// Only ids that begin with this.
     pub id_prefix: Option<String>,
+    /// Only instances of this orchestrator, by its whole name in the case in which it was started.
+    pub name: Option<String>,
     /// Only instances that this one started, by its whole id; not those whose rows were written by .NET workers older than 2.11.
     pub parent: Option<String>,
     /// Only instances of this version; the empty text stands for those that have none. That is asked of each row that was read, so that
@@ -50,6 +52,7 @@ impl Default for InstanceQuery {
     fn default() -> Self {
         Self {
             id_prefix: None,
+            name: None,
             parent: None,
             version: None,
             statuses: Vec::new(),
@@ -90,7 +93,11 @@ impl Client {
     /// # Errors
     /// `Invalid` if no id can begin with the prefix; `Storage` if storage fails.
     pub async fn list(&self, query: &InstanceQuery) -> Result<InstancePage> {
-        ids::check_prefix(query.id_prefix.as_deref().unwrap_or_default())?;
+        let prefix = query.id_prefix.as_deref().unwrap_or_default();
+        ids::check_prefix(prefix)?;
+        if query.exclude_entities && prefix.starts_with('@') {
+            return Ok(InstancePage { instances: Vec::new(), continuation: None });
+        }
         let select = if query.with_payloads { Vec::new() } else { WITHOUT_PAYLOADS.map(str::to_owned).to_vec() };
         let table_query = Query {
             filter: filter(query),
@@ -116,6 +123,9 @@ fn filter(query: &InstanceQuery) -> Option<Filter> {
     if let Some(to) = query.created_to {
         all.push(Filter::compare("CreatedTime", Cmp::Le, Value::time(to)));
     }
+    if let Some(name) = &query.name {
+        all.push(Filter::eq("Name", name));
+    }
     if let Some(parent) = &query.parent {
         all.push(Filter::eq(instances::PARENT, parent));
     }
@@ -135,7 +145,8 @@ fn filter(query: &InstanceQuery) -> Option<Filter> {
             all.push(Filter::compare("PartitionKey", Cmp::Lt, Value::string(end)));
         }
     }
-    if query.exclude_entities {
+    // A prefix leaves them out by itself: a filter has no room for more.
+    if query.exclude_entities && query.id_prefix.as_deref().is_none_or(str::is_empty) {
         let key = |cmp, text: &str| Filter::compare("PartitionKey", cmp, Value::string(text));
         all.push(Filter::Or(vec![key(Cmp::Lt, "@"), key(Cmp::Ge, "A")]));
     }

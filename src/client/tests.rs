@@ -107,6 +107,7 @@ async fn a_list_is_filtered_by_version_and_by_the_lack_of_one() {
     // All filters at once are no more comparisons than the service takes.
     let all = InstanceQuery {
         id_prefix: Some("two".into()),
+        name: Some("n".into()),
         parent: Some("p".into()),
         statuses: RuntimeStatus::ALL[1..].to_vec(),
         created_from: world.after(0),
@@ -114,9 +115,35 @@ async fn a_list_is_filtered_by_version_and_by_the_lack_of_one() {
         exclude_entities: true,
         ..of("2.0")
     };
-    assert_eq!(world.ids(all).await, [""; 0]);
+    assert_eq!(world.ids(all.clone()).await, [""; 0]);
+    assert_eq!(world.ids(InstanceQuery { id_prefix: None, ..all.clone() }).await, [""; 0]);
+    assert_eq!(world.ids(InstanceQuery { id_prefix: Some("@".into()), ..all }).await, [""; 0]);
     let every = InstanceQuery { statuses: RuntimeStatus::ALL.to_vec(), ..InstanceQuery::default() };
     assert_eq!(world.ids(every).await.len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn instances_are_found_by_their_whole_name_beside_other_filters_and_page_by_page() {
+    let world = World::with(&[("a/1", Running), ("a/2", Completed), ("b/1", Running), ("b/2", Running)]).await;
+    for (id, name) in [("a/1", "Bill"), ("a/2", "Bill"), ("b/1", "Bills"), ("b/2", "Bill")] {
+        world.put(id, &[("Name", Value::string(name))]);
+    }
+    let of = |name: &str| InstanceQuery { name: Some(name.to_owned()), ..InstanceQuery::default() };
+    assert_eq!(world.ids(of("Bill")).await, ["a/1", "a/2", "b/2"]);
+    assert_eq!(world.ids(of("bill")).await, [""; 0], "exactly");
+    assert_eq!(world.ids(InstanceQuery { statuses: vec![Running], ..of("Bill") }).await, ["a/1", "b/2"]);
+    assert_eq!(world.ids(InstanceQuery { id_prefix: Some("b/".into()), ..of("Bill") }).await, ["b/2"]);
+    let (mut query, mut found) = (InstanceQuery { page_size: 1, ..of("Bill") }, Vec::new());
+    loop {
+        let page = world.client.list(&query).await.unwrap();
+        assert!(page.instances.len() <= 1);
+        found.extend(page.instances.into_iter().map(|instance| instance.instance_id));
+        query.continuation = page.continuation;
+        if query.continuation.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, ["a/1", "a/2", "b/2"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -82,6 +82,8 @@ pub struct Awaited {
     pub instance_ids: Vec<String>,
     /// How many instances have such messages in the queue, as far as the worker remembers them; `None` if no message tells.
     pub instances: Option<u32>,
+    /// What the worker that saw it hosts under a name that is like this one: perhaps that was meant.
+    pub suggestion: Option<String>,
 }
 
 impl AwaitedKind {
@@ -133,6 +135,9 @@ impl AwaitedCode {
             .with("InstanceIds", Value::String(ids_column(&row.instance_ids)));
         if let Some(version) = &row.version {
             entity.set("Version", text(version));
+        }
+        if let Some(suggestion) = &row.suggestion {
+            entity.set("Suggestion", text(suggestion));
         }
         if let Some(instances) = row.instances {
             entity.set("Instances", Value::I32(i32::try_from(instances).unwrap_or(i32::MAX)));
@@ -264,5 +269,6 @@ fn from_row(row: &Row) -> Option<Awaited> {
         instance_ids: instance_ids.unwrap_or_else(|| entity.text("InstanceId").map(str::to_owned).into_iter().collect()),
         instance_id: text("InstanceId"),
         instances: entity.int("Instances").and_then(|count| u32::try_from(count).ok()),
+        suggestion: entity.text("Suggestion").map(str::to_owned),
     })
 }

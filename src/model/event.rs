@@ -7,6 +7,9 @@ use super::{FailureDetails, RuntimeStatus, Timestamp};
 /// String tags of an instance or activity.
 pub type Tags = BTreeMap<String, String>;
 
+/// The tag of a child that nobody waits for, as .NET writes it.
+pub(crate) const FIRE_AND_FORGET: &str = "FireAndForget";
+
 /// An event: the base members of .NET's `HistoryEvent` and one of its kinds (docs/storage-layout.md, Events).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]

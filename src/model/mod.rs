@@ -10,8 +10,8 @@ mod state;
 mod status;
 mod time;
 
-pub(crate) use event::StoredEvent;
 pub use event::{EventKind, ExecutionStarted, HistoryEvent, InstanceRef, ParentInstance, Tags, TraceContext};
+pub(crate) use event::{FIRE_AND_FORGET, StoredEvent};
 pub use failure::FailureDetails;
 pub(crate) use json::DecodeError;
 pub(crate) use json::without_lone_surrogates;

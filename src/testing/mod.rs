@@ -119,7 +119,8 @@ impl TestHost {
 impl TestHostBuilder {
     /// Answers the calls of an activity, or of a sub-orchestration, by a script: `answer` gets the number of the call, from 1, and its
     /// input, and gives a `Result` or an [`Answer`] that comes late or never. It stands for what is registered under that name,
-    /// if anything is, whatever the version.
+    /// if anything is, whatever the version. A name that is not registered, but like one that is, is taken for a slip: the host does not
+    /// [`start`](Self::start).
     pub fn on<C: Scriptable, A: Into<Answer<C::Output>>>(
         mut self,
         callee: C,
@@ -145,7 +146,8 @@ impl TestHostBuilder {
     /// Starts it. The clock of the runtime stands still from now on, except while everybody waits.
     ///
     /// # Panics
-    /// Outside of a `#[tokio::test]`, in one with several threads, and if something was registered twice or cannot be registered.
+    /// Outside of a `#[tokio::test]`, in one with several threads, and if something was registered twice or cannot be registered, or if
+    /// the name of a script is not registered, but like one that is.
     pub async fn start(self) -> TestHost {
         virtual_time::begin().await;
         let clock = Clock::paused(self.beginning);
@@ -155,7 +157,7 @@ impl TestHostBuilder {
         let hub = hub.open().await.expect("a hub in memory can be opened").tells(changes);
         let (scripts, rehearsal) = (self.scripts, Arc::<Rehearsal>::default());
         let rigour = Rigour::Rehearses(Arc::clone(&rehearsal));
-        let revise = |registry: RegistryBuilder| scripts.into_iter().fold(registry, RegistryBuilder::replace).rigour(rigour);
+        let revise = |registry: RegistryBuilder| registry.replace(scripts).rigour(rigour);
         let worker = (self.register)(Worker::builder(&hub)).on_virtual_time(revise).build();
         let worker = worker.unwrap_or_else(|error| panic!("the worker of the test host cannot be built: {error}"));
         #[allow(clippy::disallowed_methods, reason = "the worker of a test host runs beside the test")]

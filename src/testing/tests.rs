@@ -220,6 +220,27 @@ async fn what_cannot_be_registered_is_told() {
 }
 
 #[tokio::test]
+async fn a_script_whose_name_is_a_slip_is_told_with_what_is_registered() {
+    const CHRAGE: Activity<u32, String> = Activity::new("Chrage");
+    const BILS: Orchestrator<u32, String> = Orchestrator::new("bils");
+    let panic = panic_of(TestHost::builder(registered).on(CHRAGE, |_, _| Answer::never()).start()).await;
+    let words =
+        "a script answers for the activity \"Chrage\", which is not registered; registered are: Charge. Did you mean \"Charge\"?";
+    assert!(panic.contains(words), "{panic}");
+    let panic = panic_of(TestHost::builder(registered).on(BILS, |_, _| Answer::never()).start()).await;
+    assert!(
+        panic.contains("the orchestrator \"bils\"") && panic.contains("registered are: Bill, Bills. Did you mean"),
+        "{panic}"
+    );
+    // One that is like another script, and one in another case, are none.
+    let host = TestHost::builder(|worker| worker.orchestrator(BILL, bill))
+        .on(CHARGE, |_, _| Ok("scripted".to_owned()))
+        .on(CHRAGE, |_, _| Answer::never());
+    let host = host.on(Orchestrator::<u32, String>::new("BILL"), |_, _| Ok("scripted".to_owned())).start().await;
+    assert_eq!(host.run(BILL, 1).await.unwrap(), "scripted");
+}
+
+#[tokio::test]
 async fn a_retry_that_passes_continue_as_new_is_one_count() {
     static LOOKS: Activity<u32, bool> = Activity::new("Looks");
     const MONITOR: Orchestrator<u32, u32> = Orchestrator::new("Monitor");

@@ -109,22 +109,18 @@ impl Hosting {
 
     fn warn(&self, hub: &Hub, need: &Need, instance_id: &str) {
         let version = Some(need.version.as_str());
-        let until = || {
-            let Patience { alone, among_others } = self.patience;
-            format!("it fails after {} without another worker, or after {} with others", words(alone), words(among_others))
+        let until = |which: &str| {
+            let (alone, among_others) = (words(self.patience.alone), words(self.patience.among_others));
+            format!(
+                "{which} wait: start a worker that has it, or register it, this version or a fallback. If nobody does, they fail after \
+                 {alone} if this worker is the only one, and after {among_others} if there are others"
+            )
         };
         let (what, remedy) = match need.kind {
-            AwaitedKind::Orchestrator => (
-                self.registry.no_orchestrator(&need.name, version).error_message,
-                format!(
-                    "Its instances wait: start a worker that has it, or register it, this version or a fallback; {}",
-                    until()
-                ),
-            ),
-            AwaitedKind::Activity => (
-                self.registry.no_activity(&need.name, version).error_message,
-                format!("Its calls wait: start a worker that has it, or register it, this version or a fallback; {}", until()),
-            ),
+            AwaitedKind::Orchestrator => {
+                (self.registry.no_orchestrator(&need.name, version).error_message, until("Its instances"))
+            }
+            AwaitedKind::Activity => (self.registry.no_activity(&need.name, version).error_message, until("Its calls")),
             AwaitedKind::Entity => (
                 format!("This worker hosts no entities, so not \"{}\".", need.name),
                 "What is sent to it waits: keep a worker of .NET running that hosts it".to_owned(),
@@ -350,12 +346,22 @@ impl Hosting {
     /// The first time, the row that there is tells since when workers have seen it without a break.
     async fn write(&self, hub: &Hub, due: RowDue) -> Result<()> {
         let RowDue { need, queue, mut row, is_first } = due;
+        row.suggestion = self.suggestion(&need).map(str::to_owned);
         if is_first {
             let known = hub.awaited.read(&need, queue).await?.filter(|known| known.valid_until >= row.first_seen);
             row.first_seen = known.map_or(row.first_seen, |known| known.first_seen.min(row.first_seen));
             lock(&self.seen).seen_since(&need, queue, row.first_seen);
         }
         hub.awaited.write(&need, queue, &row).await
+    }
+
+    /// What is hosted here under a name that is like the one that is missing.
+    fn suggestion(&self, need: &Need) -> Option<&str> {
+        match need.kind {
+            AwaitedKind::Orchestrator => self.registry.orchestrator_close_to(&need.name),
+            AwaitedKind::Activity => self.registry.activity_close_to(&need.name),
+            AwaitedKind::Entity | AwaitedKind::Event => None,
+        }
     }
 
     /// Nobody is to wait for a worker that has left.

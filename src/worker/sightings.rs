@@ -169,6 +169,7 @@ impl Place {
             instance_id: instance_ids.first().cloned().unwrap_or_default(),
             instance_ids,
             instances: Some(u32::try_from(count.unwrap_or(self.instances.len())).unwrap_or(u32::MAX)).filter(|count| *count > 0),
+            suggestion: None,
         }
     }
 }

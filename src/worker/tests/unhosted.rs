@@ -394,6 +394,31 @@ async fn what_is_waited_for_is_shown_as_long_as_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_waited_for_is_gone_as_soon_as_nothing_waits_for_it() {
+    let world = World::new(2).await;
+    let old = world.run("old", new_without_activity);
+    for (id, version) in [("i1", "2.1"), ("i2", "2.1"), ("i3", "2.0")] {
+        world.start(id, version).await;
+    }
+    tokio::time::sleep(90 * Duration::from_secs(1)).await;
+    let kinds = async || -> Vec<_> { world.client.awaited().await.unwrap().iter().map(|awaited| awaited.kind).collect() };
+    // The row of an orchestrator is one in each queue.
+    let before = kinds().await;
+    assert!(before.contains(&AwaitedKind::Orchestrator) && before.contains(&AwaitedKind::Activity), "{before:?}");
+    world.client.terminate("i1", "enough").await.unwrap();
+    world.client.wait("i1", MINUTE).await.unwrap();
+    assert!(kinds().await.contains(&AwaitedKind::Orchestrator), "the other one waits");
+    world.client.terminate("i2", "enough").await.unwrap();
+    world.client.wait("i2", MINUTE).await.unwrap();
+    assert_eq!(kinds().await, [AwaitedKind::Activity]);
+    let _new = world.run("new", new);
+    assert_eq!(world.client.wait("i3", 2 * MINUTE).await.unwrap().output::<String>().unwrap(), "new");
+    assert_eq!(kinds().await, []);
+    assert!(!world.hub.0.awaited.list().await.unwrap().is_empty(), "the rows are there yet");
+    old.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_is_told_at_the_first_message_and_then_every_ten_minutes() {
     let log = Overheard::default();
     let _hears = log.listen();
@@ -406,7 +431,10 @@ async fn it_is_told_at_the_first_message_and_then_every_ten_minutes() {
     let told = || log.with("This worker has no orchestrator \"O\" version \"2.0\"; registered are: O, Parent, Upgrades.");
     let first = told();
     assert!((1..=2).contains(&first.len()), "one line for each worker that sees it: {first:?}");
-    assert!(first[0].contains("it fails after 10 minutes without another worker, or after 1 day with others"), "{first:?}");
+    assert!(
+        first[0].contains("they fail after 10 minutes if this worker is the only one, and after 1 day if there are others"),
+        "{first:?}"
+    );
     tokio::time::sleep(9 * MINUTE).await;
     assert_eq!(told(), first);
     tokio::time::sleep(HOUR).await;
