@@ -25,7 +25,7 @@ pub(crate) const TEXT_BYTES_MAX: usize = PAYLOAD_BYTES_MAX - 16 * 1024 * 1024;
 /// The longest custom status in UTF-16 units of JSON: 16 KiB, as in Durable Functions.
 pub(crate) const CUSTOM_STATUS_UNITS_MAX: usize = 8 * 1024;
 /// Generations that one turn may run through before it must commit.
-pub(crate) const GENERATIONS_PER_TURN_MAX: usize = 20;
+pub(crate) const GENERATIONS_PER_TURN_MAX: u32 = 20;
 /// Events that continue-as-new carries over in one turn of the next generation, and their bytes as a transaction counts them: such
 /// a turn must fit one transaction, the first beside the start.
 pub(crate) const CARRIED_ROWS_MAX: usize = 90;

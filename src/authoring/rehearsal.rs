@@ -32,7 +32,7 @@ impl Rehearsal {
         if matches!(outcome.completion, Some(Completion::Terminated { .. })) {
             return outcome;
         }
-        let repeat = Turn { is_repeat: true, ..turn.clone() };
+        let repeat = Turn { is_repeat: true, ..*turn };
         let fault = self.departure(turn, &outcome);
         let fault = fault.or_else(|| (0..REPEATS).find_map(|_| disagreement(turn, &outcome, &run(&repeat))));
         match fault {
@@ -48,20 +48,20 @@ impl Rehearsal {
     fn departure(&self, turn: &Turn<'_>, outcome: &Outcome) -> Option<FailureDetails> {
         let mut difference = outcome.differences.first()?.clone();
         let decided = self.decided();
-        let before = decided.iter().find(|d| d.execution_id == turn.recorded.execution_id && d.action.id == difference.id);
+        let before = decided.iter().find(|d| d.execution_id == turn.execution_id && d.action.id == difference.id);
         difference.history = difference.history.or_else(|| input(&before?.action.kind).cloned());
         Some(difference.failure(turn.orchestrator(), true))
     }
 
     fn note(&self, turn: &Turn<'_>, actions: &[Action]) {
         let Some(started) = turn.started() else { return };
-        let (instance_id, execution_id) = (&started.instance.instance_id, &turn.recorded.execution_id);
-        let at = turn.new.first().map_or(Timestamp::MIN, |event| event.timestamp);
+        let (instance_id, execution_id) = (&started.instance.instance_id, turn.execution_id);
+        let at = turn.new.first().map_or(Timestamp::MIN, |stored| stored.event.timestamp);
         let mut decided = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for action in actions {
             // A turn that could not be committed runs again.
-            if !decided.iter().any(|d| d.execution_id == *execution_id && d.action.id == action.id) {
-                let (instance_id, execution_id) = (instance_id.clone(), execution_id.clone());
+            if !decided.iter().any(|d| d.execution_id == execution_id && d.action.id == action.id) {
+                let (instance_id, execution_id) = (instance_id.clone(), execution_id.to_owned());
                 decided.push(Decided { instance_id, execution_id, at, action: action.clone() });
             }
         }

@@ -38,7 +38,7 @@ impl Rigour {
     #[cfg_attr(not(feature = "testing"), allow(unused_variables, reason = "only rehearsals run a turn again"))]
     pub(super) fn judge(&self, turn: &Turn<'_>, outcome: Outcome, run: impl Fn(&Turn<'_>) -> Outcome) -> Outcome {
         match self {
-            Self::Tells(told) => told.only_new(&turn.recorded.execution_id, outcome),
+            Self::Tells(told) => told.only_new(turn.execution_id, outcome),
             Self::Fails => fail_if_different(turn, outcome),
             #[cfg(feature = "testing")]
             Self::Rehearses(rehearsal) => rehearsal.judge(turn, outcome, run),

@@ -42,6 +42,18 @@ impl Message {
             attempt: None,
         }
     }
+
+    /// What an instance sends in a turn, or an activity in its name: for a decision, if it is known.
+    pub(crate) fn from_instance(
+        activity_id: Uuid,
+        event: HistoryEvent,
+        target: InstanceRef,
+        sender: Sender,
+        episode: i32,
+        decision_id: Option<String>,
+    ) -> Self {
+        Self { episode: Some(episode), sender, decision_id, ..Self::from_client(activity_id, event, target) }
+    }
 }
 
 /// The sending instance; an entity has no execution id in its first turn, a client has two empty ids.

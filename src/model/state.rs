@@ -1,6 +1,7 @@
 //! What a history amounts to: fold its events and ask whether one more may be appended.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -9,7 +10,7 @@ use super::{EventKind, ExecutionStarted, HistoryEvent, RuntimeStatus, StoredEven
 /// The state of one execution, folded from its events.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
-    pub(crate) started: Option<Started>,
+    pub(crate) started: Option<Arc<Started>>,
     /// How the execution ended.
     pub(crate) completed: Option<RuntimeStatus>,
     pub(crate) suspended: bool,
@@ -72,11 +73,11 @@ impl State {
                 self.last_turn = self.last_turn.max(Some(event.timestamp));
             }
             EventKind::ExecutionStarted(started) => {
-                self.started = Some(Started {
+                self.started = Some(Arc::new(Started {
                     event: (**started).clone(),
                     timestamp: event.timestamp,
                     decision_id: stored.decision_id.clone(),
-                });
+                }));
             }
             EventKind::ExecutionCompleted { status, .. } => {
                 self.completed = Some(*status);

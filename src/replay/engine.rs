@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 use tracing::Dispatch;
 
 use super::execution::Execution;
+use super::inputs::Recorded;
 use super::label::Label;
 use super::long_timer::Decided;
 use super::retry::Verdict;
@@ -19,7 +20,7 @@ use super::state::Next;
 use super::turn::{Completion, Outcome, Turn};
 use super::waker::TurnWaker;
 use crate::limits;
-use crate::model::{EventKind, FailureDetails, HistoryEvent, text_member};
+use crate::model::{EventKind, FailureDetails, StoredEvent, text_member};
 
 /// Polls that follow one event. Combinators wake themselves a few times; code that never stops would hang the worker.
 const MOST_POLLS: u32 = 100_000;
@@ -35,19 +36,21 @@ pub(crate) fn run<S>(turn: &Turn<'_>, start: S) -> Outcome
 where
     S: FnOnce(&Rc<Execution>) -> Result<Program, FailureDetails>,
 {
-    let nothing = Outcome { custom_status: turn.custom_status.clone(), ..Outcome::default() };
-    let is_over = turn.past.iter().any(|event| matches!(event.kind, EventKind::ExecutionCompleted { .. }));
+    let custom_status = turn.custom_status.map(str::to_owned);
+    let nothing = Outcome { custom_status: custom_status.clone(), ..Outcome::default() };
+    let is_over = turn.past.iter().any(|stored| matches!(stored.event.kind, EventKind::ExecutionCompleted { .. }));
     let Some(started) = turn.started().filter(|_| !is_over) else { return nothing };
     if let Some(reason) = terminated_at_birth(turn.new) {
         return Outcome { completion: Some(Completion::Terminated { reason }), ..nothing };
     }
-    let decided = Decided::of(turn.past.iter().chain(turn.new));
-    let execution = Execution::new(started.clone(), turn.custom_status.clone(), decided, Rc::clone(&turn.recorded));
+    let decided = Decided::of(turn.events());
+    let execution = Execution::new(started.clone(), custom_status.clone(), decided);
     let runner = Runner {
+        turn: *turn,
         execution,
         start: Some(start),
         program: None,
-        custom_status: turn.custom_status.clone(),
+        custom_status,
         waker: TurnWaker::woken(&started.name),
         completion: None,
         keeps_actions: true,
@@ -56,23 +59,23 @@ where
         position: 0,
         next_id: turn.next_id(),
     };
-    runner.run(turn)
+    runner.run()
 }
 
 /// The reason of a termination that comes with the start: the code does not run at all.
-fn terminated_at_birth(new: &[HistoryEvent]) -> Option<Option<String>> {
-    new.iter().find(|event| matches!(event.kind, EventKind::ExecutionStarted(_)))?;
-    new.iter().find_map(|event| match &event.kind {
+fn terminated_at_birth(new: &[StoredEvent]) -> Option<Option<String>> {
+    new.iter().find(|stored| matches!(stored.event.kind, EventKind::ExecutionStarted(_)))?;
+    new.iter().find_map(|stored| match &stored.event.kind {
         EventKind::ExecutionTerminated { reason } => Some(reason.clone()),
         _ => None,
     })
 }
 
 /// The place of the suspension in which the rest of the batch leaves the execution.
-fn suspended_at_birth<'a>(events: impl Iterator<Item = (usize, &'a HistoryEvent)>) -> Option<usize> {
+fn suspended_at_birth<'a>(events: impl Iterator<Item = (usize, &'a StoredEvent)>) -> Option<usize> {
     let mut suspended = None;
-    for (position, event) in events {
-        match event.kind {
+    for (position, stored) in events {
+        match stored.event.kind {
             EventKind::ExecutionSuspended { .. } => suspended = Some(position),
             EventKind::ExecutionResumed { .. } => suspended = None,
             EventKind::OrchestratorStarted | EventKind::OrchestratorCompleted => break,
@@ -83,6 +86,7 @@ fn suspended_at_birth<'a>(events: impl Iterator<Item = (usize, &'a HistoryEvent)
 }
 
 struct Runner<'a, S> {
+    turn: Turn<'a>,
     execution: Rc<Execution>,
     start: Option<S>,
     program: Option<Program>,
@@ -95,7 +99,7 @@ struct Runner<'a, S> {
     /// The place of the suspension in effect.
     suspended: Option<usize>,
     /// Events that arrived while suspended, with their positions.
-    held: VecDeque<(usize, &'a HistoryEvent)>,
+    held: VecDeque<(usize, &'a StoredEvent)>,
     /// The place of the current event in history.
     position: usize,
     /// The first id that history has not used.
@@ -106,14 +110,14 @@ impl<'a, S> Runner<'a, S>
 where
     S: FnOnce(&Rc<Execution>) -> Result<Program, FailureDetails>,
 {
-    fn run(mut self, turn: &Turn<'a>) -> Outcome {
-        let (past, new) = (turn.past, turn.new);
-        for (position, event) in past.iter().chain(new).enumerate() {
-            self.execution.state.borrow_mut().replaying = turn.is_repeat || position < past.len();
-            if matches!(event.kind, EventKind::ExecutionStarted(_)) && self.start.is_some() && self.suspended.is_none() {
+    fn run(mut self) -> Outcome {
+        let Turn { past, new, is_repeat, .. } = self.turn;
+        for (position, stored) in past.iter().chain(new).enumerate() {
+            self.execution.state.borrow_mut().replaying = is_repeat || position < past.len();
+            if matches!(stored.event.kind, EventKind::ExecutionStarted(_)) && self.start.is_some() && self.suspended.is_none() {
                 self.suspended = suspended_at_birth(past.iter().chain(new).enumerate().skip(position + 1));
             }
-            self.take_in(position, event);
+            self.take_in(position, stored);
             if !self.keeps_actions {
                 break;
             }
@@ -123,18 +127,18 @@ where
         self.finish()
     }
 
-    fn take_in(&mut self, position: usize, event: &'a HistoryEvent) {
-        match &event.kind {
+    fn take_in(&mut self, position: usize, stored: &'a StoredEvent) {
+        match &stored.event.kind {
             EventKind::ExecutionTerminated { reason } => self.terminate(reason.as_ref()),
             EventKind::ExecutionResumed { .. } => {
                 self.suspended = None;
-                while let Some((position, event)) = self.held.pop_front().filter(|_| self.keeps_actions) {
-                    self.apply(position, event);
+                while let Some((position, stored)) = self.held.pop_front().filter(|_| self.keeps_actions) {
+                    self.apply(position, stored);
                 }
             }
             EventKind::ExecutionSuspended { .. } => self.suspended = self.suspended.or(Some(position)),
-            _ if self.suspended.is_some() => self.held.push_back((position, event)),
-            _ => self.apply(position, event),
+            _ if self.suspended.is_some() => self.held.push_back((position, stored)),
+            _ => self.apply(position, stored),
         }
     }
 
@@ -145,10 +149,11 @@ where
         }
     }
 
-    fn apply(&mut self, position: usize, event: &HistoryEvent) {
+    fn apply(&mut self, position: usize, stored: &StoredEvent) {
         self.position = position;
+        let event = &stored.event;
         if let Some(label) = Label::of_event(&event.kind) {
-            return self.confirm(event.event_id, label, &event.kind);
+            return self.confirm(label, stored);
         }
         match &event.kind {
             EventKind::OrchestratorStarted => self.execution.state.borrow_mut().now = Some(event.timestamp),
@@ -161,8 +166,11 @@ where
         self.advance();
     }
 
-    fn confirm(&mut self, id: i32, label: Label, event: &EventKind) {
-        let confirmed = self.execution.state.borrow_mut().confirm(id, label, event);
+    fn confirm(&mut self, label: Label, stored: &StoredEvent) {
+        let StoredEvent { event, decision_id, .. } = stored;
+        let (execution_id, decision_id) = (self.turn.execution_id, decision_id.as_deref());
+        let recorded = Recorded { execution_id, id: event.event_id, kind: &event.kind, decision_id };
+        let confirmed = self.execution.state.borrow_mut().confirm(label, recorded);
         if let Err(mismatch) = confirmed {
             let failure = mismatch.failure(&self.execution.started().name, self.position);
             self.execution.set_custom_status(self.custom_status.take());
@@ -265,7 +273,7 @@ where
             // The suspension first: a checkpoint that is interrupted keeps the first rows of the next generation.
             carry.extend(self.suspended);
             carry.extend(std::mem::take(&mut state.mailbox).into_unconsumed());
-            let held = self.held.into_iter().filter(|(_, event)| matches!(event.kind, EventKind::EventRaised { .. }));
+            let held = self.held.into_iter().filter(|(_, stored)| matches!(stored.event.kind, EventKind::EventRaised { .. }));
             carry.extend(held.map(|(position, _)| position));
         }
         let actions = if holds { Vec::new() } else { actions };

@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 use uuid::Uuid;
 
-use super::inputs::Recorded;
 use super::long_timer::Decided;
 use super::state::{Next, State};
 use super::turn::ActionKind;
@@ -24,13 +23,8 @@ pub(crate) struct Execution {
 }
 
 impl Execution {
-    pub(super) fn new(
-        started: ExecutionStarted,
-        custom_status: Option<String>,
-        decided: Decided,
-        recorded: Rc<Recorded>,
-    ) -> Rc<Self> {
-        Rc::new(Self { started, state: RefCell::new(State::new(custom_status, decided, recorded)) })
+    pub(super) fn new(started: ExecutionStarted, custom_status: Option<String>, decided: Decided) -> Rc<Self> {
+        Rc::new(Self { started, state: RefCell::new(State::new(custom_status, decided)) })
     }
 
     /// How the execution was started.

@@ -1,7 +1,5 @@
 //! Whether a decision that the code makes again is given what history says it was given.
 
-use std::collections::BTreeMap;
-
 use serde_json::value::RawValue;
 
 use super::label::{Label, not_deterministic};
@@ -9,11 +7,14 @@ use super::turn::ActionKind;
 use crate::ids::{DecisionId, DecisionKind};
 use crate::model::{EventKind, FailureDetails, canonical};
 
-/// What history has beside its events: whose execution it is, and the identities of the decisions that this crate has made.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Recorded {
-    pub(crate) execution_id: String,
-    pub(crate) decisions: BTreeMap<i32, String>,
+/// A decision as history has it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Recorded<'a> {
+    pub(super) execution_id: &'a str,
+    pub(super) id: i32,
+    pub(super) kind: &'a EventKind,
+    /// Its identity, if this crate has made it.
+    pub(super) decision_id: Option<&'a str>,
 }
 
 /// A decision of the kind and name that history has, but with something else in it.
@@ -35,13 +36,13 @@ pub(crate) struct Difference {
 const INPUT: &str = "input";
 const INSTANCE_ID: &str = "instance id";
 
-impl Recorded {
-    /// How a decision of the code differs from that of history with the same id, kind and name. `None` if it does not, or if nobody
+impl Recorded<'_> {
+    /// How a decision of the code with the same id, kind and name differs from this one. `None` if it does not, or if nobody
     /// can tell: .NET stores no identities, and not all inputs.
-    pub(super) fn difference(&self, id: i32, code: &ActionKind, history: &EventKind) -> Option<Difference> {
-        let (part, now, before) = match (code, history) {
+    pub(super) fn difference(&self, code: &ActionKind) -> Option<Difference> {
+        let (part, now, before) = match (code, self.kind) {
             (ActionKind::Activity { input, .. }, EventKind::TaskScheduled { name, input: known, .. }) => {
-                let is_same = self.is_same(id, (DecisionKind::Activity, name), input.as_deref(), known.as_deref());
+                let is_same = self.is_same((DecisionKind::Activity, name), input.as_deref(), known.as_deref());
                 (!is_same).then_some((INPUT, input, known.clone()))?
             }
             (
@@ -49,7 +50,7 @@ impl Recorded {
                 EventKind::SubOrchestrationCreated { name, instance_id: known_id, input: known, .. },
             ) => {
                 let is_same_child = instance_id.as_ref().is_none_or(|child| child == known_id);
-                let is_same = self.is_same(id, (DecisionKind::SubOrchestration, name), input.as_deref(), known.as_deref());
+                let is_same = self.is_same((DecisionKind::SubOrchestration, name), input.as_deref(), known.as_deref());
                 match (is_same_child, is_same) {
                     (false, _) => (INSTANCE_ID, instance_id, Some(known_id.clone())),
                     (true, false) => (INPUT, input, known.clone()),
@@ -63,20 +64,20 @@ impl Recorded {
             }
             (ActionKind::SendEvent { input, .. }, EventKind::EventSent { instance_id: to, name, input: known }) => {
                 let name = format!("{to}/{name}");
-                let is_same = self.is_same(id, (DecisionKind::Event, &name), input.as_deref(), known.as_deref());
+                let is_same = self.is_same((DecisionKind::Event, &name), input.as_deref(), known.as_deref());
                 (!is_same).then_some((INPUT, input, known.clone()))?
             }
             _ => return None,
         };
         let label = Label::of_action(code);
         let (name, call) = (label.name().to_owned(), label.to_string());
-        Some(Difference { id, name, call, part, code: now.clone(), history: before })
+        Some(Difference { id: self.id, name, call, part, code: now.clone(), history: before })
     }
 
     /// Whether this input is the one of history, by its meaning. The name is that of history: names may differ in case.
-    fn is_same(&self, id: i32, (kind, name): (DecisionKind, &str), now: Option<&str>, before: Option<&str>) -> bool {
-        if let Some(recorded) = self.decisions.get(&id) {
-            return DecisionId::new(&self.execution_id, id, kind, name, now).text() == *recorded;
+    fn is_same(&self, (kind, name): (DecisionKind, &str), now: Option<&str>, before: Option<&str>) -> bool {
+        if let Some(recorded) = self.decision_id {
+            return DecisionId::new(self.execution_id, self.id, kind, name, now).text() == recorded;
         }
         let Some(before) = before else { return true };
         let now = now.unwrap_or("null");

@@ -15,9 +15,9 @@ mod waker;
 
 pub(crate) use engine::{Program, is_panic, not_durable, panicked, run};
 pub(crate) use execution::Execution;
+pub(crate) use inputs::Difference;
 #[cfg(feature = "testing")]
 pub(crate) use inputs::only_argument;
-pub(crate) use inputs::{Difference, Recorded};
 #[cfg(feature = "testing")]
 pub(crate) use label::{Label, not_deterministic};
 pub use retry::RetryPolicy;

@@ -1,7 +1,6 @@
 //! The books of one execution: decisions asked for, decisions that history confirms, tasks that are open.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use super::long_timer::{Decided, LongTimer};
 use super::mailbox::Mailbox;
 use super::retry::{RetryPolicy, Verdict};
 use super::turn::{Action, ActionKind, Retrying};
-use crate::model::{EventKind, FailureDetails, Timestamp};
+use crate::model::{FailureDetails, Timestamp};
 use crate::sabotage::{self, Sabotage};
 
 /// A timer of .NET's engine, made to split a commit: no code asked for it.
@@ -65,7 +64,6 @@ pub(super) struct State {
     pub(super) retries: Vec<Retrying>,
     /// Confirmed decisions in which something is not as history has it.
     pub(super) differences: Vec<Difference>,
-    recorded: Rc<Recorded>,
     decided: Decided,
     next_id: i32,
     pending: BTreeMap<i32, ActionKind>,
@@ -114,8 +112,8 @@ impl Slot {
 }
 
 impl State {
-    pub(super) fn new(custom_status: Option<String>, decided: Decided, recorded: Rc<Recorded>) -> Self {
-        Self { custom_status, decided, recorded, ..Self::default() }
+    pub(super) fn new(custom_status: Option<String>, decided: Decided) -> Self {
+        Self { custom_status, decided, ..Self::default() }
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -221,7 +219,8 @@ impl State {
     }
 
     /// Checks a decision of history against what the code asked for.
-    pub(super) fn confirm(&mut self, id: i32, history: Label, event: &EventKind) -> Result<(), Mismatch> {
+    pub(super) fn confirm(&mut self, history: Label, recorded: Recorded<'_>) -> Result<(), Mismatch> {
+        let id = recorded.id;
         if id == ENGINE_TIMER {
             return Ok(());
         }
@@ -237,7 +236,7 @@ impl State {
         if !code.fits(&history) {
             return Err(Mismatch { id, history, code: Some(code) });
         }
-        self.differences.extend(self.recorded.difference(id, &kind, event));
+        self.differences.extend(recorded.difference(&kind));
         self.confirmed.insert(id, code);
         if let Some(retry) = self.slot_of(id).and_then(|slot| slot.retry.as_mut()).filter(|retry| retry.again.is_none()) {
             retry.again = Some(kind).filter(|kind| !matches!(kind, ActionKind::Timer { .. }));

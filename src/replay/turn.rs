@@ -1,49 +1,53 @@
 //! What goes into a turn and what comes out of it.
 
-use std::rc::Rc;
 use std::time::Duration;
 
-use super::inputs::{Difference, Recorded};
+use super::inputs::Difference;
 use crate::ids::{DecisionId, DecisionKind};
-use crate::model::{EventKind, ExecutionStarted, FailureDetails, HistoryEvent, Tags, Timestamp};
+use crate::model::{EventKind, ExecutionStarted, FailureDetails, HistoryEvent, StoredEvent, Tags, Timestamp};
 
-/// What a turn runs on.
-#[derive(Clone, Debug, Default)]
+/// What a turn runs on. All of it is borrowed: a history is not copied to be replayed.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Turn<'a> {
+    /// The execution that the events belong to: decisions that history has under an identity are compared with it.
+    pub(crate) execution_id: &'a str,
     /// The committed history of this execution.
-    pub(crate) past: &'a [HistoryEvent],
+    pub(crate) past: &'a [StoredEvent],
     /// The events of this turn: `OrchestratorStarted` first, then what arrived, in order.
-    pub(crate) new: &'a [HistoryEvent],
+    pub(crate) new: &'a [StoredEvent],
     /// The JSON text of the custom status before `past`; kept unless code sets another.
-    pub(crate) custom_status: Option<String>,
-    /// What the decisions of `past` are compared with.
-    pub(crate) recorded: Rc<Recorded>,
+    pub(crate) custom_status: Option<&'a str>,
     /// Whether the turn has run already, so that all of it is replay.
     pub(crate) is_repeat: bool,
 }
 
-impl Turn<'_> {
+impl<'a> Turn<'a> {
+    /// The events of `past` and `new`, in order.
+    pub(super) fn events(&self) -> impl Iterator<Item = &'a HistoryEvent> + Clone + use<'a> {
+        self.past.iter().chain(self.new).map(|stored| &stored.event)
+    }
+
     /// How the execution was started, if it was.
-    pub(crate) fn started(&self) -> Option<&ExecutionStarted> {
-        self.past.iter().chain(self.new).find_map(|event| match &event.kind {
+    pub(crate) fn started(&self) -> Option<&'a ExecutionStarted> {
+        self.events().find_map(|event| match &event.kind {
             EventKind::ExecutionStarted(started) => Some(&**started),
             _ => None,
         })
     }
 
     /// The name of the orchestrator; empty if the execution was not started.
-    pub(crate) fn orchestrator(&self) -> &str {
+    pub(crate) fn orchestrator(&self) -> &'a str {
         self.started().map_or("", |started| &started.name)
     }
 
     /// The first id that history has not used.
     pub(crate) fn next_id(&self) -> i32 {
-        self.past.iter().chain(self.new).map(|event| event.event_id).max().map_or(0, |id| id.saturating_add(1))
+        self.events().map(|event| event.event_id).max().map_or(0, |id| id.saturating_add(1))
     }
 
     /// What comes of it if the execution ends so, whatever its code would do.
     pub(crate) fn ended_without_code(&self, completion: Completion) -> Outcome {
-        let custom_status = self.custom_status.clone();
+        let custom_status = self.custom_status.map(str::to_owned);
         Outcome { completion: Some(completion), custom_status, next_id: self.next_id(), ..Outcome::default() }
     }
 }

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::executor::Executor;
 use super::hosting::{Hosting, Patience};
 use super::keeper::Keeper;
 use super::memory::Bodies;
@@ -275,12 +276,11 @@ impl WorkerBuilder {
         let worker_id = self.worker_id.unwrap_or_else(|| format!("taskhub-{}-{}", std::process::id(), hub.rng.uuid().simple()));
         let shared = Shared {
             hosting: Hosting::new(registry.clone(), worker_id.clone(), patience, self.options.remembered),
-            registry,
+            executor: Executor::new(registry),
             worker_id,
             outages: Outages::default(),
             tasks: Tasks::default(),
             keeper: Keeper::default(),
-            watch: Arc::default(),
             activities: Window::new(self.options.activities_window()),
             items: Bodies::default(),
             stopping: CancellationToken::new(),

@@ -1,4 +1,4 @@
-//! The commit of a turn, in the one order that every crash point survives: messages, history, instance row, inputs.
+//! The commit of a turn, in the one order that every crash point survives: messages, history, instance row, blobs, inputs.
 
 #[cfg(test)]
 mod sabotaged;
@@ -9,15 +9,16 @@ use std::collections::BTreeSet;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 
 use super::delivery::Delivery;
+use super::executor::Unavailable;
 use super::litter;
 use super::partition::Partition;
+use super::recorder::{Outbound, Record};
 use super::step::Step;
-use super::turn::{Outbound, Record};
 use crate::error::{Error, Result};
 use crate::hub::Hub;
 use crate::hub::histories::{Append, Appended, History};
 use crate::hub::instances::{BlobUrls, CommittedTurn, LaggingRow, RowVersion, RowWritten};
-use crate::model::{EventKind, RuntimeStatus, State};
+use crate::model::{EventKind, RuntimeStatus, State, StoredEvent};
 use crate::replay::Turn;
 use crate::sabotage::{self, Sabotage};
 use crate::storage::table::Etag;
@@ -46,6 +47,37 @@ impl From<Error> for CommitError {
     }
 }
 
+/// One act of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Act {
+    SendMessages,
+    AppendHistory,
+    WriteRow,
+    DeleteBlobs,
+    /// Left to whoever holds the inputs, but in the wrong orders of tests.
+    #[cfg(test)]
+    DeleteInputs,
+}
+
+/// The order of a commit. Whoever holds the inputs of the turn deletes them after it.
+///
+/// | interrupted after | on storage | why nothing is wrong |
+/// | --- | --- | --- |
+/// | nothing | inputs reappear | the turn runs again |
+/// | messages | messages without history | the retry decides the same under the same ids and receivers drop the repeats; or it decides otherwise, and answers to what was never committed are dropped by decision id |
+/// | history | inputs reappear | completions are known by task id, external events by message id: deleted, not applied twice; the loader repairs the instance row |
+/// | instance row, or blobs | inputs reappear | as above; whoever takes them looks for the blobs that are left |
+const ORDER: &[Act] = &[Act::SendMessages, Act::AppendHistory, Act::WriteRow, Act::DeleteBlobs];
+
+/// The order, unless a test breaks it.
+fn order() -> &'static [Act] {
+    #[cfg(test)]
+    if let Some(wrong) = sabotaged::order() {
+        return wrong;
+    }
+    ORDER
+}
+
 /// A turn's instance, as it was loaded.
 pub(crate) struct Commit<'a> {
     pub(crate) hub: &'a Hub,
@@ -63,32 +95,21 @@ pub(crate) struct Commit<'a> {
 }
 
 impl Commit<'_> {
-    /// Commits a turn, but for the last step: whoever holds the inputs deletes them once this has
-    /// succeeded. After an error some steps may have taken effect; the inputs are still held, and running the turn
-    /// again makes the same messages under the same ids.
-    ///
-    /// | interrupted after | on storage | why nothing is wrong |
-    /// | --- | --- | --- |
-    /// | nothing | inputs reappear | the turn runs again |
-    /// | messages | messages without history | the retry decides the same under the same ids and receivers drop the repeats; or it decides otherwise, and answers to what was never committed are dropped by decision id |
-    /// | history | inputs reappear | completions are known by task id, external events by message id: deleted, not applied twice; the loader repairs the instance row |
-    /// | instance row | inputs reappear | as above |
+    /// Commits a turn: whoever holds the inputs deletes them once this has succeeded. After an error some acts may have taken
+    /// effect; the inputs are still held, and running the turn again makes the same messages under the same ids.
     pub(crate) async fn run(&self, record: &Record) -> std::result::Result<(), CommitError> {
-        #[cfg(test)]
-        if let Some(committed) = self.run_sabotaged(record).await {
-            return committed;
+        let mut stored = Stored::default();
+        for act in order() {
+            match act {
+                Act::SendMessages => self.send_messages(record).await?,
+                Act::AppendHistory => stored = self.append(record).await?.ok_or(CommitError::Fenced)?,
+                Act::WriteRow => self.write_row_if_ours(record, &stored).await?,
+                Act::DeleteBlobs => self.delete_blobs(record, &stored.spent).await?,
+                #[cfg(test)]
+                Act::DeleteInputs => self.delete_inputs().await?,
+            }
         }
-        let (hub, instance_id, history) = (self.hub, self.instance_id, self.history);
-        send_messages(hub, record).await?;
-        let stored = append(hub, instance_id, history, record).await?.ok_or(CommitError::Fenced)?;
-        self.log(record);
-        self.log_runaways(record);
-        // With its inputs the next owner sees that the row may lag behind, and repairs it.
-        let written = self.partition.while_ours(self.write_row(record, &stored)).await;
-        if !written.ok_or(CommitError::LeaseExpired)?? {
-            return Err(CommitError::RowTaken);
-        }
-        Ok(self.delete_blobs(record, &stored.spent).await?)
+        Ok(())
     }
 
     /// Tells what has kept a turn from being committed. An error of storage is told where the messages of the turn are given back.
@@ -111,18 +132,74 @@ impl Commit<'_> {
         }
     }
 
-    /// Step 3, always before the inputs go: a status that is lost here is repaired when they reappear. `false` if the row is
-    /// somebody else's by now.
+    /// Messages go first, because a .NET worker that takes over heals that order and no other. Starts go before the rest,
+    /// so that no event overtakes the start of the child that it is for.
+    async fn send_messages(&self, record: &Record) -> Result<()> {
+        let is_start = |o: &&Outbound| matches!(o.message.event.kind, EventKind::ExecutionStarted(_));
+        let (starts, others): (Vec<_>, Vec<_>) = record.outbound.iter().partition(is_start);
+        for sends in [starts, others] {
+            let sends: Vec<_> = sends.iter().map(|o| self.hub.queues.send(o.queue, o.message.clone(), o.delay).boxed()).collect();
+            stream::iter(sends).buffered(PARALLEL_MAX).try_for_each(|_| std::future::ready(Ok(()))).await?;
+        }
+        Ok(())
+    }
+
+    /// The fence: `None` if somebody else has committed since the load.
+    async fn append(&self, record: &Record) -> Result<Option<Stored>> {
+        let history = self.history;
+        let end = record.kept_rows + record.events.len() as u64;
+        let same_execution = history.execution_id.as_deref() == Some(&record.execution_id);
+        let surplus = if same_execution { end..history.stored_rows.max(end) } else { end..end };
+        // What was carried over and has no rows yet gets them now, in front of the new ones.
+        let kept = self.kept_events(record);
+        let has_rows = history.complete_rows.min(kept);
+        let carried_to = if kept == 0 { record.first_rows } else { kept };
+        let mut events = Cow::Borrowed(&record.events);
+        if has_rows < kept {
+            events = Cow::Owned(history.events[has_rows..kept].iter().chain(&record.events).cloned().collect());
+        }
+        let append = Append {
+            instance_id: self.instance_id,
+            execution_id: &record.execution_id,
+            etag: history.etag.as_ref(),
+            first: has_rows as u64,
+            events: &events,
+            surplus,
+            carried_to: carried_to as u64,
+            remainder: history.sentinel.remainder.as_ref(),
+            applied: record.applied.clone(),
+            superseded: record.superseded.clone(),
+            custom_status: record.carried_status.clone(),
+        };
+        let Appended::Done { urls, version, spent } = self.hub.histories.append(append).await? else { return Ok(None) };
+        self.log(record);
+        self.log_runaways(record);
+        let urls = urls.into_iter().map(|((index, column), url)| ((has_rows + index, column), url)).collect();
+        Ok(Some(Stored { urls, version, spent }))
+    }
+
+    /// How many of the events that were loaded are of the execution that the turn has left.
+    fn kept_events(&self, record: &Record) -> usize {
+        usize::try_from(record.kept_rows).unwrap_or(usize::MAX).min(self.history.events.len())
+    }
+
+    /// Always before the inputs go: with them the next owner sees that the row may lag behind, and repairs it.
+    async fn write_row_if_ours(&self, record: &Record, stored: &Stored) -> std::result::Result<(), CommitError> {
+        let written = self.partition.while_ours(self.write_row(record, stored)).await;
+        if written.ok_or(CommitError::LeaseExpired)?? { Ok(()) } else { Err(CommitError::RowTaken) }
+    }
+
+    /// `false` if the row is somebody else's by now.
     async fn write_row(&self, record: &Record, stored: &Stored) -> Result<bool> {
         let (hub, instance_id, history) = (self.hub, self.instance_id, self.history);
-        let kept = usize::try_from(record.kept_rows).unwrap_or(usize::MAX).min(history.events.len());
         let turn = CommittedTurn {
             instance_id,
             execution_id: &record.execution_id,
             custom_status: record.custom_status.as_deref(),
             history,
-            kept,
+            kept: self.kept_events(record),
             new: &record.events,
+            state: &record.state,
             urls: &stored.urls,
             makes_up: !self.repeats.is_empty(),
             version: stored.version.as_ref(),
@@ -155,60 +232,14 @@ impl Commit<'_> {
     }
 }
 
-/// What the history of a commit left for its row.
+/// What the history of a commit left for the acts that follow it.
+#[derive(Default)]
 struct Stored {
     /// By the ordinal of their event.
     urls: BlobUrls,
     version: Option<Etag>,
     /// Blobs that are not needed any more.
     spent: Vec<String>,
-}
-
-/// Step 1. Messages go first, because a .NET worker that takes over heals that order and no other. Starts go before the rest,
-/// so that no event overtakes the start of the child that it is for.
-async fn send_messages(hub: &Hub, record: &Record) -> Result<()> {
-    let is_start = |o: &&Outbound| matches!(o.message.event.kind, EventKind::ExecutionStarted(_));
-    let (starts, others): (Vec<_>, Vec<_>) = record.outbound.iter().partition(is_start);
-    for sends in [starts, others] {
-        let sends: Vec<_> = sends.iter().map(|o| hub.queues.send(o.queue, o.message.clone(), o.delay).boxed()).collect();
-        stream::iter(sends).buffered(PARALLEL_MAX).try_for_each(|_| std::future::ready(Ok(()))).await?;
-    }
-    Ok(())
-}
-
-/// Step 2. The fence: `None` if somebody else has committed since the load.
-async fn append(hub: &Hub, instance_id: &str, history: &History, record: &Record) -> Result<Option<Stored>> {
-    let end = record.kept_rows + record.events.len() as u64;
-    let same_execution = history.execution_id.as_deref() == Some(&record.execution_id);
-    let surplus = if same_execution { end..history.stored_rows.max(end) } else { end..end };
-    // What was carried over and has no rows yet gets them now, in front of the new ones.
-    let kept = usize::try_from(record.kept_rows).unwrap_or(usize::MAX).min(history.events.len());
-    let has_rows = history.complete_rows.min(kept);
-    let carried_to = if kept == 0 { record.first_rows } else { kept };
-    let mut events = Cow::Borrowed(&record.events);
-    if has_rows < kept {
-        events = Cow::Owned(history.events[has_rows..kept].iter().chain(&record.events).cloned().collect());
-    }
-    let append = Append {
-        instance_id,
-        execution_id: &record.execution_id,
-        etag: history.etag.as_ref(),
-        first: has_rows as u64,
-        events: &events,
-        surplus,
-        carried_to: carried_to as u64,
-        remainder: history.sentinel.remainder.as_ref(),
-        applied: record.applied.clone(),
-        superseded: record.superseded.clone(),
-        custom_status: record.carried_status.clone(),
-    };
-    match hub.histories.append(append).await? {
-        Appended::Done { urls, version, spent } => {
-            let urls = urls.into_iter().map(|((index, column), url)| ((has_rows + index, column), url)).collect();
-            Ok(Some(Stored { urls, version, spent }))
-        }
-        Appended::Lost => Ok(None),
-    }
 }
 
 impl Step<'_> {
@@ -230,18 +261,14 @@ impl Step<'_> {
             execution = execution_id,
             "the instance row lags behind its history and is repaired"
         );
-        let events: Vec<_> = history.events.iter().map(|stored| stored.event.clone()).collect();
         // Only the code knows the custom status that the lost row had.
-        let custom_status = history.sentinel.custom_status.clone();
-        let end = events.iter().position(|e| matches!(e.kind, EventKind::ExecutionCompleted { .. })).unwrap_or(events.len());
-        let shown = if self.registry.hosts(&started.event) {
-            let code = self.code(execution_id, &started.event.name);
-            let _busy = self.watch.enter(&code);
-            self.registry.replay(&Turn { past: &events[..end], new: &[], custom_status, ..Turn::default() }).custom_status
-        } else {
-            lagging.custom_status.clone()
-        };
-        let written = hub.instances.repair(instance_id, lagging, history, &events, shown.as_deref()).await?;
+        let is_end = |stored: &StoredEvent| matches!(stored.event.kind, EventKind::ExecutionCompleted { .. });
+        let past = history.events.split(is_end).next().unwrap_or_default();
+        let turn = Turn { execution_id, past, custom_status: history.sentinel.custom_status.as_deref(), ..Turn::default() };
+        let code = self.code(execution_id, &started.event.name);
+        let shown = self.executor.watched(&code, self.executor.custom_status(turn)).await;
+        let shown = shown.unwrap_or_else(|Unavailable| lagging.custom_status.clone());
+        let written = hub.instances.repair(instance_id, lagging, history, shown.as_deref()).await?;
         Ok(written != RowWritten::Lost)
     }
 }

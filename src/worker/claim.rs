@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use super::drop_reason::DropReason;
+use super::recorder::{Ended, is_detached};
 use super::sort::is_same_decision;
 use super::starts::START_TRIES;
 use super::step::{EARLY_TRIES, Step};
-use super::turn::{Ended, is_detached};
 use crate::error::Result;
 use crate::hub::histories::History;
 use crate::hub::{Held, Hub};
@@ -269,10 +269,11 @@ async fn of_start(hub: &Hub, child_id: &str, start: &ExecutionStarted, decision_
             let is_same = is_same_decision(task.decision_id.as_deref(), decision_id.as_deref());
             is_same && task.kind == TaskKind::SubOrchestration { instance_id: child_id.clone() }
         });
-        let Some(started) = state.started.filter(|_| waits) else {
+        let Some(started) = state.started.as_deref().filter(|_| waits) else {
             return Ok(Claim::Void { depth, why: DropReason::ParentDoesNotWait });
         };
-        (child_id, decision_id, parent) = (asking.instance.instance_id, started.decision_id, started.event.parent);
+        (child_id, decision_id, parent) =
+            (asking.instance.instance_id, started.decision_id.clone(), started.event.parent.clone());
         parents.push(child_id.clone());
     }
     Ok(Claim::Stands { parents })

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::checkpoint::Commit;
+use super::recorder::Record;
 use super::step::Step;
-use super::turn::Record;
 use super::watch::{Code, What};
 use crate::authoring::MISFIT;
 use crate::hub::{Held, InstanceRow};

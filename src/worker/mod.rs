@@ -8,6 +8,7 @@ mod claim;
 mod delivery;
 mod dispatcher;
 mod drop_reason;
+mod executor;
 mod fate;
 mod hosting;
 mod intake;
@@ -21,6 +22,7 @@ mod ownership;
 mod park;
 mod partition;
 mod poll;
+mod recorder;
 mod runaway;
 mod shutdown;
 mod sightings;
@@ -28,7 +30,6 @@ mod sort;
 mod starts;
 mod step;
 mod tasks;
-mod turn;
 mod unhosted;
 mod watch;
 mod without_history;
@@ -46,6 +47,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::executor::Executor;
 use self::hosting::Hosting;
 use self::keeper::Keeper;
 use self::memory::Bodies;
@@ -54,8 +56,6 @@ use self::outages::Outages;
 use self::ownership::Ownership;
 use self::partition::Partition;
 use self::tasks::Tasks;
-use self::watch::Watch;
-use crate::authoring::Registry;
 use crate::error::Result;
 use crate::hub::partitions::Judge;
 use crate::hub::{Hub, QueueId, TaskHub};
@@ -76,12 +76,11 @@ pub struct Worker {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) hub: Arc<Hub>,
-    pub(crate) registry: Registry,
+    pub(crate) executor: Executor,
     pub(crate) options: Options,
     pub(crate) worker_id: String,
     pub(crate) tasks: Tasks,
     pub(crate) keeper: Keeper,
-    pub(crate) watch: Arc<Watch>,
     pub(crate) hosting: Hosting,
     pub(crate) outages: Outages,
     pub(crate) activities: Arc<Window>,
@@ -119,7 +118,7 @@ impl Worker {
         shared.hub.check_lease_manager()?;
         shared.hub.ensure().await?;
         tracing::info!(hub = shared.hub.names_hub(), worker = shared.worker_id, "worker started");
-        let _watching = shared.watch.start(&shared.hub.clock);
+        let _watching = shared.executor.start_watch(&shared.hub.clock);
         let keeper = Arc::clone(&shared);
         // Not among the tasks that stopping waits for: it renews to the very end.
         let keeping = keeper.steadily("renewing held messages", |_| keeper.keeper.run(&keeper.hub, keeper.options.hold));

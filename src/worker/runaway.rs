@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::checkpoint::Commit;
 use super::log;
-use super::turn::Record;
+use super::recorder::Record;
 use crate::model::EventKind;
 
 /// Generations that an instance begins within a minute without being told of.

@@ -5,16 +5,15 @@ use std::time::Duration;
 use super::checkpoint::{Commit, CommitError};
 use super::delivery::{Delivery, Disposition};
 use super::drop_reason::DropReason;
+use super::executor::{Executor, Unavailable};
 use super::fate::{Fate, Sorted};
 use super::hosting::Hosting;
 use super::litter;
 use super::log;
 use super::partition::Partition;
+use super::recorder::{Opened, Recorder, keep_last};
 use super::sort::{Known, Verdict};
-use super::turn::{self, Opened, keep_last};
 use super::unhosted::Outlook;
-use super::watch::Watch;
-use crate::authoring::Registry;
 use crate::error::Result;
 use crate::hub::histories::History;
 use crate::hub::rows::Sentinel;
@@ -32,12 +31,11 @@ pub(super) const EARLY_TRIES: u32 = 5;
 #[derive(Clone, Copy)]
 pub(crate) struct Step<'a> {
     pub(crate) hub: &'a Hub,
-    pub(crate) registry: &'a Registry,
+    pub(crate) executor: &'a Executor,
     pub(crate) hosting: &'a Hosting,
     pub(crate) instance_id: &'a str,
     /// Asked right before an effect whether this worker may still write.
     pub(crate) partition: &'a Partition,
-    pub(crate) watch: &'a Watch,
 }
 
 impl Step<'_> {
@@ -75,7 +73,7 @@ impl Step<'_> {
             }
             return self.settle_without_turn(&history, sorted).await;
         }
-        self.turn(history, sorted, ends).await
+        self.turn(&history, state, sorted, ends).await
     }
 
     /// Whether the first turn of this execution was begun by a continue-as-new of .NET that was interrupted, and not by a start that
@@ -147,21 +145,33 @@ impl Step<'_> {
     }
 
     /// Runs and commits the turn.
-    async fn turn(self, history: History, sorted: Sorted<'_>, ends: Option<Completion>) -> Result<Vec<Disposition>> {
+    async fn turn(
+        self,
+        history: &History,
+        state: State,
+        sorted: Sorted<'_>,
+        ends: Option<Completion>,
+    ) -> Result<Vec<Disposition>> {
         let (start, applied, repeats) = (sorted.start(), sorted.applied(), sorted.dropped());
-        let mut opened = self.open(&history, start.map(|start| &**start), &applied);
+        let mut opened = self.open(history, state, start.map(|start| &**start), &applied);
         if ends.is_some() && start.is_none() {
             // Only the code knows the custom status; what the row shows stays.
             opened.custom_status =
                 self.hub.instances.read(self.instance_id, false).await?.and_then(|stored| stored.row.custom_status);
         }
         let without_code = ends.is_some();
-        opened.ends = ends;
-        let name = log::orchestrator(opened.past.iter().chain(&opened.inputs)).unwrap_or_default();
-        let code = self.code(&opened.execution_id, name);
-        let busy = self.watch.enter(&code);
-        let record = turn::run(self.registry, &self.hub.clock, self.hub.partition_count, opened);
-        std::mem::drop(busy);
+        let code =
+            self.code(&opened.execution_id, log::orchestrator(opened.past.iter().chain(&opened.inputs)).unwrap_or_default());
+        let mut recorder = Recorder::new(&self.hub.clock, self.hub.partition_count, opened);
+        match ends {
+            Some(completion) => recorder.end_without_code(completion),
+            None => {
+                if let Err(Unavailable) = self.executor.watched(&code, self.play(&mut recorder)).await {
+                    return Ok(sorted.all_back());
+                }
+            }
+        }
+        let record = recorder.finish();
         self.log_differences(&code, &record.differences);
         if !self.partition.may_commit() {
             tracing::info!(
@@ -173,8 +183,8 @@ impl Step<'_> {
             return Ok(sorted.all_back());
         }
         let (hub, instance_id, partition) = (self.hub, self.instance_id, self.partition);
-        let litter = litter::suspected(hub, instance_id, &history, applied.iter().chain(&repeats)).await?;
-        let (history, applied, repeats, litter) = (&history, &applied, &repeats, &litter);
+        let litter = litter::suspected(hub, instance_id, history, applied.iter().chain(&repeats)).await?;
+        let (applied, repeats, litter) = (&applied, &repeats, &litter);
         let commit = Commit { hub, instance_id, history, partition, applied, repeats, litter, without_code };
         match commit.run(&record).await {
             Ok(()) => Ok(sorted.settled()),
@@ -186,24 +196,38 @@ impl Step<'_> {
         }
     }
 
-    fn open(&self, history: &History, start: Option<&Held>, applied_now: &[&Delivery]) -> Opened {
+    /// Runs the code of the turn, and of the generations that follow in it.
+    async fn play(&self, recorder: &mut Recorder<'_>) -> std::result::Result<(), Unavailable> {
+        loop {
+            let Ok(outcome) = self.executor.run_turn(recorder.input()).await else {
+                return if recorder.hand_on() { Ok(()) } else { Err(Unavailable) };
+            };
+            if recorder.apply(outcome).is_done() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// `state`: what the history and what comes late amount to.
+    fn open<'h>(&'h self, history: &'h History, state: State, start: Option<&Held>, applied_now: &[&Delivery]) -> Opened<'h> {
         let Memory { applied, superseded } = Memory::of(history, start);
         let known = |stored: &StoredEvent| stored.message_id.is_some_and(|id| applied.contains(&id) || history.has_message(id));
         let late = history.late.iter().filter(|stored| start.is_none() && !known(stored)).cloned();
         let inputs = late.chain(applied_now.iter().map(|delivery| stored(delivery))).collect();
         let (execution_id, past, custom_status) = match start {
-            Some(start) => (start.message.target.execution_id.clone(), Vec::new(), None),
-            None => (history.execution_id.clone(), history.events.clone(), history.sentinel.custom_status.clone()),
+            Some(start) => (start.message.target.execution_id.clone(), &[] as &[_], None),
+            None => (history.execution_id.clone(), &*history.events, history.sentinel.custom_status.clone()),
         };
+        let state = if start.is_none() && history.late.is_empty() { state } else { State::fold(past) };
         Opened {
-            instance_id: self.instance_id.to_owned(),
+            instance_id: self.instance_id,
             execution_id: execution_id.unwrap_or_default(),
             past,
+            state,
             inputs,
             custom_status,
             applied,
             superseded,
-            ends: None,
         }
     }
 

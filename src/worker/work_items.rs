@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::delivery::{Delivery, Incoming, Undone};
+use super::executor::{Answer, Unavailable};
 use super::hosting::Waiting;
 use super::intake::Read;
 use super::log;
@@ -17,12 +18,12 @@ use super::memory::Size;
 use super::park::Trouble;
 use super::partition::crowded_out;
 use super::poll::Source;
-use super::turn::Outbound;
+use super::recorder::Outbound;
 use super::watch::{Code, What};
 use crate::authoring::{ActivityTask, Ends};
 use crate::hub::{Need, QueueId, Received};
 use crate::ids::{DecisionId, DecisionKind};
-use crate::model::{EventKind, FailureDetails, HistoryEvent, Message};
+use crate::model::{EventKind, HistoryEvent, InstanceRef, Message, Sender};
 use crate::storage::queue::RECEIVE_MAX;
 use crate::window::Room;
 
@@ -129,7 +130,7 @@ impl Shared {
         if let Some(need) = self.hosting.missing_activity(&task) {
             return self.serve_missing(item, &need, &code).await;
         }
-        let running = std::panic::AssertUnwindSafe(self.watch.each_poll(&code, self.registry.run_activity(task)));
+        let running = std::panic::AssertUnwindSafe(self.executor.watched(&code, self.executor.run_activity(task)));
         let begun = Instant::now();
         let ran = tokio::select! {
             biased;
@@ -143,12 +144,13 @@ impl Shared {
         // How long an activity takes does not tell how fast its work item is answered.
         item.place().leave_out(begun.elapsed());
         match ran {
+            Ok(Err(Unavailable)) => item.release(self, Duration::ZERO).await,
             // It may have failed because it was told to end.
-            Ok(Err(failure)) if ends.have_come() => {
+            Ok(Ok(Err(failure))) if ends.have_come() => {
                 log::activity_ended_early(&code, &failure);
                 item.release(self, Duration::ZERO).await;
             }
-            Ok(result) => self.finish_work_item(item, result, &code).await,
+            Ok(Ok(result)) => self.finish_work_item(item, result, &code).await,
             Err(panic) => self.work_item_failed(item, &Trouble::of_panic(&*panic)).await,
         }
     }
@@ -167,7 +169,7 @@ impl Shared {
     }
 
     /// Answers a call.
-    async fn finish_work_item(&self, item: Delivery, result: Result<Option<String>, FailureDetails>, code: &Code) {
+    async fn finish_work_item(&self, item: Delivery, result: Answer, code: &Code) {
         let failure = result.as_ref().err().cloned();
         let answer = self.answer(&item.message, result);
         match self.hub.queues.send(answer.queue, answer.message.clone(), Duration::ZERO).await {
@@ -193,7 +195,7 @@ impl Shared {
     }
 
     /// The completion message. It carries the decision that it answers, recomputed if .NET sent the work item.
-    fn answer(&self, item: &Message, result: Result<Option<String>, FailureDetails>) -> Outbound {
+    fn answer(&self, item: &Message, result: Answer) -> Outbound {
         let task_id = item.event.event_id;
         let kind = match result {
             Ok(result) => EventKind::TaskCompleted { task_id, result },
@@ -202,20 +204,11 @@ impl Shared {
                 EventKind::TaskFailed { task_id, reason, details: None, failure: Some(failure) }
             }
         };
-        let message = Message {
-            activity_id: self.hub.rng.uuid(),
-            event: HistoryEvent::arriving(self.hub.now(), kind),
-            target: item.target.clone(),
-            context_tags: None,
-            sequence_number: 0,
-            episode: Some(item.episode.unwrap_or(-1)),
-            sender: crate::model::Sender {
-                instance_id: item.target.instance_id.clone(),
-                execution_id: item.target.execution_id.clone(),
-            },
-            decision_id: item.decision_id.clone().or_else(|| recomputed_decision(item)),
-            attempt: None,
-        };
+        let (id, event) = (self.hub.rng.uuid(), HistoryEvent::arriving(self.hub.now(), kind));
+        let InstanceRef { instance_id, execution_id } = item.target.clone();
+        let sender = Sender { instance_id, execution_id };
+        let decision_id = item.decision_id.clone().or_else(|| recomputed_decision(item));
+        let message = Message::from_instance(id, event, item.target.clone(), sender, item.episode.unwrap_or(-1), decision_id);
         Outbound { queue: self.hub.queues.of_instance(&item.target.instance_id), message, delay: Duration::ZERO }
     }
 

@@ -1,6 +1,6 @@
 //! Histories that were written by .NET: inputs are compared where they are stored, by what they mean.
 
-use super::play::{Play, done, start};
+use super::play::{Play, done, start, stored};
 use crate::authoring::{Activity, Event, OrchestrationContext, Orchestrator, Registry};
 use crate::model::{EventKind, HistoryEvent};
 use crate::replay::{Difference, Turn};
@@ -33,7 +33,7 @@ fn differences(before: &EventKind) -> Vec<Difference> {
     ];
     let new =
         [HistoryEvent::arriving(play.now, EventKind::OrchestratorStarted), HistoryEvent::arriving(play.now, done(0, "null"))];
-    play.registry.run_turn(&Turn { past: &past, new: &new, ..Turn::default() }).differences
+    play.registry.run_turn(&Turn { past: &stored(&past), new: &stored(&new), ..Turn::default() }).differences
 }
 
 fn echo(input: Option<&str>) -> EventKind {

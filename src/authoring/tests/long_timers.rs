@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::play::{Play, done, fired, start};
+use super::play::{Play, done, fired, start, stored};
 use crate::authoring::{Activity, Failure, OrchestrationContext, Orchestrator, Registry};
 use crate::hub::golden::history::history;
 use crate::model::{EventKind, HistoryEvent, Timestamp};
@@ -95,8 +95,7 @@ fn passes(hours: u32, sides: &[Side], who: impl Fn(usize) -> Side) {
     }
     let end = play.history.iter().position(|event| matches!(event.kind, EventKind::ExecutionCompleted { .. })).unwrap();
     for side in sides {
-        let turn = Turn { past: &play.history[..end], new: &[], custom_status: None, ..Turn::default() };
-        let outcome = side.play().registry.run_turn(&turn);
+        let outcome = side.play().registry.run_turn(&Turn { past: &stored(&play.history[..end]), ..Turn::default() });
         assert!(outcome.actions.is_empty(), "{hours} hours, replayed by {side:?}: {outcome:?}");
         assert!(matches!(outcome.completion, Some(crate::replay::Completion::Completed { .. })), "{side:?}: {outcome:?}");
     }
@@ -153,7 +152,7 @@ fn a_recorded_long_timer_of_functions_does_not_fire_after_its_first_piece() {
     let mut run = |day: u32, timer_id: i32| {
         let now = begun.plus(DAY * day);
         let new = [EventKind::OrchestratorStarted, fired(timer_id)].map(|kind| HistoryEvent::arriving(now, kind));
-        let outcome = registry.run_turn(&Turn { past: &past, new: &new, custom_status: None, ..Turn::default() });
+        let outcome = registry.run_turn(&Turn { past: &stored(&past), new: &stored(&new), ..Turn::default() });
         past.extend(new);
         let timers = outcome.actions.iter().map(|action| {
             let ActionKind::Timer { fire_at } = action.kind else { panic!("{action:?}") };

@@ -9,7 +9,9 @@ use crate::authoring::{
     Activity, ActivityContext, ActivityTask, Code, Ends, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder,
     Serves,
 };
-use crate::model::{EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, RuntimeStatus, Timestamp};
+use crate::model::{
+    EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, RuntimeStatus, StoredEvent, Timestamp,
+};
 use crate::replay::{Action, ActionKind, Completion, Outcome, Turn};
 
 /// One instance under test.
@@ -21,6 +23,11 @@ pub(super) struct Play {
     pub(super) completion: Option<Completion>,
     /// Whether every turn runs twice, to compare.
     pub(super) checks_twice: bool,
+}
+
+/// Events as .NET stores them: without the identities of decisions.
+pub(super) fn stored(events: &[HistoryEvent]) -> Vec<StoredEvent> {
+    events.iter().cloned().map(StoredEvent::from).collect()
 }
 
 /// Registrations for no version, of which most tests need one.
@@ -76,7 +83,8 @@ impl Play {
     pub(super) fn run(&mut self, arrived: impl IntoIterator<Item = EventKind>) -> Outcome {
         let mut new = vec![HistoryEvent::arriving(self.now, EventKind::OrchestratorStarted)];
         new.extend(arrived.into_iter().map(|kind| HistoryEvent::arriving(self.now, kind)));
-        let turn = Turn { past: &self.history, new: &new, custom_status: self.custom_status.clone(), ..Turn::default() };
+        let (past, arriving) = (stored(&self.history), stored(&new));
+        let turn = Turn { past: &past, new: &arriving, custom_status: self.custom_status.as_deref(), ..Turn::default() };
         let outcome = self.registry.run_turn(&turn);
         if self.checks_twice {
             assert_eq!(outcome, self.registry.run_turn(&turn), "the same turn twice differs");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::play::{Play, done, failed, fired, start};
+use super::play::{Play, done, failed, fired, start, stored};
 use crate::authoring::{Activity, Failure, OrchestrationContext, Orchestrator, Registry, TaskFailed};
 use crate::hub::golden::history::{Turns, history};
 use crate::model::{EventKind, HistoryEvent, RuntimeStatus};
@@ -55,7 +55,7 @@ fn agrees(turns: &Turns, registry: &Registry) {
         let past = turns[..at].concat();
         let (new, decisions): (Vec<_>, Vec<_>) = turn.iter().cloned().partition(|event| event.event_id == -1);
         let new: Vec<_> = new.into_iter().filter(|event| event.kind != EventKind::OrchestratorCompleted).collect();
-        let outcome = registry.run_turn(&Turn { past: &past, new: &new, custom_status: None, ..Turn::default() });
+        let outcome = registry.run_turn(&Turn { past: &stored(&past), new: &stored(&new), ..Turn::default() });
         assert_eq!(outcome.differences, [], "turn {at}");
         let expected: Vec<_> = decisions.iter().map(|event| show(&event.kind, event.event_id)).collect();
         assert_eq!(decided(&outcome, turn), expected, "turn {at}");

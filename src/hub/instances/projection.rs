@@ -41,7 +41,7 @@ pub(crate) struct Projection<'a> {
     pub(crate) instance_id: &'a str,
     pub(crate) execution_id: &'a str,
     pub(crate) custom_status: Option<&'a str>,
-    pub(crate) events: &'a [HistoryEvent],
+    pub(crate) events: &'a [&'a HistoryEvent],
     pub(crate) urls: &'a BlobUrls,
 }
 
@@ -184,12 +184,12 @@ mod tests {
         }))
     }
 
-    fn projection<'a>(custom_status: Option<&'a str>, events: &'a [HistoryEvent], urls: &'a BlobUrls) -> Projection<'a> {
+    fn projection<'a>(custom_status: Option<&'a str>, events: &'a [&'a HistoryEvent], urls: &'a BlobUrls) -> Projection<'a> {
         Projection { hub: "Hub", instance_id: "a/b", execution_id: "e", custom_status, events, urls }
     }
 
     fn change(events: &[HistoryEvent], urls: &BlobUrls) -> RowChange {
-        projection(Some("1"), events, urls).after_turn(NOW.plus_ticks(99))
+        projection(Some("1"), &Vec::from_iter(events), urls).after_turn(NOW.plus_ticks(99))
     }
 
     #[test]
@@ -234,7 +234,7 @@ mod tests {
         let last =
             EventKind::ExecutionCompleted { status: RuntimeStatus::Terminated, result: Some("why".to_owned()), failure: None };
         let events = [at(1, started("1")), at(2, completed), at(3, last), at(4, EventKind::OrchestratorCompleted)];
-        let RowChange { entity, .. } = projection(None, &events, &BlobUrls::new()).repaired(false);
+        let RowChange { entity, .. } = projection(None, &Vec::from_iter(&events), &BlobUrls::new()).repaired(false);
         assert_eq!(
             (entity.time("CompletedTime"), entity.time("LastUpdatedTime")),
             (Some(NOW.plus_ticks(3)), Some(NOW.plus_ticks(4)))

@@ -6,7 +6,7 @@ use super::row::StoredRow;
 use super::write::{RowVersion, RowWrite, RowWritten};
 use crate::error::Result;
 use crate::hub::histories::History;
-use crate::model::{HistoryEvent, RuntimeStatus, Timestamp};
+use crate::model::{RuntimeStatus, Timestamp};
 
 /// The row of an instance whose last checkpoint was interrupted after its history.
 #[derive(Debug)]
@@ -45,11 +45,12 @@ impl Instances {
         instance_id: &str,
         lagging: LaggingRow,
         history: &History,
-        events: &[HistoryEvent],
         custom_status: Option<&str>,
     ) -> Result<RowWritten> {
         let execution_id = history.execution_id.as_deref().unwrap_or_default();
-        let projection = Projection { hub: &self.hub, instance_id, execution_id, custom_status, events, urls: &BlobUrls::new() };
+        let events: Vec<_> = history.events.iter().map(|stored| &stored.event).collect();
+        let urls = BlobUrls::new();
+        let projection = Projection { hub: &self.hub, instance_id, execution_id, custom_status, events: &events, urls: &urls };
         let write = RowWrite {
             instance_id,
             change: projection.repaired(lagging.is_new),

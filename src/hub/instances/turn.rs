@@ -20,6 +20,8 @@ pub(crate) struct CommittedTurn<'a> {
     pub(crate) kept: usize,
     /// The events of the turn.
     pub(crate) new: &'a [StoredEvent],
+    /// What the kept events and those of the turn amount to.
+    pub(crate) state: &'a State,
     /// Where large columns of the events went, by the ordinal of the event.
     pub(crate) urls: &'a BlobUrls,
     /// Whether an earlier checkpoint may have been interrupted before it wrote the row. Everything that the execution has done is shown then.
@@ -32,20 +34,18 @@ pub(crate) struct CommittedTurn<'a> {
 
 impl CommittedTurn<'_> {
     fn project(&self, hub: &str, now: Timestamp) -> RowChange {
-        let past = &self.history.events[..self.kept];
-        let all = past.iter().chain(self.new);
+        let all = self.history.events[..self.kept].iter().chain(self.new);
         let first = if self.makes_up { 0 } else { self.kept };
         let shown = |((ordinal, column), url): (&(usize, &'static str), &String)| {
             Some(((ordinal.checked_sub(first)?, *column), url.clone()))
         };
         let urls = self.urls.iter().filter_map(shown).collect();
-        let events: Vec<_> = all.clone().skip(first).map(|stored| stored.event.clone()).collect();
+        let events: Vec<_> = all.skip(first).map(|stored| &stored.event).collect();
         let Self { instance_id, execution_id, custom_status, .. } = *self;
         let projection = Projection { hub, instance_id, execution_id, custom_status, events: &events, urls: &urls };
         let mut change = projection.after_turn(now);
         // Whatever happened to the rows of earlier turns, every row has a name and a status.
-        let state = State::fold(all);
-        if let (Some(started), Some(status)) = (&state.started, state.status()) {
+        if let (Some(started), Some(status)) = (&self.state.started, self.state.status()) {
             projection::set_base_if_absent(&mut change.entity, &started.event, started.timestamp, status);
         }
         change.clears_output &= self.may_have_output();

@@ -158,7 +158,7 @@ fn check_checkpoint(
         instance_id: &keys::unescape(&recorded.partition_key),
         execution_id: recorded.text("ExecutionId").unwrap(),
         custom_status,
-        events: &events,
+        events: &Vec::from_iter(&events),
         urls: &urls,
     }
     .after_turn(now);

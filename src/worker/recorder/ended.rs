@@ -35,17 +35,9 @@ impl Ended<'_> {
         } else {
             EventKind::SubOrchestrationFailed { task_id, reason: self.result, details: None, failure: self.failure }
         };
-        Some(Message {
-            activity_id: decision.message_id(),
-            event: HistoryEvent::arriving(now, kind),
-            target: parent.instance.clone(),
-            context_tags: None,
-            sequence_number: 0,
-            episode: Some(self.episode),
-            sender,
-            // The parent knows its own decision, not ours.
-            decision_id: decision_id.map(str::to_owned),
-            attempt: None,
-        })
+        let (event, target) = (HistoryEvent::arriving(now, kind), parent.instance.clone());
+        // The parent knows its own decision, not ours.
+        let decision_id = decision_id.map(str::to_owned);
+        Some(Message::from_instance(decision.message_id(), event, target, sender, self.episode, decision_id))
     }
 }

@@ -1,35 +1,35 @@
-//! One turn: run the orchestrator over its history and new events, and write down what has to be committed. No I/O.
+//! What a turn decided, written down: rows, messages, status. It calls no code of users, and does no I/O.
 
 mod ended;
 mod generations;
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
 
 pub(crate) use self::ended::Ended;
-use crate::authoring::Registry;
 use crate::clock::Clock;
 use crate::hub::{QueueId, partition_of};
 use crate::ids::DecisionId;
-use crate::limits;
 use crate::model::{
     EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, Message, ParentInstance, RuntimeStatus, Sender,
-    State, StoredEvent, Tags, Timestamp,
+    Started, State, StoredEvent, Tags, Timestamp,
 };
-use crate::replay::{Action, ActionKind, Completion, Difference, Recorded, Retrying, Turn};
+use crate::replay::{Action, ActionKind, Completion, Difference, Outcome, Retrying, Turn};
 
 /// The tag of a child that nobody waits for: it sends no completion (docs/storage-layout.md, Events).
 const FIRE_AND_FORGET: &str = "FireAndForget";
 
 /// An execution as it is loaded, and what arrives in this turn.
 #[derive(Debug)]
-pub(crate) struct Opened {
-    pub(crate) instance_id: String,
+pub(crate) struct Opened<'a> {
+    pub(crate) instance_id: &'a str,
     pub(crate) execution_id: String,
     /// Committed events of this execution; none if it starts now.
-    pub(crate) past: Vec<StoredEvent>,
+    pub(crate) past: &'a [StoredEvent],
+    /// What they amount to.
+    pub(crate) state: State,
     /// What arrives, in order; the start first if it is among them.
     pub(crate) inputs: Vec<StoredEvent>,
     /// The custom status with which the execution began.
@@ -37,8 +37,6 @@ pub(crate) struct Opened {
     /// What the sentinel remembers of earlier executions.
     pub(crate) applied: Vec<Uuid>,
     pub(crate) superseded: Vec<String>,
-    /// How the execution ends, if it does so without its code.
-    pub(crate) ends: Option<Completion>,
 }
 
 /// What a turn wants committed.
@@ -49,6 +47,8 @@ pub(crate) struct Record {
     /// Rows that stay in front of the new ones.
     pub(crate) kept_rows: u64,
     pub(crate) events: Vec<StoredEvent>,
+    /// What the kept rows and the new ones amount to.
+    pub(crate) state: State,
     /// Messages in the order of .NET: to instances, timers, work items.
     pub(crate) outbound: Vec<Outbound>,
     /// How many of the first events are those with which a generation begins: they replace the rows from which they were taken.
@@ -74,114 +74,137 @@ pub(crate) struct Outbound {
     pub(crate) delay: Duration,
 }
 
-/// Runs the turn, and the generations that follow in it.
-pub(crate) fn run(registry: &Registry, clock: &Clock, partitions: u32, opened: Opened) -> Record {
-    let state = State::fold(&opened.past);
-    let writer = Writer {
-        clock,
-        partitions,
-        instance_id: opened.instance_id,
-        sender: Sender { instance_id: String::new(), execution_id: Some(opened.execution_id.clone()) },
-        episode: state.episodes + 1,
-        not_before: state.last_turn.unwrap_or(Timestamp::MIN),
-        ends: opened.ends,
-        record: Record {
-            execution_id: opened.execution_id,
-            kept_rows: opened.past.len() as u64,
-            events: Vec::new(),
-            outbound: Vec::new(),
-            first_rows: 0,
-            carried_status: opened.custom_status.clone(),
-            custom_status: opened.custom_status,
-            applied: opened.applied,
-            superseded: opened.superseded,
-            status: None,
-            generations: 0,
-            retries: Vec::new(),
-            differences: Vec::new(),
-        },
-    };
-    writer.run(registry, opened.past, opened.inputs)
+/// Whether a turn goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// What it decided can be committed.
+    Done,
+    /// Another generation has begun, and its code is to be run.
+    Continues,
 }
 
-struct Writer<'a> {
+impl Progress {
+    pub(crate) fn is_done(self) -> bool {
+        self == Self::Done
+    }
+}
+
+/// Writes down what a turn decides, over all the generations that it runs through.
+pub(crate) struct Recorder<'a> {
     clock: &'a Clock,
     partitions: u32,
-    instance_id: String,
+    instance_id: &'a str,
     /// The instance as it was loaded, also after a continue-as-new (docs/storage-layout.md, Envelope).
     sender: Sender,
     episode: i32,
     not_before: Timestamp,
-    ends: Option<Completion>,
+    /// The committed events of the execution; none once another generation has begun.
+    past: &'a [StoredEvent],
     record: Record,
 }
 
-impl Writer<'_> {
-    fn run(mut self, registry: &Registry, mut past: Vec<StoredEvent>, inputs: Vec<StoredEvent>) -> Record {
-        self.sender.instance_id.clone_from(&self.instance_id);
-        let now = self.now();
-        self.record.events.push(HistoryEvent::arriving(now, EventKind::OrchestratorStarted).into());
-        self.record.events.extend(inputs);
-        for generation in 0.. {
-            let all: Vec<_> = past.iter().map(|s| s.event.clone()).collect();
-            let new: Vec<_> = self.record.events.iter().map(|s| s.event.clone()).collect();
-            let turn = Turn {
-                past: &all,
-                new: &new,
-                custom_status: self.record.custom_status.take(),
-                recorded: self.recorded(&past),
-                is_repeat: false,
-            };
-            let outcome = match self.ends.take() {
-                Some(completion) => turn.ended_without_code(completion),
-                None => registry.run_turn(&turn),
-            };
-            let started = start_of(&past, &self.record.events);
-            self.mark_played();
-            self.record.custom_status = outcome.custom_status;
-            self.record.retries.extend(outcome.retries);
-            self.record.differences.extend(outcome.differences);
-            for action in outcome.actions {
-                self.decide(action, &started);
-            }
-            match outcome.completion {
-                None => break,
-                Some(Completion::ContinuedAsNew { input, version, carry }) => {
-                    let (carried, consumed) =
-                        generations::divide(std::mem::take(&mut past), std::mem::take(&mut self.record.events), &carry);
-                    self.forget(&consumed);
-                    let next = self.next_generation(outcome.next_id, &started, input, version);
-                    // Another version than this worker has goes on where it is hosted.
-                    let is_here = matches!(&next.event.kind, EventKind::ExecutionStarted(start) if registry.hosts(start));
-                    self.begin_generation(next, carried);
-                    if generation + 1 == limits::GENERATIONS_PER_TURN_MAX || !is_here {
-                        self.wake_self();
-                        break;
-                    }
-                }
-                Some(Completion::Completed { output }) => {
-                    self.complete(outcome.next_id, RuntimeStatus::Completed, output, None, &started);
-                    break;
-                }
-                Some(Completion::Failed { failure }) => {
-                    let reason = Some(failure.error_message.clone());
-                    self.complete(outcome.next_id, RuntimeStatus::Failed, reason, Some(failure), &started);
-                    break;
-                }
-                Some(Completion::Terminated { reason }) => {
-                    self.complete(outcome.next_id, RuntimeStatus::Terminated, reason, None, &started);
-                    break;
-                }
-            }
-        }
-        self.close()
+impl Record {
+    fn push(&mut self, event: impl Into<StoredEvent>) {
+        let stored = event.into();
+        self.state.apply(&stored);
+        self.events.push(stored);
+    }
+}
+
+impl<'a> Recorder<'a> {
+    /// Begins to write down a turn.
+    pub(crate) fn new(clock: &'a Clock, partitions: u32, opened: Opened<'a>) -> Self {
+        let Opened { instance_id, execution_id, past, state, inputs, custom_status, applied, superseded } = opened;
+        let mut recorder = Self {
+            clock,
+            partitions,
+            instance_id,
+            sender: Sender { instance_id: instance_id.to_owned(), execution_id: Some(execution_id.clone()) },
+            episode: state.episodes + 1,
+            not_before: state.last_turn.unwrap_or(Timestamp::MIN),
+            past,
+            record: Record {
+                execution_id,
+                kept_rows: past.len() as u64,
+                events: Vec::new(),
+                state,
+                outbound: Vec::new(),
+                first_rows: 0,
+                carried_status: custom_status.clone(),
+                custom_status,
+                applied,
+                superseded,
+                status: None,
+                generations: 0,
+                retries: Vec::new(),
+                differences: Vec::new(),
+            },
+        };
+        let now = recorder.now();
+        recorder.record.push(HistoryEvent::arriving(now, EventKind::OrchestratorStarted));
+        inputs.into_iter().for_each(|input| recorder.record.push(input));
+        recorder
     }
 
-    /// What the decisions of these events are compared with.
-    fn recorded(&self, past: &[StoredEvent]) -> Rc<Recorded> {
-        let decided = past.iter().filter(|stored| stored.event.event_id >= 0);
-        let decisions = decided.filter_map(|stored| Some((stored.event.event_id, stored.decision_id.clone()?))).collect();
-        Rc::new(Recorded { execution_id: self.record.execution_id.clone(), decisions })
+    /// What the code is to be run on.
+    pub(crate) fn input(&self) -> Turn<'_> {
+        Turn {
+            execution_id: &self.record.execution_id,
+            past: self.past,
+            new: &self.record.events,
+            custom_status: self.record.custom_status.as_deref(),
+            is_repeat: false,
+        }
+    }
+
+    /// How the execution was started that is run now.
+    pub(crate) fn started(&self) -> &Arc<Started> {
+        self.record.state.started.as_ref().expect("a turn is only opened for an execution that has started or starts in it")
+    }
+
+    /// Writes down what the code has decided.
+    pub(crate) fn apply(&mut self, outcome: Outcome) -> Progress {
+        let started = Arc::clone(self.started());
+        self.mark_played();
+        self.record.custom_status = outcome.custom_status;
+        self.record.retries.extend(outcome.retries);
+        self.record.differences.extend(outcome.differences);
+        for action in outcome.actions {
+            self.decide(action, &started);
+        }
+        let id = outcome.next_id;
+        match outcome.completion {
+            None => {}
+            Some(Completion::ContinuedAsNew { input, version, carry }) => {
+                return self.continue_as_new(id, &started, input, version, &carry);
+            }
+            Some(Completion::Completed { output }) => self.complete(id, RuntimeStatus::Completed, output, None, &started),
+            Some(Completion::Failed { failure }) => {
+                let reason = Some(failure.error_message.clone());
+                self.complete(id, RuntimeStatus::Failed, reason, Some(failure), &started);
+            }
+            Some(Completion::Terminated { reason }) => self.complete(id, RuntimeStatus::Terminated, reason, None, &started),
+        }
+        Progress::Done
+    }
+
+    /// Ends the execution so, whatever its code would do.
+    pub(crate) fn end_without_code(&mut self, completion: Completion) {
+        let outcome = self.input().ended_without_code(completion);
+        self.apply(outcome);
+    }
+
+    /// What is to be committed.
+    pub(crate) fn finish(mut self) -> Record {
+        if !matches!(self.record.events.last().map(|e| &e.event.kind), Some(EventKind::OrchestratorCompleted)) {
+            self.record.push(HistoryEvent::arriving(self.now(), EventKind::OrchestratorCompleted));
+        }
+        self.record.outbound.sort_by_key(|o| match (o.queue, &o.message.event.kind) {
+            (QueueId::WorkItems, _) => 2,
+            (_, EventKind::TimerFired { .. }) => 1,
+            _ => 0,
+        });
+        self.record
     }
 
     /// Turn times never go back, whatever the clocks of the workers say.
@@ -196,7 +219,7 @@ impl Writer<'_> {
         }
     }
 
-    fn decide(&mut self, action: Action, started: &StoredStart) {
+    fn decide(&mut self, action: Action, started: &Started) {
         let decision = action.decision(&self.record.execution_id);
         let (id, now) = (action.id, self.now());
         let kind = match action.kind {
@@ -210,7 +233,7 @@ impl Writer<'_> {
                     tags: tags.clone(),
                 };
                 let message = HistoryEvent::decision(id, now, event(input));
-                let target = InstanceRef::new(&self.instance_id, &self.record.execution_id);
+                let target = InstanceRef::new(self.instance_id, &self.record.execution_id);
                 let mut message = self.message(decision, message, target);
                 message.context_tags = Some(started.event.tags.clone().unwrap_or_default());
                 message.attempt = Some(action.attempt).filter(|attempt| *attempt > 1);
@@ -233,10 +256,10 @@ impl Writer<'_> {
             }
             ActionKind::Timer { fire_at } => {
                 let fired = HistoryEvent::arriving(now, EventKind::TimerFired { timer_id: id, fire_at });
-                let target = InstanceRef::new(&self.instance_id, &self.record.execution_id);
+                let target = InstanceRef::new(self.instance_id, &self.record.execution_id);
                 let message = self.message(decision, fired, target);
                 let delay = fire_at.since(self.clock.now());
-                self.send(self.control_queue(&self.instance_id), message, delay);
+                self.send(self.control_queue(self.instance_id), message, delay);
                 EventKind::TimerCreated { fire_at }
             }
             ActionKind::SendEvent { instance_id, name, input } => {
@@ -248,14 +271,14 @@ impl Writer<'_> {
             }
         };
         let event = HistoryEvent::decision(id, now, kind);
-        self.record.events.push(StoredEvent { decision_id: Some(decision.text()), ..event.into() });
+        self.record.push(StoredEvent { decision_id: Some(decision.text()), ..event.into() });
     }
 
     fn start_child(
         &mut self,
         id: i32,
         decision: DecisionId,
-        started: &StoredStart,
+        started: &Started,
         child: &str,
         (name, version, input): (&str, &Option<String>, Option<String>),
         tags: Option<Tags>,
@@ -263,7 +286,7 @@ impl Writer<'_> {
         let instance = InstanceRef::new(child, decision.execution_id());
         let parent = ParentInstance {
             name: Some(started.event.name.clone()),
-            instance: InstanceRef::new(&self.instance_id, &self.record.execution_id),
+            instance: InstanceRef::new(self.instance_id, &self.record.execution_id),
             task_id: id,
             version: started.event.version.clone(),
         };
@@ -292,11 +315,11 @@ impl Writer<'_> {
         status: RuntimeStatus,
         result: Option<String>,
         failure: Option<FailureDetails>,
-        started: &StoredStart,
+        started: &Started,
     ) {
         self.record.status = Some(status);
         let kind = EventKind::ExecutionCompleted { status, result: result.clone(), failure: failure.clone() };
-        self.record.events.push(HistoryEvent::decision(id, self.now(), kind).into());
+        self.record.push(HistoryEvent::decision(id, self.now(), kind));
         let end = Ended { execution_id: &self.record.execution_id, episode: self.episode, id, status, result, failure };
         let decision_id = started.decision_id.as_deref();
         if let Some(message) = end.answer(&started.event, decision_id, self.sender.clone(), self.now()) {
@@ -305,17 +328,8 @@ impl Writer<'_> {
     }
 
     fn message(&self, decision: DecisionId, event: HistoryEvent, target: InstanceRef) -> Message {
-        Message {
-            activity_id: decision.message_id(),
-            event,
-            target,
-            context_tags: None,
-            sequence_number: 0,
-            episode: Some(self.episode),
-            sender: self.sender.clone(),
-            decision_id: Some(decision.text()),
-            attempt: None,
-        }
+        let decision_id = Some(decision.text());
+        Message::from_instance(decision.message_id(), event, target, self.sender.clone(), self.episode, decision_id)
     }
 
     fn send(&mut self, queue: QueueId, message: Message, delay: Duration) {
@@ -324,18 +338,6 @@ impl Writer<'_> {
 
     fn control_queue(&self, instance_id: &str) -> QueueId {
         QueueId::Control(partition_of(instance_id, self.partitions))
-    }
-
-    fn close(mut self) -> Record {
-        if !matches!(self.record.events.last().map(|e| &e.event.kind), Some(EventKind::OrchestratorCompleted)) {
-            self.record.events.push(HistoryEvent::arriving(self.now(), EventKind::OrchestratorCompleted).into());
-        }
-        self.record.outbound.sort_by_key(|o| match (o.queue, &o.message.event.kind) {
-            (QueueId::WorkItems, _) => 2,
-            (_, EventKind::TimerFired { .. }) => 1,
-            _ => 0,
-        });
-        self.record
     }
 }
 
@@ -347,22 +349,4 @@ pub(crate) fn keep_last<T>(all: &mut Vec<T>, most: usize) {
 /// Whether nobody waits for what this start begins.
 pub(crate) fn is_detached(start: &ExecutionStarted) -> bool {
     start.tags.as_ref().is_some_and(|tags| tags.contains_key(FIRE_AND_FORGET))
-}
-
-/// The start of the execution and the decision of the parent behind it.
-struct StoredStart {
-    event: ExecutionStarted,
-    decision_id: Option<String>,
-}
-
-fn start_of(past: &[StoredEvent], new: &[StoredEvent]) -> StoredStart {
-    past.iter()
-        .chain(new)
-        .find_map(|stored| match &stored.event.kind {
-            EventKind::ExecutionStarted(event) => {
-                Some(StoredStart { event: (**event).clone(), decision_id: stored.decision_id.clone() })
-            }
-            _ => None,
-        })
-        .expect("a turn is only opened for an execution that has started or starts in it")
 }
