@@ -158,7 +158,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// How the execution was started that is run now.
-    pub(crate) fn started(&self) -> &Arc<Started> {
+    fn started(&self) -> &Arc<Started> {
         self.record.state.started.as_ref().expect("a turn is only opened for an execution that has started or starts in it")
     }
 

@@ -160,8 +160,8 @@ impl Step<'_> {
                 self.hub.instances.read(self.instance_id, false).await?.and_then(|stored| stored.row.custom_status);
         }
         let without_code = ends.is_some();
-        let code =
-            self.code(&opened.execution_id, log::orchestrator(opened.past.iter().chain(&opened.inputs)).unwrap_or_default());
+        let name = log::orchestrator(opened.past.iter().chain(&opened.inputs)).unwrap_or_default();
+        let code = self.code(&opened.execution_id, name);
         let mut recorder = Recorder::new(&self.hub.clock, self.hub.partition_count, opened);
         match ends {
             Some(completion) => recorder.end_without_code(completion),

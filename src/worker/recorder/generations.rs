@@ -13,7 +13,7 @@ use crate::sabotage::{self, Sabotage};
 use crate::storage::table::json_bytes;
 
 impl Recorder<'_> {
-    /// Begins the next generation; one too many for a turn begins in a turn of its own.
+    /// Begins the next generation. After many of them in one turn its code is run in a turn of its own.
     pub(super) fn continue_as_new(
         &mut self,
         id: i32,
@@ -34,8 +34,8 @@ impl Recorder<'_> {
         Progress::Done
     }
 
-    /// The code of a generation that has begun cannot be run here: it goes on where it can. `false` if none has begun, so that
-    /// there is nothing to commit.
+    /// The code cannot be run here: a generation that has begun is committed, and goes on where its code is. `false` if none has
+    /// begun, so that there is nothing to commit.
     pub(crate) fn hand_on(&mut self) -> bool {
         let has_begun = self.record.generations > 0;
         if has_begun {
@@ -102,7 +102,7 @@ impl Recorder<'_> {
         self.mark_played();
     }
 
-    /// After many generations in one turn: commit, and go on in a turn of its own.
+    /// What is there is committed, and goes on in a turn of its own.
     fn wake_self(&mut self) {
         let decision = DecisionId::new(&self.record.execution_id, -1, DecisionKind::ContinueAsNew, "wake", None);
         let data = Some("the next of many generations".to_owned());
