@@ -10,7 +10,7 @@ use taskhub::internals::leftovers;
 use taskhub::{Client, TaskHub};
 use tokio::time::Instant;
 
-use crate::fleet::STAGE;
+use crate::fleet::{STAGE, size};
 use crate::harness::{azurite, connection_string_at, unique_hub_name};
 use crate::load::Load;
 use crate::proxy::{Fate, Proxy, Weather};
@@ -22,7 +22,6 @@ const SEED: &str = "TASKHUB_CHAOS_SEED";
 const ROUNDS: &str = "TASKHUB_CHAOS_ROUNDS";
 
 const TICK: Duration = Duration::from_millis(450);
-const TICKS: usize = 100;
 const STARTS_PER_TICK: usize = 5;
 const WORKERS: usize = 3;
 /// A lease of 30 seconds, its margin of five, and a bit.
@@ -33,6 +32,7 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(100);
 /// What happens when, all of it drawn from the seed.
 #[derive(Debug)]
 struct Plan {
+    ticks: usize,
     kills: BTreeSet<usize>,
     /// When an owner of partitions is paused.
     pause: usize,
@@ -44,11 +44,13 @@ struct Plan {
 impl Plan {
     fn of(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let kills = [15..35, 45..65, 75..95].into_iter().map(|ticks| rng.usize(ticks)).collect();
-        let pause = rng.usize(2..12);
-        let outage = rng.usize(40..60);
+        let ticks = size(50, 100);
+        let mut within = |percent: Range<usize>| rng.usize(percent.start * ticks / 100..percent.end * ticks / 100);
+        let kills = [15..35, 45..65, 75..95].into_iter().map(&mut within).collect();
+        let pause = within(2..12);
+        let outage = within(40..60);
         let outage = outage..outage + rng.usize(15..27);
-        Self { kills, pause, outage, rng }
+        Self { ticks, kills, pause, outage, rng }
     }
 
     fn weather(&self, tick: usize) -> Weather {
@@ -125,7 +127,7 @@ async fn storm(plan: &mut Plan, crew: &mut Crew, proxy: &Proxy, load: &mut Load<
     crew.complete();
     crew.share().await;
     let begun = Instant::now();
-    for tick in 0..TICKS {
+    for tick in 0..plan.ticks {
         proxy.set(plan.weather(tick));
         crew.resume_if_due().await;
         if tick == plan.pause {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod access;
+mod alone;
 mod backlog;
 #[path = "../examples/catalogue_worker/catalogue.rs"]
 mod catalogue;

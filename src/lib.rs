@@ -54,6 +54,8 @@ mod rng;
 mod sabotage;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod size;
 mod storage;
 #[cfg(feature = "testing")]
 pub mod testing;

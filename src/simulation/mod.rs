@@ -20,7 +20,7 @@ mod world;
 use plan::Plan;
 
 /// Seeds of an ordinary test run.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 12;
 /// A run of so many seeds must come to every mark.
 const SEEDS_FOR_MARKS: u64 = 2000;
 

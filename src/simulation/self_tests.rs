@@ -3,15 +3,14 @@
 use super::plan::Plan;
 use super::runner;
 use crate::sabotage::{self, Sabotage};
+use crate::size;
 
 /// Seeds within which a broken rule is found.
 const SEEDS: u64 = 1000;
 
 #[test]
 fn one_seed_gives_one_run() {
-    // Fewer in an ordinary run, which has little time.
-    let seeds = if std::env::var_os("TASKHUB_SEEDS").is_some() { 25 } else { 6 };
-    for seed in 0..seeds {
+    for seed in 0..size::of(3, 25) {
         let plan = Plan::of(seed);
         let (first, second) = (runner::run(&plan, true), runner::run(&plan, true));
         let differs = first.lines.iter().zip(&second.lines).find(|(first, second)| first != second);

@@ -12,6 +12,7 @@ use crate::authoring::{Event, Failure, OrchestrationContext, Orchestrator};
 use crate::hub::rows;
 use crate::limits;
 use crate::model::{EventKind, ExecutionStarted, HistoryEvent, InstanceRef, Timestamp};
+use crate::size;
 use crate::storage::layer::metered::Metered;
 use crate::storage::layer::tapped::Effect;
 use crate::storage::table::{Entity, Match, TableOp, Value};
@@ -125,7 +126,7 @@ async fn what_is_sent_after_a_crash_overtakes_nothing_that_is_carried_over() {
 #[tokio::test(start_paused = true)]
 async fn carried_events_of_control_characters_survive_every_torn_checkpoint() {
     let (small, sizes) = (100, [vec![1; 100], vec![30_000; 40]].concat());
-    for k in 5..=8 {
+    for k in size::of(6..=7, 5..=8) {
         let world = World::new(k);
         let mut sending = Sending::start(&world, &sizes, sizes.len(), 10).await;
         sending.send(0..small).await;
@@ -227,8 +228,8 @@ async fn large_events_that_are_carried_over_are_taken_once_and_put_once() {
 #[tokio::test(start_paused = true)]
 async fn more_events_than_are_remembered_are_taken_once() {
     let sizes = vec![limits::MESSAGE_BYTES_MAX + 2000; limits::REMEMBERED_MESSAGES_MAX + 200];
-    for k in [700, 1000] {
-        killed_at(k, CALLS, &sizes, 0, 120).await;
+    for k in size::of(&[1000][..], &[700, 1000]) {
+        killed_at(*k, CALLS, &sizes, 0, 120).await;
     }
 }
 

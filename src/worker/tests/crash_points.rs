@@ -13,6 +13,7 @@ use crate::authoring::{Activity, ActivityContext, Event, Failure, OrchestrationC
 use crate::clock::Clock;
 use crate::model::{HistoryEvent, RuntimeStatus, Timestamp};
 use crate::rng::Rng;
+use crate::size;
 use crate::storage::Storage;
 use crate::storage::layer::faulty::{Faults, Faulty, Moment, Verdict};
 use crate::storage::layer::tapped::{Seen, Tap};
@@ -272,7 +273,7 @@ async fn a_continue_as_new_that_carries_more_than_a_transaction_holds_survives_e
     // Which events come first is open; three generations take one each.
     let all: Vec<String> = (1..=110).map(|n| n.to_string()).collect();
     let outputs: Vec<&str> = all.iter().map(String::as_str).collect();
-    let writes = (1..60).chain((60..).step_by(40));
+    let writes = (1..60).step_by(size::of(4, 1)).chain((60..).step_by(40));
     check(Run { name: "Rounds", input: 3, events: 110, outputs: &outputs }, WRITES, writes).await;
 }
 

@@ -9,6 +9,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::harness::{hub, worker};
 use crate::authoring::{Activity, ActivityContext, Event, Failure, OrchestrationContext, Orchestrator};
+use crate::size;
 use crate::{Client, ErrorKind, InstanceQuery, WorkerBuilder};
 
 /// Runs a parent and a child under these ids.
@@ -50,7 +51,7 @@ const SIZES: [usize; 3] = [10, 28_000, 100_000];
 
 #[test]
 fn ids_that_were_accepted_and_then_stuck_work_with_every_payload() {
-    for id in [
+    let ids = [
         "CONTOSO\\jdoe",
         "a//b",
         "/lead",
@@ -65,10 +66,11 @@ fn ids_that_were_accepted_and_then_stuck_work_with_every_payload() {
         " ",
         "a.",
         "\u{ffff}",
-    ] {
-        for size in SIZES {
-            run_paused([id, &format!("child of {id}")], &"x".repeat(size));
-            run_paused(["parent", id], &"y".repeat(size));
+    ];
+    for (id, size) in ids.into_iter().zip((0..3).cycle()) {
+        for size in size::of(&SIZES[size..=size], &SIZES) {
+            run_paused([id, &format!("child of {id}")], &"x".repeat(*size));
+            run_paused(["parent", id], &"y".repeat(*size));
         }
     }
     run_paused([&"/".repeat(256), &"😀".repeat(256)], &"x".repeat(100_000));
@@ -77,7 +79,7 @@ fn ids_that_were_accepted_and_then_stuck_work_with_every_payload() {
 #[test]
 fn every_id_that_is_accepted_works_with_every_payload() {
     let id = "[\\\\/#?%+.^ a-c@'\"&<>;:=_~é日😀\\x00-\\x1f\\x7f-\\x9f\u{2028}\u{feff}\u{fffe}\u{ffff}]{1,10}";
-    let mut runner = TestRunner::new(Config { cases: 60, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config { cases: size::of(20, 60), failure_persistence: None, ..Config::default() });
     let cases = (id, id, prop::sample::select(SIZES.to_vec()));
     let accepted = |id: &str| crate::ids::why_no_orchestration(id).is_none();
     let outcome = runner.run(&cases, |(first, second, size)| {

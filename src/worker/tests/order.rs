@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::limits;
 use crate::model::Timestamp;
 use crate::rng::Rng;
+use crate::size;
 use crate::storage::memory::Memory;
 use crate::{Client, TaskHub};
 
@@ -141,7 +142,7 @@ fn run(sizes: &[usize], early: usize, rate: usize, pause: u64, lives: &[(u64, En
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: size::of(2, 6), ..ProptestConfig::default() })]
 
     #[test]
     fn events_are_received_in_order_and_once_whoever_comes_and_goes(

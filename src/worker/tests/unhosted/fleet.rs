@@ -3,6 +3,7 @@
 use super::*;
 use crate::hub::QueueId;
 use crate::model::{HistoryEvent, InstanceRef, Message};
+use crate::size;
 use crate::storage::layer::metered::{Counts, Metered};
 
 /// A hub that processes share.
@@ -98,27 +99,39 @@ async fn a_new_activity_is_found_soon_by_the_one_of_four_workers_that_has_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn five_thousand_calls_that_wait_cost_little_and_come_through_when_their_code_is_there() {
+async fn calls_that_wait_cost_little_however_many_they_are_and_come_through_when_their_code_is_there() {
     let fleet = Fleet::new(1);
     let other = fleet.process().await;
     let other = other.run("old", |worker| old(worker).fail_unhosted_alone_after(DAY));
     let world = fleet.process().await;
     tokio::time::sleep(MINUTE).await;
-    for number in 0..5000 {
+    let (waiting, time, expected) = size::of(
+        (
+            500,
+            10 * MINUTE,
+            "6871: container.lease 15, poll 20, queue.peek 708, queue.receive 288, queue.update 5760, table.query 10, table.transact 60, \
+             table.upsert_replace 10",
+        ),
+        (
+            5000,
+            HOUR,
+            "42823: container.lease 90, poll 120, queue.peek 4479, queue.receive 1793, queue.update 35860, table.query 61, \
+             table.transact 360, table.upsert_replace 60",
+        ),
+    );
+    for number in 0..waiting {
         let message = call(&world, number, "New");
         world.hub.0.queues.send(QueueId::WorkItems, message, Duration::ZERO).await.unwrap();
     }
     tokio::time::sleep(20 * MINUTE).await;
-    let calls = fleet.calls_in(HOUR).await;
-    let expected = "42823: container.lease 90, poll 120, queue.peek 4479, queue.receive 1793, queue.update 35860, table.query 61, \
-                    table.transact 360, table.upsert_replace 60";
+    let calls = fleet.calls_in(time).await;
     assert_eq!(
         format!("{}: {calls}", calls.total("")),
         expected,
-        "in an hour, of which 570 are for leases, 60 tell of it, and 60 look for others"
+        "in an hour 570 are for leases, 60 tell of it, and 60 look for others"
     );
     let awaited = world.client.awaited().await.unwrap();
-    assert_eq!((awaited.len(), awaited[0].instances, awaited[0].instance_ids.len()), (1, Some(5000), 100));
+    assert_eq!((awaited.len(), awaited[0].instances, awaited[0].instance_ids.len()), (1, Some(waiting), 100));
     let _new = fleet.process().await.run("new", new);
     tokio::time::sleep(10 * MINUTE).await;
     assert_eq!(world.client.hub_status().await.unwrap().work_items.messages, 0);
@@ -126,22 +139,34 @@ async fn five_thousand_calls_that_wait_cost_little_and_come_through_when_their_c
 }
 
 #[tokio::test(start_paused = true)]
-async fn five_thousand_instances_that_wait_cost_little_and_begin_when_their_code_is_there() {
+async fn instances_that_wait_cost_little_however_many_they_are_and_begin_when_their_code_is_there() {
     let fleet = Fleet::new(1);
     let other = fleet.process().await;
     let other = other.run("old", |worker| old(worker).fail_unhosted_alone_after(DAY));
     let world = fleet.process().await;
     tokio::time::sleep(MINUTE).await;
-    for number in 0..5000 {
+    let (waiting, time, expected) = size::of(
+        (
+            500,
+            10 * MINUTE,
+            "8145: container.lease 15, poll 2550, queue.receive 500, queue.update 5000, table.query 10, table.transact 60, \
+             table.upsert_replace 10",
+        ),
+        (
+            5000,
+            HOUR,
+            "40169: container.lease 90, poll 3000, queue.receive 1298, queue.update 35300, table.query 61, table.transact 360, \
+             table.upsert_replace 60",
+        ),
+    );
+    for number in 0..waiting {
         world.start(&format!("i{number}"), "2.0").await;
     }
     tokio::time::sleep(20 * MINUTE).await;
-    let calls = fleet.calls_in(HOUR).await;
-    let expected = "40169: container.lease 90, poll 3000, queue.receive 1298, queue.update 35300, table.query 61, table.transact 360, \
-                    table.upsert_replace 60";
-    assert_eq!(format!("{}: {calls}", calls.total("")), expected, "in an hour: 670 a minute, and no row is read");
+    let calls = fleet.calls_in(time).await;
+    assert_eq!(format!("{}: {calls}", calls.total("")), expected, "five thousand cost 670 a minute, and no row is read");
     let awaited = world.client.awaited().await.unwrap();
-    assert_eq!((awaited.len(), awaited[0].instances), (1, Some(5000)));
+    assert_eq!((awaited.len(), awaited[0].instances), (1, Some(waiting)));
     other.stop().await;
     let _new = fleet.process().await.run("new", new);
     tokio::time::sleep(10 * MINUTE).await;
