@@ -1,9 +1,10 @@
 // Preloaded into the Azurite of a test process (node --require): a repair of the emulator's speed, not of its behaviour.
 //
 // Azurite's stores look through everything that they hold: each call on a queue filters the messages of all queues several times and sorts
-// what is left, and each query of a partition asks every row of the table. With 10,000 messages a call takes 0.15 s of
-// processor time. Here the same questions are answered from an index. The stores' own code stays in charge of everything else, and a
-// question that it has not asked before is an error. `indexes.test.cjs` holds the answers against those of the original.
+// what is left, and each query of a partition asks every row of the table: with 10,000 messages in one queue a receive takes 13 ms of
+// processor time and a delete 6 ms, and all services stand still meanwhile. Here the same questions are answered from an index, in 0.2 and
+// 0.02 ms. The stores' own code stays in charge of everything else, and a question that it has not asked before is an error.
+// `indexes.test.cjs` holds the answers against those of the original.
 "use strict";
 
 const QueueStore = require("azurite/dist/src/queue/persistence/LokiQueueMetadataStore").default;
