@@ -39,6 +39,13 @@ pub(crate) enum Disposition {
     Park(String),
 }
 
+impl Disposition {
+    /// How long the message is away, if it goes back to its queue.
+    pub(crate) fn delay(&self) -> Option<Duration> {
+        if let Self::Later(delay) = self { Some(*delay) } else { None }
+    }
+}
+
 /// What a delivery that has been deleted took up.
 #[derive(Debug)]
 pub(crate) struct Spent {

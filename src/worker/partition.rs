@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::instance::Instances;
+use self::mailbox::Ordered;
 pub(crate) use self::mailbox::{Next, is_in_order};
 use super::delivery::{Delivery, Disposition};
 use super::memory::Bodies;
@@ -140,16 +141,13 @@ impl Partition {
     /// These messages are about to go back to their queue for a while. Those whose order counts come back together, and what was
     /// sent after them waits for them.
     pub(crate) fn leave(&self, instance_id: &str, leaving: &mut [(Delivery, Disposition)]) {
-        let later = |disposition: &Disposition| if let Disposition::Later(delay) = disposition { Some(*delay) } else { None };
-        let in_order =
-            |(delivery, decided): &&mut (Delivery, Disposition)| later(decided).is_some() && is_in_order(&delivery.message);
-        let longest = leaving.iter_mut().filter(in_order).filter_map(|(_, decided)| later(decided)).max();
-        let Some(longest) = longest else { return };
+        let in_order = |(delivery, decided): &(Delivery, Disposition)| decided.delay().filter(|_| delivery.order().is_some());
+        let Some(longest) = leaving.iter().filter_map(in_order).max() else { return };
         let mut instances = self.instances();
         let mailbox = &mut instances.enter(instance_id).mailbox;
-        for (delivery, decided) in leaving.iter_mut().filter(in_order) {
-            *decided = Disposition::Later(longest);
-            mailbox.leaves(delivery, longest);
+        for leaves in leaving.iter_mut().filter(|leaves| in_order(leaves).is_some()) {
+            leaves.1 = Disposition::Later(longest);
+            mailbox.leaves(&leaves.0, longest);
         }
     }
 

@@ -27,7 +27,7 @@ const HELD_BEHIND: Duration = Duration::from_secs(2);
 const OVERDUE: Duration = Duration::from_secs(120);
 
 /// Sorts the messages of one sender in the order in which they were sent.
-type Order = (Timestamp, i64);
+pub(crate) type Order = (Timestamp, i64);
 
 /// The messages of an instance.
 #[derive(Debug, Default)]
@@ -246,7 +246,7 @@ impl<T> Default for Line<T> {
 }
 
 /// A message whose place among those of its sender may count.
-pub(super) trait Ordered {
+pub(crate) trait Ordered {
     /// Its place, if it counts.
     fn order(&self) -> Option<Order>;
 }
@@ -284,9 +284,11 @@ pub(crate) fn is_in_order(message: &Message) -> bool {
     event.completes().is_none() && !matches!(event, EventKind::ExecutionStarted(_))
 }
 
-/// A termination waits for nothing that is away: it ends what would have taken that.
+/// A termination waits for nothing that is away: it ends what would have taken that. What names an execution may be for one that is
+/// not there any more, and holds nothing up.
 fn may_not_be_overtaken(message: &Message) -> bool {
-    is_in_order(message) && !matches!(message.event.kind, EventKind::ExecutionTerminated { .. })
+    let is_for_any = message.target.execution_id.as_deref().is_none_or(str::is_empty);
+    is_in_order(message) && is_for_any && !matches!(message.event.kind, EventKind::ExecutionTerminated { .. })
 }
 
 /// How many of the first are no more than so many and have, but for the last of them, no more than so many bytes.

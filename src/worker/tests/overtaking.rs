@@ -10,7 +10,7 @@ use super::handover::{Running, seconds};
 use super::harness::worker;
 use crate::authoring::{Event, Failure, OrchestrationContext, Orchestrator};
 use crate::clock::Clock;
-use crate::model::Timestamp;
+use crate::model::{EventKind, HistoryEvent, InstanceRef, Message, Timestamp};
 use crate::rng::Rng;
 use crate::storage::error::{Error, ErrorKind, Result};
 use crate::storage::layer::{Call, Layer, Reply};
@@ -195,6 +195,24 @@ async fn events_are_taken_in_order_although_their_worker_stops() {
         world.assert_taken_in_order(400).await;
         running.stop().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_for_an_execution_that_nobody_knows_holds_nothing_up() {
+    let world = World::new().await;
+    let running = world.run("a").await;
+    world.client.start(TAKE, 2).instance_id("i").await.unwrap();
+    seconds(1).await;
+    let raised = EventKind::EventRaised { name: "news".to_owned(), input: Some("7".to_owned()), trace: None };
+    let event = HistoryEvent::arriving(world.clock.now(), raised);
+    let stray = Message::from_client(Rng::seeded(9).uuid(), event, InstanceRef::new("i", "unheard-of"));
+    world.client.put(stray).await.unwrap();
+    seconds(4).await;
+    let sent = Instant::now();
+    world.send(0..2, Duration::ZERO).await;
+    world.assert_taken_in_order(2).await;
+    assert!(sent.elapsed() < Duration::from_secs(3), "{:?}", sent.elapsed());
+    running.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
