@@ -99,7 +99,7 @@ impl Client {
         let awaited = hub.awaited.list().await?;
         let app_lease_owner = hub.app_lease.info().await?.0.owner_id;
         let is_run_with_blob_leases = !hub.partitions.are_seen();
-        let name = hub.names_hub().to_owned();
+        let name = hub.name().to_owned();
         Ok(HubStatus { name, read_at, partitions, work_items, parked, awaited, app_lease_owner, is_run_with_blob_leases })
     }
 }

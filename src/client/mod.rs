@@ -44,7 +44,7 @@ impl Client {
     /// The hub's name as given.
     #[must_use]
     pub fn hub_name(&self) -> &str {
-        self.hub.names_hub()
+        self.hub.name()
     }
 
     /// The time now, by the clock of the hub.

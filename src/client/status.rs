@@ -117,7 +117,7 @@ impl Client {
     }
 
     pub(super) fn no_instance(&self, instance_id: &str) -> Error {
-        let hub = self.hub.names_hub();
+        let hub = self.hub.name();
         Error::new(ErrorKind::NotFound, format!("there is no instance \"{instance_id}\" in task hub \"{hub}\""))
     }
 }

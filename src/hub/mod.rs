@@ -143,7 +143,7 @@ impl Hub {
     }
 
     /// The hub's name as given.
-    pub(crate) fn names_hub(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.names.hub
     }
 

@@ -187,7 +187,7 @@ impl TaskHubBuilder {
         }
         if !hub.partitions.are_seen() {
             tracing::warn!(
-                hub = hub.names_hub(),
+                hub = hub.name(),
                 "partitions are managed by leases of blobs: clients may use this hub, a worker of taskhub is refused"
             );
         }

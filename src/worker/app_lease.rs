@@ -56,7 +56,7 @@ impl Shared {
                     State::Lost
                 }
                 State::Lost => {
-                    tracing::warn!(hub = self.hub.names_hub(), app_lease = id, "the app lease was lost; another app may work");
+                    tracing::warn!(app_lease = id, "the app lease was lost; another app may work");
                     State::Acquiring
                 }
             };
@@ -68,15 +68,14 @@ impl Shared {
         let before = Instant::now();
         match self.hub.app_lease.acquire(id, self.options.app_lease).await {
             Ok(Acquired::Held) => {
-                self.outages.worked(self.hub.names_hub(), UNACQUIRED, String::new);
-                tracing::info!(hub = self.hub.names_hub(), app_lease = id, "app lease held");
+                self.outages.worked(UNACQUIRED, String::new);
+                tracing::info!(app_lease = id, "app lease held");
                 Ok(before)
             }
             Ok(Acquired::Anothers(holder)) => {
                 if warned.is_none_or(|last: Instant| last.elapsed() >= WARNING_EVERY) {
                     *warned = Some(before);
                     tracing::warn!(
-                        hub = self.hub.names_hub(),
                         app,
                         app_lease = id,
                         holder,
@@ -88,7 +87,7 @@ impl Shared {
             }
             Err(error) => {
                 if let Some(failures) = self.outages.failed(UNACQUIRED, "") {
-                    tracing::warn!(hub = self.hub.names_hub(), failures, %error, "the app lease could not be acquired");
+                    tracing::warn!(failures, %error, "the app lease could not be acquired");
                 }
                 Err(PAUSE_AFTER_ERROR)
             }
@@ -127,7 +126,7 @@ impl Shared {
                 }
                 Ok(Ok(false)) | Err(_) => return,
                 Ok(Err(error)) => {
-                    tracing::warn!(hub = self.hub.names_hub(), %error, "the app lease could not be renewed");
+                    tracing::warn!(%error, "the app lease could not be renewed");
                     next = Instant::now() + PAUSE_AFTER_ERROR;
                     if next >= fence {
                         return;

@@ -13,7 +13,9 @@ use super::executor::Unavailable;
 use super::litter;
 use super::partition::Partition;
 use super::recorder::{Outbound, Record};
+use super::spans;
 use super::step::Step;
+use super::watch::{Code, What};
 use crate::error::{Error, Result};
 use crate::hub::Hub;
 use crate::hub::histories::{Append, Appended, History};
@@ -114,19 +116,15 @@ impl Commit<'_> {
 
     /// Tells what has kept a turn from being committed. An error of storage is told where the messages of the turn are given back.
     pub(super) fn log_loss(&self, error: &CommitError) {
-        let (hub, partition, instance) = (self.hub.names_hub(), self.partition.id, self.instance_id);
         match error {
             CommitError::Fenced => {
-                tracing::info!(hub, partition, instance, "another worker committed first; the messages go back");
+                tracing::info!("another worker committed first; the messages go back");
             }
-            CommitError::LeaseExpired => tracing::info!(
-                hub,
-                partition,
-                instance,
-                "the lease ran out during the checkpoint; its row is left to the next owner"
-            ),
+            CommitError::LeaseExpired => {
+                tracing::info!("the lease ran out during the checkpoint; its row is left to the next owner")
+            }
             CommitError::RowTaken => {
-                tracing::info!(hub, partition, instance, "another worker has committed since; the row is left to him");
+                tracing::info!("another worker has committed since; the row is left to him");
             }
             CommitError::Storage(_) => {}
         }
@@ -254,18 +252,12 @@ impl Step<'_> {
         let stored = hub.instances.read(instance_id, false).await?;
         let Some(lagging) = LaggingRow::of(stored, history, started.timestamp, status) else { return Ok(true) };
         let execution_id = history.execution_id.as_deref().unwrap_or_default();
-        tracing::info!(
-            hub = hub.names_hub(),
-            partition = self.partition.id,
-            instance = instance_id,
-            execution = execution_id,
-            "the instance row lags behind its history and is repaired"
-        );
+        tracing::info!(execution = execution_id, "the instance row lags behind its history and is repaired");
         // Only the code knows the custom status that the lost row had.
         let is_end = |stored: &StoredEvent| matches!(stored.event.kind, EventKind::ExecutionCompleted { .. });
         let past = history.events.split(is_end).next().unwrap_or_default();
         let turn = Turn { execution_id, past, custom_status: history.sentinel.custom_status.as_deref(), ..Turn::default() };
-        let code = self.code(execution_id, &started.event.name);
+        let code = Code::new(spans::orchestrator(execution_id, &started.event.name), What::Turn);
         let shown = self.executor.watched(&code, self.executor.custom_status(turn)).await;
         let shown = shown.unwrap_or_else(|Unavailable| lagging.custom_status.clone());
         let written = hub.instances.repair(instance_id, lagging, history, shown.as_deref()).await?;

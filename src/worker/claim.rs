@@ -189,8 +189,6 @@ impl Step<'_> {
     /// Nothing that was under way is replaced; who asked should know, and who watches the worker too.
     fn in_use(&self, parent: &ParentInstance, why: &'static str) -> Ruling {
         tracing::warn!(
-            hub = self.hub.names_hub(),
-            instance = self.instance_id,
             parent = parent.instance.instance_id,
             reason = why,
             "a sub-orchestration was not started, because its instance id is in use"

@@ -124,9 +124,9 @@ impl<T: Holding> Delivery<T> {
 impl Shared {
     fn tell_of_release(&self, hold: &Hold, released: &crate::error::Result<()>) {
         const FAILED: &str = "a message could not be handed back";
-        let (hub, queue, message_id) = (self.hub.names_hub(), self.hub.queues.name(hold.queue), &hold.id);
-        if let Some((error, failures)) = self.outages.after(hub, FAILED, || queue.to_owned(), released) {
-            tracing::warn!(hub, queue, message_id, failures, %error, "a message could not be handed back");
+        let (queue, message_id) = (self.hub.queues.name(hold.queue), &hold.id);
+        if let Some((error, failures)) = self.outages.after(FAILED, || queue.to_owned(), released) {
+            tracing::warn!(queue, message_id, failures, %error, "a message could not be handed back");
         }
     }
 }

@@ -7,11 +7,13 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use tokio::sync::SemaphorePermit;
+use tracing::Instrument as _;
 
 use super::Shared;
 use super::delivery::{Delivery, Disposition, Undone};
 use super::park::Trouble;
 use super::partition::{Next, Partition, is_in_order};
+use super::spans;
 use super::step::Step;
 
 /// Calls that end deliveries of one instance, under way at once.
@@ -23,19 +25,16 @@ impl Shared {
         let instance_id = delivery.message.target.instance_id.clone();
         if partition.push(delivery) {
             let (shared, partition) = (Arc::clone(self), Arc::clone(partition));
-            self.tasks.spawn(async move {
+            let span = spans::instance(&instance_id);
+            let serving = async move {
                 let serving = AssertUnwindSafe(Arc::clone(&shared).serve_instance(&partition, &instance_id));
                 if serving.catch_unwind().await.is_err() {
                     // Nobody would work on the instance again: the partition begins anew.
-                    tracing::error!(
-                        hub = shared.hub.names_hub(),
-                        partition = partition.id,
-                        instance = instance_id,
-                        "the work on an instance broke off"
-                    );
+                    tracing::error!("the work on an instance broke off");
                     partition.lose();
                 }
-            });
+            };
+            self.tasks.spawn(serving.instrument(span));
         }
     }
 
@@ -88,7 +87,7 @@ impl Shared {
             pairs(deliveries, decided).into_iter().partition(|(_, decided)| *decided == Disposition::Done);
         let undone = self.delete(partition, done).await;
         drop(turn);
-        others.extend(self.decide_undone(partition, instance_id, undone).await);
+        others.extend(self.decide_undone(partition, undone).await);
         self.dispose(partition, instance_id, others).await;
     }
 
@@ -123,15 +122,14 @@ impl Shared {
         };
         let trouble = match passed {
             None => {
-                let (hub, partition) = (self.hub.names_hub(), partition.id);
-                tracing::info!(hub, partition, instance = instance_id, "a pass over a lost partition was dropped");
+                tracing::info!("a pass over a lost partition was dropped");
                 return all_back(deliveries);
             }
             Some(Ok(Ok(decided))) => return decided,
             Some(Ok(Err(error))) => Trouble::from(&error),
             Some(Err(panic)) => Trouble::of_panic(&*panic),
         };
-        self.turn_failed(partition, instance_id, &trouble, &deliveries.iter().collect::<Vec<_>>()).await
+        self.turn_failed(partition, &trouble, &deliveries.iter().collect::<Vec<_>>()).await
     }
 
     /// Deletes what is done with, several at once. What could not be deleted is still held.
@@ -144,11 +142,11 @@ impl Shared {
     }
 
     /// What becomes of messages that could not be deleted.
-    async fn decide_undone(&self, partition: &Partition, instance_id: &str, undone: Vec<Undone>) -> Vec<(Delivery, Disposition)> {
+    async fn decide_undone(&self, partition: &Partition, undone: Vec<Undone>) -> Vec<(Delivery, Disposition)> {
         let decided = match undone.iter().find_map(|undone| undone.error.as_ref()) {
             Some(error) => {
                 let deliveries: Vec<_> = undone.iter().map(|undone| &undone.delivery).collect();
-                self.turn_failed(partition, instance_id, &Trouble::from(error), &deliveries).await
+                self.turn_failed(partition, &Trouble::from(error), &deliveries).await
             }
             None => vec![Disposition::Later(Duration::ZERO); undone.len()],
         };

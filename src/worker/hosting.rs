@@ -103,11 +103,11 @@ impl Hosting {
             self.news.notify_one();
         }
         if told.warn {
-            self.warn(hub, need, message.instance_id);
+            self.warn(need, message.instance_id);
         }
     }
 
-    fn warn(&self, hub: &Hub, need: &Need, instance_id: &str) {
+    fn warn(&self, need: &Need, instance_id: &str) {
         let version = Some(need.version.as_str());
         let until = |which: &str| {
             let (alone, among_others) = (words(self.patience.alone), words(self.patience.among_others));
@@ -130,8 +130,7 @@ impl Hosting {
                 "Instances with such an event wait: keep a worker running that knows it, or update this one".to_owned(),
             ),
         };
-        let (hub, worker, instance) = (hub.names_hub(), &self.worker_id, instance_id);
-        tracing::warn!(hub, worker, instance, missing = %what, %remedy, "messages wait for what this worker does not host");
+        tracing::warn!(instance = instance_id, missing = %what, %remedy, "messages wait for what this worker does not host");
     }
 
     /// How long so many messages of an instance are away before they are looked at again, or one of which no instance is known: all
@@ -235,7 +234,7 @@ impl Hosting {
                 false
             }
             Err(error) => {
-                tracing::warn!(hub = hub.names_hub(), %error, "whether other workers are there could not be read");
+                tracing::warn!(%error, "whether other workers are there could not be read");
                 false
             }
         }
@@ -263,7 +262,7 @@ impl Hosting {
             Ok(false) => message.dequeue_count,
             Ok(true) => here,
             Err(error) => {
-                tracing::warn!(hub = hub.names_hub(), %error, "whether a message has waited for its code could not be read");
+                tracing::warn!(%error, "whether a message has waited for its code could not be read");
                 here.min(limit - 1)
             }
         }
@@ -306,13 +305,13 @@ impl Hosting {
             let rows = lock(&self.seen).rows_due(hub, &self.worker_id, &mut lock(&self.aside));
             for row in rows {
                 has_rows = true;
-                self.written(hub, &self.write(hub, row).await);
+                self.written(&self.write(hub, row).await);
             }
             if has_rows && swept.elapsed() >= SWEEP_EVERY {
                 swept = Instant::now();
                 match hub.awaited.sweep(&self.worker_id).await {
                     Ok(left) => has_rows = left,
-                    Err(error) => self.written(hub, &Err(error)),
+                    Err(error) => self.written(&Err(error)),
                 }
             }
             let (is_guest, is_alone) = {
@@ -324,22 +323,22 @@ impl Hosting {
                 self.is_alone(hub).await;
             }
             if is_guest {
-                self.shown(hub, &hub.awaited.show_presence(&self.worker_id).await);
+                self.shown(&hub.awaited.show_presence(&self.worker_id).await);
             }
         }
     }
 
-    fn written(&self, hub: &Hub, written: &Result<()>) {
+    fn written(&self, written: &Result<()>) {
         const FAILED: &str = "what is waited for could not be written down";
-        if let Some((error, failures)) = self.outages.after(hub.names_hub(), FAILED, String::new, written) {
-            tracing::warn!(hub = hub.names_hub(), failures, %error, "what is waited for could not be written down");
+        if let Some((error, failures)) = self.outages.after(FAILED, String::new, written) {
+            tracing::warn!(failures, %error, "what is waited for could not be written down");
         }
     }
 
-    fn shown(&self, hub: &Hub, shown: &Result<()>) {
+    fn shown(&self, shown: &Result<()>) {
         const FAILED: &str = "this worker could not show that it is there";
-        if let Some((error, failures)) = self.outages.after(hub.names_hub(), FAILED, String::new, shown) {
-            tracing::warn!(hub = hub.names_hub(), failures, %error, "this worker could not show that it is there");
+        if let Some((error, failures)) = self.outages.after(FAILED, String::new, shown) {
+            tracing::warn!(failures, %error, "this worker could not show that it is there");
         }
     }
 
@@ -369,7 +368,7 @@ impl Hosting {
         if std::mem::take(&mut lock(&self.standing).is_guest)
             && let Err(error) = hub.awaited.withdraw_presence(&self.worker_id).await
         {
-            tracing::debug!(hub = hub.names_hub(), %error, "the presence of this worker is left to its end");
+            tracing::debug!(%error, "the presence of this worker is left to its end");
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::join_all;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::Instrument as _;
 
 use super::Shared;
 use super::delivery::{Delivery, Holding, Incoming};
@@ -17,6 +18,7 @@ use super::hosting::Waiting;
 use super::memory::{Room, Size};
 use super::partition::{Partition, is_in_order};
 use super::poll::Source;
+use super::spans;
 use crate::error::Result;
 use crate::hub::{Body, Hold, InBlob, Need, QueueId, Received};
 use crate::storage::queue::RECEIVE_MAX;
@@ -90,7 +92,7 @@ impl Shared {
             if surplus.is_empty() {
                 partition.make_way();
             } else {
-                tracing::debug!(partition = partition.id, count = surplus.len(), "messages that wait for long go back");
+                tracing::debug!(count = surplus.len(), "messages that wait for long go back");
                 let releases = surplus.into_iter().map(|(delivery, delay)| delivery.release(self, delay).boxed());
                 several_at_once(releases.collect()).await;
             }
@@ -124,21 +126,18 @@ impl Shared {
         };
         if partition.arrives(&instance_id, delivery) {
             let partition = Arc::clone(partition);
-            self.tasks.spawn(async move {
+            let span = spans::instance(&instance_id);
+            let reading = async move {
                 let reading = AssertUnwindSafe(shared.read_bodies(&partition, &instance_id));
                 if reading.catch_unwind().await.is_err() {
                     // Nobody would read for the instance again: the partition begins anew.
-                    tracing::error!(
-                        hub = shared.hub.names_hub(),
-                        partition = partition.id,
-                        instance = instance_id,
-                        "reading messages broke off"
-                    );
+                    tracing::error!("reading messages broke off");
                     partition.lose();
                     partition.forget_arrivals(&instance_id);
                 }
                 drop(guard);
-            });
+            };
+            self.tasks.spawn(reading.instrument(span));
         }
     }
 

@@ -80,13 +80,13 @@ impl Keeper {
     async fn renew(&self, hub: &Hub, held: Arc<Hold>, hold: Duration) {
         const FAILED: &str = "a held message could not be renewed";
         let renewed = hub.queues.renew(&held, hold).await;
-        let (hub, queue, message_id) = (hub.names_hub(), hub.queues.name(held.queue), &held.id);
+        let (queue, message_id) = (hub.queues.name(held.queue), &held.id);
         if matches!(renewed, Ok(false)) {
-            tracing::debug!(hub, message_id, "a held message was received by somebody else");
+            tracing::debug!(message_id, "a held message was received by somebody else");
         }
         // After a failure the next sweep tries again, if the hold has not ended.
-        if let Some((error, failures)) = self.outages.after(hub, FAILED, || queue.to_owned(), &renewed) {
-            tracing::warn!(hub, queue, message_id, failures, %error, "a held message could not be renewed");
+        if let Some((error, failures)) = self.outages.after(FAILED, || queue.to_owned(), &renewed) {
+            tracing::warn!(queue, message_id, failures, %error, "a held message could not be renewed");
         }
     }
 

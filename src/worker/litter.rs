@@ -33,12 +33,7 @@ pub(super) async fn remove(hub: &Hub, instance_id: &str, found: &[String], kept:
     }
     let shown = hub.instances.blobs(instance_id).await?;
     for blob in unkept.into_iter().filter(|blob| !shown.contains(blob)) {
-        tracing::debug!(
-            hub = hub.names_hub(),
-            instance = instance_id,
-            blob,
-            "a blob of a checkpoint that was cut off is removed"
-        );
+        tracing::debug!(blob, "a blob of a checkpoint that was cut off is removed");
         hub.payloads.delete(blob).await?;
     }
     Ok(())

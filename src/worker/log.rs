@@ -1,11 +1,8 @@
 //! Log lines about instances and their tasks, each where what it says has become so: a committed turn, an answered work item.
 
-use std::sync::Arc;
-
 use super::checkpoint::Commit;
 use super::recorder::Record;
-use super::step::Step;
-use super::watch::{Code, What};
+use super::watch::Code;
 use crate::authoring::MISFIT;
 use crate::hub::{Held, InstanceRow};
 use crate::model::{EventKind, ExecutionStarted, FailureDetails, RuntimeStatus, StoredEvent};
@@ -20,11 +17,10 @@ impl Commit<'_> {
         for held in self.applied {
             self.log_input(held);
         }
-        let (hub, partition, instance) = (self.hub.names_hub(), self.partition.id, self.instance_id);
         let execution = record.execution_id.as_str();
         for retry in &record.retries {
             let (name, task, attempt, pause) = (&retry.name, retry.id, retry.attempt, retry.pause);
-            tracing::info!(hub, partition, instance, execution, name, task, attempt, ?pause, "a failed task will be tried again");
+            tracing::info!(execution, name, task, attempt, ?pause, "a failed task will be tried again");
         }
         let Some(status) = record.status else { return };
         let started = started(self.history.events.iter().chain(&record.events));
@@ -33,18 +29,17 @@ impl Commit<'_> {
         match status {
             RuntimeStatus::Failed => {
                 let reason = end(&record.events).unwrap_or_default();
-                tracing::warn!(hub, partition, instance, execution, name, version, reason, "instance failed");
+                tracing::warn!(execution, name, version, reason, "instance failed");
             }
             RuntimeStatus::Terminated => {
                 let reason = end(&record.events);
-                tracing::info!(hub, partition, instance, execution, name, version, reason, "instance terminated");
+                tracing::info!(execution, name, version, reason, "instance terminated");
             }
-            _ => tracing::info!(hub, partition, instance, execution, name, version, "instance completed"),
+            _ => tracing::info!(execution, name, version, "instance completed"),
         }
     }
 
     fn log_input(&self, held: &Held) {
-        let (hub, partition, instance) = (self.hub.names_hub(), self.partition.id, self.instance_id);
         let execution = held.message.target.execution_id.as_deref().or(self.history.execution_id.as_deref());
         match &held.message.event.kind {
             // One whose code is missing ends, and has never begun.
@@ -52,20 +47,20 @@ impl Commit<'_> {
             EventKind::ExecutionStarted(start) => {
                 let (name, version) = (&start.name, version_of(start));
                 let parent = start.parent.as_ref().map(|parent| parent.instance.instance_id.as_str());
-                tracing::info!(hub, partition, instance, execution, name, version, parent, "instance started");
+                tracing::info!(execution, name, version, parent, "instance started");
             }
             EventKind::SubOrchestrationFailed { task_id: task, reason, failure, .. } => {
                 let reason = failure.as_ref().map(shown_failure).or_else(|| reason.as_deref().map(shown));
                 let (name, child) = self.child(*task).unwrap_or_default();
-                tracing::warn!(hub, partition, instance, execution, name, task, child, reason, "sub-orchestration failed");
+                tracing::warn!(execution, name, task, child, reason, "sub-orchestration failed");
             }
             EventKind::ExecutionSuspended { reason } => {
                 let reason = reason.as_deref().map(shown);
-                tracing::info!(hub, partition, instance, execution, reason, "instance suspended");
+                tracing::info!(execution, reason, "instance suspended");
             }
             EventKind::ExecutionResumed { reason } => {
                 let reason = reason.as_deref().map(shown);
-                tracing::info!(hub, partition, instance, execution, reason, "instance resumed");
+                tracing::info!(execution, reason, "instance resumed");
             }
             _ => {}
         }
@@ -82,75 +77,32 @@ impl Commit<'_> {
     }
 }
 
-impl Step<'_> {
-    /// Tells, in one line, of calls that the code makes again with something else in them.
-    pub(super) fn log_differences(&self, code: &Code, differences: &[Difference]) {
-        let Some(Difference { id: task, name, part, .. }) = differences.first() else { return };
-        let Code { hub, instance, execution, name: orchestrator, .. } = code;
-        let (partition, more) = (self.partition.id, differences.len() - 1);
-        tracing::warn!(
-            hub,
-            partition,
-            instance,
-            execution,
-            orchestrator,
-            name,
-            task,
-            part,
-            more,
-            "a call is not what its history has"
-        );
-    }
-
-    /// The orchestrator's code, while it is run.
-    pub(super) fn code(&self, execution_id: &str, orchestrator: &str) -> Arc<Code> {
-        Arc::new(Code {
-            hub: self.hub.names_hub().to_owned(),
-            instance: self.instance_id.to_owned(),
-            execution: execution_id.to_owned(),
-            name: orchestrator.to_owned(),
-            what: What::Turn { partition: self.partition.id },
-        })
-    }
+/// Tells, in one line, of calls that the code makes again with something else in them.
+pub(super) fn differences(code: &Code, differences: &[Difference]) {
+    let Some(Difference { id: task, name: call, part, .. }) = differences.first() else { return };
+    let more = differences.len() - 1;
+    code.span.in_scope(|| tracing::warn!(call, task, part, more, "a call is not what its history has"));
 }
 
 /// Tells of an instance that was terminated while it waited for its start.
-pub(super) fn terminated_before_start(step: &Step<'_>, row: &InstanceRow, reason: Option<&str>) {
-    let (hub, partition, instance) = (step.hub.names_hub(), step.partition.id, step.instance_id);
+pub(super) fn terminated_before_start(row: &InstanceRow, reason: Option<&str>) {
     let (execution, name, reason) = (row.execution_id.as_deref(), row.name.as_deref(), reason.map(shown));
-    tracing::info!(hub, partition, instance, execution, name, reason, "instance terminated before it started");
+    tracing::info!(execution, name, reason, "instance terminated before it started");
 }
 
 /// Tells of an activity that has failed, once its orchestration has the answer.
-pub(super) fn activity_failed(activity: &Code, failure: &FailureDetails) {
-    let Code { hub, instance, execution, name, what } = activity;
-    let (task, reason) = (what.task(), shown_failure(failure));
+pub(super) fn activity_failed(failure: &FailureDetails) {
+    let reason = shown_failure(failure);
     if is_panic(failure) {
-        tracing::warn!(hub, instance, execution, name, task, reason, "activity panicked");
+        tracing::warn!(reason, "activity panicked");
     } else {
-        tracing::warn!(hub, instance, execution, name, task, reason, "activity failed");
+        tracing::warn!(reason, "activity failed");
     }
 }
 
 /// Tells of an activity that failed after it was told to end, which is no failure of its call.
-pub(super) fn activity_ended_early(activity: &Code, failure: &FailureDetails) {
-    let Code { hub, instance, execution, name, what } = activity;
-    let (task, reason) = (what.task(), shown_failure(failure));
-    tracing::info!(hub, instance, execution, name, task, reason, "activity ended early because it was told to; it runs again");
-}
-
-/// Tells of an activity that has not ended when its worker did.
-pub(super) fn activity_given_up(activity: &Code) {
-    let Code { hub, instance, execution, name, what } = activity;
-    let task = what.task();
-    tracing::warn!(
-        hub,
-        instance,
-        execution,
-        name,
-        task,
-        "activity was still running after the grace period; it runs again elsewhere"
-    );
+pub(super) fn activity_ended_early(failure: &FailureDetails) {
+    tracing::info!(reason = shown_failure(failure), "activity ended early because it was told to; it runs again");
 }
 
 /// The name of the orchestrator that these events start.

@@ -27,6 +27,7 @@ mod runaway;
 mod shutdown;
 mod sightings;
 mod sort;
+mod spans;
 mod starts;
 mod step;
 mod tasks;
@@ -46,6 +47,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use self::executor::Executor;
 use self::hosting::Hosting;
@@ -114,10 +116,15 @@ impl Worker {
     /// Only what fails before the first message is received: the hub cannot be reached or is incomplete and cannot be created;
     /// `Mismatch` if .NET runs it with a blob lease manager.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
+        let span = spans::worker(&self.shared.hub, &self.shared.worker_id);
+        self.work_until_shutdown(shutdown).instrument(span).await
+    }
+
+    async fn work_until_shutdown(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let shared = Arc::clone(&self.shared);
         shared.hub.check_lease_manager()?;
         shared.hub.ensure().await?;
-        tracing::info!(hub = shared.hub.names_hub(), worker = shared.worker_id, "worker started");
+        tracing::info!("worker started");
         let _watching = shared.executor.start_watch(&shared.hub.clock);
         let keeper = Arc::clone(&shared);
         // Not among the tasks that stopping waits for: it renews to the very end.
@@ -127,7 +134,7 @@ impl Worker {
         let working = async {
             shared.tasks.spawn(Arc::clone(&shared).work());
             shutdown.await;
-            tracing::info!(hub = shared.hub.names_hub(), worker = shared.worker_id, "worker stopping");
+            tracing::info!("worker stopping");
             shared.stopping.cancel();
             shared.finish().await;
         };
@@ -138,7 +145,7 @@ impl Worker {
             () = telling => {}
         }
         shared.hosting.withdraw(&shared.hub).await;
-        tracing::info!(hub = shared.hub.names_hub(), worker = shared.worker_id, "worker stopped");
+        tracing::info!("worker stopped");
         Ok(())
     }
 }
@@ -186,7 +193,7 @@ impl Shared {
         }
         self.giving_up.cancel();
         if tokio::time::timeout(self.options.hand_back_timeout, self.tasks.finish()).await.is_err() {
-            tracing::warn!(hub = self.hub.names_hub(), worker = self.worker_id, "not everything could be handed back in time");
+            tracing::warn!("not everything could be handed back in time");
             self.tasks.abort_all();
             self.tasks.finish().await;
         }
@@ -210,7 +217,8 @@ impl Shared {
         self.hosting.forget_queue(QueueId::Control(id));
         let turns = self.options.turns.div_ceil(self.hub.partition_count as usize);
         let partition = Arc::new(Partition::new(id, fence, self.options.messages_window(), turns));
-        self.tasks.spawn(Arc::clone(self).poll_partition(Arc::clone(&partition)));
+        let polling = Arc::clone(self).poll_partition(Arc::clone(&partition));
+        self.tasks.spawn(polling.instrument(spans::partition(id)));
         partition
     }
 
@@ -219,14 +227,11 @@ impl Shared {
         partition.stopping.cancel();
         let (shared, partition) = (Arc::clone(self), Arc::clone(partition));
         let (drained, bell) = (Arc::clone(drained), Arc::clone(bell));
-        self.tasks.spawn(async move {
+        let span = spans::partition(partition.id);
+        let draining = async move {
             let draining = async {
                 if tokio::time::timeout(shared.options.drain_timeout, partition.idle()).await.is_err() {
-                    tracing::warn!(
-                        hub = shared.hub.names_hub(),
-                        partition = partition.id,
-                        "turns are still open after the drain; they are dropped"
-                    );
+                    tracing::warn!("turns are still open after the drain; they are dropped");
                     partition.lose();
                     // Their messages go back before the next owner looks for them.
                     drop(tokio::time::timeout(shared.options.drop_timeout, partition.idle()).await);
@@ -235,6 +240,7 @@ impl Shared {
             shared.unless_it_panics("draining a partition", draining).await;
             drained.store(true, Ordering::Release);
             bell.notify_one();
-        });
+        };
+        self.tasks.spawn(draining.instrument(span));
     }
 }

@@ -29,14 +29,13 @@ impl Outages {
     /// to be told now.
     pub(crate) fn after<'r, T>(
         &self,
-        hub: &str,
         what: &'static str,
         of: impl FnOnce() -> String,
         result: &'r Result<T>,
     ) -> Option<(&'r Error, u64)> {
         match result {
             Ok(_) => {
-                self.worked(hub, what, of);
+                self.worked(what, of);
                 None
             }
             Err(error) => Some((error, self.failed(what, &of())?)),
@@ -59,7 +58,7 @@ impl Outages {
     }
 
     /// Tells that what has failed works again.
-    pub(crate) fn worked(&self, hub: &str, what: &'static str, of: impl FnOnce() -> String) {
+    pub(crate) fn worked(&self, what: &'static str, of: impl FnOnce() -> String) {
         let mut all = self.lock();
         if all.is_empty() {
             return;
@@ -67,7 +66,7 @@ impl Outages {
         let of = of();
         let Some(Outage { begun, failures, .. }) = all.remove(&(what, of.clone())) else { return };
         let lasted = begun.elapsed();
-        tracing::info!(hub, what, of, failures, ?lasted, "what had failed works again");
+        tracing::info!(what, of, failures, ?lasted, "what had failed works again");
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(&'static str, String), Outage>> {

@@ -84,9 +84,8 @@ impl Ownership {
 
     fn tell_of(&self, passed: &Result<()>) {
         const FAILED: &str = "a pass over the partition table failed";
-        let hub = self.shared.hub.names_hub();
-        if let Some((error, failures)) = self.shared.outages.after(hub, FAILED, String::new, passed) {
-            tracing::warn!(hub, failures, %error, "a pass over the partition table failed");
+        if let Some((error, failures)) = self.shared.outages.after(FAILED, String::new, passed) {
+            tracing::warn!(failures, %error, "a pass over the partition table failed");
         }
     }
 
@@ -169,11 +168,7 @@ impl Ownership {
     fn revive(&mut self) {
         for owned in self.owned.values_mut().filter(|o| !o.is_draining && o.partition.polled.is_cancelled()) {
             let (id, fence) = (owned.partition.id, owned.partition.fence());
-            tracing::error!(
-                hub = self.shared.hub.names_hub(),
-                partition = id,
-                "the poller of a partition broke off; it begins anew"
-            );
+            tracing::error!(partition = id, "the poller of a partition broke off; it begins anew");
             owned.partition.lose();
             owned.partition = self.shared.listen(id, fence);
         }
@@ -229,12 +224,7 @@ impl Ownership {
             return self.keep(stored, &judge, before, due).await;
         }
         if let Some(lost) = self.owned.remove(&row.queue) {
-            tracing::warn!(
-                hub = self.shared.hub.names_hub(),
-                partition = lost.partition.id,
-                owner = row.current_owner,
-                "partition lost"
-            );
+            tracing::warn!(partition = lost.partition.id, owner = row.current_owner, "partition lost");
             lost.partition.lose();
         }
         if self.until.is_cancelled() {
@@ -246,7 +236,7 @@ impl Ownership {
         if let Some(claimed) = row.claimed(&judge, silence) {
             if let Some(etag) = self.shared.hub.partitions.write(&claimed, &stored.etag).await? {
                 if let Some(owner) = &row.current_owner {
-                    tracing::info!(hub = self.shared.hub.names_hub(), owner, "the lease of another worker had expired");
+                    tracing::info!(owner, "the lease of another worker had expired");
                 }
                 let stored = StoredPartition { row: claimed, etag };
                 self.listen(stored.clone(), before);
@@ -269,9 +259,7 @@ impl Ownership {
     fn warn_of_unknown(&mut self, rows: &[StoredPartition]) {
         for StoredPartition { row, .. } in rows {
             if self.sightings.may_warn(&row.queue) {
-                let hub = &self.shared.hub;
                 tracing::warn!(
-                    hub = hub.names_hub(),
                     row = row.queue,
                     remedy = "delete it: it keeps the hub from being opened, and .NET workers would serve it",
                     "the partition table has a row that is none of the partitions of the hub; it is ignored here"
@@ -283,7 +271,6 @@ impl Ownership {
     fn warn_of_undated(&mut self, row: &PartitionRow, judge: &Judge<'_>) {
         if row.is_undated(judge) && self.sightings.may_warn(&row.queue) {
             tracing::warn!(
-                hub = self.shared.hub.names_hub(),
                 row = row.queue,
                 owner = row.current_owner,
                 expires_at = ?row.expires_at,
@@ -333,15 +320,15 @@ impl Ownership {
     /// Begins the drain of a partition that somebody waits for.
     fn hand_over(&mut self, row: &PartitionRow) {
         let Some(owned) = self.owned.get_mut(&row.queue).filter(|owned| !owned.is_draining) else { return };
-        let (hub, id) = (self.shared.hub.names_hub(), owned.partition.id);
-        tracing::info!(hub, partition = id, next = row.next_owner, "handing over a partition");
+        let id = owned.partition.id;
+        tracing::info!(partition = id, next = row.next_owner, "handing over a partition");
         owned.is_draining = true;
         self.shared.drain(&owned.partition, &owned.drained, &self.drained);
     }
 
     fn listen(&mut self, stored: StoredPartition, before: Instant) {
         let Some(id) = self.shared.partition_of_queue(&stored.row.queue) else { return };
-        tracing::info!(hub = self.shared.hub.names_hub(), partition = id, "partition owned");
+        tracing::info!(partition = id, "partition owned");
         let partition = self.shared.listen(id, self.shared.fence_from(before));
         let drained = Arc::default();
         self.owned.insert(stored.row.queue.clone(), Owned { stored, partition, drained, is_draining: false });

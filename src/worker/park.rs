@@ -55,7 +55,6 @@ impl Shared {
     pub(crate) async fn turn_failed(
         &self,
         partition: &Partition,
-        instance_id: &str,
         trouble: &Trouble,
         deliveries: &[&Delivery],
     ) -> Vec<Disposition> {
@@ -70,22 +69,19 @@ impl Shared {
                 back.push(*delivery);
             }
         }
-        self.log_failed_turn(partition, instance_id, trouble, if back.len() == deliveries.len() { &back } else { &[] });
+        self.log_failed_turn(trouble, if back.len() == deliveries.len() { &back } else { &[] });
         decided
     }
 
     /// Of those that go back and will be parked, the first is named; what is parked already is told of there.
-    fn log_failed_turn(&self, partition: &Partition, instance: &str, trouble: &Trouble, back: &[&Delivery]) {
-        let (hub, partition, reason) = (self.hub.names_hub(), partition.id, shown(&trouble.reason));
+    fn log_failed_turn(&self, trouble: &Trouble, back: &[&Delivery]) {
+        let reason = shown(&trouble.reason);
         if !trouble.lasting {
-            tracing::warn!(hub, partition, instance, reason, "a turn failed");
+            tracing::warn!(reason, "a turn failed");
         } else if let Some(first) = back.iter().max_by_key(|held| held.dequeue_count) {
             let (event, message_id, messages) = (first.message.event.kind.type_name(), &first.id, back.len());
             let (receives, parked_at) = (first.dequeue_count, self.options.poison_after);
             tracing::warn!(
-                hub,
-                partition,
-                instance,
                 event,
                 message_id,
                 messages,
@@ -109,15 +105,10 @@ impl Shared {
     }
 
     fn log_failed_item(&self, held: &Held, trouble: &Trouble) {
-        let target = &held.message.target;
-        let (hub, instance, execution) = (self.hub.names_hub(), &target.instance_id, target.execution_id.as_deref());
         let (event, message_id, reason) = (held.message.event.kind.type_name(), &held.id, shown(&trouble.reason));
         if trouble.lasting {
             let (receives, parked_at) = (held.dequeue_count, self.options.poison_after);
             tracing::warn!(
-                hub,
-                instance,
-                execution,
                 event,
                 message_id,
                 receives,
@@ -126,7 +117,7 @@ impl Shared {
                 "a work item fails by itself; it is parked unless the cause is repaired"
             );
         } else {
-            tracing::warn!(hub, instance, execution, event, message_id, reason, "an activity could not be run or answered");
+            tracing::warn!(event, message_id, reason, "an activity could not be run or answered");
         }
     }
 
@@ -145,9 +136,9 @@ impl Shared {
         };
         if let Err(undone) = parked {
             let Undone { delivery, error } = *undone;
-            let (hub, instance, message_id) = (self.hub.names_hub(), &delivery.message.target.instance_id, &delivery.id);
+            let (instance, message_id) = (&delivery.message.target.instance_id, &delivery.id);
             let error = error.map(tracing::field::display);
-            tracing::warn!(hub, instance, message_id, error, "a message that keeps failing could not be parked");
+            tracing::warn!(instance, message_id, error, "a message that keeps failing could not be parked");
             let delay = back_off(delivery.dequeue_count);
             delivery.release(self, delay).await;
         }
@@ -156,8 +147,6 @@ impl Shared {
     async fn show_parked(&self, held: &Held, reason: &str) -> Result<()> {
         let event = &held.message.event.kind;
         tracing::error!(
-            hub = self.hub.names_hub(),
-            instance = held.message.target.instance_id,
             execution = held.message.target.execution_id.as_deref(),
             event = event.type_name(),
             message_id = held.id,
@@ -177,7 +166,7 @@ impl Shared {
     async fn show_as_failed(&self, culprit: Culprit<'_>, output: &str) -> Result<()> {
         match self.hub.instances.show_as_failed(culprit, output).await {
             Err(error) if error.is_lasting() => {
-                tracing::warn!(hub = self.hub.names_hub(), %error, "an instance whose message is parked cannot be shown as failed");
+                tracing::warn!(%error, "an instance whose message is parked cannot be shown as failed");
                 Ok(())
             }
             other => other,
@@ -194,8 +183,8 @@ impl Shared {
             Err(error) => Err(error),
         };
         if let Err(error) = ended {
-            let (hub, message_id) = (self.hub.names_hub(), &delivery.hold.id);
-            tracing::warn!(hub, message_id, %error, "a message that cannot be read stays in its queue");
+            let message_id = &delivery.hold.id;
+            tracing::warn!(message_id, %error, "a message that cannot be read stays in its queue");
         }
     }
 
@@ -212,8 +201,8 @@ impl Shared {
             return Ok(Disposition::Later(self.hosting.pause(&code, waiting, 1)));
         }
         if lasting && self.is_of_no_use(unreadable).await? {
-            let (hub, message_id, why) = (self.hub.names_hub(), &hold.id, DropReason::CopyForEndedInstance);
-            tracing::debug!(hub, message_id, reason = why.label(), "message dropped: {why}");
+            let (message_id, why) = (&hold.id, DropReason::CopyForEndedInstance);
+            tracing::debug!(message_id, reason = why.label(), "message dropped: {why}");
             return Ok(Disposition::Done);
         }
         if lasting && hold.dequeue_count >= self.options.poison_after {
@@ -224,12 +213,11 @@ impl Shared {
     }
 
     fn log_unreadable(&self, unreadable: &Unreadable) {
-        let (hold, hub, reason) = (&unreadable.hold, self.hub.names_hub(), shown(&unreadable.error.to_string()));
+        let (hold, reason) = (&unreadable.hold, shown(&unreadable.error.to_string()));
         let (queue, message_id, receives) = (self.hub.queues.name(hold.queue), &hold.id, hold.dequeue_count);
         if unreadable.error.is_lasting() {
             let parked_at = self.options.poison_after;
             tracing::warn!(
-                hub,
                 queue,
                 message_id,
                 receives,
@@ -238,7 +226,7 @@ impl Shared {
                 "a message cannot be read; it is parked unless another version of the worker takes it"
             );
         } else {
-            tracing::warn!(hub, queue, message_id, receives, reason, "the body of a message could not be read; it goes back");
+            tracing::warn!(queue, message_id, receives, reason, "the body of a message could not be read; it goes back");
         }
     }
 
@@ -253,7 +241,6 @@ impl Shared {
     async fn park_unreadable(&self, unreadable: &Unreadable, reason: &str) -> Result<()> {
         let hold = &unreadable.hold;
         tracing::error!(
-            hub = self.hub.names_hub(),
             queue = self.hub.queues.name(hold.queue),
             message_id = hold.id,
             receives = hold.dequeue_count,

@@ -68,9 +68,9 @@ impl Shared {
     async fn receive(&self, queue: QueueId, max: usize) -> Option<Vec<Received>> {
         const FAILED: &str = "receive failed";
         let received = self.hub.queues.receive(queue, max, self.options.hold).await;
-        let (hub, name) = (self.hub.names_hub(), self.hub.queues.name(queue));
-        if let Some((error, failures)) = self.outages.after(hub, FAILED, || name.to_owned(), &received) {
-            tracing::warn!(hub, queue = name, failures, %error, "receive failed");
+        let name = self.hub.queues.name(queue);
+        if let Some((error, failures)) = self.outages.after(FAILED, || name.to_owned(), &received) {
+            tracing::warn!(queue = name, failures, %error, "receive failed");
         }
         let received = received.ok().filter(|received| !received.is_empty())?;
         let mut kept = Vec::new();

@@ -71,32 +71,17 @@ impl Told {
 impl Commit<'_> {
     /// Tells of an instance that continues as new too fast, and of children that are nested too deeply.
     pub(super) fn log_runaways(&self, record: &Record) {
-        let (hub, partition, instance) = (self.hub.names_hub(), self.partition.id, self.instance_id);
         let name = || log::orchestrator(self.history.events.iter().chain(&record.events)).unwrap_or_default();
         if record.generations > 0
-            && let Some(generations) = self.partition.continued(instance, record.generations)
-            && self.partition.told.is_due(instance)
+            && let Some(generations) = self.partition.continued(self.instance_id, record.generations)
+            && self.partition.told.is_due(self.instance_id)
         {
-            tracing::warn!(
-                hub,
-                partition,
-                instance,
-                name = name(),
-                generations,
-                "the instance continues as new more than 1000 times a minute"
-            );
+            tracing::warn!(name = name(), generations, "the instance continues as new more than 1000 times a minute");
         }
         let level = |event: &EventKind| if let EventKind::ExecutionStarted(start) = event { start.level } else { None };
         let deepest = record.outbound.iter().filter_map(|sent| level(&sent.message.event.kind)).max();
         if let Some(level) = deepest.filter(|level| *level > LEVELS_MAX && self.partition.told.is_due(name())) {
-            tracing::warn!(
-                hub,
-                partition,
-                instance,
-                name = name(),
-                level,
-                "the instance starts a sub-orchestration more than 100 levels deep"
-            );
+            tracing::warn!(name = name(), level, "the instance starts a sub-orchestration more than 100 levels deep");
         }
     }
 }

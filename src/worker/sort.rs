@@ -78,7 +78,6 @@ impl Known<'_> {
             _ => {
                 // Nobody sends such a message: who watches the worker should know.
                 tracing::warn!(
-                    instance = message.target.instance_id,
                     event = message.event.kind.type_name(),
                     message_id = %message.activity_id,
                     "a message that is not for an orchestration is dropped"

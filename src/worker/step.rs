@@ -13,7 +13,9 @@ use super::log;
 use super::partition::Partition;
 use super::recorder::{Opened, Recorder, keep_last};
 use super::sort::{Known, Verdict};
+use super::spans;
 use super::unhosted::Outlook;
+use super::watch::{Code, What};
 use crate::error::Result;
 use crate::hub::histories::History;
 use crate::hub::rows::Sentinel;
@@ -161,7 +163,7 @@ impl Step<'_> {
         }
         let without_code = ends.is_some();
         let name = log::orchestrator(opened.past.iter().chain(&opened.inputs)).unwrap_or_default();
-        let code = self.code(&opened.execution_id, name);
+        let code = Code::new(spans::orchestrator(&opened.execution_id, name), What::Turn);
         let mut recorder = Recorder::new(&self.hub.clock, self.hub.partition_count, opened);
         match ends {
             Some(completion) => recorder.end_without_code(completion),
@@ -172,14 +174,9 @@ impl Step<'_> {
             }
         }
         let record = recorder.finish();
-        self.log_differences(&code, &record.differences);
+        log::differences(&code, &record.differences);
         if !self.partition.may_commit() {
-            tracing::info!(
-                hub = self.hub.names_hub(),
-                partition = self.partition.id,
-                instance = self.instance_id,
-                "the partition was lost during the turn; its messages go back"
-            );
+            tracing::info!("the partition was lost during the turn; its messages go back");
             return Ok(sorted.all_back());
         }
         let (hub, instance_id, partition) = (self.hub, self.instance_id, self.partition);
@@ -237,12 +234,7 @@ impl Step<'_> {
             let tries = self.hosting.tries(self.hub, delivery, EARLY_TRIES + 1).await;
             if tries <= EARLY_TRIES {
                 let delay = back_off(tries);
-                tracing::debug!(
-                    hub = self.hub.names_hub(),
-                    instance = self.instance_id,
-                    ?delay,
-                    "a message is early and waits for its decision"
-                );
+                tracing::debug!(?delay, "a message is early and waits for its decision");
                 sorted.set(at, Fate::Later(delay));
                 continue;
             }
@@ -268,8 +260,6 @@ impl Step<'_> {
 
     pub(super) fn log_drop(&self, held: &Held, why: DropReason) {
         tracing::debug!(
-            hub = self.hub.names_hub(),
-            instance = self.instance_id,
             execution = held.message.target.execution_id.as_deref(),
             event = held.message.event.kind.type_name(),
             reason = why.label(),

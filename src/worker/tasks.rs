@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use super::Shared;
 
@@ -22,8 +23,7 @@ impl Shared {
         match AssertUnwindSafe(work).catch_unwind().await {
             Ok(done) => Some(done),
             Err(panic) => {
-                let (hub, worker) = (self.hub.names_hub(), &self.worker_id);
-                tracing::error!(hub, worker, reason = words_of(&*panic), "{what} broke off: a panic of the worker itself");
+                tracing::error!(reason = words_of(&*panic), "{what} broke off: a panic of the worker itself");
                 None
             }
         }
@@ -50,11 +50,11 @@ pub(super) fn words_of(panic: &(dyn Any + Send)) -> &str {
 pub(crate) struct Tasks(Mutex<JoinSet<()>>);
 
 impl Tasks {
-    /// Starts a task.
+    /// Starts a task, whose log lines are about what those of the caller are about.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut set = self.lock();
         while set.try_join_next().is_some() {}
-        set.spawn(task);
+        set.spawn(task.in_current_span());
     }
 
     /// Stops every task where it stands, as a crash does.

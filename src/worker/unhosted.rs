@@ -158,7 +158,7 @@ impl Step<'_> {
         let is_ended = self.hub.instances.terminate_pending(self.instance_id, &row, reason, at).await?;
         if is_ended {
             self.hosting.forget(self.instance_id);
-            log::terminated_before_start(self, &row.row, reason);
+            log::terminated_before_start(&row.row, reason);
         }
         Ok(is_ended)
     }
@@ -181,7 +181,7 @@ impl Step<'_> {
             sorted.change(Fate::Early, Fate::Later(Duration::ZERO));
             sorted.set(at, Fate::Apply);
             self.hosting.forget(self.instance_id);
-            tracing::debug!(instance = self.instance_id, "an instance ends without its code");
+            tracing::debug!("an instance ends without its code");
             return Outlook::Ends(Completion::Terminated { reason });
         }
         if is_torn {

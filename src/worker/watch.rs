@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::{Instrument as _, Span};
 
 use crate::clock::Clock;
 
@@ -32,31 +33,19 @@ struct State {
     is_over: bool,
 }
 
-/// Code of a user, as log lines name it.
+/// Code of a user.
 #[derive(Debug)]
 pub(crate) struct Code {
-    pub(crate) hub: String,
-    pub(crate) instance: String,
-    pub(crate) execution: String,
-    pub(crate) name: String,
+    /// Which one: its log lines, and those about it, are in this span.
+    pub(crate) span: Span,
     pub(crate) what: What,
 }
 
 /// Why the code is run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum What {
-    Turn { partition: u32 },
-    Activity { task: i32 },
-}
-
-impl What {
-    /// The task of an activity.
-    pub(crate) fn task(self) -> Option<i32> {
-        match self {
-            Self::Turn { .. } => None,
-            Self::Activity { task } => Some(task),
-        }
-    }
+    Turn,
+    Activity,
 }
 
 /// Code keeps a thread for as long as this lives.
@@ -103,9 +92,9 @@ impl Watch {
         Busy { watch: self, number }
     }
 
-    /// Runs a future whose single polls are watched: one that waits for long keeps no thread.
+    /// Runs a future of the code's, whose single polls are watched: one that waits for long keeps no thread.
     pub(crate) async fn each_poll<F: Future>(&self, code: &Arc<Code>, future: F) -> F::Output {
-        let mut future = pin!(future);
+        let mut future = pin!(future.instrument(code.span.clone()));
         poll_fn(|cx| {
             let _busy = self.enter(code);
             future.as_mut().poll(cx)
@@ -185,35 +174,24 @@ impl Drop for Watching {
 }
 
 impl Code {
+    pub(crate) fn new(span: Span, what: What) -> Arc<Self> {
+        Arc::new(Self { span, what })
+    }
+
     fn tell(&self, so_far: Duration) {
-        let Self { hub, instance, execution, name, what } = self;
         let seconds = so_far.as_secs();
-        match what {
-            What::Turn { partition } => tracing::warn!(
-                hub,
-                partition,
-                instance,
-                execution,
-                name,
-                seconds,
-                "a turn does not end: the orchestrator's code keeps its thread"
-            ),
-            What::Activity { task } => tracing::warn!(
-                hub,
-                instance,
-                execution,
-                name,
-                task,
+        self.span.in_scope(|| match self.what {
+            What::Turn => tracing::warn!(seconds, "a turn does not end: the orchestrator's code keeps its thread"),
+            What::Activity => tracing::warn!(
                 seconds,
                 "an activity blocks its thread: what computes or blocks for long belongs into spawn_blocking"
             ),
-        }
+        });
     }
 
     fn tell_end(&self, in_all: Duration) {
-        let Self { hub, instance, execution, name, .. } = self;
         let seconds = in_all.as_secs();
-        tracing::info!(hub, instance, execution, name, seconds, "code that kept its thread has let it go");
+        self.span.in_scope(|| tracing::info!(seconds, "code that kept its thread has let it go"));
     }
 }
 
@@ -224,8 +202,7 @@ mod tests {
     use crate::worker::tests::overheard::Overheard;
 
     fn code(name: &str) -> Arc<Code> {
-        let what = What::Activity { task: 7 };
-        Arc::new(Code { hub: "h".into(), instance: "i".into(), execution: "e".into(), name: name.to_owned(), what })
+        Code::new(tracing::error_span!("activity", instance = "i", execution = "e", name, task = 7), What::Activity)
     }
 
     /// Waits, on this thread, until so many lines have been heard.
@@ -249,10 +226,7 @@ mod tests {
         until(&heard, 4);
         let lines = heard.lines();
         assert!(lines[..3].iter().all(|line| line.starts_with("WARN an activity blocks its thread")), "{lines:?}");
-        assert!(
-            lines[..3].iter().all(|line| line.contains("hub=h instance=i execution=e name=Slow task=7 seconds=0")),
-            "{lines:?}"
-        );
+        assert!(lines[..3].iter().all(|line| line.contains("instance=i execution=e name=Slow task=7 seconds=0")), "{lines:?}");
         assert!(lines[3].starts_with("INFO code that kept its thread has let it go"), "{lines:?}");
         // The thread ends with the worker.
         drop(watching);

@@ -50,7 +50,7 @@ impl Step<'_> {
                 return Ok(sorted.all_back_now());
             }
             self.hosting.forget(self.instance_id);
-            log::terminated_before_start(self, &row.row, reason.as_deref());
+            log::terminated_before_start(&row.row, reason.as_deref());
         }
         if alive {
             // The start is on its way (scheduled, deferred, or held by a worker that died): what follows it must wait for it.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 use super::Shared;
 use super::delivery::{Delivery, Incoming, Undone};
@@ -19,6 +20,7 @@ use super::park::Trouble;
 use super::partition::crowded_out;
 use super::poll::Source;
 use super::recorder::Outbound;
+use super::spans;
 use super::watch::{Code, What};
 use crate::authoring::{ActivityTask, Ends};
 use crate::hub::{Need, QueueId, Received};
@@ -121,15 +123,22 @@ impl Shared {
     }
 
     /// `until`: when the activity is told that it should end.
-    async fn serve_work_item(&self, mut item: Delivery, until: CancellationToken) {
+    async fn serve_work_item(&self, item: Delivery, until: CancellationToken) {
         let ends = Ends { stopping: until, lost: item.hold().lost.clone() };
-        let Some(task) = task_of(&item.message, ends.clone()) else {
-            return self.work_item_failed(item, &Trouble::no_work_item()).await;
+        let Some(task) = task_of(&item.message, ends) else {
+            let span = spans::instance(&item.message.target.instance_id);
+            return self.work_item_failed(item, &Trouble::no_work_item()).instrument(span).await;
         };
-        let code = self.code(&task);
+        let span = spans::activity(&task);
+        self.serve_activity(item, task).instrument(span).await;
+    }
+
+    /// Runs an activity, if it is here, and answers its call.
+    async fn serve_activity(&self, mut item: Delivery, task: ActivityTask) {
         if let Some(need) = self.hosting.missing_activity(&task) {
-            return self.serve_missing(item, &need, &code).await;
+            return self.serve_missing(item, &need).await;
         }
+        let (ends, code) = (task.ends.clone(), Code::new(Span::current(), What::Activity));
         let running = std::panic::AssertUnwindSafe(self.executor.watched(&code, self.executor.run_activity(task)));
         let begun = Instant::now();
         let ran = tokio::select! {
@@ -137,7 +146,7 @@ impl Shared {
             ran = running.catch_unwind() => ran,
             // Stopping waits for activities as long as it was told to; then they go back, to run elsewhere.
             () = self.giving_up.cancelled() => {
-                log::activity_given_up(&code);
+                tracing::warn!("activity was still running after the grace period; it runs again elsewhere");
                 return item.release(self, Duration::ZERO).await;
             }
         };
@@ -147,20 +156,20 @@ impl Shared {
             Ok(Err(Unavailable)) => item.release(self, Duration::ZERO).await,
             // It may have failed because it was told to end.
             Ok(Ok(Err(failure))) if ends.have_come() => {
-                log::activity_ended_early(&code, &failure);
+                log::activity_ended_early(&failure);
                 item.release(self, Duration::ZERO).await;
             }
-            Ok(Ok(result)) => self.finish_work_item(item, result, &code).await,
+            Ok(Ok(result)) => self.finish_work_item(item, result).await,
             Err(panic) => self.work_item_failed(item, &Trouble::of_panic(&*panic)).await,
         }
     }
 
     /// Another worker may have the activity; in the end its call fails.
-    async fn serve_missing(&self, item: Delivery, need: &Need, code: &Code) {
+    async fn serve_missing(&self, item: Delivery, need: &Need) {
         let (queue, instance_id) = (item.queue, item.message.target.instance_id.as_str());
         let waiting = Waiting { queue, instance_id, since: item.waits_since(), receives: item.dequeue_count };
         match self.hosting.failure(&self.hub, need, waiting).await {
-            Some(failure) => self.finish_work_item(item, Err(failure), code).await,
+            Some(failure) => self.finish_work_item(item, Err(failure)).await,
             None => {
                 let pause = self.hosting.pause_of_call(need, &item.id, instance_id);
                 item.leave_to_others(self, pause).await;
@@ -169,29 +178,19 @@ impl Shared {
     }
 
     /// Answers a call.
-    async fn finish_work_item(&self, item: Delivery, result: Answer, code: &Code) {
+    async fn finish_work_item(&self, item: Delivery, result: Answer) {
         let failure = result.as_ref().err().cloned();
         let answer = self.answer(&item.message, result);
         match self.hub.queues.send(answer.queue, answer.message.clone(), Duration::ZERO).await {
             Ok(_) => {
                 if let Some(failure) = failure {
-                    log::activity_failed(code, &failure);
+                    log::activity_failed(&failure);
                 }
                 self.delete_work_item(item).await;
             }
             // The work item is the durable marker: it runs again.
             Err(error) => self.work_item_failed(item, &Trouble::from(&error)).await,
         }
-    }
-
-    fn code(&self, task: &ActivityTask) -> Arc<Code> {
-        Arc::new(Code {
-            hub: self.hub.names_hub().to_owned(),
-            instance: task.instance.instance_id.clone(),
-            execution: task.instance.execution_id.clone().unwrap_or_default(),
-            name: task.name.clone(),
-            what: What::Activity { task: task.task_id },
-        })
     }
 
     /// The completion message. It carries the decision that it answers, recomputed if .NET sent the work item.
@@ -216,8 +215,7 @@ impl Shared {
         if let Err(undone) = item.done(&self.hub, std::future::pending()).await
             && let Undone { delivery: item, error: Some(error) } = *undone
         {
-            let (hub, instance, message_id) = (self.hub.names_hub(), &item.message.target.instance_id, &item.id);
-            tracing::warn!(hub, instance, message_id, %error, "a work item could not be deleted and will run again");
+            tracing::warn!(message_id = item.id, %error, "a work item could not be deleted and will run again");
         }
     }
 }

@@ -33,7 +33,7 @@ impl Hub {
         // The row of a large start refers to the body of its message.
         let url = sent.body.as_ref().map(|blob| self.payloads.url(blob));
         let input = url.as_deref().or(start.input.as_deref());
-        let mut row = projection::pending(self.names_hub(), &start, input, at, self.now());
+        let mut row = projection::pending(self.name(), &start, input, at, self.now());
         self.instances.offload(&mut row).await?;
         let is_ours = self.instances.write_pending(row, replaced).await?;
         if !is_ours {

@@ -35,7 +35,7 @@ impl Ownership {
                 None => break,
             }
         }
-        tracing::info!(hub = self.shared.hub.names_hub(), partition = owned.partition.id, "partition released");
+        tracing::info!(partition = owned.partition.id, "partition released");
         self.owned.remove(queue);
         Ok(())
     }
@@ -61,15 +61,12 @@ impl Ownership {
             match tokio::time::timeout(STOP_PATIENCE, self.release_drained()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    tracing::warn!(hub = self.shared.hub.names_hub(), %error, "a partition could not be released; tried again until the end of its drain");
+                    tracing::warn!(%error, "a partition could not be released; tried again until the end of its drain");
                     tokio::time::sleep(Duration::from_millis(200)).await;
                     self.drained.notify_one();
                 }
                 Err(_) => {
-                    tracing::warn!(
-                        hub = self.shared.hub.names_hub(),
-                        "the partition table does not answer; the leases will expire"
-                    );
+                    tracing::warn!("the partition table does not answer; the leases will expire");
                     return;
                 }
             }
@@ -77,13 +74,12 @@ impl Ownership {
     }
 
     pub(super) async fn take_back(&self) {
-        let hub = self.shared.hub.names_hub();
         match tokio::time::timeout(STOP_PATIENCE, self.withdraw()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(hub, %error, "the partition table could not be read; others wait until leases expire")
+                tracing::warn!(%error, "the partition table could not be read; others wait until leases expire")
             }
-            Err(_) => tracing::warn!(hub, "the partition table does not answer; others wait until leases expire"),
+            Err(_) => tracing::warn!("the partition table does not answer; others wait until leases expire"),
         }
     }
 

@@ -26,8 +26,8 @@ impl Ownership {
             return;
         }
         for (owner, partitions) in &waits {
-            let (hub, until) = (self.shared.hub.names_hub(), latest.get(owner).map(ToString::to_string));
-            tracing::info!(hub, owner, ?partitions, until, "this worker has no partition yet and waits for those of another");
+            let until = latest.get(owner).map(ToString::to_string);
+            tracing::info!(owner, ?partitions, until, "this worker has no partition yet and waits for those of another");
         }
         self.waits = waits;
     }

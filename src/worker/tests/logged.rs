@@ -83,9 +83,9 @@ async fn lines_of(name: &str, input: &str) -> Vec<String> {
     lines.iter().map(|line| essence(line)).collect()
 }
 
-/// A line without ids that are drawn, and without the hub and the partition.
+/// A line without ids that are drawn, and without the hub, the worker and the partition.
 fn essence(line: &str) -> String {
-    let is_same = |word: &&str| !["hub=", "partition=", "execution="].iter().any(|field| word.starts_with(field));
+    let is_same = |word: &&str| !["hub=", "worker=", "partition=", "execution="].iter().any(|field| word.starts_with(field));
     line.split(' ').filter(is_same).collect::<Vec<_>>().join(" ")
 }
 
@@ -188,6 +188,37 @@ async fn what_is_steered_by_hand_is_told_with_its_reason() {
     assert_eq!(a, expected);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_the_code_logs_tells_whose_code_it_is() {
+    let heard = Overheard::default();
+    let _hears = heard.listen();
+    let hub = hub().await;
+    let client = Client::new(&hub);
+    let worker = Worker::builder(&hub)
+        .worker_id("w")
+        .orchestrator(NORMAL, async |ctx: OrchestrationContext, number| {
+            tracing::info!(number, "from the orchestrator");
+            Ok(ctx.call(DOUBLE, number).await?)
+        })
+        .activity(DOUBLE, async |_: ActivityContext, number: u32| {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            tracing::warn!("from the activity");
+            Ok(2 * number)
+        });
+    World::beside(worker, async {
+        let id = client.start(NORMAL, 4).instance_id("the-id").await.unwrap();
+        client.wait(&id, MINUTE).await.unwrap();
+    })
+    .await;
+    let [from_orchestrator] = &heard.with("from the orchestrator")[..] else { panic!("once, whatever is replayed") };
+    let [from_activity] = &heard.with("from the activity")[..] else { panic!("it ran once") };
+    assert_eq!(essence(from_orchestrator), "INFO from the orchestrator instance=the-id name=Normal number=4");
+    assert_eq!(essence(from_activity), "WARN from the activity instance=the-id name=Double task=0");
+    for line in [from_orchestrator, from_activity] {
+        assert!(line.contains(" hub=Test worker=w ") && line.contains(" execution="), "{line}");
+    }
+}
+
 /// Keeps this thread until the log has a line that begins so.
 fn block_until(heard: &Overheard, line: &str) -> String {
     let begun = tokio::time::Instant::now();
@@ -230,7 +261,10 @@ async fn code_that_blocks_the_only_thread_is_named_while_it_does() {
     })
     .await;
     let turn = block_until(&heard, "WARN a turn does not end");
-    assert!(turn.contains(" hub=Test partition=") && turn.ends_with(" name=Normal seconds=2"), "{turn}");
+    assert!(
+        turn.contains(" hub=Test worker=") && turn.contains(" partition=") && turn.ends_with(" name=Normal seconds=2"),
+        "{turn}"
+    );
     let activity = block_until(&heard, "WARN an activity blocks its thread");
     assert!(activity.contains(" instance=the-id ") && activity.ends_with(" name=Double task=0 seconds=2"), "{activity}");
 }
@@ -278,12 +312,11 @@ async fn what_cannot_be_read_is_told_from_its_first_receive() {
     let lines: Vec<_> =
         heard.lines().split_off(known).iter().filter(|line| line.contains("message_id=")).map(|line| warned(line)).collect();
     let id = world.only_poison().await.id;
-    let unread =
-        "WARN a message cannot be read; it is parked unless another version of the worker takes it queue=test-control-00";
+    let unread = "WARN a message cannot be read; it is parked unless another version of the worker takes it instance=i queue=test-control-00";
     let expected = [
         format!("{unread} receives=1 parked_at=3"),
         format!("{unread} receives=2 parked_at=3"),
-        "ERROR a message that cannot be read is parked queue=test-control-00 receives=3".to_owned(),
+        "ERROR a message that cannot be read is parked instance=i queue=test-control-00 receives=3".to_owned(),
     ];
     assert_eq!(lines, expected.map(|line| (line, id.clone())));
 }

@@ -1,11 +1,13 @@
-//! The log of a test: every event of the crate at info and above, as a line with its fields.
+//! The log of a test: every event of the crate at info and above, as a line with its fields and those of the spans around it.
 
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex};
 
 use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id};
 use tracing::{Dispatch, Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
 
 /// Lines in the order in which they were logged: level, message, and fields as `name=value`.
 #[derive(Clone, Debug, Default)]
@@ -41,13 +43,23 @@ impl Overheard {
     }
 }
 
-impl<S: Subscriber> Layer<S> for Overheard {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+impl<S: Subscriber + for<'l> LookupSpan<'l>> Layer<S> for Overheard {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut line = Line::default();
+        attributes.record(&mut line);
+        context.span(id).unwrap().extensions_mut().insert(line);
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let metadata = event.metadata();
         if *metadata.level() <= Level::INFO && metadata.target().starts_with("taskhub") {
+            let mut around = String::new();
+            for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
+                around.push_str(&span.extensions().get::<Line>().unwrap().fields);
+            }
             let mut line = Line::default();
             event.record(&mut line);
-            self.0.lock().unwrap().push(format!("{} {}{}", metadata.level(), line.message, line.fields));
+            self.0.lock().unwrap().push(format!("{} {}{around}{}", metadata.level(), line.message, line.fields));
         }
     }
 }
