@@ -1,6 +1,7 @@
 //! The `taskhub` command, as a user runs it, on an Azurite of our own. Run by `cargo test --features cli --test cli`.
 
 mod cli_payloads;
+mod cli_purge;
 mod cli_versions;
 mod harness;
 

@@ -41,6 +41,8 @@ pub enum ErrorKind {
     AlreadyExists,
     /// The instance has ended, so that nothing can be sent to it any more.
     Ended,
+    /// The instance has not ended, so that it cannot be purged.
+    Open,
     /// An argument is outside what is allowed; the message names it and the remedy.
     Invalid,
     /// The hub and the settings do not fit together (partition count, lease manager, app lease).

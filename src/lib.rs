@@ -69,8 +69,8 @@ pub use authoring::{
     Orchestrator, Saga, TaskFailed, Timer, WaitForEvent, Within, blocking, wait_all, with_state,
 };
 pub use client::{
-    Client, HubStatus, Instance, InstancePage, InstanceQuery, InstanceStatus, PartitionStatus, QueueStatus, Start, Unanswered,
-    UnansweredTask, WaitForEnd,
+    Client, HubStatus, Instance, InstancePage, InstanceQuery, InstanceStatus, PartitionStatus, Purge, PurgeReport, QueueStatus,
+    Start, Unanswered, UnansweredTask, WaitForEnd,
 };
 pub use clock::Clock;
 pub use error::{Error, ErrorKind};

@@ -63,7 +63,7 @@ impl Kind {
     fn of(error: &Error) -> Self {
         match (error.kind(), error.storage().map(|storage| storage.kind)) {
             (ErrorKind::NotFound, _) => Self::NotFound,
-            (ErrorKind::AlreadyExists, _) => Self::Exists,
+            (ErrorKind::AlreadyExists | ErrorKind::Open, _) => Self::Exists,
             (ErrorKind::Ended, _) => Self::Ended,
             (ErrorKind::Failed | ErrorKind::Terminated, _) => Self::Failed,
             (ErrorKind::Invalid, _) => Self::Invalid,

@@ -10,6 +10,7 @@ mod json;
 mod log;
 mod output;
 mod poison;
+mod purge;
 mod text;
 mod values;
 mod waits;
@@ -85,6 +86,8 @@ enum Command {
     Suspend(control::WithReason),
     /// Lets a suspended instance go on
     Resume(control::WithReason),
+    /// Deletes instances that have ended, with their histories and payloads, for good
+    Purge(purge::Purge),
     /// Waits until an instance has ended; fails unless it completed
     Wait(control::Wait),
 }
@@ -130,6 +133,7 @@ impl Cli {
             Command::Terminate(it) => it.run(control::Change::Terminate, &client, &out).await,
             Command::Suspend(it) => it.run(control::Change::Suspend, &client, &out).await,
             Command::Resume(it) => it.run(control::Change::Resume, &client, &out).await,
+            Command::Purge(purge) => purge.run(&client, &out).await,
             Command::Wait(wait) => wait.run(&client, &out).await,
         }
     }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Client, InstanceStatus};
+use super::{Client, InstanceStatus, Purge};
 use crate::authoring::{AsInput, Event, Orchestrator};
 use crate::error::Result;
 use crate::model::{FailureDetails, HistoryEvent};
@@ -142,6 +142,14 @@ impl<O> Instance<O> {
     /// As [`raise`](Self::raise).
     pub async fn resume(&self, reason: &str) -> Result<()> {
         self.client.resume(&self.id, reason).await
+    }
+
+    /// Deletes the instance, which must have ended, with its history and payloads, for good.
+    ///
+    /// # Errors
+    /// As [`Purge`] says.
+    pub fn purge(&self) -> Purge<'_> {
+        Purge::of_one(&self.client, &self.id)
     }
 
     /// Waits until the instance has ended, in whatever way, and gives its last status. It waits for ever unless it is told

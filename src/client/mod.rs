@@ -6,6 +6,7 @@ mod hub_status;
 mod instance;
 #[cfg(test)]
 mod instance_tests;
+mod purge;
 mod query;
 mod start;
 mod status;
@@ -16,6 +17,7 @@ mod tests;
 
 pub use hub_status::{HubStatus, PartitionStatus, QueueStatus};
 pub use instance::{Instance, WaitForEnd};
+pub use purge::{Purge, PurgeReport};
 pub use query::{InstancePage, InstanceQuery};
 pub use start::Start;
 pub use status::InstanceStatus;

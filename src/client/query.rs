@@ -115,7 +115,7 @@ impl Client {
     }
 }
 
-fn filter(query: &InstanceQuery) -> Option<Filter> {
+pub(super) fn filter(query: &InstanceQuery) -> Option<Filter> {
     let mut all = Vec::new();
     if let Some(from) = query.created_from {
         all.push(Filter::compare("CreatedTime", Cmp::Ge, Value::time(from)));
@@ -163,7 +163,7 @@ fn to_token(continuation: &Continuation) -> String {
     format!("{} {}", part(&continuation.next_partition_key), part(&continuation.next_row_key))
 }
 
-fn from_token(token: &str) -> Continuation {
+pub(super) fn from_token(token: &str) -> Continuation {
     let (partition, row) = token.split_once(' ').unwrap_or((token, ""));
     let part = |key: &str| Some(key.to_owned()).filter(|k| !k.is_empty());
     Continuation { next_partition_key: part(partition), next_row_key: part(row) }

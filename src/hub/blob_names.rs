@@ -1,10 +1,12 @@
 //! Names of large-payload blobs, and their URLs in instance rows (docs/storage-layout.md, Large payloads).
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
 use super::keys;
+use crate::storage::blob::name_kept;
 
 /// Ends the name of a blob that holds a start message rather than a text.
 const START_MESSAGE_SUFFIX: &str = "ExecutionStarted.json.gz";
@@ -21,6 +23,12 @@ pub(crate) fn message_blob(instance_id: &str, activity_id: Uuid, event_type: &st
         (Cow::Owned(folder_of_key(&keys::escape(instance_id)).into_owned()), KEYED)
     };
     format!("{folder}/message-{}{mark}-{event_type}.json.gz", activity_id.simple())
+}
+
+/// How the names of an instance's message blobs begin, ours and those of .NET. Blobs of others may begin so too.
+pub(crate) fn message_blobs(instance_id: &str) -> BTreeSet<String> {
+    let folders = [instance_id, &folder_of_key(&keys::escape(instance_id))].map(|folder| format!("{folder}/message-"));
+    folders.into_iter().filter(|prefix| name_kept(prefix).as_ref() == Ok(prefix)).collect()
 }
 
 /// The instance and the kind of event of a large message's blob, `None` if it is another blob.

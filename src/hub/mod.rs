@@ -21,6 +21,7 @@ mod names;
 mod parked;
 pub(crate) mod partitions;
 mod payloads;
+mod purge;
 mod queues;
 mod stored;
 mod table;
@@ -41,6 +42,7 @@ pub(crate) use histories::rows;
 pub(crate) use hold::Hold;
 pub(crate) use instances::InstanceRow;
 pub use parked::PoisonMessage;
+pub(crate) use purge::{Purged, Removed};
 pub(crate) use queues::{Body, Held, InBlob, QueueId, Received, Unreadable};
 pub use task_hub::{TaskHub, TaskHubBuilder};
 #[cfg(test)]

@@ -230,12 +230,29 @@ impl Shared {
         }
     }
 
-    /// Whether the message, whatever it says, is for an instance that has ended. Most often it is a copy that a lost reply has
-    /// made, whose body went with the other copy. A start is never such: its body stays.
+    /// Whether the message, whatever it says, is for an instance that has ended, or was purged, which takes the bodies too. Most often it is
+    /// a copy that a lost reply has made, whose body went with the other copy. The body of a start stays until its execution is purged: such
+    /// a start is one that was to begin later, or a copy.
     async fn is_of_no_use(&self, unreadable: &Unreadable) -> Result<bool> {
-        let Some(blob) = unreadable.blob.as_deref().filter(|blob| !blob_names::is_start_message(blob)) else { return Ok(false) };
+        let Some(blob) = unreadable.blob.as_deref() else { return Ok(false) };
         let Some((instance_id, _)) = blob_names::parse_message_blob(blob) else { return Ok(false) };
-        self.hub.instances.has_ended(&instance_id).await
+        let (hub, is_start) = (&self.hub, blob_names::is_start_message(blob));
+        let status = hub.instances.own_status(&instance_id).await?;
+        if !is_start && let Some(status) = status {
+            return Ok(status.is_terminal());
+        }
+        if hub.payloads.has(blob).await? {
+            return Ok(false);
+        }
+        let is_waited_for = match status {
+            None => hub.histories.is_there(&instance_id).await?,
+            Some(status) => !status.is_terminal() && hub.instances.blobs(&instance_id).await?.iter().any(|known| known == blob),
+        };
+        if is_start && !is_waited_for {
+            let (hub, message_id) = (self.hub.name(), &unreadable.hold.id);
+            tracing::warn!(hub, instance = instance_id, message_id, "a start is dropped whose body is gone");
+        }
+        Ok(!is_waited_for)
     }
 
     async fn park_unreadable(&self, unreadable: &Unreadable, reason: &str) -> Result<()> {

@@ -104,6 +104,11 @@ impl Histories {
         Ok(row.map(|row| row.etag))
     }
 
+    /// Whether there is a history.
+    pub(crate) async fn is_there(&self, instance_id: &str) -> Result<bool> {
+        Ok(self.version(instance_id).await?.is_some())
+    }
+
     async fn read_sentinel(&self, instance_id: &str) -> Result<Option<(Sentinel, Etag)>> {
         let key = keys::escape(instance_id);
         let row = self.table.get(&key, rows::SENTINEL, &[]).await.or_none()?;
@@ -132,18 +137,23 @@ impl Histories {
     /// Gives an instance without history a sentinel, so that whoever loaded none can no longer commit its first turn. `false` if
     /// somebody else has.
     pub(crate) async fn insert_fence(&self, instance_id: &str, execution_id: &str) -> Result<bool> {
+        let fence = self.fence(&keys::escape(instance_id), execution_id);
+        match self.table.write(&TableOp::Insert(fence)).await {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind == storage::ErrorKind::AlreadyExists => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// A sentinel of an execution without rows.
+    pub(super) fn fence(&self, key: &str, execution_id: &str) -> Entity {
         let sentinel = Sentinel {
             execution_id: execution_id.to_owned(),
             is_complete: true,
             completed_at: Some(self.clock.now()),
             ..Sentinel::default()
         };
-        let entity = rows::sentinel_to_entity(&keys::escape(instance_id), &sentinel);
-        match self.table.write(&TableOp::Insert(entity)).await {
-            Ok(_) => Ok(true),
-            Err(e) if e.kind == storage::ErrorKind::AlreadyExists => Ok(false),
-            Err(e) => Err(e.into()),
-        }
+        rows::sentinel_to_entity(key, &sentinel)
     }
 
     /// Gives the sentinel a new version, so that whoever loaded the old one can no longer commit.

@@ -30,7 +30,8 @@ pub(super) fn rows_of_execution(all: &[Row], sentinel: &Sentinel) -> Result<usiz
     let events: Vec<_> = all.iter().map(|row| &row.entity).filter(|row| row.row_key != SENTINEL).collect();
     let is_ours = |row: &&&crate::storage::table::Entity| row.text("ExecutionId") == execution_id;
     let count = events.iter().take_while(is_ours).count();
-    if sentinel.is_fence && events.is_empty() {
+    // What is left of a purge that was cut off has rows of the execution that it removes.
+    if sentinel.is_fence && !events.iter().any(|row| is_ours(&row)) {
         return Ok(0);
     }
     if sentinel.execution_id.is_empty() {

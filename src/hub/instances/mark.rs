@@ -92,11 +92,6 @@ impl Instances {
         }))
     }
 
-    /// Whether the instance has ended by itself: one that is marked has not.
-    pub(crate) async fn has_ended(&self, instance_id: &str) -> Result<bool> {
-        Ok(self.own_status(instance_id).await?.is_some_and(RuntimeStatus::is_terminal))
-    }
-
     /// Removes the mark: the row shows the status of the instance again.
     pub(crate) async fn show_as_it_is(&self, instance_id: &str) -> Result<()> {
         let now = self.clock.now();

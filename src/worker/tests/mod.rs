@@ -29,6 +29,7 @@ pub(super) mod overheard;
 mod overtaking;
 mod panics;
 pub(super) mod poison;
+mod purge;
 mod remembered;
 mod scripted;
 mod stored_values;
