@@ -2,6 +2,7 @@
 
 mod cli_payloads;
 mod cli_purge;
+mod cli_restart;
 mod cli_versions;
 mod harness;
 

@@ -41,7 +41,7 @@ pub enum ErrorKind {
     AlreadyExists,
     /// The instance has ended, so that nothing can be sent to it any more.
     Ended,
-    /// The instance has not ended, so that it cannot be purged.
+    /// The instance has not ended, so that it can neither be purged nor restarted under its id.
     Open,
     /// An argument is outside what is allowed; the message names it and the remedy.
     Invalid,

@@ -70,7 +70,7 @@ pub use authoring::{
 };
 pub use client::{
     Client, HubStatus, Instance, InstancePage, InstanceQuery, InstanceStatus, PartitionStatus, Purge, PurgeReport, QueueStatus,
-    Start, Unanswered, UnansweredTask, WaitForEnd,
+    Restart, Start, Unanswered, UnansweredTask, WaitForEnd,
 };
 pub use clock::Clock;
 pub use error::{Error, ErrorKind};

@@ -1,4 +1,4 @@
-//! `taskhub start`, `raise`, `terminate`, `suspend`, `resume` and `wait`.
+//! `taskhub start`, `restart`, `raise`, `terminate`, `suspend`, `resume` and `wait`.
 
 use std::time::Duration;
 
@@ -29,6 +29,17 @@ pub(crate) struct Start {
     /// The same
     #[arg(long = "input", value_name = "INPUT", value_parser = values::payload, allow_negative_numbers = true, conflicts_with = "input")]
     input_option: Option<Box<RawValue>>,
+}
+
+/// What to restart.
+#[derive(Args, Debug)]
+pub(crate) struct Restart {
+    /// Instance id
+    id: String,
+    /// Starts it under another id, this one or a generated one, and leaves the instance as it is [default: the same id, of an instance that
+    /// has ended]
+    #[arg(long, value_name = "NEW", num_args = 0..=1)]
+    new_id: Option<Option<String>>,
 }
 
 /// What to raise.
@@ -102,6 +113,19 @@ impl Start {
         }
         // The id alone, for scripts.
         out.print(|| json!({ "instanceId": id.id(), "awaits": awaited.as_ref().map(awaited::as_json) }), || text::line(id.id()))
+    }
+}
+
+impl Restart {
+    pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
+        let instance = client.instance(&self.id);
+        let restart = match self.new_id {
+            None => instance.restart(),
+            Some(None) => instance.restart().generated_instance_id(),
+            Some(Some(new)) => instance.restart().new_instance_id(new),
+        };
+        let started = restart.await.map_err(|error| of_instance(client, &self.id, error))?;
+        out.print(|| json!({ "instanceId": started.id(), "restarted": self.id }), || text::line(started.id()))
     }
 }
 

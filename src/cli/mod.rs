@@ -78,6 +78,8 @@ enum Command {
     Poison(poison::Command),
     /// Starts an orchestration
     Start(control::Start),
+    /// Starts again what an instance ran, with the same input
+    Restart(control::Restart),
     /// Raises an event to an instance
     Raise(control::Raise),
     /// Ends an instance; its sub-orchestrations go on
@@ -129,6 +131,7 @@ impl Cli {
             Command::History(one) => one.history(&client, &out).await,
             Command::Poison(command) => command.run(&client, &out).await,
             Command::Start(start) => start.run(&client, &out).await,
+            Command::Restart(restart) => restart.run(&client, &out).await,
             Command::Raise(raise) => raise.run(&client, &out).await,
             Command::Terminate(it) => it.run(control::Change::Terminate, &client, &out).await,
             Command::Suspend(it) => it.run(control::Change::Suspend, &client, &out).await,

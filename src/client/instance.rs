@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Client, InstanceStatus, Purge};
+use super::{Client, InstanceStatus, Purge, Restart};
 use crate::authoring::{AsInput, Event, Orchestrator};
 use crate::error::Result;
 use crate::model::{FailureDetails, HistoryEvent};
@@ -142,6 +142,15 @@ impl<O> Instance<O> {
     /// As [`raise`](Self::raise).
     pub async fn resume(&self, reason: &str) -> Result<()> {
         self.client.resume(&self.id, reason).await
+    }
+
+    /// Starts again what the instance ran: the same orchestrator and version with the same input and tags, under the same id, if the
+    /// instance has ended, or under [another](Restart::new_instance_id).
+    ///
+    /// # Errors
+    /// As [`Restart`] says.
+    pub fn restart(&self) -> Restart<'_, O> {
+        Restart::new(&self.client, &self.id)
     }
 
     /// Deletes the instance, which must have ended, with its history and payloads, for good.

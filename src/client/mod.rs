@@ -8,6 +8,9 @@ mod instance;
 mod instance_tests;
 mod purge;
 mod query;
+mod restart;
+#[cfg(test)]
+mod restart_tests;
 mod start;
 mod status;
 mod unanswered;
@@ -19,6 +22,7 @@ pub use hub_status::{HubStatus, PartitionStatus, QueueStatus};
 pub use instance::{Instance, WaitForEnd};
 pub use purge::{Purge, PurgeReport};
 pub use query::{InstancePage, InstanceQuery};
+pub use restart::Restart;
 pub use start::Start;
 pub use status::InstanceStatus;
 pub use unanswered::{Unanswered, UnansweredTask};

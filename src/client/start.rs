@@ -13,6 +13,7 @@ use super::{Client, Instance};
 use crate::authoring::{AsInput, Orchestrator};
 use crate::bounds;
 use crate::error::{Error, ErrorKind, Result};
+use crate::hub::instances::StoredRow;
 use crate::ids;
 use crate::model::{ExecutionStarted, InstanceRef, RuntimeStatus, Tags, Timestamp};
 
@@ -35,6 +36,9 @@ pub struct Start<'a, O = Value> {
     replaces: Vec<RuntimeStatus>,
     output: PhantomData<fn() -> O>,
 }
+
+/// The tag that names the instance of which this one is a restart under another id, as .NET writes it.
+pub(super) const SOURCE_INSTANCE_ID: &str = "MS_DurableFunctions_SourceInstanceId";
 
 /// Statuses that a new start may replace unless told otherwise: the final ones.
 const REPLACEABLE: [RuntimeStatus; 4] =
@@ -80,6 +84,11 @@ fn encoded(name: &str, input: &(impl Serialize + ?Sized)) -> Result<Option<Strin
 }
 
 impl<'a, O> Start<'a, O> {
+    /// The same start again, of what a row shows.
+    pub(super) fn again(client: &'a Client, name: String, version: String, input: Option<String>, tags: Tags) -> Self {
+        Self { version, tags, ..Self::new(client, name, Ok(input)) }
+    }
+
     fn new(client: &'a Client, name: String, input: Result<Option<String>>) -> Self {
         Self {
             client,
@@ -109,7 +118,7 @@ impl<'a, O> Start<'a, O> {
         self
     }
 
-    /// A tag; sub-orchestrations inherit it.
+    /// A tag; sub-orchestrations inherit it. `MS_DurableFunctions_SourceInstanceId` is reserved for [restarts](super::Instance::restart).
     pub fn tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.tags.insert(name.into(), value.into());
         self
@@ -136,13 +145,18 @@ impl<'a, O> Start<'a, O> {
     }
 
     async fn send(self) -> Result<Instance<O>> {
+        if self.tags.contains_key(SOURCE_INSTANCE_ID) {
+            let message = format!("the tag \"{SOURCE_INSTANCE_ID}\" is reserved: a restart under another id sets it");
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        self.send_with_any_tags().await
+    }
+
+    pub(super) async fn send_with_any_tags(self) -> Result<Instance<O>> {
         let hub = &*self.client.hub;
         let generated = self.instance_id.is_none();
         let instance_id = self.instance_id.clone().unwrap_or_else(|| hub.rng.uuid().simple().to_string());
         ids::check_orchestration(&instance_id)?;
-        self.check_texts()?;
-        let now = hub.now();
-        let delay = self.scheduled.map_or(Duration::ZERO, |at| at.since(now));
         // Nobody else can have drawn a generated id, so there is no row to look at.
         let existing = if generated { None } else { hub.instances.read(&instance_id, false).await? };
         if let Some(stored) = &existing {
@@ -151,7 +165,16 @@ impl<'a, O> Start<'a, O> {
                 return Err(already_exists(&instance_id, status));
             }
         }
-        let generation = existing.as_ref().map_or(0, |r| r.row.generation.unwrap_or(0).saturating_add(1));
+        self.create(instance_id, existing.as_ref()).await
+    }
+
+    /// Starts an instance in place of the one that was read, if there was one.
+    pub(super) async fn create(self, instance_id: String, existing: Option<&StoredRow>) -> Result<Instance<O>> {
+        self.check_texts()?;
+        let hub = &*self.client.hub;
+        let now = hub.now();
+        let delay = self.scheduled.map_or(Duration::ZERO, |at| at.since(now));
+        let generation = existing.map_or(0, |r| r.row.generation.unwrap_or(0).saturating_add(1));
         let start = ExecutionStarted {
             instance: InstanceRef::new(&instance_id, hub.rng.uuid().simple().to_string()),
             name: self.name,
@@ -162,7 +185,7 @@ impl<'a, O> Start<'a, O> {
             generation: Some(generation),
             ..ExecutionStarted::default()
         };
-        if !hub.create_instance(start, now, delay, existing.as_ref().map(|stored| &stored.etag)).await? {
+        if !hub.create_instance(start, now, delay, existing.map(|stored| &stored.etag)).await? {
             return Err(already_exists(&instance_id, RuntimeStatus::Pending));
         }
         Ok(Instance::new(self.client, instance_id))
