@@ -61,7 +61,7 @@ impl<T> Names<T> {
         named.versions.get(version.unwrap_or_default()).or(named.fallback.as_ref())
     }
 
-    /// Each name, with what it serves unless that is no version alone.
+    /// Each name, with what it serves if that depends on the version.
     pub(super) fn known(&self) -> Vec<String> {
         self.0.values().map(Named::shown).collect()
     }
@@ -91,12 +91,12 @@ const NAME_CHARS_MAX: usize = 200;
 
 impl<T> Named<T> {
     fn shown(&self) -> String {
+        if self.versions.keys().all(String::is_empty) && (self.versions.is_empty() || self.fallback.is_none()) {
+            return self.name.clone();
+        }
         let mut serves: Vec<_> = self.versions.keys().map(|version| Serves::Version(version).to_string()).collect();
         serves.extend(self.fallback.as_ref().map(|_| Serves::AnyOther.to_string()));
-        match &*serves {
-            [only] if *only == Serves::NoVersion.to_string() => self.name.clone(),
-            _ => format!("{} ({})", self.name, serves.join(", ")),
-        }
+        format!("{} ({})", self.name, serves.join(", "))
     }
 }
 
@@ -132,6 +132,8 @@ mod tests {
             ("Order", Serves::Version("2.0")),
             ("Old", Serves::AnyOther),
             ("New", Serves::Version("1.0")),
+            ("Late", Serves::Version("1.0")),
+            ("Late", Serves::AnyOther),
         ] {
             assert!(names.insert(name, serves, 0));
             assert!(!names.insert(&name.to_uppercase(), serves, 0), "twice");
@@ -162,7 +164,8 @@ mod tests {
     fn what_is_missing_is_told_with_what_is_there_and_with_the_name_that_may_be_meant() {
         let names = names();
         let missing = |name, version| names.missing("activity", "ActivityTaskNotFound", name, version).error_message;
-        let there = "New (version \"1.0\"), Old (any other version), Order (no version, version \"2.0\"), Pay";
+        let there =
+            "Late (version \"1.0\", any other version), New (version \"1.0\"), Old, Order (no version, version \"2.0\"), Pay";
         assert_eq!(
             missing("Ordr", None),
             format!("This worker has no activity \"Ordr\"; registered are: {there}. Did you mean \"Order\"?")

@@ -120,12 +120,20 @@ impl Registry {
 
     /// The failure of an instance whose orchestrator is not registered.
     pub(crate) fn no_orchestrator(&self, name: &str, version: Option<&str>) -> FailureDetails {
-        self.0.orchestrators.missing("orchestrator", "OrchestratorTaskNotFound", name, version)
+        self.with_remedy(self.0.orchestrators.missing("orchestrator", "OrchestratorTaskNotFound", name, version))
     }
 
     /// The failure of a call whose activity is not registered.
     pub(crate) fn no_activity(&self, name: &str, version: Option<&str>) -> FailureDetails {
-        self.0.activities.missing("activity", "ActivityTaskNotFound", name, version)
+        self.with_remedy(self.0.activities.missing("activity", "ActivityTaskNotFound", name, version))
+    }
+
+    /// In a test host a script will do.
+    fn with_remedy(&self, mut missing: FailureDetails) -> FailureDetails {
+        if self.0.rigour.is_rehearsal() {
+            missing.error_message.push_str(" Script it in this test, `.on(HANDLE, |call, input| ..)`, or register it.");
+        }
+        missing
     }
 }
 

@@ -34,6 +34,15 @@ impl Default for Rigour {
 }
 
 impl Rigour {
+    /// Whether this is for a test host.
+    pub(super) fn is_rehearsal(&self) -> bool {
+        match self {
+            Self::Tells(_) | Self::Fails => false,
+            #[cfg(feature = "testing")]
+            Self::Rehearses(_) => true,
+        }
+    }
+
     /// The outcome that counts. `run` runs the turn again.
     #[cfg_attr(not(feature = "testing"), allow(unused_variables, reason = "only rehearsals run a turn again"))]
     pub(super) fn judge(&self, turn: &Turn<'_>, outcome: Outcome, run: impl Fn(&Turn<'_>) -> Outcome) -> Outcome {

@@ -21,7 +21,7 @@ pub struct HubStatus {
     pub work_items: QueueStatus,
     /// How many messages are parked as poison.
     pub parked: usize,
-    /// What messages wait for that no worker hosts which sees them; see [`Client::awaited`].
+    /// What messages wait for that no worker hosts which sees them, as [`Client::awaited`] gives it.
     pub awaited: Vec<Awaited>,
     /// The app that took the app lease last, by the id under which its workers hold it: a hash of its name. `None` if none did.
     pub app_lease_owner: Option<String>,
@@ -96,7 +96,7 @@ impl Client {
         });
         let partitions = partitions.collect();
         let parked = hub.parked.count().await?;
-        let awaited = hub.awaited.list().await?;
+        let awaited = self.awaited().await?;
         let app_lease_owner = hub.app_lease.info().await?.0.owner_id;
         let is_run_with_blob_leases = !hub.partitions.are_seen();
         let name = hub.name().to_owned();

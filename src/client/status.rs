@@ -8,7 +8,7 @@ use super::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{Hub, InstanceRow};
 use crate::ids;
-use crate::model::{EventKind, FailureDetails, HistoryEvent, RuntimeStatus, Tags, Timestamp, read_payload};
+use crate::model::{EventKind, FailureDetails, HistoryEvent, RuntimeStatus, Tags, Timestamp, in_words, read_payload};
 
 /// What the instance row shows.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,7 +85,7 @@ impl Client {
             let left = limit.saturating_sub(begun.elapsed());
             if left.is_zero() {
                 let status = stored.row.status.unwrap_or(RuntimeStatus::Running);
-                let message = format!("instance \"{instance_id}\" is still {status} after {limit:?}");
+                let message = format!("instance \"{instance_id}\" is still {status} after {}", in_words(limit));
                 return Err(Error::new(ErrorKind::Timeout, message));
             }
             #[cfg(feature = "testing")]

@@ -21,3 +21,4 @@ pub use properties::Properties;
 pub(crate) use state::{OpenTask, Started, State, TaskKind};
 pub use status::{RuntimeStatus, UnknownStatus};
 pub use time::Timestamp;
+pub(crate) use time::in_words;

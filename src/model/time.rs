@@ -185,6 +185,19 @@ impl fmt::Debug for Timestamp {
     }
 }
 
+/// A span as people say it: in the largest unit of which it is a whole number.
+pub(crate) fn in_words(span: Duration) -> String {
+    let seconds = span.as_secs();
+    if span.subsec_nanos() > 0 {
+        return format!("{span:?}");
+    }
+    let (count, unit) = [(86_400, "day"), (3600, "hour"), (60, "minute")]
+        .into_iter()
+        .find(|(unit, _)| seconds >= *unit && seconds.is_multiple_of(*unit))
+        .map_or((seconds, "second"), |(size, unit)| (seconds / size, unit));
+    if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,6 +267,21 @@ mod tests {
         #[test]
         fn no_text_makes_the_parser_panic(text in ".*") {
             let _ = Timestamp::parse(&text);
+        }
+    }
+
+    #[test]
+    fn spans_are_said_in_the_largest_unit_that_loses_nothing() {
+        for (millis, words) in [
+            (0, "0 seconds"),
+            (1000, "1 second"),
+            (1500, "1.5s"),
+            (60_000, "1 minute"),
+            (90_000, "90 seconds"),
+            (7_200_000, "2 hours"),
+            (3650 * 86_400_000, "3650 days"),
+        ] {
+            assert_eq!(in_words(Duration::from_millis(millis)), words);
         }
     }
 }

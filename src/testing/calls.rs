@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use super::TestHost;
 use super::script::SCRIPT;
 use crate::authoring::{Callable, Decided};
+use crate::model::in_words;
 use crate::replay::{ActionKind, only_argument};
 
 /// Something that an orchestrator has asked for: the call of an activity or sub-orchestration, a timer, or an event to another
@@ -89,7 +90,7 @@ impl fmt::Display for Called {
         }
         match &self.what {
             What::Activity { name, input } | What::SubOrchestration { name, input } => write!(f, "{name}({})", shown(input)),
-            What::Timer(duration) => write!(f, "timer of {duration:?}"),
+            What::Timer(duration) => write!(f, "timer of {}", in_words(*duration)),
             What::Event { to, name, payload } => write!(f, "{name}({}) to {to}", shown(payload)),
         }
     }

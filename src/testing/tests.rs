@@ -16,6 +16,7 @@ type Outcome<T> = std::result::Result<T, Failure>;
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const CHARGE: Activity<u32, String> = Activity::new("Charge");
+const REMIND: Activity<(), ()> = Activity::new("Remind");
 const BILL: Orchestrator<u32, String> = Orchestrator::new("Bill");
 const BILLS: Orchestrator<Vec<u32>, Vec<String>> = Orchestrator::new("Bills");
 const APPROVAL: Event<bool> = Event::new("Approval");
@@ -61,7 +62,7 @@ async fn a_script_answers_call_by_call_and_stands_for_what_is_registered() {
     assert_eq!(host.elapsed(), 3 * DAY + HOUR + 2 * HOUR);
     let calls: Vec<_> = host.all_calls().iter().map(|call| format!("{} {call}", call.at.as_secs() / 3600)).collect();
     let expected =
-        ["0 timer of 259200s", "72 Charge(250)", "72 timer of 3600s", "73 Charge(250)", "73 timer of 7200s", "75 Charge(250)"];
+        ["0 timer of 3 days", "72 Charge(250)", "72 timer of 1 hour", "73 Charge(250)", "73 timer of 2 hours", "75 Charge(250)"];
     assert_eq!(calls, expected);
 }
 
@@ -147,7 +148,11 @@ async fn a_wait_for_what_never_comes_fails_and_says_what_is_waited_for() {
     let host = TestHost::builder(registered).on(CHARGE, |_, _| Answer::never()).start().await;
     let error = host.run(BILL, 1).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
-    assert!(error.to_string().contains("the activity \"Charge\" (#1)"), "{error}");
+    let said = error.to_string();
+    assert!(
+        said.ends_with("is still Running after 3650 days of virtual time; it waits for the activity \"Charge\" (#1)"),
+        "{said}"
+    );
     assert_eq!(host.elapsed(), PATIENCE);
 
     let waits = |worker: WorkerBuilder| {
@@ -238,6 +243,19 @@ async fn a_script_whose_name_is_a_slip_is_told_with_what_is_registered() {
         .on(CHRAGE, |_, _| Answer::never());
     let host = host.on(Orchestrator::<u32, String>::new("BILL"), |_, _| Ok("scripted".to_owned())).start().await;
     assert_eq!(host.run(BILL, 1).await.unwrap(), "scripted");
+}
+
+#[tokio::test]
+async fn what_is_neither_scripted_nor_registered_fails_with_the_remedy() {
+    let host = TestHost::builder(|worker| worker.orchestrator(BILL, bill)).on(REMIND, |_, ()| Ok(())).start().await;
+    let error = host.run(BILL, 1).await.unwrap_err();
+    let failure = error.failure().unwrap().root_cause();
+    assert_eq!(failure.error_type, "ActivityTaskNotFound");
+    assert_eq!(
+        failure.error_message,
+        "This worker has no activity \"Charge\"; registered are: Remind. Script it in this test, `.on(HANDLE, |call, input| ..)`, or \
+         register it."
+    );
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use super::step::back_off;
 use crate::authoring::{ActivityTask, Registry};
 use crate::error::Result;
 use crate::hub::{AwaitedKind, Hold, Hub, Need, QueueId};
-use crate::model::{ExecutionStarted, FailureDetails, Timestamp};
+use crate::model::{ExecutionStarted, FailureDetails, Timestamp, in_words};
 
 /// How many messages are remembered whose tries count.
 const TRIES_MAX: usize = 10_000;
@@ -110,7 +110,7 @@ impl Hosting {
     fn warn(&self, need: &Need, instance_id: &str) {
         let version = Some(need.version.as_str());
         let until = |which: &str| {
-            let (alone, among_others) = (words(self.patience.alone), words(self.patience.among_others));
+            let (alone, among_others) = (in_words(self.patience.alone), in_words(self.patience.among_others));
             format!(
                 "{which} wait: start a worker that has it, or register it, this version or a fallback. If nobody does, they fail after \
                  {alone} if this worker is the only one, and after {among_others} if there are others"
@@ -210,14 +210,14 @@ impl Hosting {
             && waited.min(now.duration_since(since)) >= self.patience.alone
             && self.is_alone(hub).await
         {
-            let limit = words(self.patience.alone);
+            let limit = in_words(self.patience.alone);
             return Some(self.missing(need, &format!(" For {limit} no other worker was alive in the hub that could have it.")));
         }
         // A hub that was at rest meanwhile is not one in which others were waited for.
         let limit = self.patience.among_others;
         let first_seen = lock(&self.seen).first_seen(need, message.queue);
         if waited >= limit && first_seen.is_some_and(|first| hub.now().since(first) >= limit) {
-            let limit = words(limit);
+            let limit = in_words(limit);
             return Some(
                 self.missing(need, &format!(" Other workers, one of which could have it, were waited for for {limit}.")),
             );
@@ -375,14 +375,4 @@ impl Hosting {
 
 fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A limit as people say it.
-fn words(limit: Duration) -> String {
-    let seconds = limit.as_secs();
-    let (count, unit) = [(86_400, "day"), (3600, "hour"), (60, "minute")]
-        .into_iter()
-        .find(|(unit, _)| seconds >= *unit && seconds.is_multiple_of(*unit))
-        .map_or((seconds, "second"), |(size, unit)| (seconds / size, unit));
-    if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") }
 }

@@ -236,7 +236,8 @@ impl Ownership {
         if let Some(claimed) = row.claimed(&judge, silence) {
             if let Some(etag) = self.shared.hub.partitions.write(&claimed, &stored.etag).await? {
                 if let Some(owner) = &row.current_owner {
-                    tracing::info!(owner, "the lease of another worker had expired");
+                    let partition = self.shared.partition_of_queue(&row.queue);
+                    tracing::info!(partition, owner, "the lease of another worker had expired");
                 }
                 let stored = StoredPartition { row: claimed, etag };
                 self.listen(stored.clone(), before);

@@ -187,6 +187,8 @@ async fn a_worker_that_waits_for_the_lease_of_a_dead_one_says_so_at_once_and_onc
     assert_eq!(owned_by(&other, "b").await, 0);
     seconds(2).await;
     assert_eq!((owned_by(&other, "b").await, waits()), (4, told));
+    let expired = heard.with("the lease of another worker had expired");
+    assert!(expired.len() == 4 && expired[0].contains("partition=0 owner=a"), "{expired:?}");
     b.stop().await;
 }
 

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use super::overheard::Overheard;
 use crate::authoring::{Activity, ActivityContext, Event, Failure, OrchestrationContext, Orchestrator};
 use crate::clock::Clock;
-use crate::hub::AwaitedKind;
+use crate::hub::{Awaited, AwaitedKind};
 use crate::model::{EventKind, RuntimeStatus, Timestamp};
 use crate::rng::Rng;
 use crate::storage::Storage;
@@ -401,7 +401,12 @@ async fn what_was_waited_for_is_gone_as_soon_as_nothing_waits_for_it() {
         world.start(id, version).await;
     }
     tokio::time::sleep(90 * Duration::from_secs(1)).await;
-    let kinds = async || -> Vec<_> { world.client.awaited().await.unwrap().iter().map(|awaited| awaited.kind).collect() };
+    let kinds = async || -> Vec<_> {
+        let kinds = |all: Vec<Awaited>| -> Vec<_> { all.iter().map(|awaited| awaited.kind).collect() };
+        let shown = kinds(world.client.hub_status().await.unwrap().awaited);
+        assert_eq!(shown, kinds(world.client.awaited().await.unwrap()), "both say the same");
+        shown
+    };
     // The row of an orchestrator is one in each queue.
     let before = kinds().await;
     assert!(before.contains(&AwaitedKind::Orchestrator) && before.contains(&AwaitedKind::Activity), "{before:?}");
