@@ -122,6 +122,9 @@ impl OrchestrationContext {
     }
 
     /// Waits for the next event of that name; [`WaitForEvent::within`] limits the wait.
+    ///
+    /// An event whose payload does not fit `T` fails the orchestrator. To decide in code what a wrong one means, take
+    /// `Event<serde_json::Value>` or `Event<Box<RawValue>>`; see [`WaitForEvent`].
     pub fn wait_for_event<T: DeserializeOwned>(&self, event: Event<T>) -> WaitForEvent<T> {
         WaitForEvent::new(self.execution.wait_for_event(event.name()), event.name())
     }

@@ -30,8 +30,9 @@ impl Future for Timer {
 /// Waits for one name are served in the order in which they were made; an event that nobody waits for is kept. A wait that is
 /// dropped gives up its place, and an event that it had but nobody saw.
 ///
-/// A payload that does not fit the type fails the orchestrator with a failure that names event and type. Where senders are
-/// not to be trusted, wait for a `serde_json::Value`.
+/// A payload that does not fit the type fails the orchestrator with a failure that names event and type, because to pass over it would
+/// hide what somebody has sent. Where senders are not to be trusted, wait for a `serde_json::Value`, or for a
+/// `Box<`[`RawValue`](crate::RawValue)`>` that keeps every digit, and read that in the orchestrator.
 #[must_use = "an event is only received by awaiting it"]
 pub struct WaitForEvent<T> {
     wait: EventWait,
