@@ -279,6 +279,11 @@ impl InBlob {
         blob_names::parse_message_blob(&self.blob).map_or_else(|| self.blob.clone(), |(instance_id, _)| instance_id)
     }
 
+    /// The kind of its event, as far as the name of its blob tells.
+    pub(crate) fn event_type(&self) -> Option<&str> {
+        blob_names::parse_message_blob(&self.blob).map(|(_, event_type)| event_type)
+    }
+
     /// The message with the body that was read.
     pub(crate) fn with(self, body: Body) -> Held {
         let Self { hold, blob, .. } = self;
@@ -289,6 +294,17 @@ impl InBlob {
     pub(crate) fn without_body(self, error: Error) -> Unreadable {
         let Self { hold, text, blob } = self;
         Unreadable { hold, text, blob: Some(blob), error }
+    }
+}
+
+impl Unreadable {
+    /// The instance that the message is for and the kind of its event, as far as the name of its blob tells.
+    pub(crate) fn of_instance(&self) -> Option<(String, &str)> {
+        self.blob.as_deref().and_then(blob_names::parse_message_blob)
+    }
+
+    pub(crate) fn event_type(&self) -> Option<&str> {
+        self.of_instance().map(|(_, event_type)| event_type)
     }
 }
 

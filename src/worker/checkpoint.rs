@@ -4,7 +4,7 @@
 mod sabotaged;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 
@@ -136,8 +136,15 @@ impl Commit<'_> {
         let is_start = |o: &&Outbound| matches!(o.message.event.kind, EventKind::ExecutionStarted(_));
         let (starts, others): (Vec<_>, Vec<_>) = record.outbound.iter().partition(is_start);
         for sends in [starts, others] {
-            let sends: Vec<_> = sends.iter().map(|o| self.hub.queues.send(o.queue, o.message.clone(), o.delay).boxed()).collect();
-            stream::iter(sends).buffered(PARALLEL_MAX).try_for_each(|_| std::future::ready(Ok(()))).await?;
+            let sends: Vec<_> = in_lines(sends).into_iter().map(|line| self.send_in_order(line).boxed()).collect();
+            stream::iter(sends).buffered(PARALLEL_MAX).try_for_each(|()| std::future::ready(Ok(()))).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_in_order(&self, line: Vec<&Outbound>) -> Result<()> {
+        for Outbound { queue, message, delay } in line {
+            self.hub.queues.send(*queue, message.clone(), *delay).await?;
         }
         Ok(())
     }
@@ -238,6 +245,18 @@ struct Stored {
     version: Option<Etag>,
     /// Blobs that are not needed any more.
     spent: Vec<String>,
+}
+
+/// Messages that may be sent at once, and those that may not: events for one instance arrive in the order in which they were sent.
+fn in_lines(messages: Vec<&Outbound>) -> Vec<Vec<&Outbound>> {
+    let (mut events, mut lines) = (BTreeMap::<&str, Vec<_>>::new(), Vec::new());
+    for sent in messages {
+        match sent.message.event.kind {
+            EventKind::EventRaised { .. } => events.entry(&sent.message.target.instance_id).or_default().push(sent),
+            _ => lines.push(vec![sent]),
+        }
+    }
+    events.into_values().chain(lines).collect()
 }
 
 impl Step<'_> {

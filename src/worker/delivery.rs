@@ -198,7 +198,7 @@ impl Holding for Unreadable {
     }
 
     fn instance_id(&self) -> Cow<'_, str> {
-        Cow::Borrowed("")
+        Cow::Owned(self.of_instance().map(|(instance_id, _)| instance_id).unwrap_or_default())
     }
 }
 

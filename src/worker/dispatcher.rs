@@ -10,9 +10,9 @@ use tokio::sync::SemaphorePermit;
 use tracing::Instrument as _;
 
 use super::Shared;
-use super::delivery::{Delivery, Disposition, Undone};
+use super::delivery::{Delivery, Disposition, Holding, Undone};
 use super::park::Trouble;
-use super::partition::{Next, Partition, is_in_order};
+use super::partition::{Next, Ordered, Partition, is_in_order};
 use super::spans;
 use super::step::Step;
 
@@ -153,6 +153,24 @@ impl Shared {
         pairs(undone.into_iter().map(|undone| undone.delivery).collect(), decided)
     }
 
+    /// Gives a message back to its queue for so long. What was sent after it waits for it, if its order counts.
+    pub(super) fn put_back<'a, T: Ordered + Holding>(
+        &'a self,
+        partition: &'a Partition,
+        delivery: Delivery<T>,
+        delay: Duration,
+    ) -> impl Future<Output = ()> + Send + use<'a, T> {
+        partition.leaves(&delivery, delay);
+        let (instance_id, hold) = (delivery.instance_id().into_owned(), Arc::clone(delivery.hold()));
+        let releasing = delivery.release(self, delay);
+        async move {
+            releasing.await;
+            if let Some(until) = hold.held_until() {
+                partition.is_delayed(&instance_id, &hold.id, until);
+            }
+        }
+    }
+
     /// Does with each message what was decided, beside deleting it.
     async fn dispose(&self, partition: &Partition, instance_id: &str, mut decided: Vec<(Delivery, Disposition)>) {
         partition.leave(instance_id, &mut decided);
@@ -161,7 +179,7 @@ impl Shared {
             match disposition {
                 Disposition::Retry => again.push(delivery),
                 Disposition::Park(reason) => parked.push((delivery, reason)),
-                Disposition::Later(delay) => releases.push(delivery.release(self, delay).boxed()),
+                Disposition::Later(delay) => releases.push(self.put_back(partition, delivery, delay).boxed()),
                 Disposition::Done => unreachable!("it has been deleted"),
             }
         }

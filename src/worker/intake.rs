@@ -50,6 +50,10 @@ impl Source for ControlQueue<'_> {
         self.shared.free_places(&self.partition)
     }
 
+    fn received(&self, is_ok: bool) {
+        self.partition.received(is_ok);
+    }
+
     fn take_in(&self, delivery: Delivery<Received>) {
         self.shared.take_in(&self.partition, delivery, &self.receiving);
     }
@@ -72,18 +76,23 @@ impl Shared {
             self.renewals_in_time(QueueId::Control(partition.id)).await;
             partition.places.room(RECEIVE_MAX).await
         };
-        self.make_room(partition, free).await
+        self.make_room(partition, free, partition.stopping.cancelled()).await
     }
 
     /// Waits for what messages in memory take up. An instance that makes no progress must not keep the others out: most of what it
-    /// has in memory goes back, and so does what would be renewed more often than worked on. `None` when the partition is given up.
-    async fn make_room<T>(&self, partition: &Partition, room: impl Future<Output = T>) -> Option<T> {
-        tokio::pin!(room);
+    /// has in memory goes back, and so does what would be renewed more often than worked on. `None` when nothing is waited for any more.
+    async fn make_room<T>(
+        &self,
+        partition: &Partition,
+        room: impl Future<Output = T>,
+        ends: impl Future<Output = ()>,
+    ) -> Option<T> {
+        tokio::pin!(room, ends);
         let mut pause = Duration::ZERO;
         loop {
             tokio::select! {
                 biased;
-                () = partition.stopping.cancelled() => return None,
+                () = &mut ends => return None,
                 room = &mut room => return Some(room),
                 () = tokio::time::sleep(pause) => {}
             }
@@ -93,7 +102,7 @@ impl Shared {
                 partition.make_way();
             } else {
                 tracing::debug!(count = surplus.len(), "messages that wait for long go back");
-                let releases = surplus.into_iter().map(|(delivery, delay)| delivery.release(self, delay).boxed());
+                let releases = surplus.into_iter().map(|(delivery, delay)| self.put_back(partition, delivery, delay).boxed());
                 several_at_once(releases.collect()).await;
             }
         }
@@ -113,8 +122,9 @@ impl Shared {
         }
         let delivery = match delivery.incoming() {
             Incoming::Unreadable(unreadable) => {
+                let partition = Arc::clone(partition);
                 return self.tasks.spawn(async move {
-                    shared.unreadable(unreadable).await;
+                    shared.unreadable(unreadable, Some(&partition)).await;
                     drop(guard);
                 });
             }
@@ -176,7 +186,7 @@ impl Shared {
             Incoming::Read(delivery) => Some(Read::Whole(delivery)),
             Incoming::InBlob(delivery) => self.read_in(partition, delivery, Size::default()).await,
             Incoming::Unreadable(delivery) => {
-                self.unreadable(delivery).await;
+                self.unreadable(delivery, Some(partition)).await;
                 None
             }
         }
@@ -197,28 +207,33 @@ impl Shared {
     /// Reads a body when there is room for it. `None` if the message has been parked, or released because the partition is given up.
     async fn read_in(&self, partition: &Partition, delivery: Delivery<InBlob>, size: Size) -> Option<Read> {
         let reading = async {
-            let room = self.make_room(partition, partition.bodies.room(size)).await?;
+            let room = self.make_room(partition, partition.bodies.room(size), partition.reading_ends()).await?;
             Some(room.read(&self.hub, &delivery, size).await)
         };
         let read = tokio::select! {
             biased;
-            () = partition.stopping.cancelled() => None,
+            () = partition.reading_ends() => None,
             read = reading => read,
         };
-        match read {
-            None => delivery.release(self, Duration::ZERO).await,
-            Some(read) => return self.with_body(delivery, read).await,
+        if let Some(read) = read {
+            return self.with_body(delivery, read, Some(partition)).await;
         }
+        self.put_back(partition, delivery, Duration::ZERO).await;
         None
     }
 
     /// What has become of a delivery by reading its body. `None` if it could not be read, and was released or parked.
-    pub(super) async fn with_body(&self, delivery: Delivery<InBlob>, read: Result<Option<(Body, Room)>>) -> Option<Read> {
+    pub(super) async fn with_body(
+        &self,
+        delivery: Delivery<InBlob>,
+        read: Result<Option<(Body, Room)>>,
+        partition: Option<&Partition>,
+    ) -> Option<Read> {
         match read {
             Ok(None) => Some(Read::TooLarge(delivery)),
             Ok(Some((body, room))) => Some(Read::Whole(delivery.map(|message| message.with(body)).in_room(Some(room)))),
             Err(error) => {
-                self.unreadable(delivery.map(|message| message.without_body(error))).await;
+                self.unreadable(delivery.map(|message| message.without_body(error)), partition).await;
                 None
             }
         }

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::time::Duration;
 
 use super::Shared;
-use super::delivery::{Delivery, Disposition, Undone};
+use super::delivery::{Delivery, Disposition, Holding, Undone};
 use super::drop_reason::DropReason;
 use super::hosting::Waiting;
 use super::log::shown;
@@ -174,14 +174,23 @@ impl Shared {
     }
 
     /// Parks a message that cannot be read once it has been received often enough; until then it may be read by another version.
-    pub(crate) async fn unreadable(&self, delivery: Delivery<Unreadable>) {
+    /// `partition`: whose control queue it came from.
+    pub(crate) async fn unreadable(&self, delivery: Delivery<Unreadable>, partition: Option<&Partition>) {
         let ended = match self.decide_unreadable(&delivery).await {
-            Ok(Disposition::Later(delay)) => return delivery.release(self, delay).await,
+            Ok(Disposition::Later(delay)) => {
+                return match partition {
+                    Some(partition) => self.put_back(partition, delivery, delay).await,
+                    None => delivery.release(self, delay).await,
+                };
+            }
             Ok(Disposition::Retry) => return delivery.release(self, Duration::ZERO).await,
             Ok(Disposition::Done) => self.hub.queues.delete_unreadable(&delivery).await,
             Ok(Disposition::Park(reason)) => self.park_unreadable(&delivery, &reason).await,
             Err(error) => Err(error),
         };
+        if let Some(partition) = partition {
+            partition.is_gone(&Holding::instance_id(&*delivery), &delivery.hold.id);
+        }
         if let Err(error) = ended {
             let message_id = &delivery.hold.id;
             tracing::warn!(message_id, %error, "a message that cannot be read stays in its queue");

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::instance::Instances;
-use self::mailbox::Ordered;
-pub(crate) use self::mailbox::{Next, is_in_order};
-use super::delivery::{Delivery, Disposition};
+use self::mailbox::Receiving;
+pub(crate) use self::mailbox::{Next, Ordered, is_in_order};
+use super::delivery::{Delivery, Disposition, Holding};
 use super::memory::Bodies;
 use super::runaway::{Pace, Told};
 use super::step::back_off;
@@ -26,6 +26,8 @@ use crate::window::{Bounds, Window};
 const STUCK_AFTER: Duration = Duration::from_secs(1);
 /// The part of the places that an instance which is stuck may keep although others need them, beside what it works on.
 const STUCK_SHARE: usize = 8;
+/// How long bodies are read on when the partition is given up.
+const READ_PATIENCE: Duration = Duration::from_secs(1);
 /// The longest that a message stays away which is handed back for want of room.
 const CROWDED_OUT_MAX: Duration = Duration::from_secs(30);
 
@@ -49,6 +51,8 @@ pub(crate) struct Partition {
     /// Free places for turns: a share of its own, so that no partition waits for the storage of another.
     pub(crate) turns: Arc<Semaphore>,
     instances: Mutex<Instances>,
+    /// How messages are received; nothing since a receive failed, or before the first.
+    receiving: Mutex<Option<Receiving>>,
     idle: Notify,
     /// Until when, by the monotonic clock, nobody else can own the partition.
     fence: Mutex<Instant>,
@@ -67,6 +71,7 @@ impl Partition {
             told: Told::default(),
             turns: Arc::new(Semaphore::new(turns)),
             instances: Mutex::default(),
+            receiving: Mutex::default(),
             idle: Notify::new(),
             fence: Mutex::new(fence),
         }
@@ -113,7 +118,7 @@ impl Partition {
     /// What the task of an instance is to do next.
     pub(crate) fn next(&self, instance_id: &str) -> Next {
         let mut instances = self.instances();
-        let next = instances.enter(instance_id).mailbox.next();
+        let next = instances.enter(instance_id).mailbox.next(self.receiving());
         if matches!(next, Next::End) {
             *instances.served() -= 1;
             if *instances.served() == 0 {
@@ -125,7 +130,7 @@ impl Partition {
 
     /// The next messages of an instance.
     pub(crate) fn take(&self, instance_id: &str) -> Vec<Delivery> {
-        self.instances().enter(instance_id).mailbox.take()
+        self.instances().enter(instance_id).mailbox.take(self.receiving())
     }
 
     /// Everything that waits for a turn of an instance.
@@ -151,6 +156,50 @@ impl Partition {
         }
     }
 
+    /// A message that could not be read goes back to its queue for a while.
+    pub(crate) fn leaves(&self, delivery: &Delivery<impl Ordered + Holding>, delay: Duration) {
+        if delivery.order().is_some() {
+            self.instances().enter(&delivery.instance_id()).mailbox.leaves(delivery, delay);
+        }
+    }
+
+    /// A message could not be given back, and is hidden until its hold ends.
+    pub(crate) fn is_delayed(&self, instance_id: &str, message_id: &str, until: Instant) {
+        if let Some(room) = self.instances().get(instance_id) {
+            room.mailbox.is_delayed(message_id, until);
+        }
+    }
+
+    /// A message of an instance will not come again.
+    pub(crate) fn is_gone(&self, instance_id: &str, message_id: &str) {
+        if let Some(room) = self.instances().get(instance_id) {
+            room.mailbox.is_gone(message_id);
+        }
+    }
+
+    /// A receive has succeeded, or has not.
+    pub(crate) fn received(&self, is_ok: bool) {
+        let now = Instant::now();
+        let mut receiving = self.receiving.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = receiving.map_or(now, |receiving| receiving.since);
+        *receiving = is_ok.then_some(Receiving { since, last: now });
+    }
+
+    fn receiving(&self) -> Option<Receiving> {
+        *self.receiving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until bodies are not read any more: a while after the partition is given up, so that what was sent later does not
+    /// overtake them.
+    pub(crate) async fn reading_ends(&self) {
+        self.stopping.cancelled().await;
+        tokio::select! {
+            biased;
+            () = self.lost.cancelled() => {}
+            () = tokio::time::sleep(READ_PATIENCE) => {}
+        }
+    }
+
     /// Takes out of memory what is too much there, each message with the time for which it is to go back: of instances that make no
     /// progress most of what waits, of the others what would be renewed a second time before its turn comes. Of each instance the
     /// last ones go.
@@ -159,24 +208,12 @@ impl Partition {
         let most = (self.places.width() / STUCK_SHARE).max(1);
         let mut surplus = Vec::new();
         for mailbox in self.instances().all().map(|room| &mut room.mailbox) {
-            let mut leaving: Vec<_> = mailbox.waiting.overdue(hold).map(|delivery| delivery.map(Received::Held)).collect();
-            let mut stuck = Vec::new();
-            if mailbox.arriving.takes_longer(stuck_after) {
-                // Their bodies are not in memory.
-                stuck.extend(mailbox.arriving.beyond(most, |_| 0));
-            }
-            if mailbox.waiting.takes_longer(stuck_after) {
-                let beyond = mailbox.waiting.beyond(most, |delivery| delivery.bytes);
-                stuck.extend(beyond.map(|delivery| delivery.map(Received::Held)));
-            }
-            // How long what is stuck has taken says nothing about the work on the others.
-            stuck.iter_mut().for_each(|delivery| delivery.place().excuse());
-            leaving.append(&mut stuck);
-            for delivery in leaving {
-                let delay = crowded_out(delivery.hold());
-                mailbox.leaves(&delivery, delay);
-                surplus.push((delivery, delay));
-            }
+            let overdue = mailbox.waiting.overdue(hold);
+            surplus.extend(overdue.map(|delivery| {
+                let delay = crowded_out(&delivery);
+                (delivery.map(Received::Held), delay)
+            }));
+            surplus.append(&mut mailbox.stuck(stuck_after, most));
         }
         surplus
     }

@@ -33,6 +33,9 @@ pub(crate) trait Source {
         std::future::ready(None)
     }
 
+    /// A receive has succeeded, or has not.
+    fn received(&self, _is_ok: bool) {}
+
     fn take_in(&self, delivery: Delivery<Received>);
 }
 
@@ -45,7 +48,7 @@ impl Shared {
         while let Some(mut room) = source.room().await {
             let left = source.leaves().await;
             // A receive under way is finished, not dropped: what it brings would stay hidden from everybody.
-            let received = if left.is_some() { None } else { self.receive(source.queue(), room.places()).await };
+            let received = if left.is_some() { None } else { self.receive(&source, room.places()).await };
             if let Some(received) = received {
                 for received in received {
                     let Some(place) = room.take() else { break };
@@ -65,13 +68,15 @@ impl Shared {
     }
 
     /// Receives once. What it brings is kept from here on, before anything else happens to it. `None` if it brings nothing.
-    async fn receive(&self, queue: QueueId, max: usize) -> Option<Vec<Received>> {
+    async fn receive(&self, source: &impl Source, max: usize) -> Option<Vec<Received>> {
         const FAILED: &str = "receive failed";
+        let queue = source.queue();
         let received = self.hub.queues.receive(queue, max, self.options.hold).await;
         let name = self.hub.queues.name(queue);
         if let Some((error, failures)) = self.outages.after(FAILED, || name.to_owned(), &received) {
             tracing::warn!(queue = name, failures, %error, "receive failed");
         }
+        source.received(received.is_ok());
         let received = received.ok().filter(|received| !received.is_empty())?;
         let mut kept = Vec::new();
         for (hold, text) in received {

@@ -133,7 +133,9 @@ impl Step<'_> {
     /// Whether a start is to replace what runs that would not yet have come by since the partition was taken.
     async fn has_unseen_start(&self, history: &History, sorted: &Sorted<'_>) -> Result<bool> {
         let for_any = sorted.messages().iter().any(|delivery| names_no_execution(delivery));
-        if !self.is_new_here() || self.partition.knows_row(self.instance_id) || !for_any {
+        // What waits is known, unless it has yet to come by, or there is too much of it.
+        let may_be_unknown = self.is_new_here() && !self.partition.knows_row(self.instance_id) || self.hosting.forgets_some();
+        if !may_be_unknown || !for_any {
             return Ok(false);
         }
         let Some(StoredRow { row, .. }) = self.hub.instances.read(self.instance_id, false).await? else { return Ok(false) };

@@ -92,7 +92,7 @@ impl Shared {
             Incoming::Read(delivery) => return Some(delivery),
             Incoming::InBlob(delivery) => delivery,
             Incoming::Unreadable(delivery) => {
-                self.unreadable(delivery).await;
+                self.unreadable(delivery, None).await;
                 return None;
             }
         };
@@ -115,7 +115,7 @@ impl Shared {
                     return None;
                 }
             };
-            match self.with_body(delivery, read).await? {
+            match self.with_body(delivery, read, None).await? {
                 Read::Whole(delivery) => return Some(delivery),
                 Read::TooLarge(still_too_large) => (delivery, size) = (still_too_large, size.next()),
             }

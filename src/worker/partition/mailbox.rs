@@ -8,8 +8,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::hub::{Held, Hold, Received};
+use super::crowded_out;
+use crate::hub::{Held, Hold, InBlob, Received, Unreadable};
 use crate::model::{EventKind, Message, Timestamp};
+use crate::storage::queue::RECEIVE_MAX;
 use crate::worker::delivery::{Delivery, Holding};
 use crate::worker::keeper;
 
@@ -19,12 +21,15 @@ const TURN_MESSAGES_MAX: usize = 200;
 const TURN_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Most bytes that an instance which is stuck may keep although others need the room.
 const STUCK_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// How long messages wait in memory for earlier ones that are visible again: the polls that bring those come one after the other.
+/// How long messages wait in memory for earlier ones that are visible again, while the queue answers: the polls that bring those
+/// come one after the other.
 const GATHERING: Duration = Duration::from_secs(10);
 /// What would have to wait for longer than this goes back to the queue meanwhile.
 const HELD_BEHIND: Duration = Duration::from_secs(2);
-/// What has not come back for so long after its time is not expected any more.
-const OVERDUE: Duration = Duration::from_secs(120);
+/// Between two looks whether what is waited for is still to be expected.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// What has not come back for so long after its time is not expected any more, whatever the queue does.
+const OVERDUE: Duration = Duration::from_secs(600);
 
 /// Sorts the messages of one sender in the order in which they were sent.
 pub(crate) type Order = (Timestamp, i64);
@@ -69,45 +74,82 @@ pub(super) struct Line<T> {
 #[derive(Debug, Default)]
 struct Away {
     /// By the ids of the messages.
-    messages: BTreeMap<String, Order>,
-    /// When all of them are visible again.
-    until: Option<Instant>,
-    /// Since when later messages wait for them in memory.
-    gathering: Option<Instant>,
+    messages: BTreeMap<String, Absent>,
+}
+
+/// A message that is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Absent {
+    order: Order,
+    /// When it is visible again.
+    due: Instant,
+}
+
+/// How a partition receives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Receiving {
+    /// Since when every receive has succeeded.
+    pub(crate) since: Instant,
+    /// When the last one has.
+    pub(crate) last: Instant,
 }
 
 impl Mailbox {
     /// A message has come back or is new, and can be worked on.
     pub(super) fn push(&mut self, delivery: Delivery) {
-        self.away.returns(&delivery.id);
+        self.away.messages.remove(&delivery.id);
         self.waiting.queue.push_back(delivery);
         self.news.notify_one();
     }
 
     /// What the task of the instance is to do. When it is to end, the line is not served any more.
-    pub(super) fn next(&mut self) -> Next {
+    pub(super) fn next(&mut self, receiving: Option<Receiving>) -> Next {
         if self.waiting.queue.is_empty() {
             self.waiting.is_served = false;
             return Next::End;
         }
-        let now = Instant::now();
-        let Some(first_away) = self.away.first(now) else { return Next::Turn };
-        if !self.waiting.queue.iter().all(|delivery| overtakes(delivery, first_away)) {
+        let Some(first) = self.away.first(receiving) else { return Next::Turn };
+        if !self.waiting.queue.iter().all(|delivery| overtakes(delivery, first.order)) {
             return Next::Turn;
         }
-        let remaining = self.away.until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        let now = Instant::now();
+        let remaining = first.due.saturating_duration_since(now);
         if remaining > HELD_BEHIND {
             return Next::Follow(self.waiting.queue.drain(..).collect(), remaining);
         }
-        Next::Gather(Arc::clone(&self.news), self.away.gather(now))
+        self.waiting.working = 0;
+        Next::Gather(Arc::clone(&self.news), first.due.max(now) + LOOK_EVERY)
+    }
+
+    /// What has been in memory for too long and takes places from others: most of what waits, the last first, each with the time for
+    /// which it goes back.
+    pub(super) fn stuck(&mut self, after: Duration, most: usize) -> Vec<(Delivery<Received>, Duration)> {
+        let mut stuck = Vec::new();
+        if self.arriving.takes_longer(after) {
+            // Their bodies are not in memory.
+            stuck.extend(self.arriving.beyond(most, |_| 0).map(|delivery| (crowded_out(delivery.hold()), delivery)));
+        }
+        if self.waiting.takes_longer(after) {
+            // Nothing works on them: earlier ones are to come first, and find no place. They follow those, as many at a time as come at once.
+            let gathers = self.waiting.working == 0 && !self.away.messages.is_empty();
+            self.waiting.sort();
+            let beyond = self.waiting.beyond(most, |delivery| delivery.bytes).enumerate();
+            stuck.extend(beyond.map(|(at, delivery)| {
+                let behind = Duration::from_secs(1 + (at / RECEIVE_MAX) as u64);
+                (if gathers { behind } else { crowded_out(&delivery) }, delivery.map(Received::Held))
+            }));
+        }
+        // How long what is stuck has taken says nothing about the work on the others.
+        stuck.iter_mut().for_each(|(_, delivery)| delivery.place().excuse());
+        stuck.into_iter().map(|(delay, delivery)| (delivery, delay)).collect()
     }
 
     /// The next messages of the instance, in the order in which their senders put them.
-    pub(super) fn take(&mut self) -> Vec<Delivery> {
+    pub(super) fn take(&mut self, receiving: Option<Receiving>) -> Vec<Delivery> {
         // Some came in another order: they had been given back, or their bodies were read meanwhile.
-        self.waiting.queue.make_contiguous().sort_by_key(|delivery| order(delivery));
-        let behind = match self.away.first(Instant::now()) {
-            Some(first_away) => self.waiting.extract(|delivery| overtakes(delivery, first_away)),
+        self.waiting.sort();
+        let behind = match self.away.first(receiving) {
+            Some(first) => self.waiting.extract(|delivery| overtakes(delivery, first.order)),
             None => VecDeque::new(),
         };
         let count = fitting(&self.waiting.queue, TURN_MESSAGES_MAX, TURN_BYTES_MAX, |delivery| delivery.bytes);
@@ -127,9 +169,26 @@ impl Mailbox {
 
     /// A message goes back to its queue for so long. If its order counts, those behind it wait for it.
     pub(super) fn leaves(&mut self, delivery: &Delivery<impl Ordered + Holding>, delay: Duration) {
-        if let Some(order) = delivery.order() {
-            self.away.leaves(&delivery.hold().id, order, delay);
+        let hold = delivery.hold();
+        // One whose hold has ended is not in the queue any more, or has surfaced.
+        if let Some(order) = delivery.order().filter(|_| hold.held_until().is_some()) {
+            // The service counts in whole seconds, rounded up.
+            let due = Instant::now() + Duration::from_secs(delay.as_secs() + u64::from(delay.subsec_nanos() > 0));
+            self.away.messages.insert(hold.id.clone(), Absent { order, due });
         }
+    }
+
+    /// A message could not be given back, and is hidden until its hold ends.
+    pub(super) fn is_delayed(&mut self, message_id: &str, until: Instant) {
+        if let Some(absent) = self.away.messages.get_mut(message_id) {
+            absent.due = absent.due.max(until);
+        }
+    }
+
+    /// A message will not come again.
+    pub(super) fn is_gone(&mut self, message_id: &str) {
+        self.away.messages.remove(message_id);
+        self.news.notify_one();
     }
 
     /// Everything that waits.
@@ -144,35 +203,18 @@ impl Mailbox {
 }
 
 impl Away {
-    fn leaves(&mut self, id: &str, order: Order, delay: Duration) {
-        // The service counts in whole seconds, rounded up.
-        let until = Instant::now() + Duration::from_secs(delay.as_secs() + u64::from(delay.subsec_nanos() > 0));
-        self.messages.insert(id.to_owned(), order);
-        self.until = self.until.max(Some(until));
-    }
-
-    fn returns(&mut self, id: &str) {
-        if self.messages.remove(id).is_some() && self.messages.is_empty() {
-            *self = Self::default();
-        }
-    }
-
-    /// The place of the first of them, unless they have been waited for in vain.
-    fn first(&mut self, now: Instant) -> Option<Order> {
-        if self.gathering.is_some_and(|since| now >= self.until.map_or(since, |until| until.max(since)) + GATHERING) {
-            *self = Self::default();
+    /// The first of those that are still expected. Whoever has not come although the queue was received from for a while is in other
+    /// hands or gone.
+    fn first(&mut self, receiving: Option<Receiving>) -> Option<Absent> {
+        if let Some(Receiving { since, last }) = receiving {
+            self.messages.retain(|_, absent| absent.due.max(since) + GATHERING > last);
         }
         self.messages.values().min().copied()
     }
 
-    /// Later messages wait for them in memory. Answers until when.
-    fn gather(&mut self, now: Instant) -> Instant {
-        let since = *self.gathering.get_or_insert(now);
-        self.until.map_or(since, |until| until.max(since)) + GATHERING
-    }
-
     fn is_expected(&self) -> bool {
-        self.until.is_some_and(|until| until + OVERDUE > Instant::now())
+        let now = Instant::now();
+        self.messages.values().any(|absent| absent.due + OVERDUE > now)
     }
 }
 
@@ -230,6 +272,11 @@ impl<T> Line<T> {
 }
 
 impl Line<Delivery> {
+    /// Sorts what waits in the order in which its senders put it.
+    fn sort(&mut self) {
+        self.queue.make_contiguous().sort_by_key(|delivery| order(delivery));
+    }
+
     /// What was renewed before and is to be renewed again, with all that waits behind it, unless the order of something counts.
     pub(super) fn overdue(&mut self, hold: Duration) -> impl Iterator<Item = Delivery> {
         let is_overdue = |waiting: &Delivery| waiting.is_renewed() && keeper::due_at(waiting, hold).is_some();
@@ -257,15 +304,31 @@ impl Ordered for Held {
     }
 }
 
+impl Ordered for InBlob {
+    fn order(&self) -> Option<Order> {
+        unread_order(&self.hold, self.event_type())
+    }
+}
+
+impl Ordered for Unreadable {
+    fn order(&self) -> Option<Order> {
+        unread_order(&self.hold, self.event_type())
+    }
+}
+
 impl Ordered for Received {
     fn order(&self) -> Option<Order> {
         match self {
             Self::Held(held) => Ordered::order(held),
-            // What it says is not known: it comes before all others of its second.
-            Self::InBlob(message) => Some((message.hold.inserted_on, i64::MIN)),
-            Self::Unreadable(_) => None,
+            Self::InBlob(message) => message.order(),
+            Self::Unreadable(unreadable) => unreadable.order(),
         }
     }
+}
+
+/// Of a message that is not read only the kind is known: it comes before all others of its second.
+fn unread_order(hold: &Hold, event_type: Option<&str>) -> Option<Order> {
+    matches!(event_type, Some("EventRaised" | "ExecutionSuspended" | "ExecutionResumed")).then_some((hold.inserted_on, i64::MIN))
 }
 
 fn order(held: &Held) -> Order {
@@ -284,11 +347,16 @@ pub(crate) fn is_in_order(message: &Message) -> bool {
     event.completes().is_none() && !matches!(event, EventKind::ExecutionStarted(_))
 }
 
-/// A termination waits for nothing that is away: it ends what would have taken that. What names an execution may be for one that is
-/// not there any more, and holds nothing up.
+/// Events, suspensions and resumptions. A termination waits for nothing that is away: it ends what would have taken that. What names
+/// an execution may be for one that is not there any more, and holds nothing up.
 fn may_not_be_overtaken(message: &Message) -> bool {
     let is_for_any = message.target.execution_id.as_deref().is_none_or(str::is_empty);
-    is_in_order(message) && is_for_any && !matches!(message.event.kind, EventKind::ExecutionTerminated { .. })
+    let event = &message.event.kind;
+    let counts = matches!(
+        event,
+        EventKind::EventRaised { .. } | EventKind::ExecutionSuspended { .. } | EventKind::ExecutionResumed { .. }
+    );
+    is_for_any && counts
 }
 
 /// How many of the first are no more than so many and have, but for the last of them, no more than so many bytes.

@@ -2,6 +2,7 @@
 
 mod activities;
 mod apps;
+mod away;
 mod backlog;
 mod carried;
 mod clocks;
