@@ -65,6 +65,7 @@ impl Cast {
             parts.push(Part { id, program, raised, events, is_paused, is_terminated });
         }
         crowd(plan, &mut parts);
+        take_early(plan, &mut parts);
         for part in &mut parts {
             reference::add_wait(&mut part.program, part.events.len());
         }
@@ -229,6 +230,20 @@ fn crowd(plan: &Plan, parts: &mut Vec<Part>) {
             is_terminated: false,
         };
         parts.insert(0, sentry);
+    }
+}
+
+/// In some programs a generation ends with events that it has taken, while others are still to come: what comes again is a twin then.
+fn take_early(plan: &Plan, parts: &mut [Part]) {
+    let rng = Rng::seeded(plan.seed ^ 0xea51);
+    let below = |bound: usize| usize::try_from(rng.below(bound as u64)).unwrap_or(0);
+    for part in parts.iter_mut().filter(|part| !part.events.is_empty() && rng.chance(0.4)) {
+        let steps = &mut part.program.steps;
+        // The identity of the next generation depends on the order of arrival, so nothing is sent behind.
+        let settled = steps.iter().rposition(|step| matches!(step, Step::Send { .. })).map_or(0, |last| last + 1);
+        let at = settled + below(steps.len() - settled + 1);
+        let total = 1 + below(part.events.len());
+        steps.splice(at..at, [Step::Collect { total }, Step::Again]);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Log messages of the engine, and marks of the simulation.
-const MUST_BE_HIT: [&str; 57] = [
+const MUST_BE_HIT: [&str; 58] = [
     // The checkpoint and its crash points.
     "a message was sent again",
     "torn checkpoint",
@@ -51,6 +51,7 @@ const MUST_BE_HIT: [&str; 57] = [
     "fault lost_reply",
     "fault late",
     "a late write took effect",
+    "a late message arrived",
     "fault duplicate_put",
     "fault outage",
     "fault conflict",

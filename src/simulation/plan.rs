@@ -12,7 +12,7 @@ pub(super) enum Class {
     Delay,
     Refusal,
     LostReply,
-    /// Writes to tables that take effect long after their sender gave up.
+    /// Writes to tables, and messages, that arrive long after their sender gave up.
     Late,
     DuplicatePut,
     /// A row gets a new version right before a write that was meant for the old one.
@@ -160,7 +160,7 @@ impl Plan {
         }
     }
 
-    /// How many writes to tables arrive late.
+    /// How much of what a process sends arrives late.
     pub(super) fn late(&self, rng: &Rng) -> f64 {
         let odds = rng.between(Duration::ZERO, Duration::from_millis(100)).as_secs_f64();
         if self.has(Class::Late) { odds } else { 0.0 }

@@ -21,7 +21,6 @@ use crate::clock::Clock;
 use crate::error::Result;
 use crate::model::Timestamp;
 use crate::rng::Rng;
-use crate::storage::Storage;
 use crate::storage::layer::faulty::{Faulty, Moment};
 use crate::storage::memory::Memory;
 use crate::{TaskHub, Worker};
@@ -64,7 +63,7 @@ impl World {
             memory.set_page_limit(1 + usize::try_from(rng.below(5)).unwrap_or(0));
         }
         let checks = Arc::new(Checks::new(memory.clone(), HUB));
-        let late = Late::new(memory.storage().tables, Arc::clone(&checks));
+        let late = Late::new(memory.storage(), Arc::clone(&checks));
         let stop = (0..plan.workers).map(|_| Rc::default()).collect();
         let (processes, left, ends, calm, bare, over) = Default::default();
         Self { plan, memory, clock, checks, late, rng, processes, calm, bare, over, stop, left, ends }
@@ -103,8 +102,7 @@ impl World {
         self.processes.borrow_mut().push((station.clone(), faulty.clone()));
         let skew = SKEW_TICKS_MAX - rng.below(2 * SKEW_TICKS_MAX.cast_unsigned()).cast_signed();
         let skew = if self.plan.has(Class::Skew) { skew } else { 0 };
-        let tables = self.late.tables(rng.fork(), self.plan.late(rng));
-        let storage = Storage { tables, ..self.memory.storage() };
+        let storage = self.late.account(rng.fork(), self.plan.late(rng));
         let storage = storage.layered(station.clone()).layered(faulty.clone());
         let clock = self.clock.skewed(skew);
         let opening = TaskHub::builder(storage, HUB).partitions(self.plan.partitions).clock(clock).rng(rng.fork()).open();

@@ -49,7 +49,7 @@ async fn taken() -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn the_twin_of_an_event_that_an_earlier_generation_has_taken_is_dropped() {
     assert_eq!(taken().await, ["once"]);
-    // In the simulation such a twin is too rare to be relied on, so it is shown here that the rule is what drops it.
+    // Without the rule it would be taken again.
     sabotage::set(Some(Sabotage::AppliedForgotten));
     let doubled = taken().await;
     sabotage::set(None);
