@@ -255,8 +255,8 @@ impl Ended {
 
     /// Whether this is one of its executions.
     fn knows(&self, execution_id: &str) -> bool {
-        let superseded = self.sentinel.iter().flat_map(|(sentinel, _)| &sentinel.superseded);
-        superseded.chain(&self.execution_id).any(|known| known.eq_ignore_ascii_case(execution_id))
+        let of_history = self.sentinel.iter().flat_map(|(known, _)| known.superseded.iter().chain([&known.execution_id]));
+        of_history.chain(&self.execution_id).any(|known| known.eq_ignore_ascii_case(execution_id))
     }
 }
 

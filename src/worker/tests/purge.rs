@@ -153,8 +153,13 @@ async fn ended(how: usize) -> Dump {
             tokio::time::sleep(MINUTE).await;
         })
         .await;
-    assert!(world.left_of("i").len() > [240, 10, 2][how], "{:?}", world.left_of("i"));
-    world.memory.dump()
+    assert!(world.left_of("i").len() > [240, 10, 2, 2][how], "{:?}", world.left_of("i"));
+    let mut dump = world.memory.dump();
+    if how == 3 {
+        // As .NET leaves what it terminates before its start: nothing is fenced.
+        dump.tables.get_mut("TestHistory").unwrap().retain(|row| row.entity.partition_key != "i");
+    }
+    dump
 }
 
 /// Stops a purge behind its `k`-th call. `false` if it did not make as many.
@@ -329,9 +334,9 @@ async fn a_purge_at_any_call_of_a_start_costs_the_start_nothing_but_another_try(
 
 #[tokio::test(start_paused = true)]
 async fn a_purge_at_any_call_of_a_worker_costs_neither_the_child_that_has_the_id_again_nor_its_parent_anything() {
-    for how in 0..3 {
+    for how in 0..4 {
         let dump = ended(how).await;
-        for k in (1..).step_by(size::of(4, 1)) {
+        for k in (1..).step_by(size::of(if how == 3 { 1 } else { 4 }, 1)) {
             let at = format!("way {how}, purged before call {k}");
             let world = World::like(&dump).await;
             let between = Between::new(k, purging(world.hub.clone(), "i"));
@@ -347,6 +352,8 @@ async fn a_purge_at_any_call_of_a_worker_costs_neither_the_child_that_has_the_id
             let (parent, has_acted) = parent.await;
             assert_eq!(parent.output.as_deref(), Some(&*(5 * LARGE + 2).to_string()), "{at}: {:?}", parent.status);
             world.nothing_is_parked(&at).await;
+            // Whatever it refers to is there.
+            world.client.history("i").await.unwrap();
             if world.client.status("i").await.unwrap().is_some() {
                 world.purge_to_the_last("i", &at).await;
             }
