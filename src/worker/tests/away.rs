@@ -2,6 +2,7 @@
 //! the others for longer than it is away itself.
 
 mod mixtures;
+mod orderly;
 mod streams;
 mod versions;
 
@@ -51,6 +52,8 @@ async fn tell(ctx: OrchestrationContext, count: usize) -> std::result::Result<()
 #[derive(Clone, Copy, Debug)]
 enum Trouble {
     Takes(Duration),
+    /// It is not done before something else is to become of it.
+    Hangs,
     Fails,
     /// It is done, and the answer is lost.
     Lost,
@@ -84,14 +87,19 @@ impl Layer for Troubled {
         F: Fn() -> Fut + Send + Sync,
         Fut: Future<Output = Result<T>> + Send,
     {
-        match self.of(call) {
+        let mut trouble = self.of(call);
+        while let Some(Trouble::Hangs) = trouble {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            trouble = self.of(call);
+        }
+        match trouble {
             Some(Trouble::Takes(time)) => tokio::time::sleep(time).await,
             Some(Trouble::Fails) => return Err(Error::new(ErrorKind::Transient, call.op, call.target.to_string())),
             Some(Trouble::Lost) => {
                 drop(attempt().await?);
                 return Err(Error::new(ErrorKind::Unknown, call.op, call.target.to_string()));
             }
-            None => {}
+            Some(Trouble::Hangs) | None => {}
         }
         attempt().await
     }
@@ -137,6 +145,14 @@ impl World {
     async fn send(&self, number: usize, length: usize) {
         let text = format!("{number} {}", "x".repeat(length));
         self.client.unchecked().raise("i", NEWS, &text).await.unwrap();
+    }
+
+    /// Sends small events one after the other.
+    async fn send_all(&self, numbers: std::ops::Range<usize>, pause: Duration) {
+        for number in numbers {
+            self.send(number, 1).await;
+            tokio::time::sleep(pause).await;
+        }
     }
 
     async fn taken(&self) -> usize {

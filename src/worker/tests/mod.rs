@@ -27,7 +27,6 @@ mod odd_ids;
 mod old_owner;
 mod order;
 pub(super) mod overheard;
-mod overtaking;
 mod panics;
 pub(super) mod poison;
 mod purge;

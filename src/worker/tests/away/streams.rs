@@ -4,31 +4,38 @@ use std::time::Duration;
 
 use super::*;
 
+/// Sends so many events a second for so many seconds, the one with this number a large one; `each` comes first in every second. Answers
+/// how many of those that were sent have not been taken.
+async fn stream(world: &World, per_second: usize, seconds: usize, large: usize, mut each: impl AsyncFnMut(usize)) -> usize {
+    let mut sent = 0;
+    for second in 0..seconds {
+        each(second).await;
+        for _ in 0..per_second {
+            world.send(sent, if sent == large { LARGE } else { 1 }).await;
+            sent += 1;
+            tokio::time::sleep(Duration::from_secs(1) / u32::try_from(per_second).unwrap()).await;
+        }
+    }
+    sent - world.taken().await
+}
+
+const NONE: usize = usize::MAX;
+const DELETES_FAIL: Rule = Rule("blob.delete", "test-largemessages/i", ALWAYS, Trouble::Fails);
+const HISTORY_FAILS: Rule = Rule("table.", "TestHistory", ALWAYS, Trouble::Fails);
+
 #[tokio::test(start_paused = true)]
 async fn a_steady_stream_of_events_catches_up_after_an_outage() {
     let world = World::new().await;
     let running = world.run("a").await;
     world.start(100_000).await;
-    world.send(0, 1).await;
     seconds(5).await;
-    world.trouble.set(&[Rule("table.", "TestHistory", ALWAYS, Trouble::Fails)]);
-    let mut lags = Vec::new();
-    let mut sent = 1;
-    for second in 0..150 {
-        if second == 40 {
-            world.trouble.set(&[]);
-        }
-        for _ in 0..2 {
-            world.send(sent, 1).await;
-            sent += 1;
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-        if second % 30 == 0 {
-            lags.push((second, sent - world.taken().await));
-        }
-    }
-    let lag = sent - world.taken().await;
-    assert!(lag < 10, "110 seconds after an outage of 40 seconds, {lag} events at two per second wait: {lags:?}");
+    let each = async |second| match second {
+        1 => world.trouble.set(&[HISTORY_FAILS]),
+        41 => world.trouble.set(&[]),
+        _ => {}
+    };
+    let behind = stream(&world, 2, 150, NONE, each).await;
+    assert!(behind < 10, "110 seconds after an outage of 40 seconds, {behind} events wait");
     running.stop().await;
 }
 
@@ -38,20 +45,8 @@ async fn a_steady_stream_of_events_catches_up_after_a_scheduled_start() {
     let running = world.run("a").await;
     let at = world.clock.now().plus(Duration::from_secs(40));
     world.client.start(TAKE, 100_000).instance_id("i").at(at).await.unwrap();
-    let mut lags = Vec::new();
-    let mut sent = 0;
-    for second in 0..150 {
-        for _ in 0..2 {
-            world.send(sent, 1).await;
-            sent += 1;
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-        if second % 30 == 0 {
-            lags.push((second, sent - world.taken().await));
-        }
-    }
-    let lag = sent - world.taken().await;
-    assert!(lag < 10, "110 seconds after the start, {lag} events at two per second wait: {lags:?}");
+    let behind = stream(&world, 2, 150, NONE, async |_| {}).await;
+    assert!(behind < 10, "110 seconds after the start, {behind} events wait");
     running.stop().await;
 }
 
@@ -61,26 +56,14 @@ async fn a_stream_of_events_goes_on_although_one_blob_was_not_deleted_at_once() 
     let running = world.run("a").await;
     let at = world.clock.now().plus(Duration::from_secs(60));
     world.client.start(TAKE, 100_000).instance_id("i").at(at).await.unwrap();
-    let (mut sent, mut seen) = (0, Vec::new());
-    for second in 0..240 {
-        if second == 80 {
-            world.trouble.set(&[Rule("blob.delete", "test-largemessages/i", ALWAYS, Trouble::Fails)]);
-        }
-        if second == 110 {
-            world.trouble.set(&[]);
-        }
-        for _ in 0..2 {
-            world.send(sent, if sent == 161 { LARGE } else { 1 }).await;
-            sent += 1;
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-        if second % 50 == 0 {
-            seen.push((second, sent, world.taken().await));
-        }
-    }
-    let taken = world.taken().await;
+    let each = async |second| match second {
+        80 => world.trouble.set(&[DELETES_FAIL]),
+        110 => world.trouble.set(&[]),
+        _ => {}
+    };
+    let behind = stream(&world, 2, 240, 161, each).await;
+    assert!(behind < 100, "{behind} events wait");
     running.stop().await;
-    assert!(sent - taken < 100, "of {sent} events it has taken {taken}: {seen:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -89,29 +72,20 @@ async fn a_stream_of_events_goes_on_although_the_body_of_one_is_lost() {
     let running = world.run("a").await;
     world.start(100_000).await;
     seconds(3).await;
-    let (mut sent, mut seen) = (0, Vec::new());
-    world.trouble.set(&[Rule("table.", "TestHistory", ALWAYS, Trouble::Fails)]);
-    for second in 0..300 {
-        if second == 30 {
+    let each = async |second| match second {
+        0 => world.trouble.set(&[HISTORY_FAILS]),
+        30 => {
             world.trouble.set(&[]);
-            let hub = &world.hub.0;
-            let blobs = hub.storage.blobs.list("test-largemessages", "", None).await.unwrap();
-            for name in blobs.names {
-                drop(hub.storage.blobs.delete("test-largemessages", &name).await);
+            let blobs = &world.hub.0.storage.blobs;
+            for name in blobs.list("test-largemessages", "", None).await.unwrap().names {
+                blobs.delete("test-largemessages", &name).await.unwrap();
             }
         }
-        for _ in 0..2 {
-            world.send(sent, if sent == 30 { LARGE } else { 1 }).await;
-            sent += 1;
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-        if second % 50 == 0 {
-            seen.push((second, sent, world.taken().await));
-        }
-    }
-    let taken = world.taken().await;
+        _ => {}
+    };
+    let behind = stream(&world, 2, 300, 30, each).await;
+    assert!(behind < 100, "{behind} events wait");
     running.stop().await;
-    assert!(sent - taken < 100, "of {sent} events it has taken {taken}: {seen:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,24 +94,20 @@ async fn a_flood_goes_on_although_one_blob_was_not_deleted_at_once() {
     let running = world.run("a").await;
     world.start(100_000).await;
     seconds(3).await;
-    world.trouble.set(&[Rule("blob.delete", "test-largemessages/i", ALWAYS, Trouble::Fails)]);
-    let (mut sent, mut seen) = (0, Vec::new());
-    for second in 0..120 {
-        if second == 30 {
-            world.trouble.set(&[]);
-        }
-        for _ in 0..5 {
-            world.send(sent, if sent == 10 { LARGE } else { 1 }).await;
-            sent += 1;
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        if second % 20 == 0 {
-            seen.push((second, sent, world.taken().await));
-        }
-    }
-    let taken = world.taken().await;
+    let each = async |second| match second {
+        0 => world.trouble.set(&[DELETES_FAIL]),
+        30 => world.trouble.set(&[]),
+        _ => {}
+    };
+    let behind = stream(&world, 5, 120, 10, each).await;
+    assert!(behind < 60, "{behind} events wait");
     running.stop().await;
-    assert!(sent - taken < 60, "of {sent} events it has taken {taken}: {seen:?}");
+}
+
+/// How many messages nobody could receive now.
+fn hidden(world: &World) -> usize {
+    let now = world.clock.now();
+    world.memory.all_messages().values().flatten().filter(|message| message.visible_on > now).count()
 }
 
 #[tokio::test(start_paused = true)]
@@ -157,10 +127,8 @@ async fn a_flood_of_events_does_not_hold_up_the_hand_over() {
         }
         tokio::time::sleep(Duration::from_millis(1300)).await;
         let took = running.stop().await;
-        let now = world.clock.now();
-        let hidden = world.memory.all_messages().values().flatten().filter(|message| message.visible_on > now).count();
         assert!(took < Duration::from_secs(13), "{took:?}");
-        assert_eq!(hidden, 0, "messages that are hidden from the next owner");
+        assert_eq!(hidden(&world), 0, "messages that are hidden from the next owner");
     }
 }
 
@@ -178,8 +146,6 @@ async fn turns_that_hang_hide_no_event_after_the_hand_over() {
     }
     tokio::time::sleep(Duration::from_millis(1300)).await;
     let took = running.stop().await;
-    let now = world.clock.now();
-    let hidden = world.memory.all_messages().values().flatten().filter(|message| message.visible_on > now).count();
     assert!(took < Duration::from_secs(15), "{took:?}");
-    assert_eq!(hidden, 0);
+    assert_eq!(hidden(&world), 0, "messages that are hidden from the next owner");
 }
