@@ -12,6 +12,8 @@ pub(super) enum Fate {
     Open,
     /// The turn applies it.
     Apply,
+    /// The turn applies another copy of it. They may share a body, so that it goes only if that one does.
+    Twin,
     /// It has no effect any more, and goes with the turn.
     Drop,
     /// It has come before what it follows or answers.
@@ -78,14 +80,15 @@ impl<'a> Sorted<'a> {
         self.start().into_iter().chain(others).collect()
     }
 
+    /// What goes with the turn without being applied.
     pub(super) fn dropped(&self) -> Vec<&'a Delivery> {
-        self.with(Fate::Drop).into_iter().map(|(_, delivery)| delivery).collect()
+        self.with(Fate::Drop).into_iter().chain(self.with(Fate::Twin)).map(|(_, delivery)| delivery).collect()
     }
 
     /// The turn has been committed, or there was nothing to commit.
     pub(super) fn settled(self) -> Vec<Disposition> {
         let disposition = |fate| match fate {
-            Fate::Apply | Fate::Drop => Disposition::Done,
+            Fate::Apply | Fate::Twin | Fate::Drop => Disposition::Done,
             Fate::Early => Disposition::Retry,
             Fate::Later(delay) => Disposition::Later(delay),
             Fate::Open => Disposition::Later(Duration::ZERO),
@@ -102,7 +105,7 @@ impl<'a> Sorted<'a> {
     pub(super) fn all_back(self) -> Vec<Disposition> {
         let disposition = |fate| match fate {
             Fate::Later(delay) => Disposition::Later(delay),
-            Fate::Open | Fate::Apply | Fate::Drop | Fate::Early => Disposition::Later(Duration::ZERO),
+            Fate::Open | Fate::Apply | Fate::Twin | Fate::Drop | Fate::Early => Disposition::Later(Duration::ZERO),
         };
         self.fates.into_iter().map(disposition).collect()
     }

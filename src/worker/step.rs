@@ -124,7 +124,7 @@ impl Step<'_> {
                         None => !message.activity_id.is_nil() && !seen.insert(message.activity_id),
                     };
                     let repeat = repeat && !sabotage::is(Sabotage::AnswersOfOnePassDoubled);
-                    sorted.set(at, if repeat { Fate::Drop } else { Fate::Apply });
+                    sorted.set(at, if repeat { Fate::Twin } else { Fate::Apply });
                 }
                 Verdict::Drop(why) => {
                     self.log_drop(delivery, why);
@@ -157,9 +157,11 @@ impl Step<'_> {
         let (start, applied, repeats) = (sorted.start(), sorted.applied(), sorted.dropped());
         let mut opened = self.open(history, state, start.map(|start| &**start), &applied);
         if ends.is_some() && start.is_none() {
-            // Only the code knows the custom status; what the row shows stays.
-            opened.custom_status =
-                self.hub.instances.read(self.instance_id, false).await?.and_then(|stored| stored.row.custom_status);
+            // Only the code knows the custom status; what the row shows stays, if it shows this execution.
+            let row = self.hub.instances.read(self.instance_id, false).await?.map(|stored| stored.row);
+            if let Some(row) = row.filter(|row| row.execution_id.as_ref() == Some(&opened.execution_id)) {
+                opened.custom_status = row.custom_status;
+            }
         }
         let without_code = ends.is_some();
         let name = log::orchestrator(opened.past.iter().chain(&opened.inputs)).unwrap_or_default();

@@ -180,6 +180,7 @@ impl Step<'_> {
         if let Some((at, reason)) = termination(sorted) {
             // The others find that the instance has ended.
             sorted.change(Fate::Apply, Fate::Later(Duration::ZERO));
+            sorted.change(Fate::Twin, Fate::Later(Duration::ZERO));
             sorted.change(Fate::Early, Fate::Later(Duration::ZERO));
             sorted.set(at, Fate::Apply);
             self.hosting.forget(self.instance_id);
@@ -204,6 +205,7 @@ impl Step<'_> {
                 waiting.push((at, delivery));
             }
         }
+        waiting.extend(sorted.with(Fate::Twin));
         self.postpone(&need, sorted, &waiting);
         if sorted.start().is_none() && !is_torn {
             self.hosting.settle(self.instance_id, false);

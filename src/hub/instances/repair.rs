@@ -13,7 +13,8 @@ use crate::model::{RuntimeStatus, Timestamp};
 pub(crate) struct LaggingRow {
     known: RowVersion,
     is_new: bool,
-    /// The custom status that the row shows.
+    /// What is known of the custom status without running the code: what the row shows, or with what the execution began if the row
+    /// shows an earlier one.
     pub(crate) custom_status: Option<String>,
 }
 
@@ -21,10 +22,12 @@ impl LaggingRow {
     /// Whether a row, as it was read after the history, lags behind it. `None` if it does not, or is not this execution's to write.
     pub(crate) fn of(stored: Option<StoredRow>, history: &History, created: Timestamp, status: RuntimeStatus) -> Option<Self> {
         let Some(StoredRow { row, etag }) = stored else {
-            return Some(Self { known: RowVersion::Absent, is_new: true, custom_status: None });
+            let custom_status = history.sentinel.custom_status.clone();
+            return Some(Self { known: RowVersion::Absent, is_new: true, custom_status });
         };
         let execution_id = row.execution_id.as_deref().unwrap_or_default();
-        let is_new = if execution_id == history.execution_id.as_deref().unwrap_or_default() {
+        let is_same = execution_id == history.execution_id.as_deref().unwrap_or_default();
+        let is_new = if is_same {
             row.created != Some(created)
         } else if history.sentinel.superseded.iter().any(|id| id == execution_id) {
             // The row of another execution is older if history has replaced that execution, and else a new start's.
@@ -34,7 +37,8 @@ impl LaggingRow {
         };
         // What a row with the mark shows is not its own.
         let is_right = !is_new && !history.sentinel.has_parked && row.status == Some(status);
-        (!is_right).then_some(Self { known: RowVersion::Is(etag), is_new, custom_status: row.custom_status })
+        let custom_status = if is_same { row.custom_status } else { history.sentinel.custom_status.clone() };
+        (!is_right).then_some(Self { known: RowVersion::Is(etag), is_new, custom_status })
     }
 }
 

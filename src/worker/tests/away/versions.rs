@@ -69,3 +69,55 @@ async fn events_for_a_generation_that_waits_for_its_version_are_taken_once() {
         second.stop().await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_two_copies_of_an_event_that_share_a_body_none_goes_while_the_other_waits_for_its_code() {
+    let world = World::new().await;
+    let patient = async |id| world.worker(id).await.fail_unhosted_alone_after(Duration::from_secs(24 * 3600));
+    let hosting = async |id| patient(id).await.orchestrator_version(TAKE, "2.0", take);
+    let first = Running::start(hosting("a").await);
+    world.client.start(TAKE, 2).version("2.0").instance_id("i").await.unwrap();
+    seconds(2).await;
+    first.stop().await;
+    world.send(0, LARGE).await;
+    // A put that is done again after its answer was lost puts the same text once more.
+    let text = world.memory.all_messages()["test-control-00"][0].text.clone();
+    world.hub.0.storage.queues.put("test-control-00", &text, Duration::ZERO).await.unwrap();
+    let without = Running::start(patient("bb").await);
+    seconds(60).await;
+    without.stop().await;
+    let last = Running::start(hosting("ccc").await);
+    seconds(120).await;
+    world.send(1, 1).await;
+    world.assert_taken_in_order(2).await;
+    assert!(world.client.poison().await.unwrap().is_empty());
+    last.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_lags_behind_by_a_generation_is_repaired_without_the_code_with_what_the_generation_began_with() {
+    let world = World::new().await;
+    let patient = async |id| world.worker(id).await.fail_unhosted_alone_after(Duration::from_secs(24 * 3600));
+    let hosting = async |id| {
+        patient(id).await.orchestrator_version(STEP, "3.0", async |ctx: OrchestrationContext, taken: Vec<usize>| {
+            if !taken.is_empty() {
+                return Ok(taken);
+            }
+            ctx.set_custom_status("first");
+            ctx.timer(Duration::from_secs(5)).await;
+            ctx.set_custom_status("second");
+            ctx.continue_as_new(STEP, vec![7])
+        })
+    };
+    let first = Running::start(hosting("a").await);
+    world.client.start(STEP, vec![]).version("3.0").instance_id("i").await.unwrap();
+    seconds(3).await;
+    world.trouble.set(&[Rule("table.", "TestInstances/i", ALWAYS, Trouble::Fails)]);
+    seconds(10).await;
+    first.crash();
+    world.trouble.set(&[]);
+    let without = Running::start(patient("bb").await);
+    let ended = world.client.wait("i", Duration::from_secs(600)).await.unwrap();
+    assert_eq!(ended.custom_status.as_deref(), Some("\"second\""));
+    without.stop().await;
+}
