@@ -13,21 +13,28 @@ use super::{awaited, events, text, values, waits};
 /// Rows of one request; the service gives no more.
 const PAGE_ROWS: usize = 1000;
 
+/// Which instances are meant, by what they are.
+#[derive(Args, Debug)]
+pub(super) struct Which {
+    /// Only ids that begin with this
+    #[arg(long)]
+    pub(super) prefix: Option<String>,
+    /// Only instances of this orchestrator, by its whole name
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// Only instances of this version of their orchestrator; "" stands for those without one
+    #[arg(long)]
+    pub(super) version: Option<String>,
+}
+
 /// Which instances to list.
 #[derive(Args, Debug)]
 pub(crate) struct List {
     /// Only instances of this status; may be given several times
     #[arg(long, value_parser = values::status)]
     status: Vec<RuntimeStatus>,
-    /// Only ids that begin with this
-    #[arg(long)]
-    prefix: Option<String>,
-    /// Only instances of this orchestrator, by its whole name
-    #[arg(long)]
-    name: Option<String>,
-    /// Only instances of this version of their orchestrator; "" stands for those without one
-    #[arg(long)]
-    version: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// Only sub-orchestrations of this instance
     #[arg(long, value_name = "ID")]
     parent: Option<String>,
@@ -53,10 +60,10 @@ impl List {
     pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
         let (top, is_filtered) = (self.top, self.is_filtered());
         let mut query = InstanceQuery {
-            id_prefix: self.prefix,
-            name: self.name,
+            id_prefix: self.which.prefix,
+            name: self.which.name,
             parent: self.parent,
-            version: self.version,
+            version: self.which.version,
             statuses: self.status,
             created_from: self.created_from,
             created_to: self.created_to,
@@ -107,7 +114,7 @@ impl List {
 
 impl List {
     fn is_filtered(&self) -> bool {
-        let texts = [&self.prefix, &self.name, &self.version, &self.parent];
+        let texts = [&self.which.prefix, &self.which.name, &self.which.version, &self.parent];
         let times = [self.created_from, self.created_to];
         !self.status.is_empty() || texts.into_iter().any(Option::is_some) || times.into_iter().any(|time| time.is_some())
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use taskhub::{Client, InstanceQuery, PurgeReport, RuntimeStatus, Timestamp};
 
 use super::failure::{Failure, Kind, Outcome, of_instance};
+use super::instances::Which;
 use super::output::Output;
 use super::{text, values};
 
@@ -24,15 +25,8 @@ pub(crate) struct Purge {
     /// Only instances of this status, which must be a final one; may be given several times [default: every final one]
     #[arg(long, value_parser = values::status)]
     status: Vec<RuntimeStatus>,
-    /// Only ids that begin with this
-    #[arg(long)]
-    prefix: Option<String>,
-    /// Only instances of this orchestrator, by its whole name
-    #[arg(long)]
-    name: Option<String>,
-    /// Only instances of this version of their orchestrator; "" stands for those without one
-    #[arg(long)]
-    version: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// Only instances created at or before this UTC time, such as 2026-01-31T12:00:00Z, or as long ago as 30d
     #[arg(long, value_name = "TIME", value_parser = values::time)]
     before: Option<Timestamp>,
@@ -71,9 +65,9 @@ impl Purge {
 
     async fn many(&self, client: &Client, out: &Output) -> Outcome {
         let query = InstanceQuery {
-            id_prefix: self.prefix.clone(),
-            name: self.name.clone(),
-            version: self.version.clone(),
+            id_prefix: self.which.prefix.clone(),
+            name: self.which.name.clone(),
+            version: self.which.version.clone(),
             statuses: self.status.clone(),
             created_from: self.after,
             created_to: self.before,
