@@ -7,7 +7,7 @@ use super::instances::Instances;
 use super::payloads::Payloads;
 use super::queues::{Held, QueueId, Queues, Unreadable};
 use super::table::Table;
-use super::{blob_names, keys, payloads};
+use super::{keys, payloads};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Message, Timestamp};
@@ -61,7 +61,7 @@ impl Parked {
         let hold = &unreadable.hold;
         let mut entity = self.entity(hold.queue, &hold.id, &unreadable.error.to_string(), hold.dequeue_count);
         // The name of the missing or damaged blob tells which instance the message was for.
-        if let Some((instance_id, event)) = unreadable.blob.as_deref().and_then(blob_names::parse_message_blob) {
+        if let Some((instance_id, event)) = unreadable.of_instance() {
             entity.set("InstanceId", Value::string(instance_id));
             entity.set("EventType", Value::string(event));
         }

@@ -173,7 +173,7 @@ impl Shared {
 
     /// Does with each message what was decided, beside deleting it.
     async fn dispose(&self, partition: &Partition, instance_id: &str, mut decided: Vec<(Delivery, Disposition)>) {
-        partition.leave(instance_id, &mut decided);
+        come_back_together(&mut decided);
         let (mut again, mut parked, mut releases) = (Vec::new(), Vec::new(), Vec::new());
         for (delivery, disposition) in decided {
             match disposition {
@@ -188,6 +188,15 @@ impl Shared {
         for (delivery, reason) in parked {
             self.park(delivery, &reason).await;
         }
+    }
+}
+
+/// Those of the messages that go back and whose order counts come again at one time.
+fn come_back_together(decided: &mut [(Delivery, Disposition)]) {
+    let in_order = |(delivery, decided): &(Delivery, Disposition)| decided.delay().filter(|_| delivery.order().is_some());
+    let longest = decided.iter().filter_map(in_order).max();
+    for leaving in decided.iter_mut().filter(|leaving| in_order(leaving).is_some()) {
+        leaving.1 = Disposition::Later(longest.unwrap_or_default());
     }
 }
 

@@ -202,8 +202,7 @@ impl Shared {
         if let Some(kind) = unreadable.error.unknown_event() {
             // No damage: another version reads it.
             let code = Need::new(AwaitedKind::Event, kind, None);
-            let blob = unreadable.blob.as_deref().and_then(blob_names::parse_message_blob);
-            let instance_id = blob.map(|(instance_id, _)| instance_id).unwrap_or_default();
+            let instance_id = Holding::instance_id(unreadable);
             let waiting =
                 Waiting { queue: hold.queue, instance_id: &instance_id, since: hold.inserted_on, receives: hold.dequeue_count };
             self.hosting.note(&self.hub, &code, waiting);
@@ -244,7 +243,7 @@ impl Shared {
     /// a start is one that was to begin later, or a copy.
     async fn is_of_no_use(&self, unreadable: &Unreadable) -> Result<bool> {
         let Some(blob) = unreadable.blob.as_deref() else { return Ok(false) };
-        let Some((instance_id, _)) = blob_names::parse_message_blob(blob) else { return Ok(false) };
+        let Some((instance_id, _)) = unreadable.of_instance() else { return Ok(false) };
         let (hub, is_start) = (&self.hub, blob_names::is_start_message(blob));
         let status = hub.instances.own_status(&instance_id).await?;
         if !is_start && let Some(status) = status {
@@ -276,7 +275,7 @@ impl Shared {
         // The blob tells by its name whose message it was. If it is missing, this may be a copy whose body went with the other one,
         // and nothing is wrong; but the body of a start stays.
         if let Some(blob) = unreadable.blob.as_deref()
-            && let Some((instance_id, event)) = blob_names::parse_message_blob(blob)
+            && let Some((instance_id, event)) = unreadable.of_instance()
             && (blob_names::is_start_message(blob) || self.hub.payloads.has(blob).await?)
         {
             let is_start = blob_names::is_start_message(blob);

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use self::instance::Instances;
 use self::mailbox::Receiving;
 pub(crate) use self::mailbox::{Next, Ordered, is_in_order};
-use super::delivery::{Delivery, Disposition, Holding};
+use super::delivery::{Delivery, Holding};
 use super::memory::Bodies;
 use super::runaway::{Pace, Told};
 use super::step::back_off;
@@ -143,20 +143,7 @@ impl Partition {
         self.instances().enter(instance_id).mailbox.waiting.push_in_front(deliveries);
     }
 
-    /// These messages are about to go back to their queue for a while. Those whose order counts come back together, and what was
-    /// sent after them waits for them.
-    pub(crate) fn leave(&self, instance_id: &str, leaving: &mut [(Delivery, Disposition)]) {
-        let in_order = |(delivery, decided): &(Delivery, Disposition)| decided.delay().filter(|_| delivery.order().is_some());
-        let Some(longest) = leaving.iter().filter_map(in_order).max() else { return };
-        let mut instances = self.instances();
-        let mailbox = &mut instances.enter(instance_id).mailbox;
-        for leaves in leaving.iter_mut().filter(|leaves| in_order(leaves).is_some()) {
-            leaves.1 = Disposition::Later(longest);
-            mailbox.leaves(&leaves.0, longest);
-        }
-    }
-
-    /// A message that could not be read goes back to its queue for a while.
+    /// A message is about to go back to its queue for a while. If its order counts, what was sent after it waits for it.
     pub(crate) fn leaves(&self, delivery: &Delivery<impl Ordered + Holding>, delay: Duration) {
         if delivery.order().is_some() {
             self.instances().enter(&delivery.instance_id()).mailbox.leaves(delivery, delay);
