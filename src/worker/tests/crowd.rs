@@ -1,19 +1,18 @@
 //! Messages in memory: one that hangs, lasts, comes again or is too large harms no other, on the memory store under paused time.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::handover::{Running, seconds};
+use super::troubled::{ALWAYS, Rule, Trouble, Troubled};
 use crate::authoring::{Activity, ActivityContext, Event, Failure, OrchestrationContext, Orchestrator};
 use crate::clock::Clock;
 use crate::model::Timestamp;
 use crate::rng::Rng;
-use crate::storage::error::{Error, ErrorKind, Result};
 use crate::storage::layer::metered::Metered;
-use crate::storage::layer::{Call, Layer, Reply};
 use crate::storage::memory::Memory;
 use crate::{Client, TaskHub, Worker};
 
@@ -35,50 +34,6 @@ async fn sizes(ctx: OrchestrationContext, count: usize) -> std::result::Result<V
 
 async fn measure(ctx: OrchestrationContext, length: usize) -> std::result::Result<usize, Failure> {
     Ok(ctx.call(LENGTH, "x".repeat(length)).await?)
-}
-
-/// What becomes of the calls of one operation on targets that begin so.
-#[derive(Clone, Copy)]
-enum Trouble {
-    Takes(Duration),
-    /// As long as this is set.
-    Hangs,
-    Fails,
-}
-
-type Rule = (&'static str, &'static str, Trouble);
-
-#[derive(Clone, Default)]
-struct Troubled(Arc<Mutex<Vec<Rule>>>);
-
-impl Troubled {
-    fn set(&self, rules: &[Rule]) {
-        *self.0.lock().unwrap() = rules.to_vec();
-    }
-
-    fn of(&self, call: &Call<'_>) -> Option<Trouble> {
-        let (rules, target) = (self.0.lock().unwrap(), call.target.to_string());
-        rules.iter().find(|(op, begins, _)| call.op == *op && target.starts_with(begins)).map(|(.., trouble)| *trouble)
-    }
-}
-
-impl Layer for Troubled {
-    async fn run<T, F, Fut>(&self, call: &Call<'_>, attempt: F) -> Result<T>
-    where
-        T: Reply,
-        F: Fn() -> Fut + Send + Sync,
-        Fut: Future<Output = Result<T>> + Send,
-    {
-        while let Some(Trouble::Hangs) = self.of(call) {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        match self.of(call) {
-            Some(Trouble::Takes(time)) => tokio::time::sleep(time).await,
-            Some(Trouble::Fails) => return Err(Error::new(ErrorKind::Transient, call.op, call.target.to_string())),
-            Some(Trouble::Hangs) | None => {}
-        }
-        attempt().await
-    }
 }
 
 /// A hub of one partition with a worker on it.
@@ -158,7 +113,7 @@ impl World {
 async fn a_blob_that_does_not_answer_stalls_only_its_instance() {
     let world = World::new().await;
     world.start("stalled", 4).await;
-    world.trouble.set(&[("blob.get", "test-largemessages/stalled", Trouble::Hangs)]);
+    world.trouble.set(&[Rule("blob.get", "test-largemessages/stalled", ALWAYS, Trouble::Hangs)]);
     for length in [LARGE, 1, LARGE + 1, 2] {
         world.raise("stalled", length).await;
     }
@@ -178,7 +133,7 @@ async fn a_blob_that_does_not_answer_stalls_only_its_instance() {
 async fn blobs_that_do_not_answer_stall_neither_large_messages_of_others_nor_a_stop() {
     let world = World::new().await;
     world.start("healthy", 4).await;
-    world.trouble.set(&[("blob.get", "test-largemessages/stalled", Trouble::Hangs)]);
+    world.trouble.set(&[Rule("blob.get", "test-largemessages/stalled", ALWAYS, Trouble::Hangs)]);
     for n in 0..20 {
         world.raise(&format!("stalled-{n}"), LARGE).await;
     }
@@ -204,7 +159,7 @@ async fn bodies_that_come_slowly_do_not_outlast_their_hold() {
         world.client.start(SIZES, 1).instance_id(format!("i{n}")).await.unwrap();
     }
     seconds(5).await;
-    world.trouble.set(&[("blob.get", "test-largemessages/i", Trouble::Takes(Duration::from_secs(5)))]);
+    world.trouble.set(&[Rule("blob.get", "test-largemessages/i", ALWAYS, Trouble::Takes(Duration::from_secs(5)))]);
     let begun = Instant::now();
     for n in 0..40 {
         world.raise(&format!("i{n}"), LARGE).await;
@@ -220,7 +175,7 @@ async fn bodies_that_come_slowly_do_not_outlast_their_hold() {
 async fn an_instance_whose_turn_hangs_does_not_take_the_places_of_others() {
     let world = World::new().await;
     world.start("stuck", 1000).await;
-    world.trouble.set(&[("table.transact", "TestHistory/stuck", Trouble::Hangs)]);
+    world.trouble.set(&[Rule("table.transact", "TestHistory/stuck", ALWAYS, Trouble::Hangs)]);
     for _ in 0..1000 {
         world.raise("stuck", 1).await;
     }
@@ -239,7 +194,7 @@ async fn large_bodies_of_an_instance_whose_turn_hangs_leave_room_for_those_of_ot
     for id in ["stuck", "healthy"] {
         world.start(id, 3).await;
     }
-    world.trouble.set(&[("table.transact", "TestHistory/stuck", Trouble::Hangs)]);
+    world.trouble.set(&[Rule("table.transact", "TestHistory/stuck", ALWAYS, Trouble::Hangs)]);
     for _ in 0..70 {
         world.raise("stuck", 1_000_000).await;
     }
@@ -271,7 +226,7 @@ async fn a_body_larger_than_the_first_try_is_read_when_there_is_room() {
 #[tokio::test(start_paused = true)]
 async fn a_work_item_that_comes_again_while_it_runs_runs_once() {
     let world = World::new().await;
-    world.trouble.set(&[("queue.update", "test-workitems", Trouble::Fails)]);
+    world.trouble.set(&[Rule("queue.update", "test-workitems", ALWAYS, Trouble::Fails)]);
     world.client.start(MEASURE, 0).instance_id("i").await.unwrap();
     seconds(90).await;
     let received = world.memory.all_messages()["test-workitems"][0].dequeue_count;
@@ -288,11 +243,11 @@ async fn a_message_that_comes_again_during_its_turn_is_not_taken_twice() {
     let world = World::new().await;
     world.start("i", 2).await;
     world.trouble.set(&[
-        ("queue.update", QUEUE, Trouble::Fails),
-        ("table.transact", "TestHistory/i", Trouble::Takes(Duration::from_secs(9))),
-        ("table.merge", "TestInstances/i", Trouble::Takes(Duration::from_secs(9))),
-        ("table.query", "TestHistory", Trouble::Takes(Duration::from_secs(9))),
-        ("queue.delete", QUEUE, Trouble::Takes(Duration::from_secs(9))),
+        Rule("queue.update", QUEUE, ALWAYS, Trouble::Fails),
+        Rule("table.transact", "TestHistory/i", ALWAYS, Trouble::Takes(Duration::from_secs(9))),
+        Rule("table.merge", "TestInstances/i", ALWAYS, Trouble::Takes(Duration::from_secs(9))),
+        Rule("table.query", "TestHistory", ALWAYS, Trouble::Takes(Duration::from_secs(9))),
+        Rule("queue.delete", QUEUE, ALWAYS, Trouble::Takes(Duration::from_secs(9))),
     ]);
     world.raise("i", 1).await;
     seconds(60).await;
@@ -307,7 +262,7 @@ async fn a_message_that_comes_again_during_its_turn_is_not_taken_twice() {
 async fn after_an_orderly_stop_nothing_is_left_to_its_expiry() {
     let world = World::new().await;
     world.start("busy", 1000).await;
-    world.trouble.set(&[("blob.get", "test-largemessages/hanging", Trouble::Hangs)]);
+    world.trouble.set(&[Rule("blob.get", "test-largemessages/hanging", ALWAYS, Trouble::Hangs)]);
     world.start("hanging", 1).await;
     world.raise("hanging", LARGE).await;
     for _ in 0..300 {

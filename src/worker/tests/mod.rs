@@ -34,4 +34,5 @@ mod remembered;
 mod scripted;
 mod stored_values;
 mod texts;
+mod troubled;
 mod unhosted;
