@@ -1,5 +1,7 @@
 //! Versions in the `taskhub` command, and what it says of instances that lack their code.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::World;
@@ -66,4 +68,37 @@ async fn versions_are_started_and_listed_and_what_lacks_its_code_says_so() {
         let shown = world.run(form).await.ok();
         assert!(shown.contains(r#""ab\ud83d""#), "{shown}");
     }
+}
+
+#[tokio::test]
+async fn a_drain_keeps_new_instances_waiting_and_tells_when_the_last_has_ended() {
+    let world = World::new();
+    world
+        .with_worker(async {
+            assert_eq!(world.run(&["drain"]).await.ok(), "Nothing is drained.\n");
+            world.run(&["drain", "Greet", "--lift"]).await.failed(3, "Greet is not drained; `taskhub drain` lists what is");
+            let begun = world.run(&["drain", "greet", "--no-wait"]).await.ok();
+            assert_eq!(begun, "greet is drained: no instance is open, and workers are given time to learn of it.\n");
+            assert!(world.run(&["drain"]).await.ok().starts_with("ORCHESTRATOR  VERSION  FOR\ngreet         every    "));
+            // Until the worker has to read it anew.
+            tokio::time::sleep(Duration::from_secs(26)).await;
+            world.run(&["start", "Greet", "--id", "new", "--input", "\"Ada\""]).await.ok();
+            let shown = world.until(&["show", "new"], |i| i["awaits"] != Value::Null).await;
+            assert_eq!((&shown["awaits"]["kind"], &shown["runtimeStatus"]), (&json!("drain"), &json!("Pending")));
+            let lacks = "Waits for      the end of a drain of the orchestrator \"Greet\"; `taskhub drain` lists what is drained, and lifts it";
+            let shown = world.run(&["show", "new"]).await.ok();
+            assert!(shown.contains(lacks), "{shown}");
+            let list = world.run(&["list"]).await.ok();
+            assert!(list.contains("Pending, drained") && !list.contains("Waiting for code"), "{list}");
+            let status = world.run(&["hub", "status"]).await.ok();
+            assert!(status.contains("Drained, so that no new instance begins (taskhub drain NAME --lift):\nORCHESTRATOR"), "{status}");
+            let late = world.run(&["drain", "Greet", "--timeout", "0s"]).await;
+            late.failed(7, "Greet has not drained in 0 s: no instance is open, and workers are given time to learn of it, 1 waiting to begin");
+            let done = world.run(&["drain", "Greet", "--timeout", "2m"]).await;
+            let end = "Greet has drained: no instance is open. Waiting to begin: 1 instance. New ones begin after `taskhub drain --lift`.\n";
+            assert_eq!((done.code, &*done.out), (0, end));
+            assert_eq!(world.run(&["drain", "Greet", "--lift"]).await.ok(), "Greet: new instances begin again.\n");
+            world.run(&["wait", "new", "--timeout", "2m"]).await.waited();
+        })
+        .await;
 }

@@ -66,15 +66,15 @@ mod worker;
 
 pub use authoring::{
     Activity, ActivityContext, AsInput, Call, CallWithin, Callable, Detached, Elapsed, Event, Failure, OrchestrationContext,
-    Orchestrator, Saga, TaskFailed, Timer, WaitForEvent, Within, blocking, wait_all, with_state,
+    Orchestrator, Saga, TaskFailed, Timer, VersionMatch, WaitForEvent, Within, blocking, wait_all, with_state,
 };
 pub use client::{
-    Client, HubStatus, Instance, InstancePage, InstanceQuery, InstanceStatus, PartitionStatus, Purge, PurgeReport, QueueStatus,
-    Restart, Start, Unanswered, UnansweredTask, WaitForEnd,
+    Client, Drain, DrainProgress, HubStatus, Instance, InstancePage, InstanceQuery, InstanceStatus, PartitionStatus, Purge,
+    PurgeReport, QueueStatus, Restart, Start, Unanswered, UnansweredTask, WaitForEnd,
 };
 pub use clock::Clock;
 pub use error::{Error, ErrorKind};
-pub use hub::{Awaited, AwaitedKind, PoisonMessage, TaskHub, TaskHubBuilder};
+pub use hub::{Awaited, AwaitedKind, Draining, PoisonMessage, TaskHub, TaskHubBuilder};
 pub use model::{
     EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, ParentInstance, Properties, RuntimeStatus, Tags,
     Timestamp, TraceContext, UnknownStatus,
@@ -98,6 +98,8 @@ mod documents {
     struct Readme;
     #[doc = include_str!("../docs/getting-started.md")]
     struct GettingStarted;
+    #[doc = include_str!("../docs/versioning.md")]
+    struct Versioning;
     #[cfg(feature = "testing")]
     #[doc = include_str!("../docs/testing-workflows.md")]
     struct TestingWorkflows;

@@ -1,5 +1,7 @@
 //! Sizes that the formats and the service fix, and those that we put on what comes from outside.
 
+use std::time::Duration;
+
 /// A message of more bytes of JSON goes to a blob (docs/storage-layout.md, Large payloads).
 pub(crate) const MESSAGE_BYTES_MAX: usize = 45 * 1024;
 /// The most that a queue takes, as the text of XML.
@@ -33,3 +35,5 @@ pub(crate) const CARRIED_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Identities of applied messages, and of superseded executions, that the sentinel remembers across continue-as-new.
 pub(crate) const REMEMBERED_MESSAGES_MAX: usize = 400;
 pub(crate) const REMEMBERED_EXECUTIONS_MAX: usize = 20;
+/// After so long every worker has read that an orchestrator is drained.
+pub(crate) const DRAIN_AFTER: Duration = Duration::from_secs(30);

@@ -19,3 +19,5 @@ mod order_processing;
 mod retries;
 #[path = "../sub_orchestrations.rs"]
 mod sub_orchestrations;
+#[path = "../versioning.rs"]
+mod versioning;

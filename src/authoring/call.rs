@@ -51,9 +51,8 @@ impl<C: Callable> Call<C> {
         self
     }
 
-    /// Which version to run. Of an orchestrator: the one that is registered for it, or else the one without a version. Of an
-    /// activity: the version goes with the work item, for a .NET worker to choose by; a worker of this crate runs the activity of
-    /// that name whatever the version. Without this a call has none; it does not inherit that of the caller.
+    /// Which version to run; a worker [takes](crate::WorkerBuilder::takes_versions) it or leaves it to others. Without this the call of an activity has
+    /// none, and a sub-orchestration has [that of the worker](crate::WorkerBuilder::version) or none; it does not inherit that of the caller.
     ///
     /// The call fails at once with a version of more than 2,048 UTF-16 units.
     pub fn version(self, version: impl Into<String>) -> Self {
@@ -206,7 +205,7 @@ impl Detached {
         self
     }
 
-    /// Which version of the orchestrator to run. One that a call would refuse fails the orchestrator.
+    /// Which version of the orchestrator to run; that of the worker unless set. One that a call would refuse fails the orchestrator.
     #[allow(clippy::must_use_candidate, reason = "the child is started either way")]
     pub fn version(self, version: impl Into<String>) -> Self {
         let version = version.into();

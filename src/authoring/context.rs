@@ -13,6 +13,7 @@ use super::failure::Failure;
 use super::handle::{AsInput, Callable, Event, Orchestrator};
 use super::payload;
 use super::wait::{Timer, WaitForEvent};
+use crate::bounds;
 use crate::ids;
 use crate::model::{FIRE_AND_FORGET, FailureDetails, ParentInstance, Tags, Timestamp};
 use crate::replay::{ActionKind, Execution, Next, TaskWait};
@@ -175,6 +176,42 @@ impl OrchestrationContext {
     #[must_use]
     pub fn is_replaying(&self) -> bool {
         self.execution.is_replaying()
+    }
+
+    /// Whether this execution runs with a change of the orchestrator's code, so that executions from before the change go on as they began.
+    ///
+    /// True, unless the code came past this place in an earlier turn in which it did not ask: the change was not there then. The first
+    /// answer to a name holds for the whole execution, until it ends or continues as new, and whatever worker goes on with it.
+    /// True is recorded in the history, as an event that replay passes over, here and in .NET. So the question can be taken out of
+    /// the code again when no execution is left that would be answered no, and code from before the change can replay what has not come
+    /// past this place. docs/versioning.md shows a change from its beginning to its end.
+    ///
+    /// ```
+    /// use taskhub::{Activity, Failure, OrchestrationContext};
+    ///
+    /// const CHARGE: Activity<u32, ()> = Activity::new("Charge");
+    /// const CHECK_FRAUD: Activity<u32, bool> = Activity::new("CheckFraud");
+    ///
+    /// async fn pay(ctx: OrchestrationContext, cents: u32) -> Result<(), Failure> {
+    ///     if ctx.patched("fraud check") && !ctx.call(CHECK_FRAUD, cents).await? {
+    ///         return Err(Failure::new("Refused", "it looks like fraud"));
+    ///     }
+    ///     ctx.call(CHARGE, cents).await
+    /// }
+    /// # let _ = pay;
+    /// ```
+    ///
+    /// A name that is empty, or has more than 2,048 UTF-16 units, fails the orchestrator. One orchestrator needs a name of its own for each
+    /// change.
+    #[must_use]
+    pub fn patched(&self, change: &str) -> bool {
+        match bounds::why_no_name("the name of a change of the code", change) {
+            None => self.execution.is_patched(change),
+            Some(why) => {
+                self.execution.fault(Failure::new("InvalidPatch", why).into_details());
+                false
+            }
+        }
     }
 
     /// Shows a value beside the status of the instance; null removes it.

@@ -18,6 +18,7 @@ mod rigour;
 mod saga;
 #[cfg(test)]
 mod tests;
+mod versioning;
 mod wait;
 
 pub use activity::ActivityContext;
@@ -35,4 +36,5 @@ pub(crate) use registry::{ActivityTask, Code, Registry, RegistryBuilder};
 pub(crate) use rehearsal::{Decided, Rehearsal};
 pub(crate) use rigour::Rigour;
 pub use saga::{Saga, wait_all};
+pub use versioning::VersionMatch;
 pub use wait::{Elapsed, Timer, WaitForEvent, Within};

@@ -56,9 +56,18 @@ impl<T> Names<T> {
         self.0.insert(name.to_lowercase(), named);
     }
 
-    pub(super) fn find(&self, name: &str, version: Option<&str>) -> Option<&T> {
+    /// What serves this version. `takes` tells whether things without a version do.
+    pub(super) fn find(&self, name: &str, version: Option<&str>, takes: impl Fn(&str) -> bool) -> Option<&T> {
         let named = self.0.get(&name.to_lowercase())?;
-        named.versions.get(version.unwrap_or_default()).or(named.fallback.as_ref())
+        let version = version.unwrap_or_default();
+        let exact = named.versions.get(version).filter(|_| !version.is_empty());
+        let without = || named.versions.get("").filter(|_| takes(version));
+        exact.or_else(without).or(named.fallback.as_ref())
+    }
+
+    /// Whether something of this name is there without a version.
+    pub(super) fn has_without_version(&self, name: &str) -> bool {
+        self.0.get(&name.to_lowercase()).is_some_and(|named| named.versions.contains_key(""))
     }
 
     /// Each name, with what it serves if that depends on the version.
@@ -156,7 +165,7 @@ mod tests {
             ("New", Some("1.0"), true),
             ("Newer", Some("1.0"), false),
         ] {
-            assert_eq!(names.find(name, version).is_some(), is_found, "{name} {version:?}");
+            assert_eq!(names.find(name, version, str::is_empty).is_some(), is_found, "{name} {version:?}");
         }
     }
 

@@ -20,9 +20,10 @@ use super::handle::{Activity, Orchestrator};
 use super::names::{Names, Serves};
 use super::payload;
 use super::rigour::Rigour;
+use super::versioning::Versioning;
 use crate::bounds;
 use crate::model::{ExecutionStarted, FailureDetails, InstanceRef, Tags};
-use crate::replay::{self, Completion, Execution, Outcome, Program, Turn, not_durable, panicked};
+use crate::replay::{self, ActionKind, Completion, Execution, Outcome, Program, Turn, not_durable, panicked};
 
 type Start = Box<dyn Fn(&Rc<Execution>) -> Result<Program, FailureDetails> + Send + Sync>;
 type Work = Box<dyn Fn(ActivityTask) -> BoxFuture<'static, Result<Option<String>, FailureDetails>> + Send + Sync>;
@@ -36,6 +37,7 @@ struct Tables {
     orchestrators: Names<Start>,
     activities: Names<Work>,
     rigour: Rigour,
+    versioning: Versioning,
 }
 
 /// A call of an activity.
@@ -68,6 +70,7 @@ impl Registry {
         let runtime = BareRuntime::new();
         let outcome = runtime.within(|| self.run_code(turn));
         let has_tasks = runtime.has_tasks();
+        let outcome = self.0.with_own_version(outcome);
         let what = match &outcome.completion {
             Some(Completion::Terminated { .. }) => return outcome,
             Some(Completion::Failed { failure }) if is_lack(failure) => "used a timer or socket of the runtime",
@@ -81,14 +84,14 @@ impl Registry {
         replay::run(turn, |execution| {
             let started = execution.started();
             let version = started.version.as_deref();
-            let start = self.0.orchestrators.find(&started.name, version);
+            let start = self.0.orchestrator(&started.name, version);
             start.ok_or_else(|| self.no_orchestrator(&started.name, version))?(execution)
         })
     }
 
     /// Runs an activity. Panics of user code are failures.
     pub(crate) async fn run_activity(&self, task: ActivityTask) -> Result<Option<String>, FailureDetails> {
-        let Some(work) = self.0.activities.find(&task.name, task.version.as_deref()) else {
+        let Some(work) = self.0.activity(&task.name, task.version.as_deref()) else {
             return Err(self.no_activity(&task.name, task.version.as_deref()));
         };
         let name = task.name.clone();
@@ -100,12 +103,12 @@ impl Registry {
 impl Registry {
     /// Whether what is started so can run here.
     pub(crate) fn hosts(&self, started: &ExecutionStarted) -> bool {
-        self.0.orchestrators.find(&started.name, started.version.as_deref()).is_some()
+        self.0.orchestrator(&started.name, started.version.as_deref()).is_some()
     }
 
     /// Whether this version of the activity can run here.
     pub(crate) fn hosts_activity(&self, name: &str, version: Option<&str>) -> bool {
-        self.0.activities.find(name, version).is_some()
+        self.0.activity(name, version).is_some()
     }
 
     /// The orchestrator of which this name may be a slip.
@@ -120,7 +123,15 @@ impl Registry {
 
     /// The failure of an instance whose orchestrator is not registered.
     pub(crate) fn no_orchestrator(&self, name: &str, version: Option<&str>) -> FailureDetails {
+        if self.0.is_mismatch(name) {
+            return self.0.versioning.mismatch(name, version.unwrap_or_default());
+        }
         self.with_remedy(self.0.orchestrators.missing("orchestrator", "OrchestratorTaskNotFound", name, version))
+    }
+
+    /// Whether instances of this orchestrator fail at once, of a version that the worker does not take.
+    pub(crate) fn fails_mismatch(&self, name: &str) -> bool {
+        self.0.versioning.fails_others && self.0.is_mismatch(name)
     }
 
     /// The failure of a call whose activity is not registered.
@@ -134,6 +145,34 @@ impl Registry {
             missing.error_message.push_str(" Script it in this test, `.on(HANDLE, |call, input| ..)`, or register it.");
         }
         missing
+    }
+}
+
+impl Tables {
+    fn orchestrator(&self, name: &str, version: Option<&str>) -> Option<&Start> {
+        self.orchestrators.find(name, version, |version| self.versioning.takes(version))
+    }
+
+    fn activity(&self, name: &str, version: Option<&str>) -> Option<&Work> {
+        self.activities.find(name, version, str::is_empty)
+    }
+
+    /// Whether an orchestrator that is missing is so because of its version, by which this worker judges.
+    fn is_mismatch(&self, name: &str) -> bool {
+        !self.versioning.own.is_empty() && self.orchestrators.has_without_version(name)
+    }
+
+    /// Children that the code gave no version have that of the worker.
+    fn with_own_version(&self, mut outcome: Outcome) -> Outcome {
+        if self.versioning.own.is_empty() {
+            return outcome;
+        }
+        for action in &mut outcome.actions {
+            if let ActionKind::SubOrchestration { version: version @ None, .. } = &mut action.kind {
+                *version = Some(self.versioning.own.clone());
+            }
+        }
+        outcome
     }
 }
 
@@ -231,6 +270,12 @@ impl RegistryBuilder {
         self
     }
 
+    /// The version of the worker, and what it makes of others.
+    pub(crate) fn versioning(mut self, revise: impl FnOnce(&mut Versioning)) -> Self {
+        revise(&mut self.tables.versioning);
+        self
+    }
+
     /// What becomes of calls that are not what their history has.
     pub(crate) fn rigour(mut self, rigour: Rigour) -> Self {
         self.tables.rigour = rigour;
@@ -252,7 +297,8 @@ impl RegistryBuilder {
     }
 
     /// The registry, unless something could not be registered.
-    pub(crate) fn build(self) -> Result<Registry, BadRegistration> {
+    pub(crate) fn build(mut self) -> Result<Registry, BadRegistration> {
+        self.problems.extend(bounds::why_no_version("the version of the worker", &self.tables.versioning.own));
         if self.problems.is_empty() { Ok(Registry(Arc::new(self.tables))) } else { Err(BadRegistration(self.problems)) }
     }
 }

@@ -22,8 +22,10 @@ pub(crate) fn as_text(all: &[Awaited], now: Timestamp) -> Option<String> {
         ]
     };
     let header = ["KIND", "NAME", "VERSION", "QUEUE", "FOR", "LAST SEEN", "INSTANCES", "SUCH AS"];
-    let listed = || table(&header, &all.iter().map(row).collect::<Vec<_>>());
-    (!all.is_empty()).then(|| format!("Waiting for code that the workers which were asked do not have:\n{}", listed()))
+    // What is drained has its code.
+    let rows: Vec<_> = all.iter().filter(|awaited| awaited.kind != AwaitedKind::Drain).map(row).collect();
+    (!rows.is_empty())
+        .then(|| format!("Waiting for code that the workers which were asked do not have:\n{}", table(&header, &rows)))
 }
 
 pub(crate) fn as_json(awaited: &Awaited) -> Value {
@@ -74,6 +76,11 @@ pub(crate) fn with_remedy(awaited: &Awaited) -> String {
         AwaitedKind::Event => {
             format!("a worker that knows events of the kind \"{name}\"; start one of a newer version of taskhub, or of .NET")
         }
+        AwaitedKind::Drain => {
+            format!(
+                "the end of a drain of the orchestrator \"{name}\"{version}; `taskhub drain` lists what is drained, and lifts it"
+            )
+        }
         kind => {
             let meant = |name: &String| format!(". Did you mean \"{}\"?", text::line(name));
             format!(
@@ -90,6 +97,7 @@ pub(crate) fn label(awaited: &Awaited) -> &'static str {
     match awaited.kind {
         AwaitedKind::Activity => ", activity not hosted",
         AwaitedKind::Event => ", event not known",
+        AwaitedKind::Drain => ", drained",
         _ => ", not hosted",
     }
 }

@@ -6,7 +6,7 @@ use taskhub::{Client, HubStatus, PartitionStatus, QueueStatus, Timestamp};
 
 use super::failure::Outcome;
 use super::output::{Output, table};
-use super::{awaited, text};
+use super::{awaited, drain, text};
 
 /// The hub as a whole.
 #[derive(Debug, Subcommand)]
@@ -49,6 +49,9 @@ fn as_text(status: &HubStatus) -> String {
     ];
     if let Some(awaited) = awaited::as_text(&status.awaited, now) {
         lines.push(format!("\n{awaited}"));
+    }
+    if let Some(draining) = drain::as_text(&status.draining, now) {
+        lines.push(format!("\n{draining}"));
     }
     let unowned = status.partitions.iter().filter(|p| !p.is_owned(now)).count();
     if status.is_run_with_blob_leases {
@@ -114,6 +117,7 @@ fn as_json(status: &HubStatus) -> Value {
         "partitions": status.partitions.iter().map(partition).collect::<Vec<_>>(),
         "workItems": queue(&status.work_items),
         "parked": status.parked,
+        "draining": status.draining.iter().map(drain::as_json).collect::<Vec<_>>(),
         "awaited": status.awaited.iter().map(awaited::as_json).collect::<Vec<_>>(),
         "appLeaseOwner": status.app_lease_owner,
         "isRunWithBlobLeases": status.is_run_with_blob_leases,

@@ -31,7 +31,7 @@ impl Client {
     /// waits seldom more than one is read.
     async fn is_still_awaited(&self, awaited: &Awaited) -> Result<bool> {
         let knows_all = awaited.instances.is_some_and(|count| count as usize == awaited.instance_ids.len());
-        if !knows_all || !matches!(awaited.kind, AwaitedKind::Orchestrator | AwaitedKind::Activity) {
+        if !knows_all || matches!(awaited.kind, AwaitedKind::Entity | AwaitedKind::Event) {
             return Ok(true);
         }
         for id in &awaited.instance_ids {
@@ -53,7 +53,7 @@ impl Client {
         if status.is_some_and(RuntimeStatus::is_terminal) {
             return Ok(false);
         }
-        if awaited.kind == AwaitedKind::Orchestrator {
+        if awaited.kind != AwaitedKind::Activity {
             return Ok(!has_gone_on(last_updated, awaited));
         }
         let is_it = |open: &Unanswered| match &open.task {
@@ -75,7 +75,7 @@ impl Client {
             return awaited.kind == AwaitedKind::Activity && is_named;
         }
         match awaited.kind {
-            AwaitedKind::Orchestrator => {
+            AwaitedKind::Orchestrator | AwaitedKind::Drain => {
                 instance.name.to_lowercase() == awaited.name.to_lowercase() && instance.version == awaited.version
             }
             AwaitedKind::Entity => Need::of_entity(&instance.instance_id).is_some_and(|entity| entity.name == awaited.name),

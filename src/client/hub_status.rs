@@ -4,7 +4,7 @@ use futures::future::{try_join, try_join_all};
 
 use super::Client;
 use crate::error::Result;
-use crate::hub::{Awaited, Hub, QueueId};
+use crate::hub::{Awaited, Draining, Hub, QueueId};
 use crate::model::Timestamp;
 
 /// What a hub looked like at one moment. The parts are read one after the other, so they may be of slightly different times.
@@ -23,6 +23,8 @@ pub struct HubStatus {
     pub parked: usize,
     /// What messages wait for that no worker hosts which sees them, as [`Client::awaited`] gives it.
     pub awaited: Vec<Awaited>,
+    /// Orchestrators of which no new instance begins.
+    pub draining: Vec<Draining>,
     /// The app that took the app lease last, by the id under which its workers hold it: a hash of its name. `None` if none did.
     pub app_lease_owner: Option<String>,
     /// Whether .NET workers manage the partitions by leases of blobs: owners are not seen then.
@@ -97,10 +99,21 @@ impl Client {
         let partitions = partitions.collect();
         let parked = hub.parked.count().await?;
         let awaited = self.awaited().await?;
+        let draining = hub.drains.all().await?;
         let app_lease_owner = hub.app_lease.info().await?.0.owner_id;
         let is_run_with_blob_leases = !hub.partitions.are_seen();
         let name = hub.name().to_owned();
-        Ok(HubStatus { name, read_at, partitions, work_items, parked, awaited, app_lease_owner, is_run_with_blob_leases })
+        Ok(HubStatus {
+            name,
+            read_at,
+            partitions,
+            work_items,
+            parked,
+            awaited,
+            draining,
+            app_lease_owner,
+            is_run_with_blob_leases,
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod awaited;
 mod control;
+mod drain;
 mod hub_status;
 mod instance;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod unanswered;
 #[cfg(test)]
 mod tests;
 
+pub use drain::{Drain, DrainProgress};
 pub use hub_status::{HubStatus, PartitionStatus, QueueStatus};
 pub use instance::{Instance, WaitForEnd};
 pub use purge::{Purge, PurgeReport};
@@ -38,13 +40,23 @@ pub struct Client {
     hub: Arc<Hub>,
     /// Whether it looks for an instance before it sends something to it.
     looks: bool,
+    /// What instances get that are started without a version; empty for none.
+    default_version: String,
 }
 
 impl Client {
     /// A client of a hub.
     #[must_use]
     pub fn new(hub: &TaskHub) -> Self {
-        Self { hub: Arc::clone(&hub.0), looks: true }
+        Self { hub: Arc::clone(&hub.0), looks: true, default_version: String::new() }
+    }
+
+    /// A client whose starts have this version unless they [name one](Start::version). Empty for none.
+    ///
+    /// Workers take instances by their versions: docs/versioning.md.
+    #[must_use]
+    pub fn default_version(self, version: impl Into<String>) -> Self {
+        Self { default_version: version.into(), ..self }
     }
 
     /// The hub's name as given.
@@ -78,6 +90,6 @@ impl Client {
     /// ```
     #[must_use]
     pub fn unchecked(&self) -> Self {
-        Self { hub: Arc::clone(&self.hub), looks: false }
+        Self { looks: false, ..self.clone() }
     }
 }

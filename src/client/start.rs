@@ -95,7 +95,7 @@ impl<'a, O> Start<'a, O> {
             name,
             input,
             instance_id: None,
-            version: String::new(),
+            version: client.default_version.clone(),
             tags: Tags::new(),
             scheduled: None,
             replaces: REPLACEABLE.to_vec(),
@@ -112,7 +112,7 @@ impl<'a, O> Start<'a, O> {
         self
     }
 
-    /// The version of the orchestrator.
+    /// The version of the orchestrator; [that of the client](Client::default_version) unless set. Empty for none.
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.version = version.into();
         self

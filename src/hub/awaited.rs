@@ -43,6 +43,8 @@ pub enum AwaitedKind {
     Entity,
     /// A kind of event that the workers which saw it do not know.
     Event,
+    /// An orchestrator that is drained, so that no new instance of it begins: no code is missing.
+    Drain,
 }
 
 /// What a worker must host to work on somebody's messages.
@@ -95,10 +97,11 @@ impl AwaitedKind {
             Self::Activity => "activity",
             Self::Entity => "entity",
             Self::Event => "event",
+            Self::Drain => "drain",
         }
     }
 
-    const ALL: [Self; 4] = [Self::Orchestrator, Self::Activity, Self::Entity, Self::Event];
+    const ALL: [Self; 5] = [Self::Orchestrator, Self::Activity, Self::Entity, Self::Event, Self::Drain];
 }
 
 impl Need {

@@ -9,6 +9,7 @@ mod changes;
 mod codec;
 mod creation;
 mod doorbell;
+mod drains;
 mod fnv;
 mod gzip;
 pub(crate) mod histories;
@@ -37,6 +38,7 @@ pub(crate) use awaited::{INSTANCE_IDS_MAX, Need};
 #[cfg(feature = "testing")]
 pub(crate) use changes::{Changes, Telling};
 pub(crate) use doorbell::Doorbell;
+pub use drains::Draining;
 pub(crate) use fnv::partition_of;
 pub(crate) use histories::rows;
 pub(crate) use hold::Hold;
@@ -51,6 +53,7 @@ pub(crate) use tests::golden;
 use app_lease::AppLease;
 use awaited::AwaitedCode;
 use codec::Encoding;
+use drains::Drains;
 use histories::Histories;
 use instances::Instances;
 use lanes::Lanes;
@@ -79,6 +82,7 @@ pub(crate) struct Hub {
     pub(crate) app_lease: AppLease,
     pub(crate) parked: Parked,
     pub(crate) awaited: AwaitedCode,
+    pub(crate) drains: Drains,
     pub(crate) storage: Storage,
     pub(crate) names: Names,
     pub(crate) partition_count: u32,
@@ -128,6 +132,7 @@ impl Hub {
         Self {
             partitions: Partitions { table: table(&lanes.leases, &names.partitions), manager },
             awaited: AwaitedCode { table: data(&names.awaited), queues: Arc::clone(&queues), clock: clock.clone() },
+            drains: Drains { table: data(&names.awaited), clock: clock.clone() },
             queues,
             histories,
             instances,

@@ -15,6 +15,7 @@ use super::execution::Execution;
 use super::inputs::Recorded;
 use super::label::Label;
 use super::long_timer::Decided;
+use super::patches::Patches;
 use super::retry::Verdict;
 use super::state::Next;
 use super::turn::{Completion, Outcome, Turn};
@@ -44,7 +45,8 @@ where
         return Outcome { completion: Some(Completion::Terminated { reason }), ..nothing };
     }
     let decided = Decided::of(turn.events());
-    let execution = Execution::new(started.clone(), custom_status.clone(), decided);
+    let patches = Patches::of(turn.events());
+    let execution = Execution::new(started.clone(), custom_status.clone(), decided, patches);
     let runner = Runner {
         turn: *turn,
         execution,
@@ -113,7 +115,7 @@ where
     fn run(mut self) -> Outcome {
         let Turn { past, new, is_repeat, .. } = self.turn;
         for (position, stored) in past.iter().chain(new).enumerate() {
-            self.execution.state.borrow_mut().replaying = is_repeat || position < past.len();
+            self.execution.state.borrow_mut().goes_through(position < past.len(), is_repeat);
             if matches!(stored.event.kind, EventKind::ExecutionStarted(_)) && self.start.is_some() && self.suspended.is_none() {
                 self.suspended = suspended_at_birth(past.iter().chain(new).enumerate().skip(position + 1));
             }
@@ -277,10 +279,12 @@ where
             carry.extend(held.map(|(position, _)| position));
         }
         let actions = if holds { Vec::new() } else { actions };
+        // Unlike decisions they are not asked for again when the instance is resumed: the code is past them then.
+        let patches = if self.keeps_actions { state.patches.take_new() } else { Vec::new() };
         // Whoever has ended tries nothing again.
         let retries = std::mem::take(&mut state.retries).into_iter().filter(|_| completion.is_none()).collect();
         let (custom_status, differences) = (state.custom_status.take(), std::mem::take(&mut state.differences));
-        Outcome { actions, completion, custom_status, next_id, retries, differences }
+        Outcome { actions, patches, completion, custom_status, next_id, retries, differences }
     }
 }
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use uuid::Uuid;
 
 use super::long_timer::Decided;
+use super::patches::Patches;
 use super::state::{Next, State};
 use super::turn::ActionKind;
 use super::waits::{EventWait, TaskWait, TimerWait};
@@ -23,8 +24,8 @@ pub(crate) struct Execution {
 }
 
 impl Execution {
-    pub(super) fn new(started: ExecutionStarted, custom_status: Option<String>, decided: Decided) -> Rc<Self> {
-        Rc::new(Self { started, state: RefCell::new(State::new(custom_status, decided)) })
+    pub(super) fn new(started: ExecutionStarted, custom_status: Option<String>, decided: Decided, patches: Patches) -> Rc<Self> {
+        Rc::new(Self { started, state: RefCell::new(State::new(custom_status, decided, patches)) })
     }
 
     /// How the execution was started.
@@ -39,6 +40,11 @@ impl Execution {
 
     pub(crate) fn is_replaying(&self) -> bool {
         self.state.borrow().replaying
+    }
+
+    /// Whether it runs with this change of its code.
+    pub(crate) fn is_patched(&self, change: &str) -> bool {
+        self.state.borrow_mut().is_patched(change)
     }
 
     /// The formula of .NET's modern SDK: instance, time and a counter.

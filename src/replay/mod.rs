@@ -7,6 +7,7 @@ mod inputs;
 mod label;
 mod long_timer;
 mod mailbox;
+mod patches;
 mod retry;
 mod state;
 mod turn;
@@ -20,6 +21,7 @@ pub(crate) use inputs::Difference;
 pub(crate) use inputs::only_argument;
 #[cfg(feature = "testing")]
 pub(crate) use label::{Label, not_deterministic};
+pub(crate) use patches::patched;
 pub use retry::RetryPolicy;
 pub(crate) use state::{Next, TaskEnd, TaskName};
 #[allow(unused_imports, reason = "the worker uses them")]

@@ -8,6 +8,7 @@ use super::inputs::{Difference, Recorded};
 use super::label::{Label, Mismatch};
 use super::long_timer::{Decided, LongTimer};
 use super::mailbox::Mailbox;
+use super::patches::Patches;
 use super::retry::{RetryPolicy, Verdict};
 use super::turn::{Action, ActionKind, Retrying};
 use crate::model::{FailureDetails, Timestamp};
@@ -49,6 +50,8 @@ pub(crate) type TaskResult = Result<Option<String>, FailureDetails>;
 pub(super) struct State {
     pub(super) now: Option<Timestamp>,
     pub(super) replaying: bool,
+    /// The code has been run on the event before, in an earlier turn.
+    is_past: bool,
     /// The code is over: what it still asks for, or its destructors, does not count, and nothing is answered any more.
     pub(super) closed: bool,
     /// Why it is over: the next generation begins.
@@ -64,6 +67,7 @@ pub(super) struct State {
     pub(super) retries: Vec<Retrying>,
     /// Confirmed decisions in which something is not as history has it.
     pub(super) differences: Vec<Difference>,
+    pub(super) patches: Patches,
     decided: Decided,
     next_id: i32,
     pending: BTreeMap<i32, ActionKind>,
@@ -112,8 +116,19 @@ impl Slot {
 }
 
 impl State {
-    pub(super) fn new(custom_status: Option<String>, decided: Decided) -> Self {
-        Self { custom_status, decided, ..Self::default() }
+    pub(super) fn new(custom_status: Option<String>, decided: Decided, patches: Patches) -> Self {
+        Self { custom_status, decided, patches, ..Self::default() }
+    }
+
+    /// An event is next, of a turn in the past, or of one that has been run before.
+    pub(super) fn goes_through(&mut self, is_past: bool, is_repeat: bool) {
+        self.is_past = is_past;
+        self.replaying = is_past || is_repeat;
+    }
+
+    /// Whether the execution runs with a change of its code. Code that is over runs with none.
+    pub(super) fn is_patched(&mut self, change: &str) -> bool {
+        !self.closed && self.patches.has(change, self.is_past)
     }
 
     pub(super) fn now(&self) -> Timestamp {

@@ -57,6 +57,8 @@ impl<'a> Turn<'a> {
 pub(crate) struct Outcome {
     /// Decisions that are not yet in history, by ascending id.
     pub(crate) actions: Vec<Action>,
+    /// Changes of the code with which the execution runs, and of which history does not say so yet.
+    pub(crate) patches: Vec<String>,
     /// How the execution ended in this turn.
     pub(crate) completion: Option<Completion>,
     /// The custom status after the turn.
@@ -72,7 +74,7 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// Nothing but a failure in the place of what the code decided, which cannot be trusted.
     pub(crate) fn broken_off(self, failure: FailureDetails) -> Self {
-        Self { actions: Vec::new(), completion: Some(Completion::Failed { failure }), ..self }
+        Self { actions: Vec::new(), patches: Vec::new(), completion: Some(Completion::Failed { failure }), ..self }
     }
 }
 

@@ -19,6 +19,7 @@ use super::tasks::Tasks;
 use super::{Shared, Worker};
 use crate::authoring::{
     Activity, ActivityContext, Code, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder, Rigour, Serves,
+    VersionMatch,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::TaskHub;
@@ -127,6 +128,32 @@ impl WorkerBuilder {
         R: Future<Output = std::result::Result<O, Failure>> + Send + 'static,
     {
         self.host(Code::activity(handle, run), Serves::AnyOther)
+    }
+
+    /// The version of this worker's code: of the orchestrators that are registered without one.
+    ///
+    /// They take the instances that [`takes_versions`](Self::takes_versions) says, by default those of this version, of older ones and of none, and their
+    /// sub-orchestrations get this version unless the call names one. New instances get a version from their client
+    /// ([`Client::default_version`](crate::Client::default_version)). An [`orchestrator_version`](Self::orchestrator_version) goes before, and a
+    /// [fallback](Self::orchestrator_fallback) takes what is left. Activities have nothing to do with it. At most 2,048 UTF-16 units; without a version, or an empty one, orchestrators take
+    /// what has no version.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.registry = self.registry.versioning(|versioning| versioning.own = version.into());
+        self
+    }
+
+    /// Which instances the orchestrators take that are registered without a version, if the worker has [one](Self::version).
+    pub fn takes_versions(mut self, takes: VersionMatch) -> Self {
+        self.registry = self.registry.versioning(|versioning| versioning.takes = takes);
+        self
+    }
+
+    /// Fails instances of a version that this worker does not take, with `VersionMismatch`, also such as another worker has begun. Unless set they
+    /// wait for a worker that takes them, as whatever has no code here. Only for where there is no such worker: during a rolling update the
+    /// old workers would fail what the new ones have begun.
+    pub fn fail_other_versions(mut self) -> Self {
+        self.registry = self.registry.versioning(|versioning| versioning.fails_others = true);
+        self
     }
 
     fn host(mut self, code: Code, serves: Serves<'_>) -> Self {

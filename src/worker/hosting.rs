@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::aside::{Aside, PAUSE_MAX};
+use super::drains::Drains;
 use super::outages::Outages;
 use super::sightings::{RowDue, Sightings};
 use super::step::back_off;
@@ -49,6 +50,7 @@ pub(crate) struct Hosting {
     patience: Patience,
     standing: Mutex<Standing>,
     seen: Mutex<Sightings>,
+    drains: Drains,
     aside: Mutex<Aside>,
     /// How often messages could not be worked on here although their code was not missing, by their ids.
     tries: Mutex<BTreeMap<String, u32>>,
@@ -79,15 +81,21 @@ impl Patience {
 
 impl Hosting {
     pub(crate) fn new(registry: Registry, worker_id: String, patience: Patience, remembered_max: usize) -> Self {
-        let (standing, seen, tries, news, outages) = Default::default();
+        let (standing, seen, drains, tries, news, outages) = Default::default();
         let aside = Mutex::new(Aside::new(remembered_max));
-        Self { registry, worker_id, patience, standing, seen, aside, tries, news, outages }
+        Self { registry, worker_id, patience, standing, seen, drains, aside, tries, news, outages }
     }
 
     /// The orchestrator that this worker would need and does not have.
     pub(crate) fn missing_orchestrator(&self, started: &ExecutionStarted) -> Option<Need> {
         let need = || Need::new(AwaitedKind::Orchestrator, &started.name, started.version.as_deref());
         (!self.registry.hosts(started)).then(need)
+    }
+
+    /// What keeps an instance from beginning that a client has started, although its code may be here.
+    pub(crate) async fn drain(&self, hub: &Hub, started: &ExecutionStarted) -> Result<Option<Need>> {
+        let is_drained = self.drains.keep_from_beginning(hub, started).await?;
+        Ok(is_drained.then(|| Need::new(AwaitedKind::Drain, &started.name, started.version.as_deref())))
     }
 
     /// The activity that this worker would need and does not have.
@@ -129,6 +137,13 @@ impl Hosting {
                 format!("This version of taskhub does not know events of the kind \"{}\".", need.name),
                 "Instances with such an event wait: keep a worker running that knows it, or update this one".to_owned(),
             ),
+            AwaitedKind::Drain => {
+                return tracing::info!(
+                    instance = instance_id,
+                    name = need.name,
+                    "new instances wait: their orchestrator is drained"
+                );
+            }
         };
         tracing::warn!(instance = instance_id, missing = %what, %remedy, "messages wait for what this worker does not host");
     }
@@ -199,10 +214,14 @@ impl Hosting {
 
     /// The failure of what has waited for long enough. `None` while it waits.
     pub(crate) async fn failure(&self, hub: &Hub, need: &Need, message: Waiting<'_>) -> Option<FailureDetails> {
-        if self.patience == Patience::NONE {
+        let fails_at_once = need.kind == AwaitedKind::Orchestrator && self.registry.fails_mismatch(&need.name);
+        if need.kind != AwaitedKind::Drain && (fails_at_once || self.patience == Patience::NONE) {
             return Some(self.missing(need, ""));
         }
         self.note(hub, need, message);
+        if need.kind == AwaitedKind::Drain {
+            return None;
+        }
         let now = Instant::now();
         let waited = hub.now().since(message.since);
         let alone_since = lock(&self.standing).alone_since;
@@ -295,6 +314,7 @@ impl Hosting {
 
     /// Keeps the hub's rows about what is waited for, for ever. It writes nothing as long as this worker hosts everything.
     pub(crate) async fn tell(&self, hub: &Hub, refresh: Duration) {
+        self.drains.read_ahead(hub).await;
         let (mut swept, mut has_rows) = (Instant::now(), false);
         loop {
             tokio::select! {
@@ -359,7 +379,7 @@ impl Hosting {
         match need.kind {
             AwaitedKind::Orchestrator => self.registry.orchestrator_close_to(&need.name),
             AwaitedKind::Activity => self.registry.activity_close_to(&need.name),
-            AwaitedKind::Entity | AwaitedKind::Event => None,
+            AwaitedKind::Entity | AwaitedKind::Event | AwaitedKind::Drain => None,
         }
     }
 

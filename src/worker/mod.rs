@@ -7,6 +7,7 @@ mod checkpoint;
 mod claim;
 mod delivery;
 mod dispatcher;
+mod drains;
 mod drop_reason;
 mod executor;
 mod fate;

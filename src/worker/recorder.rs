@@ -16,7 +16,7 @@ use crate::model::{
     EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, Message, ParentInstance, RuntimeStatus, Sender,
     Started, State, StoredEvent, Tags, Timestamp,
 };
-use crate::replay::{Action, ActionKind, Completion, Difference, Outcome, Retrying, Turn};
+use crate::replay::{Action, ActionKind, Completion, Difference, Outcome, Retrying, Turn, patched};
 
 /// The tag of a child that nobody waits for: it sends no completion (docs/storage-layout.md, Events).
 const FIRE_AND_FORGET: &str = "FireAndForget";
@@ -169,6 +169,9 @@ impl<'a> Recorder<'a> {
         self.record.custom_status = outcome.custom_status;
         self.record.retries.extend(outcome.retries);
         self.record.differences.extend(outcome.differences);
+        for change in outcome.patches {
+            self.record.push(HistoryEvent::arriving(self.now(), patched(&change)));
+        }
         for action in outcome.actions {
             self.decide(action, &started);
         }

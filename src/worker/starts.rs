@@ -116,7 +116,11 @@ impl Step<'_> {
                 return Ok(Fate::Drop);
             }
         }
-        if let Some(waits) = self.start_waits(held, start).await {
+        let waits = match self.drain_keeps(held, start).await? {
+            None => self.start_waits(held, start).await,
+            waits => waits,
+        };
+        if let Some(waits) = waits {
             let replaces = state.started.is_some() && state.completed.is_none();
             self.hosting.settle(self.instance_id, replaces);
             return Ok(waits);

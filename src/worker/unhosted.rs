@@ -106,6 +106,13 @@ impl Step<'_> {
         }
     }
 
+    /// How a start waits because its orchestrator is drained. Children begin: their parents have begun, and are waited for.
+    pub(super) async fn drain_keeps(&self, held: &Held, start: &ExecutionStarted) -> Result<Option<Fate>> {
+        let Some(drain) = self.hosting.drain(self.hub, start).await? else { return Ok(None) };
+        self.hosting.note(self.hub, &drain, self.waiting(held));
+        Ok(Some(Fate::Later(self.hosting.pause(&drain, self.waiting(held), 1))))
+    }
+
     /// While a start waits for its code that is to replace what runs, nothing of the replaced execution goes on, and what names no
     /// execution is for the new one. A termination ends both: those are left to be sorted.
     pub(super) async fn behind_start(&self, history: &History, state: &State, sorted: &mut Sorted<'_>) -> Result<()> {

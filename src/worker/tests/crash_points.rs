@@ -30,6 +30,7 @@ const ROUNDS: Orchestrator<u32, u32> = Orchestrator::new("Rounds");
 const RACE: Orchestrator<u32, String> = Orchestrator::new("Race");
 const TAKE: Orchestrator<u32, u32> = Orchestrator::new("Take");
 const BURST: Orchestrator<u32, u32> = Orchestrator::new("Burst");
+const PATCHED: Orchestrator<u32, u32> = Orchestrator::new("Patched");
 const ITEM: Event<u32> = Event::new("item");
 
 /// What is counted as a write of a worker that works on an instance; neither the creation of the hub nor receives.
@@ -77,6 +78,18 @@ async fn burst(ctx: OrchestrationContext, generation: u32) -> Result<u32, Failur
     if generation == 0 { ctx.continue_as_new(BURST, 1) } else { fan(ctx, 80).await }
 }
 
+/// Asks in every turn whether it runs with a change; a worker that was killed before it could say so must not change the answer.
+async fn patched(ctx: OrchestrationContext, count: u32) -> Result<u32, Failure> {
+    let mut sum = 0;
+    for n in 0..count {
+        let n = if ctx.patched("tenfold") { 10 * n } else { n };
+        sum += ctx.call(ECHO, n).await?;
+        ctx.timer(Duration::from_secs(1)).await;
+        sum += u32::from(ctx.patched(if n == 0 { "one more" } else { "another one" }));
+    }
+    Ok(sum)
+}
+
 /// What comes next depends on what came first: an answer to the one must never be taken for an answer to the other.
 async fn race(ctx: OrchestrationContext, _: u32) -> Result<String, Failure> {
     let (event, activity) = (ctx.wait_for_event(ITEM), ctx.call(ECHO, 1));
@@ -94,6 +107,7 @@ pub(super) fn worker(hub: &TaskHub) -> WorkerBuilder {
         .orchestrator(COLLECT, collect)
         .orchestrator(ROUNDS, rounds)
         .orchestrator(RACE, race)
+        .orchestrator(PATCHED, patched)
         .orchestrator(TAKE, take)
         .orchestrator(BURST, burst)
         .orchestrator(super::carried::SEQUENCE, super::carried::sequence)
@@ -254,6 +268,11 @@ async fn events_survive_every_crash_point() {
 #[tokio::test(start_paused = true)]
 async fn sub_orchestrations_survive_every_crash_point() {
     check(Run { name: "Parent", input: 2, events: 0, outputs: &["2"] }, WRITES, 1..).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_changes_that_an_execution_runs_with_survive_every_crash_point() {
+    check(Run { name: "Patched", input: 3, events: 0, outputs: &["33"] }, WRITES, 1..).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,10 +1,13 @@
 //! What a worker has no code for: it waits for a worker that has it, fails when it is time, and can be ended meanwhile.
 
+mod drained;
 mod early;
 mod fleet;
 mod foreign;
 mod moving;
+mod patched;
 mod replaced;
+mod versions;
 
 use std::time::Duration;
 
