@@ -21,6 +21,7 @@ pub(crate) enum DecisionKind {
     Event,
     ContinueAsNew,
     Complete,
+    Terminate,
 }
 
 /// The identity of one decision of one execution: equal decisions have equal ids in every retry of a turn, different
@@ -40,6 +41,7 @@ impl DecisionId {
             DecisionKind::Event => "event",
             DecisionKind::ContinueAsNew => "continue-as-new",
             DecisionKind::Complete => "complete",
+            DecisionKind::Terminate => "terminate",
         };
         // Lengths keep ("ab", "c") apart from ("a", "bc"); an absent input differs from an empty one.
         let mut text = format!("{}:{execution_id}/{task_id}/{kind}/{}:{name}/", execution_id.len(), name.len());
@@ -54,6 +56,12 @@ impl DecisionId {
     #[must_use]
     pub(crate) fn timer(execution_id: &str, task_id: i32, fire_at: Timestamp) -> Self {
         Self::new(execution_id, task_id, DecisionKind::Timer, "", Some(&fire_at.to_table_text()))
+    }
+
+    /// The same decision made once more, after that many of it were taken back by rewinds: answers to those are none to this one.
+    #[must_use]
+    pub(crate) fn again(self, times: u32) -> Self {
+        if times == 0 { self } else { Self(Uuid::new_v5(&self.0, format!("again {times}").as_bytes())) }
     }
 
     /// The text in messages: 32 hexadecimal digits.

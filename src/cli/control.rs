@@ -67,6 +67,20 @@ pub(crate) struct WithReason {
     reason: String,
 }
 
+/// What to end, and how far.
+#[derive(Args, Debug)]
+pub(crate) struct Terminate {
+    #[command(flatten)]
+    why: WithReason,
+    /// Ends its sub-orchestrations too, and theirs, but those that were left to themselves; of an instance that has ended, those that
+    /// still run
+    #[arg(long)]
+    recursive: bool,
+    /// Ends all of them, also those that were left to themselves
+    #[arg(long)]
+    with_detached: bool,
+}
+
 /// What to wait for.
 #[derive(Args, Debug)]
 pub(crate) struct Wait {
@@ -80,7 +94,6 @@ pub(crate) struct Wait {
 /// What a reason can be given for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Change {
-    Terminate,
     Suspend,
     Resume,
 }
@@ -140,15 +153,26 @@ impl Raise {
     }
 }
 
+impl Terminate {
+    pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
+        let WithReason { id, reason } = &self.why;
+        let instance = client.instance(id);
+        let terminate = instance.terminate(reason).recursive(self.recursive || self.with_detached);
+        let sent = if self.with_detached { terminate.with_detached().await } else { terminate.await };
+        sent.map_err(|error| of_instance(client, id, error))?;
+        let below = if self.recursive || self.with_detached { " and its sub-orchestrations" } else { "" };
+        out.print(
+            || json!({ "instanceId": id, "sent": "ExecutionTerminated", "reason": reason }),
+            || format!("Instance \"{}\"{below} will be terminated as soon as a worker sees it.", text::line(id)),
+        )
+    }
+}
+
 impl WithReason {
     pub(crate) async fn run(self, change: Change, client: &Client, out: &Output) -> Outcome {
         let (id, reason) = (&self.id, &self.reason);
         let (instance, told) = (client.instance(id), |error| of_instance(client, id, error));
         let (sent, words) = match change {
-            Change::Terminate => {
-                instance.terminate(reason).await.map_err(told)?;
-                ("ExecutionTerminated", "will be terminated")
-            }
             Change::Suspend => {
                 instance.suspend(reason).await.map_err(told)?;
                 ("ExecutionSuspended", "will be suspended")

@@ -83,8 +83,8 @@ enum Command {
     Restart(control::Restart),
     /// Raises an event to an instance
     Raise(control::Raise),
-    /// Ends an instance; its sub-orchestrations go on
-    Terminate(control::WithReason),
+    /// Ends an instance; its sub-orchestrations go on, unless --recursive is given
+    Terminate(control::Terminate),
     /// Pauses an instance
     Suspend(control::WithReason),
     /// Lets a suspended instance go on
@@ -136,7 +136,7 @@ impl Cli {
             Command::Start(start) => start.run(&client, &out).await,
             Command::Restart(restart) => restart.run(&client, &out).await,
             Command::Raise(raise) => raise.run(&client, &out).await,
-            Command::Terminate(it) => it.run(control::Change::Terminate, &client, &out).await,
+            Command::Terminate(terminate) => terminate.run(&client, &out).await,
             Command::Suspend(it) => it.run(control::Change::Suspend, &client, &out).await,
             Command::Resume(it) => it.run(control::Change::Resume, &client, &out).await,
             Command::Purge(purge) => purge.run(&client, &out).await,

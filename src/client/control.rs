@@ -38,6 +38,7 @@ impl Client {
         self.send(self.message(id.as_ref(), kind)?).await
     }
 
+    #[cfg(test)]
     pub(crate) async fn terminate(&self, id: &(impl AsRef<str> + ?Sized), reason: &str) -> Result<()> {
         let kind = EventKind::ExecutionTerminated { reason: Some(reason.to_owned()) };
         self.send(self.message(id.as_ref(), kind)?).await
@@ -86,7 +87,7 @@ impl Client {
         }
     }
 
-    fn message(&self, instance_id: &str, kind: EventKind) -> Result<Message> {
+    pub(super) fn message(&self, instance_id: &str, kind: EventKind) -> Result<Message> {
         ids::check_key(instance_id)?;
         ids::check_orchestration(instance_id)?;
         Ok(Message::from_client(

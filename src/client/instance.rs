@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Client, InstanceStatus, Purge, Restart};
+use super::{Client, InstanceStatus, Purge, Restart, Terminate};
 use crate::authoring::{AsInput, Event, Orchestrator};
 use crate::error::Result;
 use crate::model::{FailureDetails, HistoryEvent};
@@ -119,12 +119,18 @@ impl<O> Instance<O> {
         self.client.send(message).await
     }
 
-    /// Ends the instance. Its activities finish, its sub-orchestrations go on; one that is pending never starts.
+    /// Ends the instance for this reason. Its sub-orchestrations go on, unless it is told to be [recursive](Terminate::recursive).
+    ///
+    /// ```no_run
+    /// # async fn f(client: taskhub::Client) -> Result<(), taskhub::Error> {
+    /// client.instance("order-7").terminate("cancelled by the customer").recursive(true).await?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
-    /// As [`raise`](Self::raise).
-    pub async fn terminate(&self, reason: &str) -> Result<()> {
-        self.client.terminate(&self.id, reason).await
+    /// As [`Terminate`] says.
+    pub fn terminate(&self, reason: &str) -> Terminate<'_> {
+        Terminate::new(&self.client, &self.id, reason)
     }
 
     /// Pauses the instance: what arrives is kept until it is resumed.

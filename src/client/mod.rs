@@ -14,6 +14,7 @@ mod restart;
 mod restart_tests;
 mod start;
 mod status;
+mod terminate;
 mod unanswered;
 
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use query::{InstancePage, InstanceQuery};
 pub use restart::Restart;
 pub use start::Start;
 pub use status::InstanceStatus;
+pub use terminate::Terminate;
 pub use unanswered::{Unanswered, UnansweredTask};
 
 use std::sync::Arc;

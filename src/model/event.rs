@@ -184,6 +184,13 @@ pub struct TraceContext {
     pub activity_start_time: Option<String>,
 }
 
+impl ExecutionStarted {
+    /// The instance that has started this one.
+    pub(crate) fn parent_id(&self) -> Option<&str> {
+        self.parent.as_ref().map(|parent| parent.instance.instance_id.as_str())
+    }
+}
+
 impl HistoryEvent {
     /// An event that arrives or marks a turn: its id is -1.
     #[must_use]
@@ -225,6 +232,11 @@ impl EventKind {
             Self::ExecutionRewound { .. } => "ExecutionRewound",
             Self::HistoryState { .. } => "HistoryState",
         }
+    }
+
+    /// Whether a rewind has taken this event back: such a row keeps the id of the decision that it was. What only woke an instance has none.
+    pub(crate) fn is_taken_back(&self, event_id: i32) -> bool {
+        matches!(self, Self::Generic { .. }) && event_id >= 0
     }
 
     /// The task or timer that this event completes.

@@ -25,6 +25,17 @@ pub(crate) struct Message {
     pub(crate) decision_id: Option<String>,
     /// Which attempt of a retry policy a work item is, if it is not the first; .NET ignores and never writes it.
     pub(crate) attempt: Option<u32>,
+    /// Which sub-orchestrations a termination ends too; .NET ignores and never writes it.
+    pub(crate) descendants: Option<Descendants>,
+}
+
+/// How far a termination goes beyond the instance that it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Descendants {
+    /// Sub-orchestrations, and theirs, but those that were left to themselves.
+    Attached,
+    /// All of them.
+    All,
 }
 
 impl Message {
@@ -40,6 +51,7 @@ impl Message {
             sender: Sender::client(),
             decision_id: None,
             attempt: None,
+            descendants: None,
         }
     }
 

@@ -21,6 +21,12 @@ pub(crate) struct State {
     open: BTreeMap<i32, OpenTask>,
     known: BTreeSet<i32>,
     applied: BTreeSet<Uuid>,
+    /// How often the decision with an id was taken back by a rewind.
+    taken_back: BTreeMap<i32, u32>,
+    /// When the answers were made that a rewind has taken back.
+    answers_taken_back: BTreeSet<Timestamp>,
+    /// The time of the latest event.
+    latest: Option<Timestamp>,
 }
 
 /// How the execution began.
@@ -61,7 +67,10 @@ impl State {
     pub(crate) fn apply(&mut self, stored: &StoredEvent) {
         self.applied.extend(stored.message_id);
         let event = &stored.event;
-        if event.event_id >= 0 {
+        self.latest = self.latest.max(Some(event.timestamp));
+        if event.kind.is_taken_back(event.event_id) {
+            self.take_back(event.event_id);
+        } else if event.event_id >= 0 {
             self.known.insert(event.event_id);
         }
         if let Some(task_id) = event.kind.completes() {
@@ -84,7 +93,16 @@ impl State {
             }
             EventKind::ExecutionSuspended { .. } => self.suspended = true,
             EventKind::ExecutionResumed { .. } => self.suspended = false,
+            EventKind::Generic { .. } if event.event_id < 0 => drop(self.answers_taken_back.insert(event.timestamp)),
             _ => self.open_task(event, stored.decision_id.clone()),
+        }
+    }
+
+    /// A rewind of .NET leaves decisions behind the first one that it takes back, which may be made again or never: their ids say nothing.
+    fn take_back(&mut self, id: i32) {
+        *self.taken_back.entry(id).or_default() += 1;
+        if let Some(first) = self.taken_back.keys().next() {
+            self.known.split_off(first);
         }
     }
 
@@ -120,6 +138,23 @@ impl State {
         self.known.contains(&task_id)
     }
 
+    /// How often the decision with this id was taken back.
+    pub(crate) fn times_taken_back(&self, id: i32) -> u32 {
+        self.taken_back.get(&id).copied().unwrap_or(0)
+    }
+
+    /// Whether a rewind has taken back an answer that was made at this time.
+    pub(crate) fn has_taken_back_answer_of(&self, time: Timestamp) -> bool {
+        self.answers_taken_back.contains(&time)
+    }
+
+    /// The time below which no later turn goes: that of the last one, and of a rewound history that of every event, so that nothing new has
+    /// the time of what was taken back.
+    pub(crate) fn not_before(&self) -> Timestamp {
+        let rewound = self.latest.filter(|_| !self.taken_back.is_empty()).map(|latest| latest.plus_ticks(1));
+        self.last_turn.max(rewound).unwrap_or(Timestamp::MIN)
+    }
+
     /// Whether the message of an external event has been applied to this execution.
     pub(crate) fn has_applied(&self, message_id: &Uuid) -> bool {
         self.applied.contains(message_id)
@@ -150,6 +185,19 @@ mod tests {
         let fired = EventKind::TimerFired { timer_id: 0, fire_at: Timestamp::MIN };
         let state = State::fold(&[stored(0, timer), stored(-1, fired.clone()), stored(-1, fired)]);
         assert!(state.open_task_of(0).is_none());
+    }
+
+    #[test]
+    fn what_a_rewind_has_taken_back_is_not_known_and_what_was_left_behind_it_says_nothing() {
+        let scheduled = || EventKind::TaskScheduled { name: "a".into(), version: None, input: None, trace: None, tags: None };
+        let (gone, timer) = (EventKind::Generic { data: None }, EventKind::TimerCreated { fire_at: Timestamp::MIN });
+        let fired = EventKind::TimerFired { timer_id: 2, fire_at: Timestamp::MIN };
+        let history = [stored(0, scheduled()), stored(1, gone.clone()), stored(2, timer), stored(-1, fired), stored(3, gone)];
+        let mut state = State::fold(&history);
+        assert_eq!([0, 1, 2, 3].map(|id| state.has_decision(id)), [true, false, false, false]);
+        assert_eq!([0, 1, 3].map(|id| state.times_taken_back(id)), [0, 1, 1]);
+        state.apply(&stored(1, scheduled()));
+        assert!(state.has_decision(1) && state.open_task_of(1).is_some());
     }
 
     #[test]

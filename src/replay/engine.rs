@@ -1,7 +1,7 @@
 //! Runs one turn: feeds events to the code one at a time, polls it after each, and gathers what it decided.
 
 use std::any::Any;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -60,6 +60,8 @@ where
         held: VecDeque::new(),
         position: 0,
         next_id: turn.next_id(),
+        taken_back: BTreeMap::new(),
+        rewound_to: turn.rewound_to(),
     };
     runner.run()
 }
@@ -106,6 +108,9 @@ struct Runner<'a, S> {
     position: usize,
     /// The first id that history has not used.
     next_id: i32,
+    /// How often decisions were taken back so far, by their ids, and the place of the last one of which that is true.
+    taken_back: BTreeMap<i32, u32>,
+    rewound_to: usize,
 }
 
 impl<'a, S> Runner<'a, S>
@@ -160,6 +165,7 @@ where
         match &event.kind {
             EventKind::OrchestratorStarted => self.execution.state.borrow_mut().now = Some(event.timestamp),
             EventKind::ExecutionStarted(_) => self.begin(),
+            kind if kind.is_taken_back(event.event_id) => *self.taken_back.entry(event.event_id).or_default() += 1,
             kind => {
                 let wakers = deliver(&self.execution, position, kind);
                 wakers.into_iter().for_each(Waker::wake);
@@ -171,13 +177,21 @@ where
     fn confirm(&mut self, label: Label, stored: &StoredEvent) {
         let StoredEvent { event, decision_id, .. } = stored;
         let (execution_id, decision_id) = (self.turn.execution_id, decision_id.as_deref());
-        let recorded = Recorded { execution_id, id: event.event_id, kind: &event.kind, decision_id };
+        let times = self.taken_back.get(&event.event_id).copied().unwrap_or(0);
+        let recorded = Recorded { execution_id, id: event.event_id, kind: &event.kind, decision_id, times };
         let confirmed = self.execution.state.borrow_mut().confirm(label, recorded);
-        if let Err(mismatch) = confirmed {
+        if let Err(mismatch) = confirmed
+            && !(mismatch.code.is_none() && self.is_left_behind())
+        {
             let failure = mismatch.failure(&self.execution.started().name, self.position);
             self.execution.set_custom_status(self.custom_status.take());
             self.break_off(failure);
         }
+    }
+
+    /// Whether a rewind may have left the current decision of history behind, though it was made because of what was taken back.
+    fn is_left_behind(&self) -> bool {
+        !self.taken_back.is_empty() && self.position < self.rewound_to
     }
 
     fn begin(&mut self) {

@@ -15,6 +15,8 @@ pub(super) struct Recorded<'a> {
     pub(super) kind: &'a EventKind,
     /// Its identity, if this crate has made it.
     pub(super) decision_id: Option<&'a str>,
+    /// How often it was taken back before.
+    pub(super) times: u32,
 }
 
 /// A decision of the kind and name that history has, but with something else in it.
@@ -77,7 +79,7 @@ impl Recorded<'_> {
     /// Whether this input is the one of history, by its meaning. The name is that of history: names may differ in case.
     fn is_same(&self, (kind, name): (DecisionKind, &str), now: Option<&str>, before: Option<&str>) -> bool {
         if let Some(recorded) = self.decision_id {
-            return DecisionId::new(self.execution_id, self.id, kind, name, now).text() == recorded;
+            return DecisionId::new(self.execution_id, self.id, kind, name, now).again(self.times).text() == recorded;
         }
         let Some(before) = before else { return true };
         let now = now.unwrap_or("null");

@@ -40,9 +40,16 @@ impl<'a> Turn<'a> {
         self.started().map_or("", |started| &started.name)
     }
 
-    /// The first id that history has not used.
+    /// The first id that history has not used, apart from what was taken back.
     pub(crate) fn next_id(&self) -> i32 {
-        self.events().map(|event| event.event_id).max().map_or(0, |id| id.saturating_add(1))
+        let used = self.events().filter(|event| !event.kind.is_taken_back(event.event_id)).map(|event| event.event_id);
+        used.max().map_or(0, |id| id.saturating_add(1))
+    }
+
+    /// The place behind the last event that was taken back; zero without any.
+    pub(super) fn rewound_to(&self) -> usize {
+        let places = self.events().enumerate().filter(|(_, event)| event.kind.is_taken_back(event.event_id));
+        places.last().map_or(0, |(place, _)| place + 1)
     }
 
     /// What comes of it if the execution ends so, whatever its code would do.

@@ -29,6 +29,10 @@ pub(crate) enum DropReason {
     LaterCall,
     ParentDoesNotWait,
     ParentContinued,
+    /// A rewind has taken back the failure that it tells of.
+    TakenBack,
+    /// It ends the children of another instance.
+    OtherParent,
     /// A copy, whose body went with the other copy.
     CopyForEndedInstance,
 }
@@ -59,6 +63,8 @@ impl DropReason {
             Self::LaterCall => ("later_call", "a later call of its parent has its id"),
             Self::ParentDoesNotWait => ("parent_does_not_wait", "its parent does not wait for it"),
             Self::ParentContinued => ("parent_continued", "its parent has continued as new"),
+            Self::TakenBack => ("taken_back", "a rewind has taken back what it tells of"),
+            Self::OtherParent => ("other_parent", "it is for a sub-orchestration of another instance"),
             Self::CopyForEndedInstance => ("copy_for_ended_instance", "a copy whose instance has ended"),
         }
     }

@@ -50,6 +50,13 @@ impl<'a> Sorted<'a> {
         self.start = Some(at);
     }
 
+    /// The message at this position is applied, behind the start that opens the execution if there is one.
+    pub(super) fn apply_alone(&mut self, at: usize) {
+        for at in self.start.into_iter().chain([at]) {
+            self.fates[at] = Fate::Apply;
+        }
+    }
+
     /// The message at this position waits for what it follows or answers.
     pub(super) fn wait(&mut self, at: usize) {
         self.fates[at] = if sabotage::is(Sabotage::EarlyDropped) { Fate::Drop } else { Fate::Early };

@@ -6,6 +6,7 @@ mod builder;
 mod checkpoint;
 mod claim;
 mod delivery;
+mod descent;
 mod dispatcher;
 mod drains;
 mod drop_reason;

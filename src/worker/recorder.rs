@@ -9,17 +9,15 @@ use std::time::Duration;
 use uuid::Uuid;
 
 pub(crate) use self::ended::Ended;
+use super::descent::Descent;
 use crate::clock::Clock;
 use crate::hub::{QueueId, partition_of};
 use crate::ids::DecisionId;
 use crate::model::{
-    EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, Message, ParentInstance, RuntimeStatus, Sender,
-    Started, State, StoredEvent, Tags, Timestamp,
+    EventKind, ExecutionStarted, FIRE_AND_FORGET, FailureDetails, HistoryEvent, InstanceRef, Message, ParentInstance,
+    RuntimeStatus, Sender, Started, State, StoredEvent, Tags, Timestamp,
 };
 use crate::replay::{Action, ActionKind, Completion, Difference, Outcome, Retrying, Turn, patched};
-
-/// The tag of a child that nobody waits for: it sends no completion (docs/storage-layout.md, Events).
-const FIRE_AND_FORGET: &str = "FireAndForget";
 
 /// An execution as it is loaded, and what arrives in this turn.
 #[derive(Debug)]
@@ -37,6 +35,8 @@ pub(crate) struct Opened<'a> {
     /// What the sentinel remembers of earlier executions.
     pub(crate) applied: Vec<Uuid>,
     pub(crate) superseded: Vec<String>,
+    /// What ends with the instance if the turn terminates it.
+    pub(crate) descent: Option<Descent>,
 }
 
 /// What a turn wants committed.
@@ -93,14 +93,15 @@ impl Progress {
 pub(crate) struct Recorder<'a> {
     clock: &'a Clock,
     partitions: u32,
-    instance_id: &'a str,
+    pub(super) instance_id: &'a str,
     /// The instance as it was loaded, also after a continue-as-new (docs/storage-layout.md, Envelope).
     sender: Sender,
     episode: i32,
     not_before: Timestamp,
     /// The committed events of the execution; none once another generation has begun.
-    past: &'a [StoredEvent],
-    record: Record,
+    pub(super) past: &'a [StoredEvent],
+    pub(super) descent: Option<Descent>,
+    pub(super) record: Record,
 }
 
 impl Record {
@@ -114,15 +115,16 @@ impl Record {
 impl<'a> Recorder<'a> {
     /// Begins to write down a turn.
     pub(crate) fn new(clock: &'a Clock, partitions: u32, opened: Opened<'a>) -> Self {
-        let Opened { instance_id, execution_id, past, state, inputs, custom_status, applied, superseded } = opened;
+        let Opened { instance_id, execution_id, past, state, inputs, custom_status, applied, superseded, descent } = opened;
         let mut recorder = Self {
             clock,
             partitions,
             instance_id,
             sender: Sender { instance_id: instance_id.to_owned(), execution_id: Some(execution_id.clone()) },
             episode: state.episodes + 1,
-            not_before: state.last_turn.unwrap_or(Timestamp::MIN),
+            not_before: state.not_before(),
             past,
+            descent,
             record: Record {
                 execution_id,
                 kept_rows: past.len() as u64,
@@ -186,7 +188,10 @@ impl<'a> Recorder<'a> {
                 let reason = Some(failure.error_message.clone());
                 self.complete(id, RuntimeStatus::Failed, reason, Some(failure), &started);
             }
-            Some(Completion::Terminated { reason }) => self.complete(id, RuntimeStatus::Terminated, reason, None, &started),
+            Some(Completion::Terminated { reason }) => {
+                self.end_children(id, reason.as_deref());
+                self.complete(id, RuntimeStatus::Terminated, reason, None, &started);
+            }
         }
         Progress::Done
     }
@@ -211,7 +216,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// Turn times never go back, whatever the clocks of the workers say.
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         self.clock.now().max(self.not_before)
     }
 
@@ -223,7 +228,7 @@ impl<'a> Recorder<'a> {
     }
 
     fn decide(&mut self, action: Action, started: &Started) {
-        let decision = action.decision(&self.record.execution_id);
+        let decision = action.decision(&self.record.execution_id).again(self.record.state.times_taken_back(action.id));
         let (id, now) = (action.id, self.now());
         let kind = match action.kind {
             ActionKind::Activity { name, version, input, tags } => {
@@ -330,16 +335,16 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    fn message(&self, decision: DecisionId, event: HistoryEvent, target: InstanceRef) -> Message {
+    pub(super) fn message(&self, decision: DecisionId, event: HistoryEvent, target: InstanceRef) -> Message {
         let decision_id = Some(decision.text());
         Message::from_instance(decision.message_id(), event, target, self.sender.clone(), self.episode, decision_id)
     }
 
-    fn send(&mut self, queue: QueueId, message: Message, delay: Duration) {
+    pub(super) fn send(&mut self, queue: QueueId, message: Message, delay: Duration) {
         self.record.outbound.push(Outbound { queue, message, delay });
     }
 
-    fn control_queue(&self, instance_id: &str) -> QueueId {
+    pub(super) fn control_queue(&self, instance_id: &str) -> QueueId {
         QueueId::Control(partition_of(instance_id, self.partitions))
     }
 }

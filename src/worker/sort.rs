@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::drop_reason::DropReason;
-use crate::model::{EventKind, ExecutionStarted, Message, OpenTask, State, TaskKind, Timestamp};
+use crate::model::{EventKind, ExecutionStarted, Message, OpenTask, Sender, State, TaskKind, Timestamp};
 use crate::sabotage::{self, Sabotage};
 
 /// What to do with one held message.
@@ -28,6 +28,8 @@ pub(crate) struct Known<'a> {
     pub(crate) applied: &'a [uuid::Uuid],
     /// Executions that this one has replaced.
     pub(crate) superseded: &'a [String],
+    /// The instance that has started this one.
+    pub(crate) parent: Option<&'a str>,
     pub(crate) now: Timestamp,
 }
 
@@ -59,7 +61,21 @@ impl Known<'_> {
             let answered = self.state.has_decision(task_id);
             return if answered { Verdict::Drop(DropReason::TaskComplete) } else { Verdict::Early };
         };
+        if self.was_taken_back(message) {
+            return Verdict::Drop(DropReason::TakenBack);
+        }
         if answers(message, task) { Verdict::Apply } else { Verdict::Drop(DropReason::OtherDecision) }
+    }
+
+    /// Whether this is a copy of a failure that a rewind has taken back. Another decision tells that of an activity; a child that was
+    /// rewound is still that of the same decision, and .NET has no decisions.
+    fn was_taken_back(&self, message: &Message) -> bool {
+        let may_be = match message.event.kind {
+            EventKind::SubOrchestrationFailed { .. } => true,
+            EventKind::TaskFailed { .. } => message.decision_id.is_none(),
+            _ => false,
+        };
+        may_be && self.state.has_taken_back_answer_of(message.event.timestamp)
     }
 
     fn external(&self, message: &Message) -> Verdict {
@@ -70,6 +86,10 @@ impl Known<'_> {
             return Verdict::Drop(DropReason::AppliedAlready);
         }
         match message.event.kind {
+            // The id of a child may have gone to another instance.
+            EventKind::ExecutionTerminated { .. } if !self.may_terminate(&message.sender) => {
+                Verdict::Drop(DropReason::OtherParent)
+            }
             EventKind::EventRaised { .. }
             | EventKind::ExecutionTerminated { .. }
             | EventKind::ExecutionSuspended { .. }
@@ -85,6 +105,11 @@ impl Known<'_> {
                 Verdict::Drop(DropReason::NotForOrchestrations)
             }
         }
+    }
+
+    /// An instance ends its own children only.
+    fn may_terminate(&self, sender: &Sender) -> bool {
+        sender.instance_id.is_empty() || self.parent == Some(sender.instance_id.as_str())
     }
 
     /// Whether a start of a sub-orchestration is one that this instance has seen. .NET draws a new execution id each time it
@@ -149,7 +174,8 @@ mod tests {
     fn check(history: &[StoredEvent], message: &Message) -> Verdict {
         let state = State::fold(history);
         let superseded = ["old".to_owned()];
-        Known { state: &state, execution_id: "x", applied: &[], superseded: &superseded, now: TIME }.verdict(message)
+        let parent = Some("parent");
+        Known { state: &state, execution_id: "x", applied: &[], superseded: &superseded, parent, now: TIME }.verdict(message)
     }
 
     fn scheduled(decision_id: Option<&str>) -> StoredEvent {
@@ -202,6 +228,16 @@ mod tests {
         assert_eq!(check(&[], &raised), Verdict::Apply);
         let row = StoredEvent { message_id: Some(raised.activity_id), ..raised.event.clone().into() };
         assert!(matches!(check(&[row], &raised), Verdict::Drop(_)));
+    }
+
+    #[test]
+    fn an_instance_is_terminated_by_clients_and_by_its_own_parent_only() {
+        let by = |id: &str| {
+            let sender = Sender { instance_id: id.to_owned(), execution_id: None };
+            check(&[], &Message { sender, ..message(EventKind::ExecutionTerminated { reason: None }) })
+        };
+        assert_eq!((by(""), by("parent")), (Verdict::Apply, Verdict::Apply));
+        assert_eq!(by("another"), Verdict::Drop(DropReason::OtherParent));
     }
 
     #[test]

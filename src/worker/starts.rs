@@ -35,7 +35,7 @@ impl Step<'_> {
             } else if accepted.is_some() {
                 sorted.set(at, Fate::Early);
             } else {
-                match self.fate_of_start(history, state, delivery, start).await? {
+                match self.fate_of_start(history, state, delivery, start, sorted).await? {
                     Fate::Apply => sorted.accept(at),
                     fate => sorted.set(at, fate),
                 }
@@ -45,10 +45,19 @@ impl Step<'_> {
     }
 
     /// What becomes of a start that is no repeat, and whose time has come.
-    async fn fate_of_start(&self, history: &History, state: &State, held: &Held, start: &ExecutionStarted) -> Result<Fate> {
+    async fn fate_of_start(
+        &self,
+        history: &History,
+        state: &State,
+        held: &Held,
+        start: &ExecutionStarted,
+        sorted: &Sorted<'_>,
+    ) -> Result<Fate> {
         let Some(parent) = &start.parent else { return self.fate_of_clients_start(state, held, start).await };
-        // Before anything is done about a rival.
-        if let Some(waits) = self.start_waits(held, start).await {
+        // Before anything is done about a rival. No code is needed for one that its parent has terminated meanwhile.
+        if !is_terminated_by(&parent.instance.instance_id, sorted)
+            && let Some(waits) = self.start_waits(held, start).await
+        {
             if state.started.is_none() {
                 self.hosting.settle(self.instance_id, false);
             }
@@ -147,6 +156,12 @@ impl Step<'_> {
             Fate::Later(back_off(tries))
         }
     }
+}
+
+/// Whether one of the messages is a termination by this parent.
+fn is_terminated_by(parent: &str, sorted: &Sorted<'_>) -> bool {
+    let ends = |held: &Held| matches!(held.message.event.kind, EventKind::ExecutionTerminated { .. });
+    sorted.with(Fate::Open).iter().any(|(_, delivery)| ends(delivery) && delivery.message.sender.instance_id == parent)
 }
 
 /// Whether an instance row wants a start of a client (docs/storage-layout.md, Starts that a worker takes).

@@ -58,6 +58,7 @@ impl Step<'_> {
             self.behind_start(&history, &state, &mut sorted).await?;
         }
         self.sort(&history, &state, &mut sorted);
+        self.end_strays(&state, &sorted).await?;
         let is_torn = (history.is_torn() || !history.late.is_empty()) && state.completed.is_none();
         let ends = match self.outlook(&state, is_torn, &mut sorted).await {
             Outlook::Runs => None,
@@ -109,7 +110,7 @@ impl Step<'_> {
             Some(start) => {
                 let execution_id = start.message.target.execution_id.as_deref().unwrap_or_default();
                 let Memory { applied, superseded } = &memory;
-                Known { state: &fresh, execution_id, applied, superseded, now: self.hub.now() }
+                Known { state: &fresh, execution_id, applied, superseded, parent: parent_of(start), now: self.hub.now() }
             }
         };
         // Events of this step with one identity: a message that was put twice.
@@ -142,6 +143,7 @@ impl Step<'_> {
             execution_id: history.execution_id.as_deref().unwrap_or_default(),
             applied: &history.sentinel.applied,
             superseded: &history.sentinel.superseded,
+            parent: state.started.as_deref().and_then(|started| started.event.parent_id()),
             now: self.hub.now(),
         }
     }
@@ -156,6 +158,7 @@ impl Step<'_> {
     ) -> Result<Vec<Disposition>> {
         let (start, applied, repeats) = (sorted.start(), sorted.applied(), sorted.dropped());
         let mut opened = self.open(history, state, start.map(|start| &**start), &applied);
+        opened.descent = self.descent(history, &applied).await?;
         if ends.is_some() && start.is_none() {
             // Only the code knows the custom status; what the row shows stays, if it shows this execution.
             let row = self.hub.instances.read(self.instance_id, false).await?.map(|stored| stored.row);
@@ -227,6 +230,7 @@ impl Step<'_> {
             custom_status,
             applied,
             superseded,
+            descent: None,
         }
     }
 
@@ -290,6 +294,14 @@ impl Memory {
         keep_last(&mut superseded, limits::REMEMBERED_EXECUTIONS_MAX);
         keep_last(&mut applied, limits::REMEMBERED_MESSAGES_MAX);
         Self { applied, superseded }
+    }
+}
+
+/// The instance that sends this start, if it is that of a child.
+fn parent_of(start: &Held) -> Option<&str> {
+    match &start.message.event.kind {
+        EventKind::ExecutionStarted(start) => start.parent_id(),
+        _ => None,
     }
 }
 

@@ -129,7 +129,8 @@ impl Step<'_> {
                 sorted.set(at, Fate::Later(delay));
                 continue;
             };
-            let is_for_both = delivery.message.target.execution_id != history.execution_id;
+            let is_of_client = delivery.message.sender.instance_id.is_empty();
+            let is_for_both = is_of_client && delivery.message.target.execution_id != history.execution_id;
             if is_for_both && !self.end_waiting_start(history, reason.as_deref(), delivery.message.event.timestamp).await? {
                 sorted.set(at, Fate::Later(Duration::ZERO));
             }
@@ -189,7 +190,7 @@ impl Step<'_> {
             sorted.change(Fate::Apply, Fate::Later(Duration::ZERO));
             sorted.change(Fate::Twin, Fate::Later(Duration::ZERO));
             sorted.change(Fate::Early, Fate::Later(Duration::ZERO));
-            sorted.set(at, Fate::Apply);
+            sorted.apply_alone(at);
             self.hosting.forget(self.instance_id);
             tracing::debug!("an instance ends without its code");
             return Outlook::Ends(Completion::Terminated { reason });
@@ -230,11 +231,11 @@ impl Step<'_> {
     }
 }
 
-/// The message that terminates an execution which is there already, and its reason.
+/// The message that terminates the execution, and its reason.
 fn termination(sorted: &Sorted<'_>) -> Option<(usize, Option<String>)> {
     let terminates = |(at, delivery): (usize, &Delivery)| match &delivery.message.event.kind {
         EventKind::ExecutionTerminated { reason } => Some((at, reason.clone())),
         _ => None,
     };
-    if sorted.start().is_some() { None } else { sorted.with(Fate::Apply).into_iter().find_map(terminates) }
+    sorted.with(Fate::Apply).into_iter().find_map(terminates)
 }

@@ -9,13 +9,14 @@ use crate::error::Result;
 use crate::hub::Held;
 use crate::hub::histories::History;
 use crate::hub::instances::StoredRow;
-use crate::model::EventKind;
+use crate::model::{EventKind, RuntimeStatus, State};
 
 impl Step<'_> {
     /// Messages for an instance that has no history, and no start among them. The instance row tells what is to come.
     pub(super) async fn without_history(&self, history: &History, mut sorted: Sorted<'_>) -> Result<Vec<Disposition>> {
         let row = self.hub.instances.read(self.instance_id, false).await?;
         let alive = row.as_ref().is_some_and(|r| r.row.status.is_none_or(|s| !s.is_terminal()));
+        let may_end = alive || row.as_ref().is_some_and(|r| r.row.behind_mark == Some(RuntimeStatus::Pending));
         let mut terminated = None;
         for (at, delivery) in sorted.with(Fate::Open) {
             // One whose first checkpoint was interrupted has yet to begin: what answers it is early.
@@ -26,8 +27,9 @@ impl Step<'_> {
                     self.log_drop(delivery, DropReason::ExecutionEnded);
                     sorted.set(at, Fate::Drop);
                 }
-                EventKind::ExecutionTerminated { reason } if alive => {
-                    terminated = Some((reason.clone(), delivery.message.event.timestamp));
+                // What a parent ends has been started by it, and such an instance has no row before it has a history.
+                EventKind::ExecutionTerminated { reason } if may_end && delivery.message.sender.instance_id.is_empty() => {
+                    terminated = Some((reason.clone(), delivery));
                     sorted.set(at, Fate::Drop);
                 }
                 kind if alive || kind.completes().is_some() || may_have_overtaken(delivery) => sorted.wait(at),
@@ -42,7 +44,12 @@ impl Step<'_> {
                 },
             }
         }
-        if let (Some((reason, at)), Some(row)) = (terminated, &row) {
+        if !alive {
+            self.end_strays(&State::default(), &sorted).await?;
+        }
+        if let (Some((reason, delivery)), Some(row)) = (terminated, &row) {
+            self.end_below_pending(&row.row, delivery).await?;
+            let at = delivery.message.event.timestamp;
             let is_terminated = self.fence_pending(history, row).await?
                 && self.hub.instances.terminate_pending(self.instance_id, row, reason.as_deref(), at).await?;
             if !is_terminated {

@@ -1,5 +1,6 @@
 //! The table of instances: one row for each instance, which is what clients see.
 
+mod children;
 mod create;
 mod mark;
 mod projection;

@@ -52,12 +52,15 @@ impl CommittedTurn<'_> {
         change
     }
 
-    /// A merge cannot clear a column: an output of null would leave the reason of a suspension, or the output of an earlier run.
+    /// A merge cannot clear a column: an output of null would leave the reason of a suspension, or the output of an earlier run or of a
+    /// failure that was rewound.
     fn may_have_output(&self) -> bool {
         let gives_output = |stored: &StoredEvent| {
             matches!(
                 stored.event.kind,
-                EventKind::ExecutionSuspended { reason: Some(_) } | EventKind::ExecutionResumed { reason: Some(_) }
+                EventKind::ExecutionSuspended { reason: Some(_) }
+                    | EventKind::ExecutionResumed { reason: Some(_) }
+                    | EventKind::Generic { .. }
             )
         };
         !self.superseded.is_empty() || self.history.events.iter().chain(self.new).any(gives_output)

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::write::untyped;
 use crate::model::{
-    EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, Message, ParentInstance, Properties, RuntimeStatus,
-    Sender, Tags, Timestamp, TraceContext,
+    Descendants, EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, Message, ParentInstance, Properties,
+    RuntimeStatus, Sender, Tags, Timestamp, TraceContext,
 };
 
 /// Any text, often with what JSON and XML find hard.
@@ -167,9 +167,9 @@ pub(crate) fn event() -> impl Strategy<Value = HistoryEvent> {
 /// Any message.
 pub(crate) fn message() -> impl Strategy<Value = Message> {
     let sender = (text(), of(text())).prop_map(|(instance_id, execution_id)| Sender { instance_id, execution_id });
-    let attempt = of(0..=u32::MAX >> 1);
-    (any::<u128>(), event(), instance(), of(tags()), any::<i64>(), of(any::<i32>()), sender, of(text()), attempt).prop_map(
-        |(id, event, target, context_tags, sequence_number, episode, sender, decision_id, attempt)| Message {
+    let ours = (of(text()), of(0..=u32::MAX >> 1), of(prop_oneof![Just(Descendants::Attached), Just(Descendants::All)]));
+    (any::<u128>(), event(), instance(), of(tags()), any::<i64>(), of(any::<i32>()), sender, ours).prop_map(
+        |(id, event, target, context_tags, sequence_number, episode, sender, (decision_id, attempt, descendants))| Message {
             activity_id: Uuid::from_u128(id),
             event,
             target,
@@ -179,6 +179,7 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
             sender,
             decision_id,
             attempt,
+            descendants,
         },
     )
 }

@@ -9,7 +9,11 @@ use super::parts::{Part as _, write_tags};
 use super::read::{Node, parse};
 use super::write::JsonWriter;
 use crate::model::members::MemberReader as _;
-use crate::model::{InstanceRef, Message, Sender};
+use crate::model::{Descendants, InstanceRef, Message, Sender};
+
+/// The texts of the member `Descendants`.
+const ATTACHED: &str = "Attached";
+const ALL: &str = "All";
 
 /// What an envelope holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +25,7 @@ pub(crate) enum Incoming {
 }
 
 impl Message {
-    /// The bytes that .NET writes; our own `DecisionId` and `Attempt` come last, where .NET ignores them.
+    /// The bytes that .NET writes; our own `DecisionId`, `Attempt` and `Descendants` come last, where .NET ignores them.
     #[must_use]
     pub(crate) fn to_json(&self) -> String {
         let mut w = JsonWriter::new(true);
@@ -43,6 +47,9 @@ impl Message {
             }
             if let Some(attempt) = self.attempt {
                 w.name("Attempt").raw(attempt);
+            }
+            if let Some(descendants) = self.descendants {
+                w.name("Descendants").string(if descendants == Descendants::All { ALL } else { ATTACHED });
             }
         });
         w.finish()
@@ -113,6 +120,8 @@ fn read_message(node: &Node<'_>) -> Result<Message, DecodeError> {
     message.sender = sender;
     message.decision_id = node.text("DecisionId")?;
     message.attempt = node.nullable_int("Attempt")?.and_then(|attempt| u32::try_from(attempt).ok());
+    message.descendants =
+        node.text("Descendants")?.map(|text| if text == ALL { Descendants::All } else { Descendants::Attached });
     Ok(message)
 }
 
@@ -140,5 +149,6 @@ fn read_task_message(node: &Node<'_>) -> Result<Message, DecodeError> {
         sender: Sender::default(),
         decision_id: None,
         attempt: None,
+        descendants: None,
     })
 }

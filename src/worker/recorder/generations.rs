@@ -179,6 +179,7 @@ mod tests {
             custom_status: None,
             applied: Vec::new(),
             superseded: Vec::new(),
+            descent: None,
         };
         let mut recorder = Recorder::new(&clock, 4, opened);
         while !recorder.apply(registry.run_turn(&recorder.input())).is_done() {}

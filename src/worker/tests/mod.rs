@@ -33,6 +33,7 @@ mod purge;
 mod remembered;
 mod scripted;
 mod stored_values;
+mod terminate;
 mod texts;
 mod troubled;
 mod unhosted;
