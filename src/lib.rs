@@ -70,7 +70,7 @@ pub use authoring::{
 };
 pub use client::{
     Client, Drain, DrainProgress, HubStatus, Instance, InstancePage, InstanceQuery, InstanceStatus, PartitionStatus, Purge,
-    PurgeReport, QueueStatus, Restart, Start, Terminate, Unanswered, UnansweredTask, WaitForEnd,
+    PurgeReport, QueueStatus, Restart, Rewind, RewindReport, Start, Terminate, Unanswered, UnansweredTask, WaitForEnd,
 };
 pub use clock::Clock;
 pub use error::{Error, ErrorKind};

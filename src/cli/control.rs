@@ -1,4 +1,4 @@
-//! `taskhub start`, `restart`, `raise`, `terminate`, `suspend`, `resume` and `wait`.
+//! `taskhub start`, `restart`, `rewind`, `raise`, `terminate`, `suspend`, `resume` and `wait`.
 
 use std::time::Duration;
 
@@ -40,6 +40,19 @@ pub(crate) struct Restart {
     /// has ended]
     #[arg(long, value_name = "NEW", num_args = 0..=1)]
     new_id: Option<Option<String>>,
+}
+
+/// What to rewind.
+#[derive(Args, Debug)]
+pub(crate) struct Rewind {
+    /// Instance id
+    id: String,
+    /// Kept in the history
+    #[arg(long, default_value = "by the taskhub command")]
+    reason: String,
+    /// Back to the first failure, though it was caught: what was decided since is decided again, and what has completed since runs again
+    #[arg(long)]
+    to_first_failure: bool,
 }
 
 /// What to raise.
@@ -139,6 +152,24 @@ impl Restart {
         };
         let started = restart.await.map_err(|error| of_instance(client, &self.id, error))?;
         out.print(|| json!({ "instanceId": started.id(), "restarted": self.id }), || text::line(started.id()))
+    }
+}
+
+impl Rewind {
+    pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
+        let instance = client.instance(&self.id);
+        let rewind = instance.rewind(&self.reason);
+        let rewound = if self.to_first_failure { rewind.to_first_failure().await } else { rewind.await };
+        let instances = rewound.map_err(|error| of_instance(client, &self.id, error))?.instances;
+        let below = match instances {
+            0 | 1 => String::new(),
+            2 => " with one sub-orchestration".to_owned(),
+            more => format!(" with {} sub-orchestrations", more - 1),
+        };
+        out.print(
+            || json!({ "instanceId": self.id, "rewoundInstanceCount": instances, "reason": self.reason }),
+            || format!("Instance \"{}\" was rewound{below}, and goes on as soon as a worker sees it.", text::line(&self.id)),
+        )
     }
 }
 

@@ -81,6 +81,8 @@ enum Command {
     Start(control::Start),
     /// Starts again what an instance ran, with the same input
     Restart(control::Restart),
+    /// Lets an instance that has failed go on from where it failed: what failed runs again, what has completed does not
+    Rewind(control::Rewind),
     /// Raises an event to an instance
     Raise(control::Raise),
     /// Ends an instance; its sub-orchestrations go on, unless --recursive is given
@@ -135,6 +137,7 @@ impl Cli {
             Command::Poison(command) => command.run(&client, &out).await,
             Command::Start(start) => start.run(&client, &out).await,
             Command::Restart(restart) => restart.run(&client, &out).await,
+            Command::Rewind(rewind) => rewind.run(&client, &out).await,
             Command::Raise(raise) => raise.run(&client, &out).await,
             Command::Terminate(terminate) => terminate.run(&client, &out).await,
             Command::Suspend(it) => it.run(control::Change::Suspend, &client, &out).await,

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Client, InstanceStatus, Purge, Restart, Terminate};
+use super::{Client, InstanceStatus, Purge, Restart, Rewind, Terminate};
 use crate::authoring::{AsInput, Event, Orchestrator};
 use crate::error::Result;
 use crate::model::{FailureDetails, HistoryEvent};
@@ -157,6 +157,21 @@ impl<O> Instance<O> {
     /// As [`Restart`] says.
     pub fn restart(&self) -> Restart<'_, O> {
         Restart::new(&self.client, &self.id)
+    }
+
+    /// Lets an instance that has failed go on from where it failed, for this reason, which its history keeps: what failed runs again, what has
+    /// completed does not.
+    ///
+    /// ```no_run
+    /// # async fn f(client: taskhub::Client) -> Result<(), taskhub::Error> {
+    /// client.instance("order-7").rewind("the bank is back").await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Rewind`] says.
+    pub fn rewind(&self, reason: &str) -> Rewind<'_> {
+        Rewind::new(&self.client, &self.id, reason)
     }
 
     /// Deletes the instance, which must have ended, with its history and payloads, for good.

@@ -12,6 +12,7 @@ mod query;
 mod restart;
 #[cfg(test)]
 mod restart_tests;
+mod rewind;
 mod start;
 mod status;
 mod terminate;
@@ -26,6 +27,7 @@ pub use instance::{Instance, WaitForEnd};
 pub use purge::{Purge, PurgeReport};
 pub use query::{InstancePage, InstanceQuery};
 pub use restart::Restart;
+pub use rewind::{Rewind, RewindReport};
 pub use start::Start;
 pub use status::InstanceStatus;
 pub use terminate::Terminate;

@@ -24,6 +24,7 @@ pub(crate) mod partitions;
 mod payloads;
 mod purge;
 mod queues;
+mod rewind;
 mod stored;
 mod table;
 mod task_hub;
@@ -46,6 +47,7 @@ pub(crate) use instances::InstanceRow;
 pub use parked::PoisonMessage;
 pub(crate) use purge::{Purged, Removed};
 pub(crate) use queues::{Body, Held, InBlob, QueueId, Received, Unreadable};
+pub(crate) use rewind::{Called, Stand, Standing};
 pub use task_hub::{TaskHub, TaskHubBuilder};
 #[cfg(test)]
 pub(crate) use tests::golden;

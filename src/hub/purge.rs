@@ -265,7 +265,7 @@ fn delete(key: &str, row_key: &str, etag: &Etag) -> TableOp {
 }
 
 /// `None` if the rows are not what the write was meant for. So looks also a write whose reply was lost: a new look tells.
-fn unless_changed<T>(result: storage::error::Result<T>) -> Result<Option<T>> {
+pub(super) fn unless_changed<T>(result: storage::error::Result<T>) -> Result<Option<T>> {
     use storage::ErrorKind::{AlreadyExists, NotFound, Precondition};
     match result {
         Ok(value) => Ok(Some(value)),

@@ -93,7 +93,7 @@ impl State {
             }
             EventKind::ExecutionSuspended { .. } => self.suspended = true,
             EventKind::ExecutionResumed { .. } => self.suspended = false,
-            EventKind::Generic { .. } if event.event_id < 0 => drop(self.answers_taken_back.insert(event.timestamp)),
+            EventKind::Generic { data: None } if event.event_id < 0 => drop(self.answers_taken_back.insert(event.timestamp)),
             _ => self.open_task(event, stored.decision_id.clone()),
         }
     }

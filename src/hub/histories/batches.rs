@@ -119,7 +119,8 @@ impl Batches {
     }
 }
 
-fn estimate(entity: &Entity) -> usize {
+/// About how many bytes a row takes in a transaction.
+pub(in crate::hub) fn estimate(entity: &Entity) -> usize {
     let text = |value: &Value| if let Value::String(text) = value { json_bytes(text) } else { 0 };
     1024 + entity.properties.values().map(text).sum::<usize>()
 }

@@ -8,6 +8,7 @@ pub(crate) mod rows;
 mod soundness;
 
 pub(crate) use append::{Append, Appended};
+pub(super) use batches::estimate;
 pub(crate) use history::History;
 use history::drop_torn_rows;
 use rows::Sentinel;
@@ -95,6 +96,17 @@ impl Histories {
             ErrorKind::Storage,
             format!("history of instance \"{instance_id}\" changed during each of {READS_MAX} reads; try again later"),
         ))
+    }
+
+    /// The rows of the current execution in order, with its id and the version of the sentinel; `None` without history.
+    pub(super) async fn rows_of_execution(&self, instance_id: &str) -> Result<Option<(String, Etag, Vec<storage::table::Row>)>> {
+        let mut rows = self.query_history(instance_id).await?;
+        let Some(row) = rows.iter().rev().find(|r| r.entity.row_key == rows::SENTINEL) else { return Ok(None) };
+        let etag = row.etag.clone();
+        let sentinel = rows::sentinel_from_entity(&row.entity).map_err(|e| corrupt(instance_id, rows::SENTINEL, &e))?;
+        let count = soundness::rows_of_execution(&rows, &sentinel).map_err(|flaw| flaw.within(instance_id))?;
+        rows.truncate(count);
+        Ok(Some((sentinel.execution_id, etag, rows)))
     }
 
     /// The version of the sentinel, which every commit changes; `None` without history.

@@ -1,7 +1,7 @@
 //! Instances with parked messages: until the message is put back or the instance ends by itself, its row is marked and shows Failed
 //! with the reason. The history is not touched.
 
-use super::{Instances, StoredRow};
+use super::{Instances, StoredRow, projection};
 use crate::error::Result;
 use crate::hub::keys;
 use crate::model::RuntimeStatus;
@@ -108,6 +108,13 @@ impl Instances {
     pub(crate) async fn is_marked_before_its_start(&self, instance_id: &str) -> Result<bool> {
         let row = self.table.get(&keys::escape(instance_id), "", &[]).await.or_none()?;
         Ok(row.is_some_and(|row| status_behind(&row.entity) == Some(RuntimeStatus::Pending)))
+    }
+
+    /// Makes a row that of an instance that was rewound: pending, without the output and the time of its failure.
+    pub(in crate::hub) fn set_rewound(&self, row: &mut Entity) {
+        COLUMNS.into_iter().for_each(|column| drop(row.properties.remove(column)));
+        let instance_id = keys::unescape(&row.partition_key);
+        row.properties.extend(projection::rewound(&instance_id, self.clock.now()).properties);
     }
 
     async fn change_marked(&self, key: &str, change: impl Fn(&mut Entity)) -> Result<bool> {

@@ -71,7 +71,7 @@ impl Instances {
         row.map(|row| self.instance_from(&row)).transpose()
     }
 
-    fn instance_from(&self, row: &Row) -> Result<StoredRow> {
+    pub(super) fn instance_from(&self, row: &Row) -> Result<StoredRow> {
         let row_of = &row.entity.partition_key;
         let parsed = row::from_entity(&row.entity)
             .map_err(|e| Error::new(ErrorKind::Corrupt, format!("row of instance \"{}\": {e}", keys::unescape(row_of))))?;

@@ -110,7 +110,6 @@ pub(crate) fn terminated_pending(instance_id: &str, output: Option<&str>, reques
 }
 
 /// The columns to merge into an existing row when an instance is rewound.
-#[cfg(test)]
 pub(crate) fn rewound(instance_id: &str, now: Timestamp) -> Entity {
     Entity::new(keys::escape(instance_id), "")
         .with("RuntimeStatus", Value::string(RuntimeStatus::Pending.name()))

@@ -31,6 +31,7 @@ mod panics;
 pub(super) mod poison;
 mod purge;
 mod remembered;
+mod rewind;
 mod scripted;
 mod stored_values;
 mod terminate;

@@ -224,23 +224,23 @@ type Act = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// Does something before one of the calls.
 #[derive(Clone)]
-struct Between {
+pub(super) struct Between {
     calls: Arc<AtomicU64>,
     at: u64,
     act: Act,
 }
 
 impl Between {
-    fn new(at: u64, act: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Self {
+    pub(super) fn new(at: u64, act: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Self {
         Self { calls: Arc::new(AtomicU64::new(u64::MAX / 2)), at, act: Arc::new(act) }
     }
 
     /// The next call is the first.
-    fn count(&self) {
+    pub(super) fn count(&self) {
         self.calls.store(0, SeqCst);
     }
 
-    fn has_acted(&self) -> bool {
+    pub(super) fn has_acted(&self) -> bool {
         self.calls.load(SeqCst) >= self.at
     }
 }
