@@ -50,7 +50,8 @@ impl Ends {
         self.stopping.is_cancelled() || self.lost.is_cancelled()
     }
 
-    async fn come(&self) {
+    /// Until they have.
+    pub(crate) async fn come(&self) {
         tokio::select! {
             biased;
             () = self.stopping.cancelled() => {}

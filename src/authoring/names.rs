@@ -65,6 +65,10 @@ impl<T> Names<T> {
         exact.or_else(without).or(named.fallback.as_ref())
     }
 
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(&name.to_lowercase())
+    }
+
     /// Whether something of this name is there without a version.
     pub(super) fn has_without_version(&self, name: &str) -> bool {
         self.0.get(&name.to_lowercase()).is_some_and(|named| named.versions.contains_key(""))

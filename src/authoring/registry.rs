@@ -111,6 +111,16 @@ impl Registry {
         self.0.activity(name, version).is_some()
     }
 
+    /// Whether an orchestrator of this name is here, of whatever version.
+    pub(crate) fn knows_orchestrator(&self, name: &str) -> bool {
+        self.0.orchestrators.has(name)
+    }
+
+    /// Whether an activity of this name is here, of whatever version.
+    pub(crate) fn knows_activity(&self, name: &str) -> bool {
+        self.0.activities.has(name)
+    }
+
     /// The orchestrator of which this name may be a slip.
     pub(crate) fn orchestrator_close_to(&self, name: &str) -> Option<&str> {
         self.0.orchestrators.close_to(name)

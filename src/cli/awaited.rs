@@ -22,10 +22,16 @@ pub(crate) fn as_text(all: &[Awaited], now: Timestamp) -> Option<String> {
         ]
     };
     let header = ["KIND", "NAME", "VERSION", "QUEUE", "FOR", "LAST SEEN", "INSTANCES", "SUCH AS"];
-    // What is drained has its code.
-    let rows: Vec<_> = all.iter().filter(|awaited| awaited.kind != AwaitedKind::Drain).map(row).collect();
-    (!rows.is_empty())
-        .then(|| format!("Waiting for code that the workers which were asked do not have:\n{}", table(&header, &rows)))
+    let of = |wanted: fn(AwaitedKind) -> bool| all.iter().filter(|awaited| wanted(awaited.kind)).map(row).collect::<Vec<_>>();
+    let part = |heading: &str, rows: &[Vec<String>]| (!rows.is_empty()).then(|| format!("{heading}:\n{}", table(&header, rows)));
+    // What is drained is listed by itself.
+    let missing = of(|kind| !matches!(kind, AwaitedKind::Drain | AwaitedKind::Limit));
+    let parts = [
+        part("Waiting for code that the workers which were asked do not have", &missing),
+        part("Waiting for a place under a limit that workers set", &of(|kind| kind == AwaitedKind::Limit)),
+    ];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("\n\n"))
 }
 
 pub(crate) fn as_json(awaited: &Awaited) -> Value {
@@ -81,6 +87,7 @@ pub(crate) fn with_remedy(awaited: &Awaited) -> String {
                 "the end of a drain of the orchestrator \"{name}\"{version}; `taskhub drain` lists what is drained, and lifts it"
             )
         }
+        AwaitedKind::Limit => format!("a place under the limit that workers set for \"{name}\"{version}"),
         kind => {
             let meant = |name: &String| format!(". Did you mean \"{}\"?", text::line(name));
             format!(
@@ -98,6 +105,7 @@ pub(crate) fn label(awaited: &Awaited) -> &'static str {
         AwaitedKind::Activity => ", activity not hosted",
         AwaitedKind::Event => ", event not known",
         AwaitedKind::Drain => ", drained",
+        AwaitedKind::Limit => ", limited",
         _ => ", not hosted",
     }
 }

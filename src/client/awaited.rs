@@ -72,14 +72,14 @@ impl Client {
         }
         let is_named = awaited.instance_ids.contains(&instance.instance_id);
         if self.hub.queues.name(self.hub.queues.of_instance(&instance.instance_id)) != awaited.queue {
-            return awaited.kind == AwaitedKind::Activity && is_named;
+            return matches!(awaited.kind, AwaitedKind::Activity | AwaitedKind::Limit) && is_named;
         }
         match awaited.kind {
             AwaitedKind::Orchestrator | AwaitedKind::Drain => {
                 instance.name.to_lowercase() == awaited.name.to_lowercase() && instance.version == awaited.version
             }
             AwaitedKind::Entity => Need::of_entity(&instance.instance_id).is_some_and(|entity| entity.name == awaited.name),
-            AwaitedKind::Activity | AwaitedKind::Event => is_named,
+            AwaitedKind::Activity | AwaitedKind::Event | AwaitedKind::Limit => is_named,
         }
     }
 }

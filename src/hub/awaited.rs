@@ -45,6 +45,8 @@ pub enum AwaitedKind {
     Event,
     /// An orchestrator that is drained, so that no new instance of it begins: no code is missing.
     Drain,
+    /// A place under [the limit](crate::Limit) of an activity or orchestrator.
+    Limit,
 }
 
 /// What a worker must host to work on somebody's messages.
@@ -98,10 +100,11 @@ impl AwaitedKind {
             Self::Entity => "entity",
             Self::Event => "event",
             Self::Drain => "drain",
+            Self::Limit => "limit",
         }
     }
 
-    const ALL: [Self; 5] = [Self::Orchestrator, Self::Activity, Self::Entity, Self::Event, Self::Drain];
+    const ALL: [Self; 6] = [Self::Orchestrator, Self::Activity, Self::Entity, Self::Event, Self::Drain, Self::Limit];
 }
 
 impl Need {

@@ -90,9 +90,22 @@ impl Aside {
         messages: usize,
         receives: u32,
     ) -> Duration {
-        let now = Instant::now();
         let pause = self.pause(back_off(receives).min(PAUSE_MAX));
-        let at = self.in_step(pause);
+        let pause = self.in_step(pause).saturating_duration_since(Instant::now());
+        self.for_so_long(instance_id, need, queue, messages, pause)
+    }
+
+    /// So many messages of an instance are away for so long, unless others of it are away already: then until these come.
+    pub(super) fn for_so_long(
+        &mut self,
+        instance_id: &str,
+        need: &Need,
+        queue: QueueId,
+        messages: usize,
+        pause: Duration,
+    ) -> Duration {
+        let now = Instant::now();
+        let at = now + pause;
         if let Some(due) = self.instances.get_mut(instance_id) {
             let is_pending = due.at > now;
             self.messages -= if is_pending { 0 } else { due.messages };

@@ -10,12 +10,14 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::executor::Executor;
-use super::hosting::{Hosting, Patience};
+use super::hosting::Hosting;
 use super::keeper::Keeper;
 use super::memory::Bodies;
 use super::options::Options;
 use super::outages::Outages;
+use super::patience::Patience;
 use super::tasks::Tasks;
+use super::throttle::{Limit, Limited, Throttles};
 use super::{Shared, Worker};
 use crate::authoring::{
     Activity, ActivityContext, Code, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder, Rigour, Serves,
@@ -34,6 +36,7 @@ pub struct WorkerBuilder {
     options: Options,
     worker_id: Option<String>,
     app: App,
+    limits: Vec<Limited>,
 }
 
 /// The longest worker id: it stands in columns of the partition rows.
@@ -51,8 +54,8 @@ enum App {
 impl WorkerBuilder {
     /// A worker that hosts nothing yet.
     pub(super) fn new(hub: &TaskHub) -> Self {
-        let (options, worker_id, app) = (Options::default(), None, App::default());
-        Self { hub: hub.clone(), registry: Registry::builder(), options, worker_id, app }
+        let (options, worker_id, app, limits) = Default::default();
+        Self { hub: hub.clone(), registry: Registry::builder(), options, worker_id, app, limits }
     }
 
     /// Registers an orchestrator: a plain `async fn(OrchestrationContext, I) -> Result<O, Failure>`.
@@ -196,6 +199,29 @@ impl WorkerBuilder {
         self
     }
 
+    /// Runs no more of this activity than the limit says, beside [that of all activities](Self::max_activities); for a service that takes no
+    /// more. What is above it goes back to the queue, where other workers find it, and comes again at the pace of the limit.
+    ///
+    /// ```no_run
+    /// # use taskhub::{Activity, Limit, TaskHub, Worker};
+    /// const MAIL: Activity<String, ()> = Activity::new("Mail");
+    /// # fn f(hub: &TaskHub) {
+    /// let worker = Worker::builder(hub).limit_activity(MAIL, Limit::new().at_once(5).per_second(20.0));
+    /// # let _ = worker;
+    /// # }
+    /// ```
+    pub fn limit_activity<I, O>(mut self, handle: Activity<I, O>, limit: Limit) -> Self {
+        self.limits.push(Limited { name: handle.name(), is_activity: true, limit });
+        self
+    }
+
+    /// Begins no more instances of this orchestrator a second than the limit says, and runs no more of its turns at once. What is above it
+    /// waits: instances stay pending, in their queue, and turns in memory. Instances that have begun go on, whatever their number.
+    pub fn limit_orchestrator<I, O>(mut self, handle: Orchestrator<I, O>, limit: Limit) -> Self {
+        self.limits.push(Limited { name: handle.name(), is_activity: false, limit });
+        self
+    }
+
     /// The longest wait between two receives from an idle queue; 30 seconds unless set. Less than 50 milliseconds count as those,
     /// and more than a day as a day.
     pub fn max_poll_interval(mut self, interval: Duration) -> Self {
@@ -296,6 +322,10 @@ impl WorkerBuilder {
             Ok(registry) => registry,
             Err(bad) => return invalid(bad.to_string()),
         };
+        let throttles = match Throttles::of(&self.limits, &registry, self.options.activities) {
+            Ok(throttles) => throttles,
+            Err(why) => return invalid(why),
+        };
         self.options.app_name = self.app.name();
         let hub = self.hub.0;
         let patience = if hub.storage.in_process { Patience::NONE } else { Patience::default() };
@@ -303,7 +333,7 @@ impl WorkerBuilder {
         let worker_id = self.worker_id.unwrap_or_else(|| format!("taskhub-{}-{}", std::process::id(), hub.rng.uuid().simple()));
         let shared = Shared {
             hosting: Hosting::new(registry.clone(), worker_id.clone(), patience, self.options.remembered),
-            executor: Executor::new(registry),
+            executor: Executor::new(registry, throttles),
             worker_id,
             outages: Outages::default(),
             tasks: Tasks::default(),

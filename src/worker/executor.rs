@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use super::throttle::Throttles;
 use super::watch::{Code, Watch, Watching};
 use crate::authoring::{ActivityTask, Registry};
 use crate::clock::Clock;
@@ -13,6 +14,7 @@ use crate::replay::{Outcome, Turn};
 #[derive(Debug)]
 pub(crate) struct Executor {
     registry: Registry,
+    throttles: Throttles,
     watch: Arc<Watch>,
 }
 
@@ -24,8 +26,13 @@ pub(crate) struct Unavailable;
 pub(crate) type Answer = Result<Option<String>, FailureDetails>;
 
 impl Executor {
-    pub(crate) fn new(registry: Registry) -> Self {
-        Self { registry, watch: Arc::default() }
+    pub(crate) fn new(registry: Registry, throttles: Throttles) -> Self {
+        Self { registry, throttles, watch: Arc::default() }
+    }
+
+    /// What of user code has a limit of its own.
+    pub(super) fn throttles(&self) -> &Throttles {
+        &self.throttles
     }
 
     /// Names code that keeps its thread, for as long as the answer lives.
@@ -41,6 +48,10 @@ impl Executor {
     /// Runs the code of an orchestrator, and judges what it does again.
     pub(crate) async fn run_turn(&self, turn: Turn<'_>) -> Result<Outcome, Unavailable> {
         self.check_orchestrator(&turn)?;
+        let _place = match self.throttles.orchestrator(turn.orchestrator()) {
+            Some(throttle) => throttle.turn().await,
+            None => None,
+        };
         Ok(self.registry.run_turn(&turn))
     }
 
@@ -77,7 +88,10 @@ mod tests {
             ctx.set_custom_status("shown");
             Ok(1)
         };
-        Executor::new(Registry::builder().orchestrator(MAIN, code).activity(ONE, async |_, ()| Ok(1)).build().unwrap())
+        Executor::new(
+            Registry::builder().orchestrator(MAIN, code).activity(ONE, async |_, ()| Ok(1)).build().unwrap(),
+            Throttles::default(),
+        )
     }
 
     fn started(name: &str) -> [StoredEvent; 1] {

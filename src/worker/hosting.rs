@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::aside::{Aside, PAUSE_MAX};
 use super::drains::Drains;
 use super::outages::Outages;
+use super::patience::Patience;
 use super::sightings::{RowDue, Sightings};
 use super::step::back_off;
 use crate::authoring::{ActivityTask, Registry};
@@ -21,15 +22,6 @@ use crate::model::{ExecutionStarted, FailureDetails, Timestamp, in_words};
 const TRIES_MAX: usize = 10_000;
 /// Between two looks for rows of what nobody waits for any more.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
-
-/// How long messages wait for orchestrators and activities before they fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Patience {
-    /// While this is the only worker of the hub that is alive.
-    pub(crate) alone: Duration,
-    /// While others are alive.
-    pub(crate) among_others: Duration,
-}
 
 /// One message that waits.
 #[derive(Clone, Copy, Debug)]
@@ -66,17 +58,6 @@ struct Standing {
     alone_since: Option<Instant>,
     /// It works, but owns no partition, where others would see it.
     is_guest: bool,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self { alone: Duration::from_secs(600), among_others: Duration::from_secs(24 * 3600) }
-    }
-}
-
-impl Patience {
-    /// Missing code fails what asks for it at once.
-    pub(crate) const NONE: Self = Self { alone: Duration::ZERO, among_others: Duration::ZERO };
 }
 
 impl Hosting {
@@ -144,6 +125,9 @@ impl Hosting {
                     "new instances wait: their orchestrator is drained"
                 );
             }
+            AwaitedKind::Limit => {
+                return tracing::info!(instance = instance_id, name = need.name, "messages wait for a place under a limit");
+            }
         };
         tracing::warn!(instance = instance_id, missing = %what, %remedy, "messages wait for what this worker does not host");
     }
@@ -157,6 +141,11 @@ impl Hosting {
             return aside.pause(back_off(message.receives).min(PAUSE_MAX));
         }
         aside.instance(message.instance_id, need, message.queue, messages, message.receives)
+    }
+
+    /// Messages of an instance are away for so long, whose code is here.
+    pub(crate) fn away(&self, need: &Need, message: Waiting<'_>, pause: Duration) {
+        lock(&self.aside).for_so_long(message.instance_id, need, message.queue, 1, pause);
     }
 
     /// How long the call of an activity is away before it may be looked at again.
@@ -242,6 +231,11 @@ impl Hosting {
             );
         }
         None
+    }
+
+    /// Whether nobody else is seen to work in the hub, as far as the partition table has shown.
+    pub(crate) fn is_by_itself(&self) -> bool {
+        lock(&self.standing).alone_since.is_some()
     }
 
     /// Whether there is no other worker of ours that owns nothing. If there is, being alone begins anew.
@@ -379,7 +373,7 @@ impl Hosting {
         match need.kind {
             AwaitedKind::Orchestrator => self.registry.orchestrator_close_to(&need.name),
             AwaitedKind::Activity => self.registry.activity_close_to(&need.name),
-            AwaitedKind::Entity | AwaitedKind::Event | AwaitedKind::Drain => None,
+            AwaitedKind::Entity | AwaitedKind::Event | AwaitedKind::Drain | AwaitedKind::Limit => None,
         }
     }
 

@@ -23,6 +23,7 @@ mod outages;
 mod ownership;
 mod park;
 mod partition;
+mod patience;
 mod poll;
 mod recorder;
 mod runaway;
@@ -33,6 +34,7 @@ mod spans;
 mod starts;
 mod step;
 mod tasks;
+mod throttle;
 mod unhosted;
 mod watch;
 mod without_history;
@@ -67,6 +69,7 @@ use crate::window::Window;
 
 pub use self::builder::WorkerBuilder;
 pub use shutdown::shutdown_signal;
+pub use throttle::Limit;
 
 /// Hosts orchestrators and activities of a task hub until it is told to stop.
 ///

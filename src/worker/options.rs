@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::hosting::Patience;
+use super::patience::Patience;
 use super::sightings::REFRESH;
 use crate::storage::queue::RECEIVE_MAX;
 #[cfg(feature = "testing")]

@@ -64,7 +64,7 @@ impl Step<'_> {
             return Ok(waits);
         }
         Ok(match self.rule_on_child(history, state, held, start, parent).await? {
-            Ruling::Begin => Fate::Apply,
+            Ruling::Begin => self.limit_keeps(held, start).unwrap_or(Fate::Apply),
             Ruling::Wait => Fate::Later(back_off(held.dequeue_count)),
             Ruling::Drop(why) => {
                 self.log_drop(held, why);
@@ -137,6 +137,9 @@ impl Step<'_> {
         // Not before: as long as the start waits, nobody may write over its row who does not know of it.
         if let Some(stored) = stored {
             self.partition.saw_row(self.instance_id, stored.etag);
+        }
+        if let Some(waits) = self.limit_keeps(held, start) {
+            return Ok(waits);
         }
         if let Some(replaced) = state.started.as_ref().filter(|_| state.completed.is_none()) {
             self.refuse(&replaced.event, replaced.decision_id.as_deref(), CLIENTS).await?;

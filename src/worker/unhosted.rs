@@ -106,6 +106,15 @@ impl Step<'_> {
         }
     }
 
+    /// How a start waits because more instances of its orchestrator begin than may.
+    pub(super) fn limit_keeps(&self, held: &Held, start: &ExecutionStarted) -> Option<Fate> {
+        let pause = self.executor.throttles().orchestrator(&start.name)?.begin_now().err()?;
+        let need = Need::new(AwaitedKind::Limit, &start.name, start.version.as_deref());
+        self.hosting.note(self.hub, &need, self.waiting(held));
+        self.hosting.away(&need, self.waiting(held), pause);
+        Some(Fate::Later(pause))
+    }
+
     /// How a start waits because its orchestrator is drained. Children begin: their parents have begun, and are waited for.
     pub(super) async fn drain_keeps(&self, held: &Held, start: &ExecutionStarted) -> Result<Option<Fate>> {
         let Some(drain) = self.hosting.drain(self.hub, start).await? else { return Ok(None) };

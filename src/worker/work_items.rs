@@ -21,9 +21,10 @@ use super::partition::crowded_out;
 use super::poll::Source;
 use super::recorder::Outbound;
 use super::spans;
+use super::throttle::Place;
 use super::watch::{Code, What};
 use crate::authoring::{ActivityTask, Ends};
-use crate::hub::{Need, QueueId, Received};
+use crate::hub::{AwaitedKind, Need, QueueId, Received};
 use crate::ids::{DecisionId, DecisionKind};
 use crate::model::{EventKind, HistoryEvent, InstanceRef, Message, Sender};
 use crate::storage::queue::RECEIVE_MAX;
@@ -138,6 +139,10 @@ impl Shared {
         if let Some(need) = self.hosting.missing_activity(&task) {
             return self.serve_missing(item, &need).await;
         }
+        let _place = match self.place_of(&mut item, &task).await {
+            Ok(place) => place,
+            Err(pause) => return item.release(self, pause).await,
+        };
         let (ends, code) = (task.ends.clone(), Code::new(Span::current(), What::Activity));
         let running = std::panic::AssertUnwindSafe(self.executor.watched(&code, self.executor.run_activity(task)));
         let begun = Instant::now();
@@ -162,6 +167,25 @@ impl Shared {
             Ok(Ok(result)) => self.finish_work_item(item, result).await,
             Err(panic) => self.work_item_failed(item, &Trouble::of_panic(&*panic)).await,
         }
+    }
+
+    /// A place for an activity that has a limit of its own; `Err` tells for how long its work item goes back.
+    async fn place_of(&self, item: &mut Delivery, task: &ActivityTask) -> Result<Option<Place<'_>>, Duration> {
+        let Some(throttle) = self.executor.throttles().activity(&task.name) else { return Ok(None) };
+        let begun = Instant::now();
+        let place = tokio::select! {
+            biased;
+            () = task.ends.come() => return Err(Duration::ZERO),
+            place = throttle.place(!self.hosting.is_by_itself()) => place,
+        };
+        // How long it waits here does not tell how fast work items are answered.
+        item.place().leave_out(begun.elapsed());
+        if place.is_err() {
+            let (queue, instance_id) = (item.queue, item.message.target.instance_id.as_str());
+            let waiting = Waiting { queue, instance_id, since: item.waits_since(), receives: item.dequeue_count };
+            self.hosting.note(&self.hub, &Need::new(AwaitedKind::Limit, &task.name, task.version.as_deref()), waiting);
+        }
+        place.map(Some)
     }
 
     /// Another worker may have the activity; in the end its call fails.

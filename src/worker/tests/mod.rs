@@ -36,5 +36,6 @@ mod scripted;
 mod stored_values;
 mod terminate;
 mod texts;
+mod throttled;
 mod troubled;
 mod unhosted;
