@@ -83,7 +83,7 @@ pub use replay::RetryPolicy;
 #[cfg(feature = "entra")]
 pub use storage::EntraIdentity;
 pub use storage::{Error as StorageError, ErrorKind as StorageErrorKind, Storage};
-pub use worker::{Limit, Worker, WorkerBuilder, shutdown_signal};
+pub use worker::{InstanceLimits, Limit, Worker, WorkerBuilder, shutdown_signal};
 
 /// JSON text as a value: a payload that is given as it is, such as one that came from elsewhere as text. It is the type of `serde_json`.
 pub use serde_json::value::RawValue;

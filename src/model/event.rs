@@ -205,6 +205,9 @@ impl HistoryEvent {
     }
 }
 
+/// How the event begins that records a change of the code. Persisted, never change it.
+const PATCHED: &str = "Patched: ";
+
 impl EventKind {
     /// The name in the `EventType` column, and of the .NET class without the suffix `Event`.
     #[must_use]
@@ -232,6 +235,16 @@ impl EventKind {
             Self::ExecutionRewound { .. } => "ExecutionRewound",
             Self::HistoryState { .. } => "HistoryState",
         }
+    }
+
+    /// The event which records that an execution runs with a change of its code. Of a kind that replay passes over, here and in .NET.
+    pub(crate) fn patched(change: &str) -> Self {
+        Self::Generic { data: Some(format!("{PATCHED}{change}")) }
+    }
+
+    /// The change of the code that this event records.
+    pub(crate) fn change(&self) -> Option<&str> {
+        if let Self::Generic { data } = self { data.as_deref()?.strip_prefix(PATCHED) } else { None }
     }
 
     /// Whether a rewind has taken this event back: such a row keeps the id of the decision that it was. What only woke an instance has none.

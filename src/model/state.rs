@@ -18,6 +18,8 @@ pub(crate) struct State {
     pub(crate) episodes: i32,
     /// The latest time of a turn; later turns never go below it.
     pub(crate) last_turn: Option<Timestamp>,
+    /// Sub-orchestrations that were started.
+    pub(crate) children: u64,
     open: BTreeMap<i32, OpenTask>,
     known: BTreeSet<i32>,
     applied: BTreeSet<Uuid>,
@@ -110,6 +112,7 @@ impl State {
         let kind = match &event.kind {
             EventKind::TaskScheduled { .. } => TaskKind::Activity,
             EventKind::SubOrchestrationCreated { instance_id, .. } => {
+                self.children += 1;
                 TaskKind::SubOrchestration { instance_id: instance_id.clone() }
             }
             EventKind::TimerCreated { fire_at } => TaskKind::Timer { fire_at: *fire_at },

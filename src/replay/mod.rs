@@ -21,7 +21,6 @@ pub(crate) use inputs::Difference;
 pub(crate) use inputs::only_argument;
 #[cfg(feature = "testing")]
 pub(crate) use label::{Label, not_deterministic};
-pub(crate) use patches::patched;
 pub use retry::RetryPolicy;
 pub(crate) use state::{Next, TaskEnd, TaskName};
 #[allow(unused_imports, reason = "the worker uses them")]

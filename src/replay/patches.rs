@@ -2,10 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{EventKind, HistoryEvent};
-
-/// How the event begins that records a change. Persisted, never change it.
-const RECORDED: &str = "Patched: ";
+use crate::model::HistoryEvent;
 
 /// The changes that an execution has asked about.
 ///
@@ -24,10 +21,7 @@ pub(super) struct Patches {
 impl Patches {
     /// What a history says.
     pub(super) fn of<'a>(history: impl Iterator<Item = &'a HistoryEvent>) -> Self {
-        let recorded = history.filter_map(|event| match &event.kind {
-            EventKind::Generic { data } => data.as_deref()?.strip_prefix(RECORDED).map(str::to_owned),
-            _ => None,
-        });
+        let recorded = history.filter_map(|event| event.kind.change().map(str::to_owned));
         Self { recorded: recorded.collect(), ..Self::default() }
     }
 
@@ -49,9 +43,4 @@ impl Patches {
     pub(super) fn take_new(&mut self) -> Vec<String> {
         std::mem::take(&mut self.new)
     }
-}
-
-/// The event that records that an execution runs with a change.
-pub(crate) fn patched(change: &str) -> EventKind {
-    EventKind::Generic { data: Some(format!("{RECORDED}{change}")) }
 }

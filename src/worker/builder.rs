@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::executor::Executor;
 use super::hosting::Hosting;
+use super::instance_limits::InstanceLimits;
 use super::keeper::Keeper;
 use super::memory::Bodies;
 use super::options::Options;
@@ -37,6 +38,7 @@ pub struct WorkerBuilder {
     worker_id: Option<String>,
     app: App,
     limits: Vec<Limited>,
+    instance_limits: InstanceLimits,
 }
 
 /// The longest worker id: it stands in columns of the partition rows.
@@ -54,8 +56,8 @@ enum App {
 impl WorkerBuilder {
     /// A worker that hosts nothing yet.
     pub(super) fn new(hub: &TaskHub) -> Self {
-        let (options, worker_id, app, limits) = Default::default();
-        Self { hub: hub.clone(), registry: Registry::builder(), options, worker_id, app, limits }
+        let (options, worker_id, app, limits, instance_limits) = Default::default();
+        Self { hub: hub.clone(), registry: Registry::builder(), options, worker_id, app, limits, instance_limits }
     }
 
     /// Registers an orchestrator: a plain `async fn(OrchestrationContext, I) -> Result<O, Failure>`.
@@ -206,7 +208,7 @@ impl WorkerBuilder {
     /// # use taskhub::{Activity, Limit, TaskHub, Worker};
     /// const MAIL: Activity<String, ()> = Activity::new("Mail");
     /// # fn f(hub: &TaskHub) {
-    /// let worker = Worker::builder(hub).limit_activity(MAIL, Limit::new().at_once(5).per_second(20.0));
+    /// let worker = Worker::builder(hub).limit_activity(MAIL, Limit::new().at_once(5));
     /// # let _ = worker;
     /// # }
     /// ```
@@ -219,6 +221,12 @@ impl WorkerBuilder {
     /// waits: instances stay pending, in their queue, and turns in memory. Instances that have begun go on, whatever their number.
     pub fn limit_orchestrator<I, O>(mut self, handle: Orchestrator<I, O>, limit: Limit) -> Self {
         self.limits.push(Limited { name: handle.name(), is_activity: false, limit });
+        self
+    }
+
+    /// How large an instance may become before it fails; generous unless set.
+    pub fn instance_limits(mut self, limits: InstanceLimits) -> Self {
+        self.instance_limits = limits;
         self
     }
 
@@ -333,7 +341,7 @@ impl WorkerBuilder {
         let worker_id = self.worker_id.unwrap_or_else(|| format!("taskhub-{}-{}", std::process::id(), hub.rng.uuid().simple()));
         let shared = Shared {
             hosting: Hosting::new(registry.clone(), worker_id.clone(), patience, self.options.remembered),
-            executor: Executor::new(registry, throttles),
+            executor: Executor::new(registry, throttles, self.instance_limits),
             worker_id,
             outages: Outages::default(),
             tasks: Tasks::default(),

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use super::instance_limits::InstanceLimits;
 use super::throttle::Throttles;
 use super::watch::{Code, Watch, Watching};
 use crate::authoring::{ActivityTask, Registry};
@@ -15,6 +16,7 @@ use crate::replay::{Outcome, Turn};
 pub(crate) struct Executor {
     registry: Registry,
     throttles: Throttles,
+    limits: InstanceLimits,
     watch: Arc<Watch>,
 }
 
@@ -26,8 +28,13 @@ pub(crate) struct Unavailable;
 pub(crate) type Answer = Result<Option<String>, FailureDetails>;
 
 impl Executor {
-    pub(crate) fn new(registry: Registry, throttles: Throttles) -> Self {
-        Self { registry, throttles, watch: Arc::default() }
+    pub(crate) fn new(registry: Registry, throttles: Throttles, limits: InstanceLimits) -> Self {
+        Self { registry, throttles, limits, watch: Arc::default() }
+    }
+
+    /// How large an instance may become.
+    pub(super) fn limits(&self) -> &InstanceLimits {
+        &self.limits
     }
 
     /// What of user code has a limit of its own.
@@ -91,6 +98,7 @@ mod tests {
         Executor::new(
             Registry::builder().orchestrator(MAIN, code).activity(ONE, async |_, ()| Ok(1)).build().unwrap(),
             Throttles::default(),
+            InstanceLimits::default(),
         )
     }
 

@@ -13,6 +13,7 @@ mod drop_reason;
 mod executor;
 mod fate;
 mod hosting;
+mod instance_limits;
 mod intake;
 mod keeper;
 mod litter;
@@ -68,6 +69,7 @@ use crate::hub::{Hub, QueueId, TaskHub};
 use crate::window::Window;
 
 pub use self::builder::WorkerBuilder;
+pub use instance_limits::InstanceLimits;
 pub use shutdown::shutdown_signal;
 pub use throttle::Limit;
 

@@ -245,6 +245,11 @@ impl Partition {
         self.instances().enter(instance_id).row = Some(version);
     }
 
+    /// Generations that an instance has begun within the last minute.
+    pub(crate) fn generations(&self, instance_id: &str) -> u32 {
+        self.instances().get(instance_id).and_then(|room| room.pace.as_ref()).map_or(0, Pace::generations)
+    }
+
     /// Counts generations that an instance has begun. Answers how many within a minute, if that is too many.
     pub(crate) fn continued(&self, instance_id: &str, generations: u32) -> Option<u32> {
         self.instances().enter(instance_id).pace.get_or_insert_with(Pace::default).begun(generations)

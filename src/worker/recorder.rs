@@ -17,7 +17,7 @@ use crate::model::{
     EventKind, ExecutionStarted, FIRE_AND_FORGET, FailureDetails, HistoryEvent, InstanceRef, Message, ParentInstance,
     RuntimeStatus, Sender, Started, State, StoredEvent, Tags, Timestamp,
 };
-use crate::replay::{Action, ActionKind, Completion, Difference, Outcome, Retrying, Turn, patched};
+use crate::replay::{Action, ActionKind, Completion, Difference, Outcome, Retrying, Turn};
 
 /// An execution as it is loaded, and what arrives in this turn.
 #[derive(Debug)]
@@ -72,6 +72,17 @@ pub(crate) struct Outbound {
     pub(crate) queue: QueueId,
     pub(crate) message: Message,
     pub(crate) delay: Duration,
+}
+
+/// How large an instance has become, by what is recorded so far.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    /// Parents above it.
+    pub(crate) level: u64,
+    /// Events of the execution.
+    pub(crate) events: u64,
+    /// Sub-orchestrations that the execution has started.
+    pub(crate) children: u64,
 }
 
 /// Whether a turn goes on.
@@ -164,6 +175,18 @@ impl<'a> Recorder<'a> {
         self.record.state.started.as_ref().expect("a turn is only opened for an execution that has started or starts in it")
     }
 
+    /// How large the instance is.
+    pub(crate) fn size(&self) -> Size {
+        let level = self.started().event.level.unwrap_or(0);
+        let events = self.past.len() + self.record.events.len();
+        Size { level: level.try_into().unwrap_or(0), events: events as u64, children: self.record.state.children }
+    }
+
+    /// Generations that have begun in this turn.
+    pub(crate) fn generations(&self) -> u32 {
+        self.record.generations
+    }
+
     /// Writes down what the code has decided.
     pub(crate) fn apply(&mut self, outcome: Outcome) -> Progress {
         let started = Arc::clone(self.started());
@@ -172,7 +195,7 @@ impl<'a> Recorder<'a> {
         self.record.retries.extend(outcome.retries);
         self.record.differences.extend(outcome.differences);
         for change in outcome.patches {
-            self.record.push(HistoryEvent::arriving(self.now(), patched(&change)));
+            self.record.push(HistoryEvent::arriving(self.now(), EventKind::patched(&change)));
         }
         for action in outcome.actions {
             self.decide(action, &started);

@@ -1,4 +1,4 @@
-//! What runs away: generations without a pause, children without a bottom. Nothing is stopped, but who watches the log is told.
+//! What runs away: generations without a pause, children without a bottom. Who watches the log is told, long before an instance is stopped.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -39,6 +39,11 @@ impl Default for Pace {
 }
 
 impl Pace {
+    /// Generations within the minute.
+    pub(super) fn generations(&self) -> u32 {
+        if self.since.elapsed() < WINDOW { self.generations } else { 0 }
+    }
+
     /// Counts generations that have begun. Answers how many within a minute, if they are too many.
     pub(super) fn begun(&mut self, generations: u32) -> Option<u32> {
         if self.since.elapsed() >= WINDOW {

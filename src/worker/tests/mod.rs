@@ -32,6 +32,7 @@ pub(super) mod poison;
 mod purge;
 mod remembered;
 mod rewind;
+mod runaways;
 mod scripted;
 mod stored_values;
 mod terminate;

@@ -133,3 +133,18 @@ async fn a_change_without_a_name_fails_the_orchestrator() {
     assert_eq!(ended.failure().unwrap().to_string(), "InvalidPatch: the name of a change of the code is empty");
     worker.stop().await;
 }
+
+/// On paused time the answer is made at the very time of the turn that asked; no rewind has taken it back.
+#[tokio::test(start_paused = true)]
+async fn an_answer_of_the_time_at_which_a_change_was_recorded_counts() {
+    let world = World::new(1).await;
+    let worker = world.run("w", |worker| {
+        build(worker, async |ctx, ()| {
+            let is_changed = ctx.patched("change");
+            Ok(format!("{is_changed} {}", step(&ctx, "step").await?))
+        })
+    });
+    world.client.start(PAY, ()).instance_id("i").await.unwrap();
+    assert_eq!(world.output("i").await, "true step");
+    worker.stop().await;
+}
