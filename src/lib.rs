@@ -45,6 +45,8 @@ mod bounds;
 mod client;
 mod clock;
 mod error;
+#[cfg(feature = "http")]
+pub mod http;
 mod hub;
 mod ids;
 mod limits;

@@ -1,6 +1,5 @@
 //! What messages wait for, as part of `taskhub list` and `taskhub hub status`, and what one instance waits for.
 
-use serde_json::{Value, json};
 use taskhub::{Awaited, AwaitedKind, Client, InstanceStatus, Timestamp};
 
 use super::failure::Failure;
@@ -32,24 +31,6 @@ pub(crate) fn as_text(all: &[Awaited], now: Timestamp) -> Option<String> {
     ];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
     (!parts.is_empty()).then(|| parts.join("\n\n"))
-}
-
-pub(crate) fn as_json(awaited: &Awaited) -> Value {
-    json!({
-        "kind": awaited.kind.name(),
-        "name": awaited.name,
-        "version": awaited.version,
-        "queue": awaited.queue,
-        "since": awaited.since.to_string(),
-        "firstSeen": awaited.first_seen.to_string(),
-        "lastSeen": awaited.last_seen.to_string(),
-        "validUntil": awaited.valid_until.to_string(),
-        "worker": awaited.worker,
-        "instances": awaited.instances,
-        "instanceId": awaited.instance_id,
-        "instanceIds": awaited.instance_ids,
-        "suggestion": awaited.suggestion,
-    })
 }
 
 /// What this instance waits for, if it waits for code. Nothing is asked for one that has ended.
@@ -114,6 +95,7 @@ pub(crate) fn label(awaited: &Awaited) -> &'static str {
 mod tests {
     use std::time::Duration;
 
+    use serde_json::json;
     use taskhub::{Client, OrchestrationContext, Orchestrator, Storage, TaskHub, Worker};
 
     use super::*;
@@ -145,7 +127,7 @@ Waiting for code that the workers which were asked do not have:
 KIND          NAME    VERSION  QUEUE             FOR  LAST SEEN  INSTANCES  SUCH AS
 orchestrator  Nobody  2.0      myhub-control-00  0 s  0 s ago    1          order-7";
         assert_eq!(as_text(&awaited, awaited[0].since).unwrap(), expected);
-        let json = as_json(&awaited[0]);
+        let json = json!(awaited[0]);
         assert_eq!((&json["kind"], &json["worker"], &json["instances"]), (&json!("orchestrator"), &json!("w"), &json!(1)));
         let instance = order.status().await.unwrap();
         assert!(client.waits_for(&instance, &awaited[0]));

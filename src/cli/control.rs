@@ -138,7 +138,7 @@ impl Start {
             out.warn(&format!("the instance will wait for {}", awaited::with_remedy(awaited)));
         }
         // The id alone, for scripts.
-        out.print(|| json!({ "instanceId": id.id(), "awaits": awaited.as_ref().map(awaited::as_json) }), || text::line(id.id()))
+        out.print(|| json!({ "instanceId": id.id(), "awaits": awaited.as_ref() }), || text::line(id.id()))
     }
 }
 

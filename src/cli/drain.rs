@@ -36,7 +36,7 @@ impl Command {
     pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
         let Some(name) = self.name.clone() else {
             let all = client.draining().await?;
-            return out.print(|| json!(all.iter().map(as_json).collect::<Vec<_>>()), || list(&all, client.now()));
+            return out.print(|| json!(all), || list(&all, client.now()));
         };
         let what = what(&name, self.version.as_deref());
         let mut drain = client.drain(name);
@@ -124,13 +124,9 @@ fn rows(all: &[Draining], now: Timestamp) -> String {
     table(&["ORCHESTRATOR", "VERSION", "FOR"], &all.iter().map(row).collect::<Vec<_>>())
 }
 
-pub(crate) fn as_json(draining: &Draining) -> Value {
-    json!({ "name": draining.name, "version": draining.version, "since": draining.since.to_string() })
-}
-
 fn progress_json(progress: &DrainProgress) -> Value {
     json!({
-        "draining": progress.draining.as_ref().map(as_json),
+        "draining": progress.draining,
         "openInstanceCount": progress.open,
         "waitingInstanceCount": progress.waiting,
         "isDone": progress.is_done,

@@ -97,7 +97,7 @@ impl Failure {
         if as_json {
             let mut error = json!({ "kind": kind.name(), "message": words });
             if let Some(awaited) = awaited {
-                error["awaits"] = awaited::as_json(&awaited);
+                error["awaits"] = json!(awaited);
             }
             eprintln!("{}", text::json(&format!("{:#}", json!({ "error": error }))));
         } else {

@@ -1,8 +1,8 @@
 //! `taskhub hub`: who owns the partitions, and how much waits where.
 
 use clap::Subcommand;
-use serde_json::{Value, json};
-use taskhub::{Client, HubStatus, PartitionStatus, QueueStatus, Timestamp};
+use serde_json::json;
+use taskhub::{Client, HubStatus, PartitionStatus, Timestamp};
 
 use super::failure::Outcome;
 use super::output::{Output, table};
@@ -20,7 +20,7 @@ impl Command {
         match self {
             Self::Status => {
                 let status = client.hub_status().await?;
-                out.print(|| as_json(&status), || as_text(&status))
+                out.print(|| json!(status), || as_text(&status))
             }
         }
     }
@@ -96,34 +96,6 @@ fn partition_row(partition: &PartitionStatus, now: Timestamp) -> Vec<String> {
     ]
 }
 
-fn as_json(status: &HubStatus) -> Value {
-    let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
-    let queue = |queue: &QueueStatus| json!({ "name": queue.name, "messages": queue.messages, "oldestVisible": time(queue.oldest_visible) });
-    let partition = |p: &PartitionStatus| {
-        json!({
-            "queue": queue(&p.queue),
-            "owner": p.owner,
-            "nextOwner": p.next_owner,
-            "isDraining": p.is_draining,
-            "isOwned": p.is_owned(status.read_at),
-            "ownedSince": time(p.owned_since),
-            "lastRenewal": time(p.last_renewal),
-            "expiresAt": time(p.expires_at),
-        })
-    };
-    json!({
-        "name": status.name,
-        "readAt": status.read_at.to_string(),
-        "partitions": status.partitions.iter().map(partition).collect::<Vec<_>>(),
-        "workItems": queue(&status.work_items),
-        "parked": status.parked,
-        "draining": status.draining.iter().map(drain::as_json).collect::<Vec<_>>(),
-        "awaited": status.awaited.iter().map(awaited::as_json).collect::<Vec<_>>(),
-        "appLeaseOwner": status.app_lease_owner,
-        "isRunWithBlobLeases": status.is_run_with_blob_leases,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -171,7 +143,7 @@ PARTITION  MESSAGES  OLDEST WAITING  OWNER      NEXT OWNER  LEASE
 
 1 partition without an owner: running workers claim what is free within seconds.";
         assert_eq!(as_text(&status), expected);
-        let json = as_json(&status);
+        let json = json!(status);
         assert_eq!(json["partitions"][1]["isDraining"], true);
         assert_eq!(json["partitions"][2]["isOwned"], false);
         assert_eq!(

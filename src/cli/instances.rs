@@ -98,7 +98,7 @@ impl List {
                 Json::Object(vec![
                     ("instances", instances),
                     ("more", more.into()),
-                    ("awaited", Json::List(awaited.iter().map(|awaited| awaited::as_json(awaited).into()).collect())),
+                    ("awaited", Json::List(awaited.iter().map(|awaited| serde_json::json!(awaited).into()).collect())),
                 ])
             },
             || {
@@ -132,7 +132,7 @@ fn failure_as_json(failure: &FailureDetails) -> serde_json::Value {
 
 /// The member that tells what an instance waits for.
 fn awaits(awaited: Option<&Awaited>) -> (&'static str, Json) {
-    ("awaits", awaited.map(awaited::as_json).into())
+    ("awaits", serde_json::json!(awaited).into())
 }
 
 /// `lacks`: what is shown behind the status of an instance.

@@ -12,6 +12,7 @@ mod log;
 mod output;
 mod poison;
 mod purge;
+mod serve;
 mod text;
 mod values;
 mod waits;
@@ -97,6 +98,8 @@ enum Command {
     Drain(drain::Command),
     /// Waits until an instance has ended; fails unless it completed
     Wait(control::Wait),
+    /// Serves the HTTP API of the hub, which clients of Azure Durable Functions know
+    Serve(serve::Serve),
 }
 
 /// Runs the command that the arguments name.
@@ -145,6 +148,7 @@ impl Cli {
             Command::Purge(purge) => purge.run(&client, &out).await,
             Command::Drain(drain) => drain.run(&client, &out).await,
             Command::Wait(wait) => wait.run(&client, &out).await,
+            Command::Serve(serve) => serve.run(&client, &out).await,
         }
     }
 }

@@ -54,6 +54,12 @@ impl Client {
         self.send(self.message(id.as_ref(), kind)?).await
     }
 
+    /// Sends what an event says to an instance.
+    #[cfg(feature = "http")]
+    pub(crate) async fn tell(&self, instance_id: &str, kind: EventKind) -> Result<()> {
+        self.send(self.message(instance_id, kind)?).await
+    }
+
     /// Sends a message to an instance that is there to take it.
     pub(super) async fn send(&self, message: Message) -> Result<()> {
         let why = match &message.event.kind {

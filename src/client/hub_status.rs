@@ -1,6 +1,8 @@
 //! The hub as a whole: who owns its partitions, and how much lies in its queues.
 
 use futures::future::{try_join, try_join_all};
+use serde::{Serialize, Serializer};
+use serde_json::json;
 
 use super::Client;
 use crate::error::Result;
@@ -52,7 +54,8 @@ pub struct PartitionStatus {
 }
 
 /// One queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct QueueStatus {
     /// Its name in the storage account.
@@ -69,6 +72,36 @@ impl PartitionStatus {
     #[must_use]
     pub fn is_owned(&self, now: Timestamp) -> bool {
         self.owner.is_some() && self.expires_at.is_some_and(|at| at > now)
+    }
+}
+
+/// As the command `taskhub hub status` and the HTTP API show it; whether a partition is owned is told as of `read_at`.
+impl Serialize for HubStatus {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let partition = |p: &PartitionStatus| {
+            json!({
+                "queue": p.queue,
+                "owner": p.owner,
+                "nextOwner": p.next_owner,
+                "isDraining": p.is_draining,
+                "isOwned": p.is_owned(self.read_at),
+                "ownedSince": p.owned_since,
+                "lastRenewal": p.last_renewal,
+                "expiresAt": p.expires_at,
+            })
+        };
+        let all = json!({
+            "name": self.name,
+            "readAt": self.read_at,
+            "partitions": self.partitions.iter().map(partition).collect::<Vec<_>>(),
+            "workItems": self.work_items,
+            "parked": self.parked,
+            "draining": self.draining,
+            "awaited": self.awaited,
+            "appLeaseOwner": self.app_lease_owner,
+            "isRunWithBlobLeases": self.is_run_with_blob_leases,
+        });
+        all.serialize(serializer)
     }
 }
 

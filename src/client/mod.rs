@@ -1,5 +1,6 @@
 //! The client: start instances, talk to them, look at them.
 
+mod app_lease;
 mod awaited;
 mod control;
 mod drain;

@@ -15,7 +15,7 @@ use crate::model::RuntimeStatus;
 
 /// A restart that is being prepared; awaiting it starts the instance and gives a handle of it. Made by [`Instance::restart`].
 ///
-/// Name, version, input and tags are those of the last start under the id, the input as the same text. The new instance has no
+/// Name, version, input and tags are those of the last start under the id, unless another [version](Self::version) is given, the input as the same text. The new instance has no
 /// parent, and starts at once. Under the same id its generation is one more, and what was there is replaced; under another id its tag
 /// `MS_DurableFunctions_SourceInstanceId` is the id of this instance, as in .NET, and its sub-orchestrations inherit that.
 ///
@@ -28,6 +28,7 @@ pub struct Restart<'a, O = Value> {
     client: &'a Client,
     id: &'a str,
     new_id: NewId,
+    version: Option<String>,
     output: PhantomData<fn() -> O>,
 }
 
@@ -41,7 +42,7 @@ enum NewId {
 
 impl<'a, O: 'a> Restart<'a, O> {
     pub(super) fn new(client: &'a Client, id: &'a str) -> Self {
-        Self { client, id, new_id: NewId::Same, output: PhantomData }
+        Self { client, id, new_id: NewId::Same, version: None, output: PhantomData }
     }
 
     /// Under this id; the instance that is restarted stays, whatever its status. An instance of this id that has ended is replaced.
@@ -53,6 +54,12 @@ impl<'a, O: 'a> Restart<'a, O> {
     /// Under a generated id (32 hexadecimal digits); the instance that is restarted stays, whatever its status.
     pub fn generated_instance_id(mut self) -> Self {
         self.new_id = NewId::Generated;
+        self
+    }
+
+    /// As another version of the orchestrator; empty for none.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
         self
     }
 
@@ -77,7 +84,7 @@ impl<'a, O: 'a> Restart<'a, O> {
         if !matches!(new_id, NewId::Same) {
             tags.insert(SOURCE_INSTANCE_ID.to_owned(), id.to_owned());
         }
-        let (name, version) = (row.name.clone().unwrap_or_default(), row.version.clone().unwrap_or_default());
+        let (name, version) = (row.name.clone().unwrap_or_default(), self.version.or(row.version.clone()).unwrap_or_default());
         let start = Start::again(self.client, name, version, input, tags);
         match new_id {
             NewId::Same => start.create(id.to_owned(), Some(&stored)).await,

@@ -15,7 +15,7 @@ use crate::bounds;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::instances::StoredRow;
 use crate::ids;
-use crate::model::{ExecutionStarted, InstanceRef, RuntimeStatus, Tags, Timestamp};
+use crate::model::{ExecutionStarted, InstanceRef, RuntimeStatus, Tags, Timestamp, TraceContext};
 
 /// A start that is being prepared; awaiting it starts the instance and gives a handle of it, typed by the output of its orchestrator.
 ///
@@ -33,6 +33,7 @@ pub struct Start<'a, O = Value> {
     version: String,
     tags: Tags,
     scheduled: Option<Timestamp>,
+    trace: Option<TraceContext>,
     replaces: Vec<RuntimeStatus>,
     output: PhantomData<fn() -> O>,
 }
@@ -98,6 +99,7 @@ impl<'a, O> Start<'a, O> {
             version: client.default_version.clone(),
             tags: Tags::new(),
             scheduled: None,
+            trace: None,
             replaces: REPLACEABLE.to_vec(),
             output: PhantomData,
         }
@@ -135,6 +137,13 @@ impl<'a, O> Start<'a, O> {
     pub fn after(self, delay: Duration) -> Self {
         let time = self.client.now().plus(delay);
         self.at(time)
+    }
+
+    /// The trace that the instance goes on with.
+    #[cfg(feature = "http")]
+    pub(crate) fn trace(mut self, trace: Option<TraceContext>) -> Self {
+        self.trace = trace;
+        self
     }
 
     /// The statuses of an existing instance with this id that the start may replace; the final ones unless set.
@@ -181,6 +190,7 @@ impl<'a, O> Start<'a, O> {
             version: Some(self.version),
             input: self.input?,
             tags: Some(self.tags).filter(|t| !t.is_empty()),
+            trace: self.trace,
             scheduled_start: self.scheduled,
             generation: Some(generation),
             ..ExecutionStarted::default()

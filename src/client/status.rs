@@ -54,6 +54,14 @@ impl Client {
         }
     }
 
+    /// How an instance stands, without its payloads; `None` if there is none with this id. One that is shown as failed because a message of it
+    /// is parked stands as it did before.
+    #[cfg(feature = "http")]
+    pub(crate) async fn stands(&self, id: &str) -> Result<Option<RuntimeStatus>> {
+        ids::check_key(id)?;
+        self.hub.instances.own_status(id).await
+    }
+
     /// The recorded events of the current execution, in order; none if the instance has not run yet.
     pub(crate) async fn history(&self, id: &(impl AsRef<str> + ?Sized)) -> Result<Vec<HistoryEvent>> {
         ids::check_key(id.as_ref())?;

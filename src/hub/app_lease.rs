@@ -77,7 +77,6 @@ impl AppLease {
         self.act(&Lease::Renew { id: id.to_owned() }).await
     }
 
-    #[cfg(test)]
     /// Tells an app to take the lease over. `false` if the blob has changed meanwhile.
     pub(crate) async fn request_swap(&self, id: &str) -> Result<bool> {
         let (info, etag) = self.info().await?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::keys;
@@ -32,7 +33,8 @@ const WORKERS: &str = "worker";
 const NAMESPACE: Uuid = Uuid::from_u128(0x7461_736b_6875_6220_6177_6169_7465_6420);
 
 /// What kind of thing messages wait for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum AwaitedKind {
     /// A version of an orchestrator.
@@ -59,7 +61,8 @@ pub(crate) struct Need {
 }
 
 /// Something that messages wait for, as the workers that see these messages tell: none of them hosts it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Awaited {
     /// What kind of thing it is.

@@ -1,5 +1,6 @@
 //! Orchestrators of which no new instance begins: what people have said, in rows that workers read.
 
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::table::Table;
@@ -15,7 +16,8 @@ const PARTITION_KEY: &str = "draining";
 const NAMESPACE: Uuid = Uuid::from_u128(0x7461_736b_6875_6220_6472_6169_6e69_6e67);
 
 /// An orchestrator of which no new instance begins.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Draining {
     /// Its name. Names are compared without regard to case.

@@ -1,0 +1,172 @@
+//! `taskhub serve`: the HTTP management API of the hub as a process of its own.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+use taskhub::http::{ManagementApi, ManagementApiBuilder, Scope};
+use taskhub::{Client, shutdown_signal};
+use tokio::net::TcpListener;
+
+use super::failure::{Failure, Kind, Outcome};
+use super::output::Output;
+use super::{given, values};
+
+/// Serves the HTTP API of the hub until it is told to stop.
+#[derive(Args, Debug)]
+pub(crate) struct Serve {
+    /// Address to listen on; every other than that of this machine alone needs a key
+    #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
+    address: IpAddr,
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, default_value_t = 7071, value_name = "PORT")]
+    port: u16,
+    /// File with the keys [env: TASKHUB_HTTP_KEYS holds the keys themselves]
+    ///
+    /// One key a line: read, operate or admin, a space, and the key, which has
+    /// 16 bytes or more. Lines that begin with # are left out. The environment
+    /// variable has the same, with semicolons or line breaks between the keys.
+    #[arg(long, verbatim_doc_comment, value_name = "FILE")]
+    keys: Option<PathBuf>,
+    /// Path under which all routes are; may be given several times [default: /runtime/webhooks/durabletask and /]
+    #[arg(long, value_name = "PATH")]
+    prefix: Vec<String>,
+    /// How clients see this server, for the URLs that it hands out, such as https://durable.example
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// Takes X-Forwarded-Host and X-Forwarded-Proto for these URLs: behind a proxy that sets them
+    #[arg(long)]
+    trust_forwarded_headers: bool,
+    /// Origin of pages that may read the answers, such as https://shop.example; may be given several times
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
+    /// Longest body of a request, in bytes [default: 10 MiB]
+    #[arg(long, value_name = "BYTES")]
+    body_limit: Option<usize>,
+    /// How long a request may take, such as 60s [default: 230s]
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    request_timeout: Option<Duration>,
+    /// How long URLs that are handed out are good, such as 12h [default: 7d]
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    url_lifetime: Option<Duration>,
+    /// App whose workers hold the app lease; makeprimary tells it to take the lease over
+    #[arg(long, value_name = "NAME")]
+    app_name: Option<String>,
+}
+
+/// Where the keys are if no file has them.
+const KEYS: &str = "TASKHUB_HTTP_KEYS";
+
+impl Serve {
+    pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
+        let address = SocketAddr::new(self.address, self.port);
+        let api = self.api(client)?;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| Failure::new(Kind::Error, format!("nothing can listen on {address}: {error}")))?;
+        let address = listener.local_addr()?;
+        let (hub, url) = (client.hub_name(), format!("http://{address}/"));
+        // Nothing else tells whoever started it that it is there.
+        out.print(|| json!({ "hub": hub, "url": url }), || format!("Serving task hub {hub} on {url}"))?;
+        Ok(api.serve(listener, shutdown_signal()).await?)
+    }
+
+    fn api(&self, client: &Client) -> Result<ManagementApi, Failure> {
+        let mut api = ManagementApi::builder(client);
+        let keys = self.read_keys()?;
+        if keys.is_empty() && self.address.is_loopback() {
+            api = api.without_keys();
+        }
+        if keys.is_empty() && !self.address.is_loopback() {
+            let words = format!(
+                "without a key nothing is served on {}, which other machines reach: set {KEYS}, pass --keys, or listen on 127.0.0.1",
+                self.address
+            );
+            return Err(Failure::new(Kind::Invalid, words));
+        }
+        for (scope, key) in keys {
+            api = api.key(scope, key);
+        }
+        Ok(self.with_limits(self.with_urls(api)).build()?)
+    }
+
+    fn with_urls(&self, mut api: ManagementApiBuilder) -> ManagementApiBuilder {
+        if !self.prefix.is_empty() {
+            api = api.prefixes(self.prefix.clone());
+        }
+        if let Some(url) = &self.public_url {
+            api = api.public_url(url);
+        }
+        if self.trust_forwarded_headers {
+            api = api.trust_forwarded_headers();
+        }
+        self.allow_origin.iter().fold(api, |api, origin| api.allow_origin(origin))
+    }
+
+    fn with_limits(&self, mut api: ManagementApiBuilder) -> ManagementApiBuilder {
+        if let Some(bytes) = self.body_limit {
+            api = api.body_limit(bytes);
+        }
+        if let Some(limit) = self.request_timeout {
+            api = api.request_timeout(limit);
+        }
+        if let Some(lifetime) = self.url_lifetime {
+            api = api.url_lifetime(lifetime);
+        }
+        if let Some(name) = &self.app_name {
+            api = api.app_name(name);
+        }
+        api
+    }
+
+    /// The keys of the file, or of the environment.
+    fn read_keys(&self) -> Result<Vec<(Scope, String)>, Failure> {
+        let text = match &self.keys {
+            Some(path) => {
+                let refused =
+                    |error| Failure::new(Kind::Invalid, format!("the keys in {} cannot be read: {error}", path.display()));
+                let text = std::fs::read_to_string(path).map_err(refused)?;
+                let keys = keys(&text).map_err(|why| Failure::new(Kind::Invalid, format!("{}: {why}", path.display())))?;
+                if keys.is_empty() {
+                    return Err(Failure::new(Kind::Invalid, format!("{} holds no key", path.display())));
+                }
+                return Ok(keys);
+            }
+            None => given(std::env::var(KEYS).ok()).unwrap_or_default(),
+        };
+        keys(&text).map_err(|why| Failure::new(Kind::Invalid, format!("{KEYS}: {why}")))
+    }
+}
+
+/// Reads keys; no error repeats any of the text.
+fn keys(text: &str) -> Result<Vec<(Scope, String)>, String> {
+    let lines = text.split(['\n', ';']).map(str::trim).enumerate();
+    let key = |(number, line): (usize, &str)| {
+        let (scope, key) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        let scope = match scope.to_ascii_lowercase().as_str() {
+            "read" => Scope::Read,
+            "operate" => Scope::Operate,
+            "admin" => Scope::Admin,
+            _ => return Err(format!("key {} does not begin with read, operate or admin and a space", number + 1)),
+        };
+        Ok((scope, key.trim().to_owned()))
+    };
+    lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')).map(key).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_read_line_by_line_and_never_repeated_in_an_error() {
+        let read = keys("# of the shop\nread  abc\n\n Admin def ; operate g h").unwrap();
+        let expected = [(Scope::Read, "abc"), (Scope::Admin, "def"), (Scope::Operate, "g h")];
+        assert_eq!(read, expected.map(|(scope, key)| (scope, key.to_owned())));
+        let error = keys("read abc\nhush-hush").unwrap_err();
+        assert_eq!(error, "key 2 does not begin with read, operate or admin and a space");
+        assert_eq!(keys(" \n"), Ok(Vec::new()));
+    }
+}

@@ -1,0 +1,8 @@
+//! Tests of the HTTP API as its clients see it: one router, asked without a socket, over a hub in memory.
+
+mod access;
+mod functions;
+mod fuzz;
+mod golden;
+mod manners;
+mod world;
