@@ -1,6 +1,9 @@
 //! The tests at the end of each example, in one program.
 #![allow(dead_code, clippy::duplicate_mod, reason = "nobody runs the examples here, and each has its support for itself")]
 
+#[cfg(feature = "http")]
+#[path = "../async_http_api.rs"]
+mod async_http_api;
 #[path = "../chaining.rs"]
 mod chaining;
 #[path = "../compensation.rs"]

@@ -205,7 +205,7 @@ impl Api {
             Act::Raise => control::raise(asked).await,
             Act::Terminate => control::terminate(asked).await,
             Act::Suspend | Act::Resume => control::tell(asked).await,
-            Act::Rewind => Err(Refusal::message(StatusCode::NOT_IMPLEMENTED, "this version cannot rewind")),
+            Act::Rewind => control::rewind(asked).await,
             Act::MakePrimary => control::make_primary(asked).await,
             Act::Restart => restart::restart(asked).await,
             Act::RestartWithOptions => restart::with_options(asked).await,

@@ -7,7 +7,7 @@ use super::asked::Asked;
 use super::refusal::Refusal;
 use super::route::Act;
 use crate::error::ErrorKind;
-use crate::model::{EventKind, TraceContext};
+use crate::model::{EventKind, RuntimeStatus, TraceContext};
 
 const TEXT_MAX: usize = 512;
 
@@ -54,6 +54,30 @@ pub(super) async fn terminate(asked: &Asked<'_>) -> Result<Response, Refusal> {
     let instance = asked.client().instance(asked.orchestration()?);
     instance.terminate(&reason.unwrap_or_default()).recursive(true).await?;
     Ok(StatusCode::ACCEPTED.into_response())
+}
+
+/// Lets a failed instance go on, and says what speaks against it in the words of Durable Functions.
+pub(super) async fn rewind(asked: &Asked<'_>) -> Result<Response, Refusal> {
+    let (id, reason) = (asked.orchestration()?, asked.query.text("reason").unwrap_or_default());
+    let instance = asked.client().instance(id);
+    let rewind = instance.rewind(&reason);
+    let rewind = if asked.query.flag("toFirstFailure", false)? { rewind.to_first_failure() } else { rewind };
+    let error = match rewind.await {
+        Ok(_) => return Ok(StatusCode::ACCEPTED.into_response()),
+        Err(error) => error,
+    };
+    let stands = asked.client().stands(id).await?;
+    Err(match (error.kind(), stands) {
+        (ErrorKind::NotFound, None) => {
+            Refusal::text(StatusCode::NOT_FOUND, format!("No orchestration with instance ID \"{id}\" found."))
+        }
+        (ErrorKind::Open | ErrorKind::Ended, Some(status)) if status != RuntimeStatus::Failed => {
+            let rule = "but only orchestrations in the \"Failed\" state can be rewound.";
+            Refusal::text(StatusCode::PRECONDITION_FAILED, format!("This orchestration has status {status}, {rule}"))
+        }
+        (ErrorKind::Open | ErrorKind::Ended, _) => Refusal::text(StatusCode::PRECONDITION_FAILED, error.to_string()),
+        _ => error.into(),
+    })
 }
 
 /// Refuses an instance that is not there, or has ended.

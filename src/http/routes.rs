@@ -10,6 +10,8 @@ const INTERVAL: Param =
 const VERSION: Param = Param::text("version", "The version of the orchestrator; empty for none.");
 const REASON: Param = Param::text("reason", "Why, for the history and the output of the instance.");
 const RECURSIVE: Param = Param::flag("recursive", "Whether sub-orchestrations are meant too, and theirs. Default: false.");
+const TO_FIRST: Param =
+    Param::flag("toFirstFailure", "Whether it goes back to its first failure, though that was caught. Default: false.");
 const SHOW_INPUT: Param = Param::flag("showInput", "Whether the input is shown. Default: true.");
 const SHOW_HISTORY: Param = Param::flag("showHistory", "Whether the history is shown. Default: false.");
 const SHOW_OUTPUT: Param = Param::flag("showHistoryOutput", "Whether results stand in the history. Default: false.");
@@ -132,7 +134,7 @@ pub(super) static ROUTES: [Route; 35] = [
         Act::Rewind,
         "Lets a failed instance try again what failed.",
         Body::None,
-        &[REASON],
+        &[REASON, TO_FIRST],
         SENT,
     ),
     route(
@@ -251,7 +253,7 @@ pub(super) static ROUTES: [Route; 35] = [
         Act::Rewind,
         "Lets a failed instance try again what failed.",
         Body::None,
-        &[REASON],
+        &[REASON, TO_FIRST],
         SENT,
     ),
     route(
