@@ -3,6 +3,7 @@
 mod cli_payloads;
 mod cli_purge;
 mod cli_restart;
+mod cli_serve;
 mod cli_versions;
 mod harness;
 

@@ -62,10 +62,7 @@ pub(super) async fn rewind(asked: &Asked<'_>) -> Result<Response, Refusal> {
     let instance = asked.client().instance(id);
     let rewind = instance.rewind(&reason);
     let rewind = if asked.query.flag("toFirstFailure", false)? { rewind.to_first_failure() } else { rewind };
-    let error = match rewind.await {
-        Ok(_) => return Ok(StatusCode::ACCEPTED.into_response()),
-        Err(error) => error,
-    };
+    let Err(error) = rewind.await else { return Ok(StatusCode::ACCEPTED.into_response()) };
     let stands = asked.client().stands(id).await?;
     Err(match (error.kind(), stands) {
         (ErrorKind::NotFound, None) => {
