@@ -38,7 +38,7 @@
 //! ```
 //!
 //! A whole worker, and a client in another process: `docs/getting-started.md`. What an orchestrator may do: `docs/determinism.md`. How it works: `docs/architecture.md`. Running it, and sharing a hub with
-//! .NET: `docs/operations.md`.
+//! .NET: `docs/operations.md`. Over HTTP, with the feature `http`: `docs/http-api.md`.
 
 mod authoring;
 mod bounds;

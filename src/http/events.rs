@@ -52,14 +52,18 @@ pub(super) fn merged(history: &[HistoryEvent], with: With) -> Vec<Event> {
     shown.into_iter().flatten().collect()
 }
 
-/// The history in full, with names in the form of the newer surface.
+/// Members that are objects with members of .NET, and not of users.
+const PARTS: [&str; 5] = ["OrchestrationInstance", "ParentInstance", "ParentTraceContext", "FailureDetails", "InnerFailure"];
+
+/// The history in full: payloads are JSON where they are, and names have the form of the newer surface.
 pub(super) fn in_full(history: &[HistoryEvent]) -> Vec<Event> {
-    let in_camel_case = |(name, value): (String, _)| {
-        let mut chars = name.chars();
-        let first = chars.next().map(|first| first.to_ascii_lowercase());
-        (first.into_iter().chain(chars).collect(), value)
+    let one = |event: &HistoryEvent| {
+        let mut object = Event::of(event);
+        for name in ["Input", "Result"] {
+            object.show_payload(name);
+        }
+        object.in_camel_case()
     };
-    let one = |event: &HistoryEvent| Event(Event::of(event).0.into_iter().map(in_camel_case).collect());
     history.iter().map(one).collect()
 }
 
@@ -114,6 +118,26 @@ impl Event {
 
     fn show_result(&mut self, result: Option<&str>, with: With) {
         if with.results { self.set("Result", &Payload(result)) } else { self.remove("Result") }
+    }
+
+    /// A stored text as what it says.
+    fn show_payload(&mut self, name: &str) {
+        let stored = self.0.iter().find(|(member, _)| member == name).map(|(_, value)| value.get().to_owned());
+        if let Some(text) = stored.and_then(|stored| serde_json::from_str::<Option<String>>(&stored).ok()) {
+            self.set(name, &Payload(text.as_deref()));
+        }
+    }
+
+    fn in_camel_case(self) -> Self {
+        let rename = |(name, value): (String, Box<RawValue>)| {
+            let is_part = PARTS.contains(&name.as_str()) && value.get() != "null";
+            let part = || to_raw_value(&serde_json::from_str::<Self>(value.get()).ok()?.in_camel_case()).ok();
+            let value = if is_part { part().unwrap_or_else(|| value.clone()) } else { value };
+            let mut chars = name.chars();
+            let first = chars.next().map(|first| first.to_ascii_lowercase());
+            (first.into_iter().chain(chars).collect(), value)
+        };
+        Self(self.0.into_iter().map(rename).collect())
     }
 
     fn remove(&mut self, name: &str) {

@@ -169,6 +169,8 @@ async fn the_newer_surface_starts_shows_and_deletes_in_its_own_form() {
                 history["events"].as_array().unwrap().iter().map(|event| event["eventType"].as_str().unwrap()).collect();
             assert_eq!(kinds[..2], ["OrchestratorStarted", "ExecutionStarted"]);
             assert!(kinds.contains(&"SubOrchestrationInstanceCreated") && history["events"][2]["timestamp"].is_string());
+            let begun = &history["events"][1];
+            assert_eq!((&begun["orchestrationInstance"]["instanceId"], &begun["input"]), (&json!("p"), &json!({ "a": 1.10 })));
             let children = get("/instances?parent=p&top=1").await.json();
             assert_eq!(children["instances"].as_array().unwrap().len(), 1);
             let next = children["continuation"].as_str().unwrap();
@@ -192,6 +194,54 @@ async fn the_newer_surface_starts_shows_and_deletes_in_its_own_form() {
     {
         let answer = ask(&router, "POST /api/v1/instances", &JSON, Some(bad)).await;
         assert_eq!((answer.status.as_u16(), answer.json()["status"].as_u64()), (400, Some(400)), "{bad}: {}", answer.body);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_of_ones_own_waits_for_an_end_and_says_otherwise_where_to_ask() {
+    let world = world().await;
+    let api = world.builder().without_keys().build().unwrap();
+    let headers = axum::http::HeaderMap::from_iter([(axum::http::header::HOST, "shop.example".parse().unwrap())]);
+    world
+        .working(async {
+            for (name, status, expected) in [
+                ("HelloSequence", 200, r#"["Hello Tokyo!","Hello Seattle!","Hello London!"]"#),
+                ("ReturnNull", 200, "null"),
+                ("Throws", 200, r#"{"name":"Throws","instanceId":"Throws","runtimeStatus":"Failed","#),
+                (
+                    "WaitForever",
+                    202,
+                    r#"{"id":"WaitForever","statusQueryGetUri":"http://shop.example/runtime/webhooks/durabletask/instances/"#,
+                ),
+            ] {
+                let started = world.client.start_named(name, "x").instance_id(name).await.unwrap();
+                let response = api.completed_or_accepted(&headers, &started, Duration::from_secs(20)).await.unwrap();
+                assert_eq!(response.status().as_u16(), status, "{name}");
+                let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+                let body = String::from_utf8(body.to_vec()).unwrap();
+                assert!(body.starts_with(expected), "{name}: {body}");
+            }
+            let started = world.client.start_named("Echo", 1).await.unwrap();
+            let refused = api.accepted(&axum::http::HeaderMap::new(), &started).unwrap_err();
+            assert!(refused.to_string().contains("no Host header"), "{refused}");
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn making_an_app_primary_tells_it_to_take_the_app_lease_over() {
+    let world = world().await;
+    let router = world.builder().without_keys().app_name("myapp").build().unwrap().router();
+    let told = || {
+        let blobs =
+            world.memory.all_blobs().into_values().flatten().map(|(_, bytes)| String::from_utf8_lossy(&bytes).into_owned());
+        blobs.into_iter().find(|text| text.contains("DesiredSwapId"))
+    };
+    assert_eq!(told(), None);
+    for _ in 0..2 {
+        assert_eq!(ask(&router, "POST /makeprimary", &[], None).await.status, 200);
+        let told: Value = serde_json::from_str(&told().expect("the info blob")).unwrap();
+        assert_eq!(told["DesiredSwapId"], "1312a8a6-0000-0000-0000-000000000000");
     }
 }
 

@@ -29,14 +29,24 @@ pub(super) struct Response {
     pub(super) body: Option<String>,
 }
 
-/// The exchanges of the repository, or of the file that `TASKHUB_HTTP_GOLDEN` names; and whether they are those of the repository.
+/// The exchanges of the repository, or of the files that `TASKHUB_HTTP_GOLDEN` names, with the sign between them that paths have; and whether they are those
+/// of the repository. An exchange of a later file takes the place of the one with its name: newer versions answer some otherwise.
 pub(super) fn all() -> (Vec<Exchange>, bool) {
     let named = std::env::var_os("TASKHUB_HTTP_GOLDEN");
-    let ours = || Path::new(env!("CARGO_MANIFEST_DIR")).join("azurite-tests/golden/http/exchanges.jsonl").into_os_string();
-    let path = named.clone().unwrap_or_else(ours);
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let exchanges = text.lines().filter(|line| !line.trim().is_empty()).map(|line| serde_json::from_str(line).unwrap());
-    (exchanges.collect(), named.is_none())
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("azurite-tests/golden/http/exchanges.jsonl");
+    let paths = named.as_ref().map_or_else(|| vec![ours], |named| std::env::split_paths(named).collect());
+    let mut all = Vec::<Exchange>::new();
+    for path in paths {
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            let exchange: Exchange = serde_json::from_str(line).unwrap();
+            match all.iter_mut().find(|other| other.name == exchange.name) {
+                Some(older) => *older = exchange,
+                None => all.push(exchange),
+            }
+        }
+    }
+    (all, named.is_none())
 }
 
 impl Exchange {

@@ -12,7 +12,7 @@ use axum::Router;
 
 use super::world::{Answer, PREFIX, World, ask, send};
 use compare::differences;
-use deviations::{DEVIATIONS, NOT_ASKED};
+use deviations::{DEVIATIONS, LEFT_OUT, NOT_ASKED};
 use exchange::Exchange;
 use setup::{Step, WORLDS, world_of};
 
@@ -184,7 +184,10 @@ async fn play(played: &Played, exchange: &Exchange, renamed: &mut Renamed) -> (A
 /// Plays the exchanges with these hubs, each with a worker but one.
 async fn replay(hubs: &[&str]) {
     let (exchanges, _) = exchange::all();
-    let asked = |exchange: &&Exchange| !NOT_ASKED.iter().any(|(not, _)| is_of(not, &exchange.name));
+    let asked = |exchange: &&Exchange| {
+        let is_left_out = LEFT_OUT.iter().any(|(group, _)| *group == exchange.group());
+        !is_left_out && !NOT_ASKED.iter().any(|(not, _)| is_of(not, &exchange.name))
+    };
     let exchanges: Vec<_> = exchanges.iter().filter(|exchange| setup::session_of(exchange) == hubs).filter(asked).collect();
     let mut worlds = Vec::new();
     for (hub, begins) in WORLDS.iter().filter(|(hub, _)| hubs.contains(hub)) {

@@ -61,6 +61,7 @@ pub(super) fn session_of(exchange: &Exchange) -> &'static [&'static str] {
 /// Before the first exchange whose name begins so.
 pub(super) const STEPS: &[(&str, &[Step])] = &[
     ("start-effect/", &[Ask("POST ~/orchestrators/Echo/st-nolen", None, ""), Settle]),
+    ("start-effect/st-ver", &[Ask("POST ~/orchestrators/Versioned/st-ver?version=1.2.3", Some("1"), "")]),
     ("start-effect/st-date", &[Ask("POST ~/orchestrators/Echo/st-date", Some("\"2024-01-02T03:04:05+02:00\""), ""), Settle]),
     ("start-effect/st-case", &[Ask("POST ~/orchestrators/hellosequence/st-case", Some("1"), ""), Settle]),
     ("start-effect/id_a%25f", &[Ask("POST ~/orchestrators/Echo/a%25f", Some("1"), ""), Settle]),
@@ -139,6 +140,7 @@ pub(super) const STEPS: &[(&str, &[Step])] = &[
         &[Ask("DELETE ~/instances?createdTimeFrom=2020-01-01T00:00:00Z&runtimeStatus=Completed,Terminated", None, "")],
     ),
     ("purge-filter/no_status_", PURGED),
+    ("version/status_6s", &[Ask("POST ~/orchestrators/Versioned/v-1?version=1.0", Some("1"), "")]),
     ("purge-running/", &[Wipe]),
     ("list/showInput_false_no_filter", &[Run("Echo", "li-1", "{\"secret\":1}"), Settle]),
     ("list/token_header_raw", &[Run("Echo", "li-2", "{\"secret\":2}"), Settle]),
