@@ -17,6 +17,7 @@ mod generations;
 mod harness;
 mod load;
 mod odd_ids;
+mod operations;
 mod patterns;
 #[cfg(unix)]
 mod proxy;

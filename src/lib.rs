@@ -40,6 +40,10 @@
 //! A whole worker, and a client in another process: `docs/getting-started.md`. What an orchestrator may do: `docs/determinism.md`. How it works: `docs/architecture.md`. Running it, and sharing a hub with
 //! .NET: `docs/operations.md`. Over HTTP, with the feature `http`: `docs/http-api.md`.
 
+// Tests that run here and on Azurite name the crate as its users do.
+#[cfg(test)]
+extern crate self as taskhub;
+
 mod authoring;
 mod bounds;
 mod client;

@@ -23,6 +23,15 @@ pub(crate) struct Start {
     /// Instance id; one that has ended may be used again [default: a generated one]
     #[arg(long)]
     id: Option<String>,
+    /// A tag, as NAME=VALUE, which sub-orchestrations inherit; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = values::tag)]
+    tag: Vec<(String, String)>,
+    /// Starts not before this much time from now, such as 90s, 2h or 40d
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    after: Option<Duration>,
+    /// Replaces an instance of this id that has not ended: terminates it first, and waits for its end
+    #[arg(long, requires = "id")]
+    replace: bool,
     /// Input as JSON; @FILE reads it from a file, and - from standard input [default: null]
     #[arg(value_name = "INPUT", value_parser = values::payload, allow_negative_numbers = true)]
     input: Option<Box<RawValue>>,
@@ -99,6 +108,9 @@ pub(crate) struct Terminate {
 pub(crate) struct Wait {
     /// Instance id
     id: String,
+    /// Waits until the custom status is this, as JSON or as a text, and not for the end
+    #[arg(long, value_name = "STATUS")]
+    custom_status: Option<String>,
     /// Longest wait, such as 90s, 5m or 2h
     #[arg(long, default_value = "5m", value_parser = values::duration)]
     timeout: Duration,
@@ -122,13 +134,19 @@ impl Start {
         if let Some(id) = &wanted {
             start = start.instance_id(id);
         }
+        for (name, value) in self.tag {
+            start = start.tag(name, value);
+        }
+        if let Some(delay) = self.after {
+            start = start.after(delay);
+        }
+        if self.replace {
+            start = start.replacing_any();
+        }
         let id = start.await.map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => Failure::new(
                 Kind::Exists,
-                format!(
-                    "instance \"{}\" exists and has not ended; use another --id, or `taskhub terminate` it first",
-                    wanted.unwrap_or_default()
-                ),
+                format!("instance \"{}\" exists and has not ended; use another --id, or --replace", wanted.unwrap_or_default()),
             ),
             _ => error.into(),
         })?;
@@ -226,13 +244,22 @@ impl WithReason {
 impl Wait {
     pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
         self.tell_of_wait(client, out).await?;
-        let status = match client.instance(&self.id).wait().within(self.timeout).await {
+        let instance = client.instance(&self.id);
+        let waiting = match &self.custom_status {
+            None => instance.wait(),
+            Some(wanted) => {
+                let wanted = wanted.clone();
+                instance.wait_until(move |status| is_so(&wanted, status.custom_status.as_deref()))
+            }
+        };
+        let status = match waiting.within(self.timeout).await {
             Err(error) if error.kind() == ErrorKind::Timeout => return Err(self.timed_out(client, error).await?),
             waited => waited.map_err(|error| of_instance(client, &self.id, error))?,
         };
         instances::print(client, &status, out).await?;
         match status.status {
             RuntimeStatus::Completed => Ok(()),
+            _ if self.custom_status.is_some() => Ok(()),
             other => Err(Failure::new(Kind::Failed, format!("instance \"{}\" is {other}", self.id))),
         }
     }
@@ -259,4 +286,11 @@ impl Wait {
             None => error.into(),
         })
     }
+}
+
+/// Whether a custom status is what was asked for: the same JSON, or a JSON string with this text.
+fn is_so(wanted: &str, status: Option<&str>) -> bool {
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+    let Some(status) = status.and_then(json) else { return false };
+    json(wanted).is_some_and(|wanted| wanted == status) || status.as_str() == Some(wanted)
 }

@@ -44,6 +44,15 @@ pub(crate) struct List {
     /// Only instances created at or before this UTC time
     #[arg(long, value_name = "TIME", value_parser = values::time)]
     created_to: Option<Timestamp>,
+    /// Only instances with this tag, as NAME=VALUE; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = values::tag)]
+    tag: Vec<(String, String)>,
+    /// Those that were created last come first; reads all that match
+    #[arg(long)]
+    newest: bool,
+    /// Leave out entities
+    #[arg(long)]
+    exclude_entities: bool,
     /// Most instances to list
     #[arg(long, value_name = "COUNT", default_value_t = 1000)]
     top: usize,
@@ -67,6 +76,9 @@ impl List {
             statuses: self.status,
             created_from: self.created_from,
             created_to: self.created_to,
+            tags: self.tag.into_iter().collect(),
+            newest_first: self.newest,
+            exclude_entities: self.exclude_entities,
             with_payloads: false,
             // One more than is shown tells whether there is more.
             page_size: top.saturating_add(1).min(PAGE_ROWS),
@@ -116,7 +128,10 @@ impl List {
     fn is_filtered(&self) -> bool {
         let texts = [&self.which.prefix, &self.which.name, &self.which.version, &self.parent];
         let times = [self.created_from, self.created_to];
-        !self.status.is_empty() || texts.into_iter().any(Option::is_some) || times.into_iter().any(|time| time.is_some())
+        !self.status.is_empty()
+            || !self.tag.is_empty()
+            || texts.into_iter().any(Option::is_some)
+            || times.into_iter().any(|time| time.is_some())
     }
 }
 

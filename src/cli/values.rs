@@ -43,6 +43,14 @@ fn time_before(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     })
 }
 
+/// A tag: name and value with `=` between them.
+pub(crate) fn tag(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("give a name and a value with = between them, such as customer=7".to_owned()),
+    }
+}
+
 /// A runtime status in any case.
 pub(crate) fn status(text: &str) -> Result<RuntimeStatus, String> {
     text.parse().map_err(|unknown| format!("{unknown}"))

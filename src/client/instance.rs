@@ -1,16 +1,13 @@
 //! A handle of one instance: what can be asked of it and sent to it, and its result.
 
 use std::fmt;
-use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
-use std::pin::Pin;
-use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Client, InstanceStatus, Purge, Restart, Rewind, Terminate};
+use super::{Client, InstanceStatus, Purge, Restart, Rewind, Terminate, WaitForEnd};
 use crate::authoring::{AsInput, Event, Orchestrator};
 use crate::error::Result;
 use crate::model::{FailureDetails, HistoryEvent};
@@ -189,7 +186,49 @@ impl<O> Instance<O> {
     /// `Timeout` if the instance has not ended in that time; `NotFound` if there is no such instance; `Invalid` if no instance can have
     /// this id; `Corrupt` if its row cannot be read; `Storage` if storage fails.
     pub fn wait(&self) -> WaitForEnd<InstanceStatus> {
-        WaitForEnd::new(self, |ended, limit| Box::pin(async move { ended.client.wait(&ended.id, limit).await }))
+        WaitForEnd::new(self, |ended, limit| async move { ended.client.wait(&ended.id, limit).await })
+    }
+
+    /// Waits until its status is as wanted, such as its custom status, and gives it; whatever is asked of it, input and output are not
+    /// there yet. It waits for ever unless it is told [how long](WaitForEnd::within).
+    ///
+    /// ```no_run
+    /// # async fn f(order: taskhub::Instance) -> Result<(), taskhub::Error> {
+    /// let paid = order.wait_until(|status| status.custom_status.as_deref() == Some("\"paid\"")).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `Ended` if the instance has ended and its status is not as wanted; and the errors of [`wait`](Self::wait), `Timeout` among them.
+    pub fn wait_until(&self, fits: impl Fn(&InstanceStatus) -> bool + Send + Sync + 'static) -> WaitForEnd<InstanceStatus> {
+        WaitForEnd::new(self, |it, limit| async move { it.client.wait_until(&it.id, limit, fits).await })
+    }
+
+    /// Waits until its status is another than that with this [revision](InstanceStatus::revision), and gives it: at once, if it has changed
+    /// already. A change is whatever a worker or client writes into its row; of several in a row the last is seen. What this process writes is
+    /// seen at once, what others write within two seconds. It waits for ever unless it is told [how long](WaitForEnd::within).
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn f(order: taskhub::Instance) -> Result<(), taskhub::Error> {
+    /// let mut seen = order.status().await?;
+    /// while !seen.status.is_terminal() {
+    ///     println!("{} {:?}", seen.status, seen.custom_status);
+    ///     seen = order.changed(&seen.revision).within(Duration::from_secs(60)).await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`wait`](Self::wait): `Timeout` if it has not changed in that time, `NotFound` also once it is purged.
+    pub fn changed(&self, since: &str) -> WaitForEnd<InstanceStatus> {
+        let since = since.to_owned();
+        WaitForEnd::new(self, |it, limit| async move { it.client.changed(&it.id, &since, limit).await })
+    }
+
+    /// The same without the type of its output.
+    pub(super) fn untyped(&self) -> Instance {
+        Instance::new(&self.client, self.id.clone())
     }
 }
 
@@ -200,11 +239,9 @@ impl<O: DeserializeOwned + 'static> Instance<O> {
     /// `Failed` if the instance has failed, and [`Error::failure`](crate::Error::failure) tells why; `Terminated` if somebody has
     /// terminated it; `Invalid` if its output is of another type; and the errors of [`wait`](Self::wait), `Timeout` among them.
     pub fn result(&self) -> WaitForEnd<O> {
-        WaitForEnd::new(self, |ended, limit| {
-            Box::pin(async move {
-                let status = ended.client.wait(&ended.id, limit).await?;
-                ended.client.result(&status).await
-            })
+        WaitForEnd::new(self, |ended, limit| async move {
+            let status = ended.client.wait(&ended.id, limit).await?;
+            ended.client.result(&status).await
         })
     }
 }
@@ -232,42 +269,5 @@ impl<O> fmt::Display for Instance<O> {
 impl<O> fmt::Debug for Instance<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Instance").field(&self.id).finish()
-    }
-}
-
-/// The wait for the end of an instance: await it for what [`Instance::wait`] or [`Instance::result`] promises. It borrows nothing.
-#[must_use = "nothing waits until it is awaited"]
-pub struct WaitForEnd<T> {
-    instance: Instance,
-    limit: Duration,
-    run: fn(Instance, Duration) -> Ending<T>,
-}
-
-type Ending<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
-
-impl<T> WaitForEnd<T> {
-    fn new<O>(instance: &Instance<O>, run: fn(Instance, Duration) -> Ending<T>) -> Self {
-        Self { instance: Instance::new(&instance.client, instance.id.clone()), limit: Duration::MAX, run }
-    }
-
-    /// Gives up after `limit` with the kind `Timeout`; the instance goes on. With zero it looks once.
-    pub fn within(mut self, limit: Duration) -> Self {
-        self.limit = limit;
-        self
-    }
-}
-
-impl<T> IntoFuture for WaitForEnd<T> {
-    type Output = Result<T>;
-    type IntoFuture = Ending<T>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        (self.run)(self.instance, self.limit)
-    }
-}
-
-impl<T> fmt::Debug for WaitForEnd<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WaitForEnd").field("instance", &self.instance.id).field("limit", &self.limit).finish_non_exhaustive()
     }
 }

@@ -8,6 +8,8 @@ mod hub_status;
 mod instance;
 #[cfg(test)]
 mod instance_tests;
+#[cfg(test)]
+mod operation_tests;
 mod purge;
 mod query;
 mod restart;
@@ -18,13 +20,14 @@ mod start;
 mod status;
 mod terminate;
 mod unanswered;
+mod wait;
 
 #[cfg(test)]
 mod tests;
 
 pub use drain::{Drain, DrainProgress};
 pub use hub_status::{HubStatus, PartitionStatus, QueueStatus};
-pub use instance::{Instance, WaitForEnd};
+pub use instance::Instance;
 pub use purge::{Purge, PurgeReport};
 pub use query::{InstancePage, InstanceQuery};
 pub use restart::Restart;
@@ -33,6 +36,7 @@ pub use start::Start;
 pub use status::InstanceStatus;
 pub use terminate::Terminate;
 pub use unanswered::{Unanswered, UnansweredTask};
+pub use wait::WaitForEnd;
 
 use std::sync::Arc;
 

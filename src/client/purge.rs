@@ -338,7 +338,13 @@ impl Pages {
         self.is_over = page.continuation.is_none();
         self.query.continuation = page.continuation;
         let fits = |version: Option<&str>| !self.without_version || version.unwrap_or_default().is_empty();
-        Ok(Some(rows.into_iter().filter(|row| fits(row.version.as_deref())).map(|row| row.instance_id).collect()))
+        Ok(Some(
+            rows.into_iter()
+                .map(|stored| stored.row)
+                .filter(|row| fits(row.version.as_deref()))
+                .map(|row| row.instance_id)
+                .collect(),
+        ))
     }
 }
 

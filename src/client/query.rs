@@ -1,13 +1,15 @@
 //! Listing instances: filters and pages, as .NET clients ask (docs/storage-layout.md, Queries).
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Client;
 use super::status::{InstanceStatus, resolved};
 use crate::error::Result;
+use crate::hub::instances::StoredRow;
 use crate::hub::{instances, keys};
 use crate::ids;
-use crate::model::{RuntimeStatus, Timestamp};
+use crate::model::{RuntimeStatus, Tags, Timestamp};
 use crate::storage::table::{Cmp, Continuation, Filter, PAGE_ROWS_MAX, Query, Value};
 
 /// Which instances to list. `Default` lists all orchestrations and entities, in pages of 100.
@@ -22,6 +24,8 @@ pub struct InstanceQuery {
     /// Only instances of this version; the empty text stands for those that have none. That is asked of each row that was read, so that
     /// pages may be short, or empty.
     pub version: Option<String>,
+    /// Only instances that have all of these tags, with these values. That is asked of each row that was read, as for a version.
+    pub tags: Tags,
     /// Only these statuses; empty means all.
     pub statuses: Vec<RuntimeStatus>,
     /// Only instances created at or after this time.
@@ -30,6 +34,8 @@ pub struct InstanceQuery {
     pub created_to: Option<Timestamp>,
     /// Leave out entities, whose ids begin with `@`.
     pub exclude_entities: bool,
+    /// Those that were created last come first. A table has no such order: each page reads all rows that match.
+    pub newest_first: bool,
     /// Whether to fetch inputs and outputs, also from their blobs.
     pub with_payloads: bool,
     /// Rows per page, at most 1000. A page may hold fewer and still have a successor.
@@ -42,7 +48,7 @@ pub struct InstanceQuery {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct InstancePage {
-    /// In the order of their keys.
+    /// In the order of their keys, or of their creation, the last first.
     pub instances: Vec<InstanceStatus>,
     /// Where the next page begins; `None` on the last.
     pub continuation: Option<String>,
@@ -55,10 +61,12 @@ impl Default for InstanceQuery {
             name: None,
             parent: None,
             version: None,
+            tags: Tags::new(),
             statuses: Vec::new(),
             created_from: None,
             created_to: None,
             exclude_entities: false,
+            newest_first: false,
             with_payloads: true,
             page_size: 100,
             continuation: None,
@@ -98,6 +106,9 @@ impl Client {
         if query.exclude_entities && prefix.starts_with('@') {
             return Ok(InstancePage { instances: Vec::new(), continuation: None });
         }
+        if query.newest_first {
+            return self.newest(query).await;
+        }
         let select = if query.with_payloads { Vec::new() } else { WITHOUT_PAYLOADS.map(str::to_owned).to_vec() };
         let table_query = Query {
             filter: filter(query),
@@ -107,12 +118,56 @@ impl Client {
         };
         let (rows, page) = self.hub.instances.query(&table_query).await?;
         let mut instances = Vec::new();
-        let wants_none = query.version.as_deref() == Some("");
-        for row in rows.into_iter().filter(|row| !wants_none || row.version.as_deref().unwrap_or_default().is_empty()) {
-            instances.push(resolved(&self.hub, row).await?);
+        for stored in rows.into_iter().filter(|stored| fits_version(query, stored)) {
+            let instance = resolved(&self.hub, stored).await?;
+            instances.extend(Some(instance).filter(|instance| fits_tags(query, instance)));
         }
         Ok(InstancePage { instances, continuation: page.continuation.as_ref().map(to_token) })
     }
+
+    /// One page of those that were created last, behind the last one of the page before: all rows are read, and as many kept as the page has.
+    async fn newest(&self, query: &InstanceQuery) -> Result<InstancePage> {
+        let after = query.continuation.as_deref().and_then(|token| {
+            let (created, id) = token.split_once(' ')?;
+            Some((Reverse(Timestamp::parse(created)?), id.to_owned()))
+        });
+        let all = InstanceQuery { newest_first: false, with_payloads: false, page_size: PAGE_ROWS_MAX, ..query.clone() };
+        let (mut all, mut newest, mut more) = (InstanceQuery { continuation: None, ..all }, BTreeMap::new(), false);
+        let most = query.page_size.clamp(1, PAGE_ROWS_MAX);
+        loop {
+            let page = Box::pin(self.list(&all)).await?;
+            for instance in page.instances {
+                let place = (Reverse(instance.created.unwrap_or(Timestamp::MIN)), instance.instance_id.clone());
+                if after.as_ref().is_none_or(|after| place > *after) {
+                    newest.insert(place, instance);
+                }
+                if newest.len() > most {
+                    newest.pop_last();
+                    more = true;
+                }
+            }
+            all.continuation = page.continuation;
+            if all.continuation.is_none() {
+                break;
+            }
+        }
+        let continuation = newest.keys().next_back().filter(|_| more).map(|(Reverse(created), id)| format!("{created} {id}"));
+        let mut instances = Vec::new();
+        for instance in newest.into_values() {
+            let whole = if query.with_payloads { self.status(&instance.instance_id).await? } else { None };
+            instances.push(whole.unwrap_or(instance));
+        }
+        Ok(InstancePage { instances, continuation })
+    }
+}
+
+/// No filter finds rows without a version.
+fn fits_version(query: &InstanceQuery, stored: &StoredRow) -> bool {
+    query.version.as_deref() != Some("") || stored.row.version.as_deref().unwrap_or_default().is_empty()
+}
+
+fn fits_tags(query: &InstanceQuery, instance: &InstanceStatus) -> bool {
+    query.tags.iter().all(|(name, value)| instance.tags.get(name) == Some(value))
 }
 
 pub(super) fn filter(query: &InstanceQuery) -> Option<Filter> {

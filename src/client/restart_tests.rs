@@ -57,6 +57,7 @@ impl World {
 fn lasting(status: &InstanceStatus) -> InstanceStatus {
     let mut same = status.clone();
     (same.execution_id, same.created, same.last_updated, same.completed) = (None, None, None, None);
+    same.revision.clear();
     same
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::wait::still;
 use super::{Client, Instance};
 use crate::authoring::{AsInput, Orchestrator};
 use crate::bounds;
@@ -21,7 +22,7 @@ use crate::model::{ExecutionStarted, InstanceRef, RuntimeStatus, Tags, Timestamp
 ///
 /// # Errors
 /// Awaiting it fails with `AlreadyExists` if an instance with this id exists in a status that is not to be
-/// [replaced](Self::replacing); `Invalid` if the [id](Self::instance_id) cannot be one, the [time](Self::at) is too far ahead,
+/// [replaced](Self::replacing); `Timeout` if what is [replaced whatever it is](Self::replacing_any) has not ended in time; `Invalid` if the [id](Self::instance_id) cannot be one, the [time](Self::at) is too far ahead,
 /// the name is empty, name or version have more than 2,048 UTF-16 units, the input more than 240 MiB, the tags more than 4 MiB, or the input cannot be written as JSON; `Storage` if storage fails. After an error the instance may have been started all the
 /// same if the reply of the storage service was lost; with an id of its own it can be looked up.
 #[must_use = "nothing starts until it is awaited"]
@@ -35,11 +36,16 @@ pub struct Start<'a, O = Value> {
     scheduled: Option<Timestamp>,
     trace: Option<TraceContext>,
     replaces: Vec<RuntimeStatus>,
+    /// Whether what runs is terminated before it is replaced.
+    ends_first: bool,
     output: PhantomData<fn() -> O>,
 }
 
 /// The tag that names the instance of which this one is a restart under another id, as .NET writes it.
 pub(super) const SOURCE_INSTANCE_ID: &str = "MS_DurableFunctions_SourceInstanceId";
+
+/// How long a start waits for the end of what it replaces.
+const END_WITHIN: Duration = Duration::from_secs(180);
 
 /// Statuses that a new start may replace unless told otherwise: the final ones.
 const REPLACEABLE: [RuntimeStatus; 4] =
@@ -77,6 +83,27 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Terminates an instance and waits for its end, also behind the mark of a parked message.
+    async fn end_for_new_start(&self, id: &str) -> Result<()> {
+        let reason = format!("A new instance creation request has been issued for instance {id} which currently has not ended.");
+        match self.instance(id).terminate(&reason).await {
+            Err(error) if !matches!(error.kind(), ErrorKind::Ended | ErrorKind::NotFound) => return Err(error),
+            _ => {}
+        }
+        let is_ended =
+            |stored: &StoredRow| stored.row.behind_mark.is_none() && stored.row.status.is_some_and(RuntimeStatus::is_terminal);
+        match self.watch(id, END_WITHIN, is_ended).await {
+            Ok(Err(last)) => {
+                let why = "though it was terminated so that it can be replaced: no worker has seen that yet; try again later";
+                Err(Error::new(ErrorKind::Timeout, format!("{}, {why}", still(id, &last, END_WITHIN))))
+            }
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// The JSON text of an input; nothing for null.
 fn encoded(name: &str, input: &(impl Serialize + ?Sized)) -> Result<Option<String>> {
     serde_json::to_string(input)
@@ -101,6 +128,7 @@ impl<'a, O> Start<'a, O> {
             scheduled: None,
             trace: None,
             replaces: REPLACEABLE.to_vec(),
+            ends_first: false,
             output: PhantomData,
         }
     }
@@ -153,6 +181,17 @@ impl<'a, O> Start<'a, O> {
         self
     }
 
+    /// Replaces whatever instance has this id. One that has not ended is terminated first, and its end waited for, three minutes at most: a
+    /// worker has to see that, and a parent that waits for it gets the reason.
+    ///
+    /// Its sub-orchestrations go on. With [`replacing`](Self::replacing) a status that is not final, the instance is replaced where it
+    /// stands, and nobody waits.
+    pub fn replacing_any(mut self) -> Self {
+        self.replaces = RuntimeStatus::ALL.to_vec();
+        self.ends_first = true;
+        self
+    }
+
     async fn send(self) -> Result<Instance<O>> {
         if self.tags.contains_key(SOURCE_INSTANCE_ID) {
             let message = format!("the tag \"{SOURCE_INSTANCE_ID}\" is reserved: a restart under another id sets it");
@@ -167,11 +206,16 @@ impl<'a, O> Start<'a, O> {
         let instance_id = self.instance_id.clone().unwrap_or_else(|| hub.rng.uuid().simple().to_string());
         ids::check_orchestration(&instance_id)?;
         // Nobody else can have drawn a generated id, so there is no row to look at.
-        let existing = if generated { None } else { hub.instances.read(&instance_id, false).await? };
+        let mut existing = if generated { None } else { hub.instances.read(&instance_id, false).await? };
         if let Some(stored) = &existing {
+            // One that is shown as failed because a message of it is parked is replaced where it stands: it may never end.
             let status = stored.row.status.unwrap_or(RuntimeStatus::Running);
             if !self.replaces.contains(&status) {
                 return Err(already_exists(&instance_id, status));
+            }
+            if self.ends_first && !status.is_terminal() {
+                self.client.end_for_new_start(&instance_id).await?;
+                existing = hub.instances.read(&instance_id, false).await?;
             }
         }
         self.create(instance_id, existing.as_ref()).await

@@ -1,14 +1,13 @@
-//! One instance: its status, its history, and waiting for its end.
-
-use std::time::Duration;
+//! One instance: its status, its history, its output.
 
 use serde::de::DeserializeOwned;
 
 use super::Client;
 use crate::error::{Error, ErrorKind, Result};
+use crate::hub::instances::StoredRow;
 use crate::hub::{Hub, InstanceRow};
 use crate::ids;
-use crate::model::{EventKind, FailureDetails, HistoryEvent, RuntimeStatus, Tags, Timestamp, in_words, read_payload};
+use crate::model::{EventKind, FailureDetails, HistoryEvent, RuntimeStatus, Tags, Timestamp, read_payload};
 
 /// What the instance row shows.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,11 +36,9 @@ pub struct InstanceStatus {
     pub generation: i32,
     /// The instance that started this one, unless it was started by a client, or its row was written by a .NET worker older than 2.11.
     pub parent_instance_id: Option<String>,
+    /// Another text after each change of the row: what [`Instance::changed`](crate::Instance::changed) waits for begins here.
+    pub revision: String,
 }
-
-/// First and longest pause between two looks of a wait.
-const WAIT_MIN: Duration = Duration::from_millis(50);
-const WAIT_MAX: Duration = Duration::from_secs(2);
 
 impl Client {
     /// The status of an instance, `None` if there is none with this id.
@@ -49,7 +46,7 @@ impl Client {
         let id = id.as_ref();
         ids::check_key(id)?;
         match self.hub.instances.read(id, true).await? {
-            Some(stored) => Ok(Some(resolved(&self.hub, stored.row).await?)),
+            Some(stored) => Ok(Some(resolved(&self.hub, stored).await?)),
             None => Ok(None),
         }
     }
@@ -67,43 +64,6 @@ impl Client {
         ids::check_key(id.as_ref())?;
         let history = self.hub.histories.load(id.as_ref()).await?;
         Ok(history.events.into_iter().map(|stored| stored.event).collect())
-    }
-
-    /// Waits until the instance has ended; for ever if the limit is `Duration::MAX`.
-    pub(crate) async fn wait(&self, id: &(impl AsRef<str> + ?Sized), limit: Duration) -> Result<InstanceStatus> {
-        let instance_id = id.as_ref();
-        ids::check_key(instance_id)?;
-        let begun = tokio::time::Instant::now();
-        let mut pause = WAIT_MIN;
-        #[cfg(feature = "testing")]
-        let limit = self.hub.changes.as_ref().map_or(limit, |changes| changes.patience.min(limit));
-        loop {
-            #[cfg(feature = "testing")]
-            let changed = self.hub.changes.as_ref().map(|changes| changes.next());
-            let stored = self.hub.instances.read(instance_id, false).await?;
-            let Some(stored) = stored else {
-                return Err(self.no_instance(instance_id));
-            };
-            if stored.row.status.is_some_and(RuntimeStatus::is_terminal)
-                && let Some(status) = self.status(instance_id).await?
-            {
-                return Ok(status);
-            }
-            // The last look is at the very end.
-            let left = limit.saturating_sub(begun.elapsed());
-            if left.is_zero() {
-                let status = stored.row.status.unwrap_or(RuntimeStatus::Running);
-                let message = format!("instance \"{instance_id}\" is still {status} after {}", in_words(limit));
-                return Err(Error::new(ErrorKind::Timeout, message));
-            }
-            #[cfg(feature = "testing")]
-            if let Some(changed) = changed {
-                drop(tokio::time::timeout(left, changed).await);
-                continue;
-            }
-            tokio::time::sleep(pause.min(left)).await;
-            pause = (pause * 3 / 2).min(WAIT_MAX);
-        }
     }
 
     /// The output of an instance that has ended, or how else it ended.
@@ -131,6 +91,29 @@ impl Client {
 }
 
 impl InstanceStatus {
+    /// What a row tells without its payloads, and of its tags those that are not in a blob.
+    pub(super) fn without_payloads(StoredRow { row, etag }: &StoredRow) -> Self {
+        Self {
+            instance_id: row.instance_id.clone(),
+            execution_id: row.execution_id.clone(),
+            name: row.name.clone().unwrap_or_default(),
+            version: row.version.clone().filter(|v| !v.is_empty()),
+            status: row.status.unwrap_or(RuntimeStatus::Running),
+            is_parked: row.behind_mark.is_some(),
+            input: None,
+            output: None,
+            custom_status: row.custom_status.clone().filter(|s| s != "null"),
+            tags: row.tags.clone().unwrap_or_default(),
+            created: row.created,
+            last_updated: row.last_updated,
+            completed: row.completed,
+            scheduled_start: row.scheduled_start,
+            generation: row.generation.unwrap_or(0),
+            parent_instance_id: row.parent.clone(),
+            revision: etag.0.clone(),
+        }
+    }
+
     /// The input as a value.
     ///
     /// # Errors
@@ -185,24 +168,14 @@ impl InstanceStatus {
 }
 
 /// The status with its large payloads fetched.
-pub(super) async fn resolved(hub: &Hub, row: InstanceRow) -> Result<InstanceStatus> {
+pub(super) async fn resolved(hub: &Hub, mut stored: StoredRow) -> Result<InstanceStatus> {
+    let row = &mut stored.row;
+    let (input, output) = (row.input.take(), row.output.take());
     Ok(InstanceStatus {
-        tags: tags(hub, &row).await?,
-        input: payload(hub, &row.instance_id, row.input).await?,
-        output: payload(hub, &row.instance_id, row.output).await?,
-        instance_id: row.instance_id,
-        execution_id: row.execution_id,
-        name: row.name.unwrap_or_default(),
-        version: row.version.filter(|v| !v.is_empty()),
-        status: row.status.unwrap_or(RuntimeStatus::Running),
-        is_parked: row.behind_mark.is_some(),
-        custom_status: row.custom_status.filter(|s| s != "null"),
-        created: row.created,
-        last_updated: row.last_updated,
-        completed: row.completed,
-        scheduled_start: row.scheduled_start,
-        generation: row.generation.unwrap_or(0),
-        parent_instance_id: row.parent,
+        tags: tags(hub, row).await?,
+        input: payload(hub, &row.instance_id, input).await?,
+        output: payload(hub, &row.instance_id, output).await?,
+        ..InstanceStatus::without_payloads(&stored)
     })
 }
 

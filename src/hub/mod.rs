@@ -115,6 +115,7 @@ impl Hub {
             histories: histories.clone(),
             hub: hub.clone(),
             clock: clock.clone(),
+            watchers: instances::Watchers::default(),
         };
         let queues = Arc::new(Queues::new(&names, partition_count, &lanes, payloads.clone(), encoding, rng.clone()));
         let parked = Parked {

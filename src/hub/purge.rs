@@ -151,7 +151,7 @@ impl Hub {
         let mut etag = ended.etag.clone();
         if !blobs.is_empty() {
             let touch = TableOp::Merge(Entity::new(ended.key.as_str(), ""), Match::Etag(etag));
-            let Some(Some(new)) = unless_changed(self.instances.table.write(&touch).await)? else { return Ok(None) };
+            let Some(Some(new)) = unless_changed(self.instances.put(&touch).await)? else { return Ok(None) };
             etag = new;
             let deletes: Vec<_> = blobs.iter().map(|blob| self.payloads.delete(blob).boxed()).collect();
             stream::iter(deletes).buffer_unordered(PARALLEL_MAX).try_collect::<()>().await?;
@@ -164,7 +164,7 @@ impl Hub {
             }
             removed.rows += 1;
         }
-        let gone = unless_changed(self.instances.table.write(&delete(&ended.key, "", &etag)).await)?;
+        let gone = unless_changed(self.instances.put(&delete(&ended.key, "", &etag)).await)?;
         removed.rows += u64::from(gone.is_some());
         Ok(gone.map(drop))
     }

@@ -18,3 +18,11 @@ pub fn memory_at(base: crate::Timestamp, seed: u64) -> (crate::Storage, crate::C
 pub fn is_message(json: &str) -> bool {
     crate::model::Incoming::from_json(json).is_ok()
 }
+
+/// Shows an instance as one whose message is parked.
+///
+/// # Errors
+/// If storage fails.
+pub async fn show_as_parked(hub: &crate::TaskHub, instance_id: &str) -> Result<(), crate::Error> {
+    hub.0.instances.show_as_failed(crate::hub::instances::Culprit::Any(instance_id), "a message of it is parked").await
+}

@@ -7,6 +7,7 @@ mod projection;
 mod repair;
 mod row;
 mod turn;
+mod watchers;
 mod write;
 
 use std::time::Duration;
@@ -22,6 +23,9 @@ pub(crate) use row::{InstanceRow, PARENT, StoredRow};
 pub(crate) use turn::CommittedTurn;
 pub(crate) use write::{RowVersion, RowWritten};
 
+pub(super) use watchers::Watchers;
+use watchers::Watching;
+
 use super::histories::Histories;
 use super::payloads::Payloads;
 use super::table::Table;
@@ -29,8 +33,9 @@ use super::{blob_names, keys};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{EventKind, JsonColumn as _, Message, Tags};
+use crate::storage;
 use crate::storage::error::OrNone;
-use crate::storage::table::{Page, Query, Row};
+use crate::storage::table::{Etag, Page, Query, Row, TableOp};
 
 /// Columns of a row without the large ones.
 const WITHOUT_PAYLOADS: [&str; 14] = [
@@ -60,9 +65,25 @@ pub(crate) struct Instances {
     /// The name of the hub, for the log.
     pub(super) hub: String,
     pub(super) clock: Clock,
+    /// Who waits for changes in this process.
+    pub(super) watchers: Watchers,
 }
 
 impl Instances {
+    /// One write of a row, of which those are told who wait for it here.
+    pub(super) async fn put(&self, op: &TableOp) -> storage::error::Result<Option<Etag>> {
+        let written = self.table.write(op).await;
+        if written.is_ok() {
+            self.watchers.tell(op.keys().0);
+        }
+        written
+    }
+
+    /// Begins to wait for changes of the row of an instance that this process makes.
+    pub(crate) fn watch(&self, instance_id: &str) -> Watching {
+        self.watchers.watch(keys::escape(instance_id))
+    }
+
     /// Reads an instance row; input and output only on demand, as stored (text or blob URL).
     pub(crate) async fn read(&self, instance_id: &str, with_payloads: bool) -> Result<Option<StoredRow>> {
         let key = keys::escape(instance_id);
@@ -79,13 +100,13 @@ impl Instances {
     }
 
     /// One page of rows. A damaged row must not hide the others: whatever can be read of it is returned.
-    pub(crate) async fn query(&self, query: &Query) -> Result<(Vec<InstanceRow>, Page)> {
+    pub(crate) async fn query(&self, query: &Query) -> Result<(Vec<StoredRow>, Page)> {
         let mut page = self.table.page(query).await?;
         let read = |row: &Row| match self.instance_from(row) {
-            Ok(stored) => stored.row,
+            Ok(stored) => stored,
             Err(error) => {
                 tracing::warn!(hub = self.hub, %error, "a damaged instance row is listed without what cannot be read");
-                row::readable_part(&row.entity)
+                StoredRow { row: row::readable_part(&row.entity), etag: row.etag.clone() }
             }
         };
         let rows = std::mem::take(&mut page.rows).iter().map(read).collect();

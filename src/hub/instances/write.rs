@@ -136,7 +136,7 @@ impl Instances {
                     write.over(row)
                 }
             };
-            match self.table.write(&op).await {
+            match self.put(&op).await {
                 Ok(etag) => return Ok(etag.map_or(RowWritten::Lost, RowWritten::Is)),
                 Err(e) if is_conflict(&e) || e.outcome_unknown() => conflict = Some(e),
                 Err(e) => return Err(e.into()),
@@ -164,7 +164,7 @@ impl Instances {
     async fn write_if(&self, op: &TableOp) -> Result<bool> {
         let mut lost = None;
         for _ in 0..ROW_TRIES_MAX {
-            match self.table.write(op).await {
+            match self.put(op).await {
                 Ok(_) => return Ok(true),
                 // The change may come from an earlier attempt of this write.
                 Err(e) if is_conflict(&e) => return if lost.is_some() { self.is_written(op).await } else { Ok(false) },

@@ -40,3 +40,4 @@ mod texts;
 mod throttled;
 mod troubled;
 mod unhosted;
+mod waits;
