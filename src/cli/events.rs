@@ -92,48 +92,29 @@ fn words(label: &str) -> &'static str {
 }
 
 fn said(event: &HistoryEvent) -> Said<'_> {
-    let id = Some(event.event_id).filter(|id| *id >= 0);
-    let blank = Said { id, ..Said::default() };
-    match &event.kind {
-        EventKind::ExecutionStarted(start) => {
-            Said { name: Some(&start.name), label: "input", data: start.input.as_deref(), ..blank }
+    let (input, result, reason) = (event.input(), event.result(), event.reason());
+    let (label, data, more) = match &event.kind {
+        EventKind::ExecutionCompleted { status, .. } | EventKind::ContinueAsNew { status, .. } => {
+            ("result", result, Some(("status", status.to_string())))
         }
-        EventKind::ExecutionCompleted { status, result, failure } | EventKind::ContinueAsNew { status, result, failure } => {
-            let more = Some(("status", status.to_string()));
-            Said { id: None, label: "result", data: result.as_deref(), failure: failure.as_ref(), more, ..blank }
+        EventKind::SubOrchestrationCreated { instance_id, .. } => {
+            ("input", input, Some(("childInstanceId", instance_id.clone())))
         }
-        EventKind::ExecutionTerminated { reason }
-        | EventKind::ExecutionSuspended { reason }
-        | EventKind::ExecutionResumed { reason }
-        | EventKind::ExecutionRewound { reason, .. } => Said { label: "reason", data: reason.as_deref(), ..blank },
-        EventKind::TaskScheduled { name, input, .. } => {
-            Said { name: Some(name), label: "input", data: input.as_deref(), ..blank }
+        EventKind::EventSent { instance_id, .. } => ("input", input, Some(("targetInstanceId", instance_id.clone()))),
+        EventKind::ExecutionStarted(_) | EventKind::TaskScheduled { .. } | EventKind::EventRaised { .. } => {
+            ("input", input, None)
         }
-        EventKind::SubOrchestrationCreated { name, input, instance_id, .. } => {
-            let more = Some(("childInstanceId", instance_id.clone()));
-            Said { name: Some(name), label: "input", data: input.as_deref(), more, ..blank }
+        EventKind::TaskCompleted { .. } | EventKind::SubOrchestrationCompleted { .. } => ("result", result, None),
+        EventKind::TimerCreated { fire_at } | EventKind::TimerFired { fire_at, .. } => {
+            ("", None, Some(("fireAt", fire_at.to_string())))
         }
-        EventKind::TaskCompleted { task_id, result } | EventKind::SubOrchestrationCompleted { task_id, result } => {
-            Said { id: Some(*task_id), label: "result", data: result.as_deref(), ..blank }
-        }
-        EventKind::TaskFailed { task_id, reason, failure, .. }
-        | EventKind::SubOrchestrationFailed { task_id, reason, failure, .. } => {
-            Said { id: Some(*task_id), label: "reason", data: reason.as_deref(), failure: failure.as_ref(), ..blank }
-        }
-        EventKind::TimerCreated { fire_at } => Said { more: Some(("fireAt", fire_at.to_string())), ..blank },
-        EventKind::TimerFired { timer_id, fire_at } => {
-            Said { id: Some(*timer_id), more: Some(("fireAt", fire_at.to_string())), ..blank }
-        }
-        EventKind::EventSent { instance_id, name, input } => {
-            let more = Some(("targetInstanceId", instance_id.clone()));
-            Said { name: Some(name), label: "input", data: input.as_deref(), more, ..blank }
-        }
-        EventKind::EventRaised { name, input, .. } => Said { name: Some(name), label: "input", data: input.as_deref(), ..blank },
-        EventKind::Generic { data } => Said { label: "data", data: data.as_deref(), ..blank },
-        EventKind::HistoryState { state } => Said { label: "state", data: state.as_deref(), ..blank },
+        EventKind::Generic { data } => ("data", data.as_deref(), None),
+        EventKind::HistoryState { state } => ("state", state.as_deref(), None),
         // The beginning and the end of a turn, and what a later version of the library may know.
-        _ => blank,
-    }
+        EventKind::OrchestratorStarted | EventKind::OrchestratorCompleted => ("", None, None),
+        _ => ("reason", reason, None),
+    };
+    Said { id: event.task_id(), name: event.name(), label, data, failure: event.failure(), more }
 }
 
 #[cfg(test)]

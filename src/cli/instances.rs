@@ -65,6 +65,16 @@ pub(crate) struct One {
     id: String,
 }
 
+/// One instance, and how much of what happened in it.
+#[derive(Args, Debug)]
+pub(crate) struct History {
+    /// Its id
+    id: String,
+    /// With the inputs of calls, as far as they can be found: in history rows, in sub-orchestrations, and in calls that nobody has taken yet
+    #[arg(long)]
+    inputs: bool,
+}
+
 impl List {
     pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
         let (top, is_filtered) = (self.top, self.is_filtered());
@@ -180,10 +190,12 @@ impl One {
         let status = client.instance(&self.id).status().await.map_err(|error| of_instance(client, &self.id, error))?;
         print(client, &status, out).await
     }
+}
 
-    pub(crate) async fn history(self, client: &Client, out: &Output) -> Outcome {
+impl History {
+    pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
         let instance = client.instance(&self.id);
-        let history = instance.history().await?;
+        let history = if self.inputs { instance.history().with_inputs().await? } else { instance.history().await? };
         let status = match instance.status().await {
             Err(error) if error.kind() == ErrorKind::NotFound && !history.is_empty() => None,
             status => Some(status.map_err(|error| of_instance(client, &self.id, error))?),

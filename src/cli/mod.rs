@@ -74,7 +74,7 @@ enum Command {
     /// Shows one instance
     Show(instances::One),
     /// Shows what happened in one instance, event by event
-    History(instances::One),
+    History(instances::History),
     /// Messages that workers have parked because they cannot be read or keep failing
     #[command(subcommand)]
     Poison(poison::Command),
@@ -136,7 +136,7 @@ impl Cli {
             Command::Hub(command) => command.run(&client, &out).await,
             Command::List(list) => list.run(&client, &out).await,
             Command::Show(one) => one.show(&client, &out).await,
-            Command::History(one) => one.history(&client, &out).await,
+            Command::History(history) => history.run(&client, &out).await,
             Command::Poison(command) => command.run(&client, &out).await,
             Command::Start(start) => start.run(&client, &out).await,
             Command::Restart(restart) => restart.run(&client, &out).await,

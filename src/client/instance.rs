@@ -7,10 +7,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Client, InstanceStatus, Purge, Restart, Rewind, Terminate, WaitForEnd};
+use super::{Client, History, InstanceStatus, Purge, Restart, Rewind, Terminate, WaitForEnd};
 use crate::authoring::{AsInput, Event, Orchestrator};
 use crate::error::Result;
-use crate::model::{FailureDetails, HistoryEvent};
+use crate::model::FailureDetails;
 
 /// One instance by its id, with the type of the output that its orchestrator gives. Cheap to clone; making one asks nothing of storage.
 ///
@@ -79,9 +79,9 @@ impl<O> Instance<O> {
     /// The recorded events of the current execution, in order; none if the instance has not run yet, or does not exist.
     ///
     /// # Errors
-    /// `Invalid` if no instance can have this id; `Corrupt` if a row cannot be read; `Storage` if storage fails.
-    pub async fn history(&self) -> Result<Vec<HistoryEvent>> {
-        self.client.history(&self.id).await
+    /// As [`History`] says.
+    pub fn history(&self) -> History<'_> {
+        History::new(&self.client, &self.id)
     }
 
     /// Why the instance has failed: the whole chain as its history has it, or what its row shows if there is no more. `None` if it has not failed.

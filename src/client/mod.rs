@@ -4,6 +4,9 @@ mod app_lease;
 mod awaited;
 mod control;
 mod drain;
+mod history;
+#[cfg(test)]
+mod history_tests;
 mod hub_status;
 mod instance;
 #[cfg(test)]
@@ -26,6 +29,7 @@ mod wait;
 mod tests;
 
 pub use drain::{Drain, DrainProgress};
+pub use history::History;
 pub use hub_status::{HubStatus, PartitionStatus, QueueStatus};
 pub use instance::Instance;
 pub use purge::{Purge, PurgeReport};

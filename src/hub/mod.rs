@@ -30,6 +30,7 @@ mod table;
 mod task_hub;
 #[cfg(test)]
 mod tests;
+mod visible_calls;
 mod waiting;
 
 use std::sync::Arc;

@@ -92,7 +92,7 @@ pub(crate) struct Queues {
     pub(super) store: Arc<dyn QueueStore>,
     /// The same queues through the lane of held messages: see [`super::lanes`].
     pub(super) holds: Arc<dyn QueueStore>,
-    payloads: Payloads,
+    pub(super) payloads: Payloads,
     encoding: Encoding,
     rng: Rng,
     control: Vec<Queue>,

@@ -6,6 +6,7 @@ pub(crate) mod json;
 pub(crate) mod members;
 mod message;
 mod properties;
+mod said;
 mod state;
 mod status;
 mod time;

@@ -307,6 +307,13 @@ impl WorkerBuilder {
         self
     }
 
+    /// Stores the inputs of calls in history rows, for those who look at them: [`History`](crate::History) and other tools. Nothing else
+    /// needs them; histories grow by them. The setting of .NET is `storeInputsInOrchestrationHistory`.
+    pub fn inputs_in_history(mut self) -> Self {
+        self.options.stores_inputs = true;
+        self
+    }
+
     /// Builds the worker without starting it.
     ///
     /// # Errors

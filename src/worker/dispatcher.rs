@@ -113,7 +113,7 @@ impl Shared {
     /// Runs a pass over the messages of an instance, and says what is to become of each of them.
     async fn decide(&self, partition: &Partition, instance_id: &str, deliveries: &[Delivery]) -> Vec<Disposition> {
         let (hub, executor, hosting) = (&*self.hub, &self.executor, &self.hosting);
-        let step = Step { hub, executor, hosting, instance_id, partition };
+        let step = Step { hub, executor, hosting, instance_id, partition, stores_inputs: self.options.stores_inputs };
         let passed = tokio::select! {
             biased;
             // What the step has begun is as after a crash here: refused, recognised or repaired.

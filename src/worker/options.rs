@@ -54,6 +54,8 @@ pub(crate) struct Options {
     pub(crate) refresh: Duration,
     /// How many instances that wait for code, and how many calls, a worker remembers.
     pub(crate) remembered: usize,
+    /// Whether history rows have the inputs of calls.
+    pub(crate) stores_inputs: bool,
     /// How long messages wait for code; unless set, by whether other processes can share the hub.
     pub(crate) patience: Option<Patience>,
 }
@@ -112,6 +114,7 @@ impl Default for Options {
             poison_after: 8,
             refresh: REFRESH,
             remembered: 10_000,
+            stores_inputs: false,
             patience: None,
         }
     }

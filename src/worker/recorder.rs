@@ -37,6 +37,8 @@ pub(crate) struct Opened<'a> {
     pub(crate) superseded: Vec<String>,
     /// What ends with the instance if the turn terminates it.
     pub(crate) descent: Option<Descent>,
+    /// Whether history rows have the inputs of calls.
+    pub(crate) stores_inputs: bool,
 }
 
 /// What a turn wants committed.
@@ -112,6 +114,7 @@ pub(crate) struct Recorder<'a> {
     /// The committed events of the execution; none once another generation has begun.
     pub(super) past: &'a [StoredEvent],
     pub(super) descent: Option<Descent>,
+    stores_inputs: bool,
     pub(super) record: Record,
 }
 
@@ -126,7 +129,8 @@ impl Record {
 impl<'a> Recorder<'a> {
     /// Begins to write down a turn.
     pub(crate) fn new(clock: &'a Clock, partitions: u32, opened: Opened<'a>) -> Self {
-        let Opened { instance_id, execution_id, past, state, inputs, custom_status, applied, superseded, descent } = opened;
+        let Opened { instance_id, execution_id, past, state, inputs, custom_status, applied, superseded, descent, stores_inputs } =
+            opened;
         let mut recorder = Self {
             clock,
             partitions,
@@ -136,6 +140,7 @@ impl<'a> Recorder<'a> {
             not_before: state.not_before(),
             past,
             descent,
+            stores_inputs,
             record: Record {
                 execution_id,
                 kept_rows: past.len() as u64,
@@ -263,24 +268,25 @@ impl<'a> Recorder<'a> {
                     trace: None,
                     tags: tags.clone(),
                 };
+                let stored = input.clone().filter(|_| self.stores_inputs);
                 let message = HistoryEvent::decision(id, now, event(input));
                 let target = InstanceRef::new(self.instance_id, &self.record.execution_id);
                 let mut message = self.message(decision, message, target);
                 message.context_tags = Some(started.event.tags.clone().unwrap_or_default());
                 message.attempt = Some(action.attempt).filter(|attempt| *attempt > 1);
                 self.send(QueueId::WorkItems, message, Duration::ZERO);
-                event(None)
+                event(stored)
             }
             ActionKind::SubOrchestration { name, version, instance_id, input, tags } => {
                 let child = instance_id.unwrap_or_else(|| decision.child_instance_id(&self.record.execution_id));
                 let version = Some(version.unwrap_or_default());
-                let own_tags = tags.clone();
+                let (own_tags, stored) = (tags.clone(), input.clone().filter(|_| self.stores_inputs));
                 self.start_child(id, decision, started, &child, (&name, &version, input), tags);
                 EventKind::SubOrchestrationCreated {
                     name,
                     version,
                     instance_id: child,
-                    input: None,
+                    input: stored,
                     client_span_id: None,
                     tags: own_tags,
                 }

@@ -38,6 +38,8 @@ pub(crate) struct Step<'a> {
     pub(crate) instance_id: &'a str,
     /// Asked right before an effect whether this worker may still write.
     pub(crate) partition: &'a Partition,
+    /// Whether history rows have the inputs of calls.
+    pub(crate) stores_inputs: bool,
 }
 
 impl Step<'_> {
@@ -239,6 +241,7 @@ impl Step<'_> {
             applied,
             superseded,
             descent: None,
+            stores_inputs: self.stores_inputs,
         }
     }
 

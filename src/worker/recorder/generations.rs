@@ -180,6 +180,7 @@ mod tests {
             applied: Vec::new(),
             superseded: Vec::new(),
             descent: None,
+            stores_inputs: false,
         };
         let mut recorder = Recorder::new(&clock, 4, opened);
         while !recorder.apply(registry.run_turn(&recorder.input())).is_done() {}
