@@ -1,5 +1,6 @@
 //! The `taskhub` command, as a user runs it, on an Azurite of our own. Run by `cargo test --features cli --test cli`.
 
+mod cli_operations;
 mod cli_payloads;
 mod cli_purge;
 mod cli_restart;
@@ -319,10 +320,7 @@ async fn instances_are_started_seen_and_steered() {
             assert_eq!(world.json(&["show", "greet-1"]).await["output"], "Hello, Ada!");
 
             world.run(&["start", "Approval", "--id", "a/1"]).await.ok();
-            world
-                .run(&["start", "Approval", "--id", "a/1"])
-                .await
-                .failed(4, "; use another --id, or `taskhub terminate` it first");
+            world.run(&["start", "Approval", "--id", "a/1"]).await.failed(4, "; use another --id, or --replace");
             world.until(&["show", "a/1"], |i| i["runtimeStatus"] == "Running").await;
             let late = world.run(&["wait", "a/1", "--timeout", "1"]).await.failed(7, "is still Running");
             assert!(late.starts_with("instance \"a/1\" is Running and waits for an external event\nerror: "), "{late}");

@@ -274,12 +274,14 @@ pub(crate) struct StoredEvent {
     pub(crate) message_id: Option<uuid::Uuid>,
     /// Of a decision, and of the start of a child: the decision's identity.
     pub(crate) decision_id: Option<String>,
+    /// Of an answer that a rewind has taken back: the task that it answered.
+    pub(crate) taken_back: Option<i32>,
     /// Of an event that was read from its row: the columns whose texts are in blobs, and the names of these.
     pub(crate) blobs: Vec<(&'static str, String)>,
 }
 
 impl From<HistoryEvent> for StoredEvent {
     fn from(event: HistoryEvent) -> Self {
-        Self { event, message_id: None, decision_id: None, blobs: Vec::new() }
+        Self { event, message_id: None, decision_id: None, taken_back: None, blobs: Vec::new() }
     }
 }

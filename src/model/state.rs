@@ -25,8 +25,8 @@ pub(crate) struct State {
     applied: BTreeSet<Uuid>,
     /// How often the decision with an id was taken back by a rewind.
     taken_back: BTreeMap<i32, u32>,
-    /// When the answers were made that a rewind has taken back.
-    answers_taken_back: BTreeSet<Timestamp>,
+    /// The answers that a rewind has taken back: to which task, and when they were made.
+    answers_taken_back: BTreeSet<(i32, Timestamp)>,
     /// The time of the latest event.
     latest: Option<Timestamp>,
 }
@@ -70,6 +70,7 @@ impl State {
         self.applied.extend(stored.message_id);
         let event = &stored.event;
         self.latest = self.latest.max(Some(event.timestamp));
+        self.answers_taken_back.extend(stored.taken_back.map(|task_id| (task_id, event.timestamp)));
         if event.kind.is_taken_back(event.event_id) {
             self.take_back(event.event_id);
         } else if event.event_id >= 0 {
@@ -95,7 +96,6 @@ impl State {
             }
             EventKind::ExecutionSuspended { .. } => self.suspended = true,
             EventKind::ExecutionResumed { .. } => self.suspended = false,
-            EventKind::Generic { data: None } if event.event_id < 0 => drop(self.answers_taken_back.insert(event.timestamp)),
             _ => self.open_task(event, stored.decision_id.clone()),
         }
     }
@@ -146,9 +146,9 @@ impl State {
         self.taken_back.get(&id).copied().unwrap_or(0)
     }
 
-    /// Whether a rewind has taken back an answer that was made at this time.
-    pub(crate) fn has_taken_back_answer_of(&self, time: Timestamp) -> bool {
-        self.answers_taken_back.contains(&time)
+    /// Whether a rewind has taken back an answer to this task that was made at this time.
+    pub(crate) fn has_taken_back(&self, task_id: i32, time: Timestamp) -> bool {
+        self.answers_taken_back.contains(&(task_id, time))
     }
 
     /// The time below which no later turn goes: that of the last one, and of a rewound history that of every event, so that nothing new has

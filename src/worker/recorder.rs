@@ -137,7 +137,7 @@ impl<'a> Recorder<'a> {
             instance_id,
             sender: Sender { instance_id: instance_id.to_owned(), execution_id: Some(execution_id.clone()) },
             episode: state.episodes + 1,
-            not_before: state.not_before(),
+            not_before: state.not_before().max(asked_for(&inputs)),
             past,
             descent,
             stores_inputs,
@@ -376,6 +376,15 @@ impl<'a> Recorder<'a> {
     pub(super) fn control_queue(&self, instance_id: &str) -> QueueId {
         QueueId::Control(partition_of(instance_id, self.partitions))
     }
+}
+
+/// When a parent asked for the execution that begins with these: its child is never before it.
+fn asked_for(inputs: &[StoredEvent]) -> Timestamp {
+    let of_child = |stored: &StoredEvent| match &stored.event.kind {
+        EventKind::ExecutionStarted(start) if start.parent.is_some() => Some(stored.event.timestamp),
+        _ => None,
+    };
+    inputs.iter().find_map(of_child).unwrap_or(Timestamp::MIN)
 }
 
 /// The sentinel has room for so many.

@@ -61,7 +61,7 @@ impl Known<'_> {
             let answered = self.state.has_decision(task_id);
             return if answered { Verdict::Drop(DropReason::TaskComplete) } else { Verdict::Early };
         };
-        if self.was_taken_back(message) {
+        if self.was_taken_back(message, task_id) {
             return Verdict::Drop(DropReason::TakenBack);
         }
         if answers(message, task) { Verdict::Apply } else { Verdict::Drop(DropReason::OtherDecision) }
@@ -69,13 +69,13 @@ impl Known<'_> {
 
     /// Whether this is a copy of a failure that a rewind has taken back. Another decision tells that of an activity; a child that was
     /// rewound is still that of the same decision, and .NET has no decisions.
-    fn was_taken_back(&self, message: &Message) -> bool {
+    fn was_taken_back(&self, message: &Message, task_id: i32) -> bool {
         let may_be = match message.event.kind {
             EventKind::SubOrchestrationFailed { .. } => true,
             EventKind::TaskFailed { .. } => message.decision_id.is_none(),
             _ => false,
         };
-        may_be && self.state.has_taken_back_answer_of(message.event.timestamp)
+        may_be && self.state.has_taken_back(task_id, message.event.timestamp)
     }
 
     fn external(&self, message: &Message) -> Verdict {

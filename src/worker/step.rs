@@ -336,6 +336,7 @@ fn stored(held: &Held) -> StoredEvent {
         event,
         message_id: external.then_some(message.activity_id),
         decision_id: message.decision_id.clone().filter(|_| is_start),
+        taken_back: None,
         blobs: Vec::new(),
     }
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::remainder::Remainder;
 use crate::model::members::{self, MemberReader, MemberWriter};
 use crate::model::{
-    DecodeError, FailureDetails, InstanceRef, JsonColumn, ParentInstance, RuntimeStatus, StoredEvent, Tags, Timestamp,
+    DecodeError, EventKind, FailureDetails, InstanceRef, JsonColumn, ParentInstance, RuntimeStatus, StoredEvent, Tags, Timestamp,
     TraceContext,
 };
 use crate::storage::table::{Entity, Value};
@@ -62,7 +62,10 @@ pub(crate) fn event_from_entity(entity: &Entity) -> Result<StoredEvent, DecodeEr
         Some(text) => Some(Uuid::try_parse(&text).map_err(|_| DecodeError::not_a(&text, "a GUID").within(MESSAGE_ID))?),
     };
     let blobs = LARGE_COLUMNS.into_iter().filter_map(|column| Some((column, entity.text(&blob_column(column))?.to_owned())));
-    Ok(StoredEvent { event, message_id, decision_id: row.text(DECISION_ID)?, blobs: blobs.collect() })
+    // A rewind leaves the columns of what the event was.
+    let is_taken_back = matches!(event.kind, EventKind::Generic { .. });
+    let taken_back = row.int("TaskScheduledId").ok().flatten().filter(|_| is_taken_back);
+    Ok(StoredEvent { event, message_id, decision_id: row.text(DECISION_ID)?, taken_back, blobs: blobs.collect() })
 }
 
 /// The row that fences a history. Its version is the version of the history.

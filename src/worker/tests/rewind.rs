@@ -1,6 +1,7 @@
 //! Rewinding: what runs again and what does not, through retries, children and every call that may be the last one.
 
 mod interrupted;
+mod large;
 mod programs;
 mod recorded;
 

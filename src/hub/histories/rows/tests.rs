@@ -104,7 +104,7 @@ fn a_sentinel_survives_with_all_that_it_keeps() {
 proptest! {
     #[test]
     fn every_event_survives(event in arbitrary::event(), ordinal: u64, id in any::<Option<u128>>(), decision in proptest::option::of(arbitrary::text())) {
-        let stored = StoredEvent { event, message_id: id.map(Uuid::from_u128), decision_id: decision, blobs: Vec::new() };
+        let stored = StoredEvent { message_id: id.map(Uuid::from_u128), decision_id: decision, ..event.into() };
         let entity = event_to_entity("key", ordinal, "execution", &stored);
         let read = event_from_entity(&entity).unwrap();
         // Times that no column can hold have become the earliest that it can.

@@ -19,7 +19,7 @@ impl World {
     }
 
     /// Stops a rewind behind its `k`-th call. `false` if it did not make as many.
-    async fn is_cut_off(&self, k: u64) -> bool {
+    pub(super) async fn is_cut_off(&self, k: u64) -> bool {
         let faulty = Faulty::new(Faults::default(), Rng::seeded(3));
         let client = Client::new(&self.through(faulty.clone()).await);
         let (calls, killed) = (AtomicU64::new(0), Arc::new(Notify::new()));

@@ -100,7 +100,7 @@ async fn a_program_that_is_rewound_until_nothing_is_broken_ends_right_and_runs_n
                 assert!(world.rewind("i").await > 0, "{at}");
                 rewinds += 1;
             }
-            let ended = world.client.wait("i", 60 * MINUTE).await.unwrap();
+            let ended = world.client.wait("i", 60 * MINUTE).await.unwrap_or_else(|error| panic!("{at}: {error}"));
             if ended.status == RuntimeStatus::Completed {
                 let (ended, expected) = (ended.output::<String>().unwrap(), output(&program));
                 assert_eq!(ended.replace("caught", "fine"), expected, "{at}");
