@@ -94,9 +94,9 @@ impl Client {
         let is_ended =
             |stored: &StoredRow| stored.row.behind_mark.is_none() && stored.row.status.is_some_and(RuntimeStatus::is_terminal);
         match self.watch(id, END_WITHIN, is_ended).await {
-            Ok(Err(last)) => {
+            Ok(Err((last, limit))) => {
                 let why = "though it was terminated so that it can be replaced: no worker has seen that yet; try again later";
-                Err(Error::new(ErrorKind::Timeout, format!("{}, {why}", still(id, &last, END_WITHIN))))
+                Err(Error::new(ErrorKind::Timeout, format!("{}, {why}", still(id, &last, limit))))
             }
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
             _ => Ok(()),

@@ -15,8 +15,8 @@ use crate::model::{RuntimeStatus, in_words};
 const WAIT_MIN: Duration = Duration::from_millis(50);
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// How a wait ended: with the row that was waited for, or the last one that was seen in time.
-type Waited = std::result::Result<StoredRow, StoredRow>;
+/// How a wait ended: with the row that was waited for, or the last one that was seen in the time that it had.
+type Waited = std::result::Result<StoredRow, (StoredRow, Duration)>;
 
 impl Client {
     /// Waits until the instance has ended; for ever if the limit is `Duration::MAX`.
@@ -24,7 +24,7 @@ impl Client {
         let id = id.as_ref();
         match self.watch(id, limit, |stored| stored.row.status.is_some_and(RuntimeStatus::is_terminal)).await? {
             Ok(_) => self.status(id).await?.ok_or_else(|| self.no_instance(id)),
-            Err(last) => Err(still(id, &last, limit)),
+            Err((last, limit)) => Err(still(id, &last, limit)),
         }
     }
 
@@ -39,7 +39,7 @@ impl Client {
             let status = InstanceStatus::without_payloads(stored);
             status.status.is_terminal() || fits(&status)
         };
-        let stored = self.watch(id, limit, is_it).await?.map_err(|last| still(id, &last, limit))?;
+        let stored = self.watch(id, limit, is_it).await?.map_err(|(last, limit)| still(id, &last, limit))?;
         if !fits(&InstanceStatus::without_payloads(&stored)) {
             let status = stored.row.status.unwrap_or(RuntimeStatus::Running);
             let message = format!("instance \"{id}\" is {status}, and has not come to what was waited for");
@@ -52,7 +52,7 @@ impl Client {
     pub(super) async fn changed(&self, id: &str, since: &str, limit: Duration) -> Result<InstanceStatus> {
         match self.watch(id, limit, |stored| stored.etag.0 != since).await? {
             Ok(_) => self.status(id).await?.ok_or_else(|| self.no_instance(id)),
-            Err(last) => Err(still(id, &last, limit)),
+            Err((last, limit)) => Err(still(id, &last, limit)),
         }
     }
 
@@ -75,7 +75,7 @@ impl Client {
             // The last look is at the very end.
             let left = limit.saturating_sub(begun.elapsed());
             if left.is_zero() {
-                return Ok(Err(stored));
+                return Ok(Err((stored, limit)));
             }
             #[cfg(feature = "testing")]
             if let Some(changed) = changed_anywhere {
