@@ -1,6 +1,7 @@
 //! Tests of the HTTP API as its clients see it: one router, asked without a socket, over a hub in memory.
 
 mod access;
+mod calls;
 mod functions;
 mod fuzz;
 mod golden;
