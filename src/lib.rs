@@ -67,6 +67,7 @@ mod storage;
 pub mod testing;
 #[cfg(test)]
 mod tidy;
+mod usage;
 mod window;
 mod worker;
 
@@ -80,7 +81,7 @@ pub use client::{
 };
 pub use clock::Clock;
 pub use error::{Error, ErrorKind};
-pub use hub::{Awaited, AwaitedKind, Draining, PoisonMessage, TaskHub, TaskHubBuilder};
+pub use hub::{Awaited, AwaitedKind, Draining, PoisonMessage, TaskHub, TaskHubBuilder, WorkerUsage};
 pub use model::{
     EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, ParentInstance, Properties, RuntimeStatus, Tags,
     Timestamp, TraceContext, UnknownStatus,
@@ -89,6 +90,7 @@ pub use replay::RetryPolicy;
 #[cfg(feature = "entra")]
 pub use storage::EntraIdentity;
 pub use storage::{Error as StorageError, ErrorKind as StorageErrorKind, Storage};
+pub use usage::{CallKind, Calls, Prices};
 pub use worker::{InstanceLimits, Limit, Worker, WorkerBuilder, shutdown_signal};
 
 /// JSON text as a value: a payload that is given as it is, such as one that came from elsewhere as text. It is the type of `serde_json`.

@@ -2,6 +2,7 @@
 
 mod awaited;
 mod control;
+mod cost;
 mod drain;
 mod events;
 mod failure;
@@ -94,6 +95,8 @@ enum Command {
     Resume(control::WithReason),
     /// Deletes instances that have ended, with their histories and payloads, for good
     Purge(purge::Purge),
+    /// Shows the storage calls of the workers, by what they were made for, and their price
+    Cost(cost::Cost),
     /// Lets no new instance of an orchestrator begin, and waits until the last one has ended
     Drain(drain::Command),
     /// Waits until an instance has ended; fails unless it completed
@@ -146,6 +149,7 @@ impl Cli {
             Command::Suspend(it) => it.run(control::Change::Suspend, &client, &out).await,
             Command::Resume(it) => it.run(control::Change::Resume, &client, &out).await,
             Command::Purge(purge) => purge.run(&client, &out).await,
+            Command::Cost(cost) => cost.run(&client, &out).await,
             Command::Drain(drain) => drain.run(&client, &out).await,
             Command::Wait(wait) => wait.run(&client, &out).await,
             Command::Serve(serve) => serve.run(&client, &out).await,

@@ -23,6 +23,7 @@ mod start;
 mod status;
 mod terminate;
 mod unanswered;
+mod usage;
 mod wait;
 
 #[cfg(test)]

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use crate::rng::Rng;
 use crate::storage::Storage;
+use crate::storage::layer::billed::Billed;
 use crate::storage::layer::limited::Limited;
 use crate::storage::layer::retrying::{RetryPolicy, Retrying};
 use crate::storage::layer::timed::Timed;
 use crate::storage::layer::traced::Traced;
+use crate::usage::Meter;
 use crate::window::Bounds;
 
 /// The timeout of one attempt.
@@ -36,10 +38,14 @@ pub(crate) struct Lanes {
     pub(crate) holds: Storage,
     /// Everything else. Blobs have a limit of their own, because a payload can take minutes on a slow connection.
     pub(crate) data: Storage,
+    /// Counts the calls of all of them.
+    pub(crate) meter: Meter,
 }
 
 impl Lanes {
     pub(crate) fn to(storage: &Storage, rng: &Rng) -> Self {
+        let meter = Meter::default();
+        let storage = storage.clone().layered(Billed(meter.clone()));
         // The trace covers each attempt with its outcome, timeouts included, but not the time that it was queued.
         let traced = |limit: Timed| storage.clone().layered(limit).layered(Traced);
         let retrying = |policy| Retrying::new(policy, rng.fork());
@@ -55,6 +61,7 @@ impl Lanes {
         let impatient = RetryPolicy { most_wait: Duration::from_millis(500), ..within(LEASE_ATTEMPT) };
         let holds = traced(Timed::new(HOLD_ATTEMPT)).layered(Limited::per_target(renewals));
         Self {
+            meter,
             data: Storage { blobs: payloads, ..patient(data) },
             holds: holds.layered(retrying(within(HOLD_ATTEMPT))),
             leases: traced(Timed::new(LEASE_ATTEMPT)).layered(retrying(impatient)),

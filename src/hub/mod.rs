@@ -30,6 +30,7 @@ mod table;
 mod task_hub;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod visible_calls;
 mod waiting;
 
@@ -52,6 +53,7 @@ pub(crate) use rewind::{Called, Stand, Standing};
 pub use task_hub::{TaskHub, TaskHubBuilder};
 #[cfg(test)]
 pub(crate) use tests::golden;
+pub use usage::WorkerUsage;
 
 use app_lease::AppLease;
 use awaited::AwaitedCode;
@@ -67,12 +69,14 @@ use payloads::Payloads;
 use queues::Queues;
 use stored::StoredHub;
 use table::Table;
+use usage::UsageRows;
 
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Timestamp;
 use crate::rng::Rng;
 use crate::storage::Storage;
+use crate::usage::Meter;
 
 /// What clients and workers share of a hub: its parts.
 #[derive(Debug)]
@@ -86,6 +90,9 @@ pub(crate) struct Hub {
     pub(crate) parked: Parked,
     pub(crate) awaited: AwaitedCode,
     pub(crate) drains: Drains,
+    pub(crate) usage: UsageRows,
+    /// Counts the calls of this process.
+    pub(crate) meter: Meter,
     pub(crate) storage: Storage,
     pub(crate) names: Names,
     pub(crate) partition_count: u32,
@@ -136,6 +143,8 @@ impl Hub {
         Self {
             partitions: Partitions { table: table(&lanes.leases, &names.partitions), manager },
             awaited: AwaitedCode { table: data(&names.awaited), queues: Arc::clone(&queues), clock: clock.clone() },
+            usage: UsageRows { table: data(&names.awaited), clock: clock.clone() },
+            meter: lanes.meter,
             drains: Drains { table: data(&names.awaited), clock: clock.clone() },
             queues,
             histories,

@@ -19,6 +19,7 @@ use super::outages::Outages;
 use super::patience::Patience;
 use super::tasks::Tasks;
 use super::throttle::{Limit, Limited, Throttles};
+use super::usage::Usage;
 use super::{Shared, Worker};
 use crate::authoring::{
     Activity, ActivityContext, Code, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder, Rigour, Serves,
@@ -351,6 +352,7 @@ impl WorkerBuilder {
             executor: Executor::new(registry, throttles, self.instance_limits),
             worker_id,
             outages: Outages::default(),
+            usage: Usage::default(),
             tasks: Tasks::default(),
             keeper: Keeper::default(),
             activities: Window::new(self.options.activities_window()),

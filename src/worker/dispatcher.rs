@@ -43,7 +43,7 @@ impl Shared {
         loop {
             match partition.next(instance_id) {
                 Next::End => return,
-                Next::Turn => self.serve_turn(partition, instance_id).await,
+                Next::Turn => self.usage.turns.of(self.serve_turn(partition, instance_id)).await,
                 Next::Follow(deliveries, delay) => {
                     let later = vec![Disposition::Later(delay); deliveries.len()];
                     self.dispose(partition, instance_id, pairs(deliveries, later)).await;

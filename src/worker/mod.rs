@@ -37,6 +37,7 @@ mod step;
 mod tasks;
 mod throttle;
 mod unhosted;
+mod usage;
 mod watch;
 mod without_history;
 mod work_items;
@@ -63,6 +64,7 @@ use self::outages::Outages;
 use self::ownership::Ownership;
 use self::partition::Partition;
 use self::tasks::Tasks;
+use self::usage::Usage;
 use crate::error::Result;
 use crate::hub::partitions::Judge;
 use crate::hub::{Hub, QueueId, TaskHub};
@@ -92,6 +94,7 @@ pub(crate) struct Shared {
     pub(crate) keeper: Keeper,
     pub(crate) hosting: Hosting,
     pub(crate) outages: Outages,
+    pub(crate) usage: Usage,
     pub(crate) activities: Arc<Window>,
     /// Memory for large work items.
     pub(crate) items: Bodies,
@@ -138,6 +141,8 @@ impl Worker {
         let keeping = keeper.steadily("renewing held messages", |_| keeper.keeper.run(&keeper.hub, keeper.options.hold));
         let teller = Arc::clone(&shared);
         let telling = teller.steadily("telling what is waited for", |_| teller.hosting.tell(&teller.hub, teller.options.refresh));
+        let counting = Arc::clone(&shared);
+        let counting = counting.steadily("telling the storage calls", |_| counting.tell_usage());
         let working = async {
             shared.tasks.spawn(Arc::clone(&shared).work());
             shutdown.await;
@@ -150,8 +155,10 @@ impl Worker {
             () = working => {}
             () = keeping => {}
             () = telling => {}
+            () = counting => {}
         }
         shared.hosting.withdraw(&shared.hub).await;
+        shared.tell_last_usage().await;
         tracing::info!("worker stopped");
         Ok(())
     }

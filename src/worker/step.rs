@@ -24,6 +24,7 @@ use crate::limits;
 use crate::model::{EventKind, HistoryEvent, State, StoredEvent};
 use crate::replay::Completion;
 use crate::sabotage::{self, Sabotage};
+use crate::usage;
 
 /// How often a message whose decision is nowhere in history is received before it is given up.
 pub(super) const EARLY_TRIES: u32 = 5;
@@ -170,6 +171,7 @@ impl Step<'_> {
         }
         let without_code = ends.is_some();
         let name = log::orchestrator(opened.past.iter().chain(&opened.inputs)).unwrap_or_default();
+        usage::bill(&name);
         let code = Code::new(spans::orchestrator(&opened.execution_id, name), What::Turn);
         let mut recorder = Recorder::new(&self.hub.clock, self.hub.partition_count, opened);
         match ends {

@@ -28,6 +28,7 @@ use crate::hub::{AwaitedKind, Need, QueueId, Received};
 use crate::ids::{DecisionId, DecisionKind};
 use crate::model::{EventKind, HistoryEvent, InstanceRef, Message, Sender};
 use crate::storage::queue::RECEIVE_MAX;
+use crate::usage;
 use crate::window::Room;
 
 /// How long a work item waits for room in memory before it goes back: another worker may have some.
@@ -62,7 +63,7 @@ impl Source for WorkItems<'_> {
         let (shared, until) = (Arc::clone(self.shared), self.until.clone());
         self.shared.tasks.spawn(async move {
             if let Some(item) = shared.read_work_item(delivery, &until).await {
-                shared.serve_work_item(item, until).await;
+                shared.usage.activities.of(shared.serve_work_item(item, until)).await;
             }
         });
     }
@@ -130,6 +131,7 @@ impl Shared {
             let span = spans::instance(&item.message.target.instance_id);
             return self.work_item_failed(item, &Trouble::no_work_item()).instrument(span).await;
         };
+        usage::bill(&task.name);
         let span = spans::activity(&task);
         self.serve_activity(item, task).instrument(span).await;
     }

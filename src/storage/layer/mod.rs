@@ -1,5 +1,6 @@
 //! Layers around a storage account: one decorator implements the three ports, a [`Layer`] says what happens around each call.
 
+pub(crate) mod billed;
 #[cfg(test)]
 pub(crate) mod faulty;
 mod layered;
@@ -68,7 +69,6 @@ pub(crate) trait Reply: Send + Sized {
     }
 
     /// Whether the call was a receive that brought nothing: a poll, which is counted apart.
-    #[cfg(test)]
     fn is_empty_receive(&self) -> bool {
         false
     }
@@ -106,7 +106,6 @@ impl Reply for Page {}
 impl Reply for Vec<Option<Etag>> {}
 impl Reply for QueueMessage {}
 impl Reply for Vec<QueueMessage> {
-    #[cfg(test)]
     fn is_empty_receive(&self) -> bool {
         self.is_empty()
     }

@@ -40,4 +40,5 @@ mod texts;
 mod throttled;
 mod troubled;
 mod unhosted;
+mod usage;
 mod waits;
