@@ -175,6 +175,7 @@ impl Commit<'_> {
             applied: record.applied.clone(),
             superseded: record.superseded.clone(),
             custom_status: record.carried_status.clone(),
+            ends_with: record.status.filter(|status| status.is_terminal()).map(|_| record.custom_status.clone()),
         };
         let Appended::Done { urls, version, spent } = self.hub.histories.append(append).await? else { return Ok(None) };
         self.log(record);

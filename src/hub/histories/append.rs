@@ -39,6 +39,8 @@ pub(crate) struct Append<'a> {
     pub(crate) applied: Vec<Uuid>,
     pub(crate) superseded: Vec<String>,
     pub(crate) custom_status: Option<String>,
+    /// The custom status that the execution leaves, if it ends with these events.
+    pub(crate) ends_with: Option<Option<String>>,
 }
 
 /// What became of an append.
@@ -60,13 +62,15 @@ impl Histories {
         let (last, mut end) = (batches.len() - 1, append.first);
         for (number, mut ops) in batches.into_iter().enumerate() {
             end += count_rows(&ops);
+            let ends_with = append.ends_with.as_ref().filter(|_| number == last);
             let sentinel = Sentinel {
                 execution_id: append.execution_id.to_owned(),
                 is_complete: number == last,
                 completed_at: (number == last).then(|| self.clock.now()),
                 applied: append.applied.clone(),
                 superseded: append.superseded.clone(),
-                custom_status: append.custom_status.clone(),
+                custom_status: ends_with.unwrap_or(&append.custom_status).clone(),
+                has_ended: ends_with.is_some(),
                 remainder: remainder.as_ref().filter(|_| end < append.carried_to).and_then(|known| known.after(end)),
                 commit: Some(commit_id(commit, number)),
                 has_parked: false,

@@ -250,6 +250,7 @@ mod tests {
             applied: Vec::new(),
             superseded: Vec::new(),
             custom_status: None,
+            ends_with: None,
         };
         let appended = hub.0.histories.append(append).await.unwrap();
         assert!(matches!(appended, Appended::Done { .. }), "{appended:?}");

@@ -80,8 +80,11 @@ pub(crate) struct Sentinel {
     pub(crate) applied: Vec<Uuid>,
     /// Executions that must not run any more.
     pub(crate) superseded: Vec<String>,
-    /// The custom status with which the execution began: replay cannot find what continue-as-new carried over.
+    /// The custom status with which the execution began: replay cannot find what continue-as-new carried over. Once it has ended, that
+    /// which it left: a worker without the code may have to write the row.
     pub(crate) custom_status: Option<String>,
+    /// Whether the execution has ended, and the custom status is the last.
+    pub(crate) has_ended: bool,
     /// What continue-as-new carried over and has no rows yet.
     pub(crate) remainder: Option<Remainder>,
     /// Tells our own transaction from a rival's when a reply is lost.
@@ -101,6 +104,8 @@ struct Bookkeeping {
     superseded: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     custom_status: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    ended: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     remainder: Option<Remainder>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -119,6 +124,7 @@ pub(crate) fn sentinel_to_entity(key: &str, sentinel: &Sentinel) -> Entity {
         applied: sentinel.applied.iter().map(|id| id.simple().to_string()).collect(),
         superseded: sentinel.superseded.clone(),
         custom_status: sentinel.custom_status.clone(),
+        ended: sentinel.has_ended,
         remainder: sentinel.remainder.clone(),
         commit: sentinel.commit.clone(),
     };
@@ -153,6 +159,7 @@ pub(crate) fn sentinel_from_entity(entity: &Entity) -> Result<Sentinel, DecodeEr
         applied: applied.collect::<Result<_, _>>()?,
         superseded: bookkeeping.superseded,
         custom_status: bookkeeping.custom_status,
+        has_ended: bookkeeping.ended,
         remainder: bookkeeping.remainder,
         is_fence: is_ours && bookkeeping.commit.is_none(),
         commit: bookkeeping.commit,

@@ -37,7 +37,8 @@ impl LaggingRow {
         };
         // What a row with the mark shows is not its own.
         let is_right = !is_new && !history.sentinel.has_parked && row.status == Some(status);
-        let custom_status = if is_same { row.custom_status } else { history.sentinel.custom_status.clone() };
+        let has_ended = history.sentinel.has_ended && status.is_terminal();
+        let custom_status = if is_same && !has_ended { row.custom_status } else { history.sentinel.custom_status.clone() };
         (!is_right).then_some(Self { known: RowVersion::Is(etag), is_new, custom_status })
     }
 }

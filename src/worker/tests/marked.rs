@@ -236,6 +236,7 @@ async fn a_turn_that_is_under_way_when_a_message_is_parked_cannot_commit() {
         applied: Vec::new(),
         superseded: Vec::new(),
         custom_status: None,
+        ends_with: None,
     };
     assert!(matches!(hub.histories.append(append).await.unwrap(), Appended::Lost));
     assert!(hub.histories.load("i").await.unwrap().sentinel.has_parked);

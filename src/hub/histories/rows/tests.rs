@@ -82,6 +82,7 @@ fn a_sentinel_survives_with_all_that_it_keeps() {
         superseded: vec!["old \"one\"".to_owned()],
         commit: Some("c-0".to_owned()),
         custom_status: Some("{\"at\":1}".to_owned()),
+        has_ended: true,
         remainder: Some(Remainder::default()),
         has_parked: false,
         is_fence: false,
@@ -91,7 +92,7 @@ fn a_sentinel_survives_with_all_that_it_keeps() {
     assert_eq!(
         entity.text("Taskhub"),
         Some(
-            r#"{"applied":["00000000000000000000000000000001","00000000000000000000000000000002"],"superseded":["old \"one\""],"custom_status":"{\"at\":1}","remainder":{"first":0,"from":0,"blobs":[]},"commit":"c-0"}"#
+            r#"{"applied":["00000000000000000000000000000001","00000000000000000000000000000002"],"superseded":["old \"one\""],"custom_status":"{\"at\":1}","ended":true,"remainder":{"first":0,"from":0,"blobs":[]},"commit":"c-0"}"#
         )
     );
     // What is merged when a message is parked is in none of these columns.

@@ -121,3 +121,30 @@ async fn a_row_that_lags_behind_by_a_generation_is_repaired_without_the_code_wit
     assert_eq!(ended.custom_status.as_deref(), Some("\"second\""));
     without.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_lags_behind_the_end_is_repaired_without_the_code_with_the_custom_status_that_it_left() {
+    for generations in [0, 1] {
+        let world = World::new().await;
+        let patient = async |id| world.worker(id).await.fail_unhosted_alone_after(Duration::from_secs(24 * 3600));
+        let hosting =
+            patient("a").await.orchestrator_version(STEP, "3.0", async |ctx: OrchestrationContext, left: Vec<usize>| {
+                ctx.set_custom_status(&format!("left {}", left.len()));
+                if left.is_empty() {
+                    return Ok(left);
+                }
+                ctx.continue_as_new(STEP, vec![])
+            });
+        world.client.start(STEP, vec![7; generations]).version("3.0").instance_id("i").await.unwrap();
+        world.trouble.set(&[Rule("table.merge", "TestInstances/i", ALWAYS, Trouble::Fails)]);
+        let first = Running::start(hosting);
+        seconds(10).await;
+        first.crash();
+        world.trouble.set(&[]);
+        assert_eq!(world.client.instance("i").status().await.unwrap().custom_status, None, "the row lags behind");
+        let without = Running::start(patient("bb").await);
+        let ended = world.client.wait("i", Duration::from_secs(600)).await.unwrap();
+        assert_eq!(ended.custom_status.as_deref(), Some("\"left 0\""));
+        without.stop().await;
+    }
+}

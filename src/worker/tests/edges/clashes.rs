@@ -211,6 +211,7 @@ async fn foreign(hub: &TaskHub, client: &Client) -> String {
         applied: Vec::new(),
         superseded: Vec::new(),
         custom_status: None,
+        ends_with: None,
     };
     hub.0.histories.append(append).await.unwrap();
     let parent = ParentInstance { name: Some("Asking".into()), instance: parent, task_id: 0, version: None };
