@@ -125,6 +125,9 @@ fn by_name(usage: &[WorkerUsage], of: impl Fn(&WorkerUsage) -> &BTreeMap<String,
 
 /// With as many digits as tell something.
 fn money(amount: f64, prices: &Prices) -> String {
+    if amount > 0.0 && amount < 0.000_000_5 {
+        return format!("< 0.000001 {}", text::line(&prices.currency));
+    }
     let digits = if amount >= 100.0 || amount == 0.0 {
         0
     } else if amount >= 0.1 {

@@ -1,29 +1,90 @@
 //! `taskhub hub`: who owns the partitions, and how much waits where.
 
+use std::collections::BTreeSet;
+
 use clap::Subcommand;
 use serde_json::json;
-use taskhub::{Client, HubStatus, PartitionStatus, Timestamp};
+use taskhub::{Client, HubStatus, PartitionStatus, TaskHub, Timestamp};
 
-use super::failure::Outcome;
-use super::output::{Output, table};
-use super::{awaited, drain, text};
+use super::failure::{Failure, Kind, Outcome};
+use super::output::{self, Output, table};
+use super::{Target, awaited, drain, text};
 
 /// The hub as a whole.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Partitions and their owners, queues, and how many messages are parked
     Status,
+    /// The hubs of the storage account
+    List,
+    /// Creates the hub; one that is there stays as it is
+    Create {
+        /// How many partitions it has, 1 to 16, for its whole life [default: 4]
+        #[arg(long, value_name = "COUNT")]
+        partitions: Option<u32>,
+    },
+    /// Deletes the hub with all its instances, messages and payloads, for good
+    Delete {
+        /// Does not ask
+        #[arg(long, short)]
+        yes: bool,
+        /// Although workers run, which would go on with what is no longer there
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 impl Command {
-    pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
+    pub(crate) async fn run(self, target: &Target, out: &Output) -> Outcome {
         match self {
             Self::Status => {
-                let status = client.hub_status().await?;
+                let status = target.open(out).await?.hub_status().await?;
                 out.print(|| json!(status), || as_text(&status))
             }
+            Self::List => {
+                let names = TaskHub::list(&target.account(&target.profile()?)?).await?;
+                let words =
+                    || if names.is_empty() { "No task hub is in this storage account.".to_owned() } else { names.join("\n") };
+                out.print(|| json!({ "hubs": names }), words)
+            }
+            Self::Create { partitions } => create(target, partitions, out).await,
+            Self::Delete { yes, force } => delete(target, yes, force, out).await,
         }
     }
+}
+
+async fn create(target: &Target, partitions: Option<u32>, out: &Output) -> Outcome {
+    let profile = target.profile()?;
+    let (account, name) = (target.account(&profile)?, target.hub_name(&profile)?);
+    let mut builder = TaskHub::builder(account, name);
+    if let Some(count) = partitions {
+        builder = builder.partitions(count);
+    }
+    let hub = builder.open().await?;
+    let (name, count) = (hub.name(), hub.partitions());
+    out.print(
+        || json!({ "hub": name, "partitionCount": count }),
+        || format!("Task hub {} is there, with {}.", text::line(name), text::count(count.into(), "partition")),
+    )
+}
+
+async fn delete(target: &Target, yes: bool, force: bool, out: &Output) -> Outcome {
+    let profile = target.profile()?;
+    let (account, name) = (target.account(&profile)?, target.hub_name(&profile)?);
+    let hub = TaskHub::builder(account, &name).must_exist().open().await?;
+    let status = Client::new(&hub).hub_status().await?;
+    let owners: BTreeSet<_> =
+        status.partitions.iter().filter(|p| p.is_owned(status.read_at)).filter_map(|p| p.owner.as_deref()).collect();
+    if !owners.is_empty() && !force {
+        let owners = owners.into_iter().map(text::line).collect::<Vec<_>>().join(", ");
+        return Err(Failure::new(
+            Kind::Exists,
+            format!("workers of the hub are running ({owners}): stop them first, or pass --force"),
+        ));
+    }
+    output::confirm(&format!("The task hub {} with all that is in it", text::line(&name)), yes, out)?;
+    hub.delete().await?;
+    out.print(|| json!({ "deleted": name }), || format!("Task hub {} was deleted.", text::line(&name)))
 }
 
 fn as_text(status: &HubStatus) -> String {

@@ -12,19 +12,24 @@ mod json;
 mod log;
 mod output;
 mod poison;
+mod profile;
 mod purge;
 mod serve;
+mod shell;
 mod text;
+mod timeline;
 mod values;
 mod waits;
+mod watch;
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use taskhub::{Client, Storage, TaskHub};
 
 use failure::{Failure, Kind, Outcome};
 use output::Output;
+use profile::Profile;
 
 /// Looks at and steers Durable Task hubs on Azure Storage.
 #[derive(Debug, Parser)]
@@ -63,6 +68,13 @@ struct Target {
     /// Name of the task hub
     #[arg(long, global = true, env = "TASKHUB_NAME", value_name = "HUB", help_heading = "Task hub")]
     hub: Option<String>,
+    /// Account and hub of the file of profiles, where --storage and --hub do not say otherwise
+    ///
+    /// The file is ~/.config/taskhub/profiles.json, or that of the variable TASKHUB_PROFILES:
+    /// {"default": "dev", "profiles": {"dev": {"storage": "UseDevelopmentStorage=true", "hub": "Shop"},
+    /// "prod": {"storageVariable": "PROD_STORAGE", "hub": "Shop"}}}
+    #[arg(long, global = true, env = "TASKHUB_PROFILE", verbatim_doc_comment, value_name = "NAME", help_heading = "Task hub")]
+    profile: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -99,6 +111,12 @@ enum Command {
     Cost(cost::Cost),
     /// Lets no new instance of an orchestrator begin, and waits until the last one has ended
     Drain(drain::Command),
+    /// Shows what changes in the hub, or in one instance, as it happens
+    Watch(watch::Watch),
+    /// Prints the completions of a shell
+    Completions(shell::Completions),
+    /// Prints the man page: taskhub man | man -l -
+    Man,
     /// Waits until an instance has ended; fails unless it completed
     Wait(control::Wait),
     /// Serves the HTTP API of the hub, which clients of Azure Durable Functions know
@@ -134,25 +152,37 @@ fn asks_for_json() -> bool {
 impl Cli {
     async fn run(self) -> Outcome {
         let out = Output::new(self.json);
-        let client = self.target.open(&out).await?;
         match self.command {
-            Command::Hub(command) => command.run(&client, &out).await,
-            Command::List(list) => list.run(&client, &out).await,
-            Command::Show(one) => one.show(&client, &out).await,
-            Command::History(history) => history.run(&client, &out).await,
-            Command::Poison(command) => command.run(&client, &out).await,
-            Command::Start(start) => start.run(&client, &out).await,
-            Command::Restart(restart) => restart.run(&client, &out).await,
-            Command::Rewind(rewind) => rewind.run(&client, &out).await,
-            Command::Raise(raise) => raise.run(&client, &out).await,
-            Command::Terminate(terminate) => terminate.run(&client, &out).await,
-            Command::Suspend(it) => it.run(control::Change::Suspend, &client, &out).await,
-            Command::Resume(it) => it.run(control::Change::Resume, &client, &out).await,
-            Command::Purge(purge) => purge.run(&client, &out).await,
-            Command::Cost(cost) => cost.run(&client, &out).await,
-            Command::Drain(drain) => drain.run(&client, &out).await,
-            Command::Wait(wait) => wait.run(&client, &out).await,
-            Command::Serve(serve) => serve.run(&client, &out).await,
+            Command::Completions(completions) => completions.run(Self::command()),
+            Command::Man => shell::man(Self::command()),
+            Command::Hub(command) => command.run(&self.target, &out).await,
+            command => command.run(&self.target.open(&out).await?, &out).await,
+        }
+    }
+}
+
+impl Command {
+    /// Does what is done in a hub.
+    async fn run(self, client: &Client, out: &Output) -> Outcome {
+        match self {
+            Self::Completions(_) | Self::Man | Self::Hub(_) => unreachable!("they open what they need"),
+            Self::List(list) => list.run(client, out).await,
+            Self::Show(one) => one.show(client, out).await,
+            Self::History(history) => history.run(client, out).await,
+            Self::Poison(command) => command.run(client, out).await,
+            Self::Start(start) => start.run(client, out).await,
+            Self::Restart(restart) => restart.run(client, out).await,
+            Self::Rewind(rewind) => rewind.run(client, out).await,
+            Self::Raise(raise) => raise.run(client, out).await,
+            Self::Terminate(terminate) => terminate.run(client, out).await,
+            Self::Suspend(it) => it.run(control::Change::Suspend, client, out).await,
+            Self::Resume(it) => it.run(control::Change::Resume, client, out).await,
+            Self::Purge(purge) => purge.run(client, out).await,
+            Self::Cost(cost) => cost.run(client, out).await,
+            Self::Drain(drain) => drain.run(client, out).await,
+            Self::Watch(watch) => watch.run(client, out).await,
+            Self::Wait(wait) => wait.run(client, out).await,
+            Self::Serve(serve) => serve.run(client, out).await,
         }
     }
 }
@@ -160,9 +190,28 @@ impl Cli {
 impl Target {
     /// Opens the hub; never creates one.
     async fn open(&self, out: &Output) -> Result<Client, Failure> {
+        let profile = self.profile()?;
+        let hub = TaskHub::builder(self.account(&profile)?, self.hub_name(&profile)?).must_exist().open().await?;
+        if hub.is_run_with_blob_leases() {
+            out.warn(
+                "the .NET workers of this hub manage its partitions by leases of blobs; a worker of taskhub would be refused",
+            );
+        }
+        Ok(Client::new(&hub))
+    }
+
+    fn profile(&self) -> Result<Profile, Failure> {
+        Profile::load(self.profile.as_deref().filter(|name| !name.trim().is_empty()))
+    }
+
+    /// A profile that is named goes before the variables, and the default one behind them.
+    fn account(&self, profile: &Profile) -> Result<Storage, Failure> {
+        let named = profile.storage.clone().filter(|_| self.profile.is_some());
         let connection = given(self.storage.clone())
+            .or(named)
             .or_else(|| given(std::env::var("AzureWebJobsStorage").ok()))
             .or_else(|| given(std::env::var("AZURE_STORAGE_CONNECTION_STRING").ok()))
+            .or_else(|| profile.storage.clone())
             .ok_or_else(|| {
                 Failure::new(
                     Kind::Invalid,
@@ -170,16 +219,12 @@ impl Target {
                      pass --storage (UseDevelopmentStorage=true is a local Azurite)",
                 )
             })?;
-        let name = given(self.hub.clone())
-            .ok_or_else(|| Failure::new(Kind::Invalid, "no task hub: pass --hub HUB, or set TASKHUB_NAME"))?;
-        let storage = Storage::connect(&connection).map_err(|error| Failure::new(Kind::Invalid, error.to_string()))?;
-        let hub = TaskHub::builder(storage, name).must_exist().open().await?;
-        if hub.is_run_with_blob_leases() {
-            out.warn(
-                "the .NET workers of this hub manage its partitions by leases of blobs; a worker of taskhub would be refused",
-            );
-        }
-        Ok(Client::new(&hub))
+        Storage::connect(&connection).map_err(|error| Failure::new(Kind::Invalid, error.to_string()))
+    }
+
+    fn hub_name(&self, profile: &Profile) -> Result<String, Failure> {
+        let name = given(self.hub.clone()).or_else(|| profile.hub.clone());
+        name.ok_or_else(|| Failure::new(Kind::Invalid, "no task hub: pass --hub HUB, or set TASKHUB_NAME"))
     }
 }
 
@@ -190,8 +235,6 @@ fn given(text: Option<String>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

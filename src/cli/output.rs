@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use super::failure::Outcome;
+use super::failure::{Failure, Kind, Outcome};
 use super::text;
 
 /// Where results go.
@@ -54,6 +54,26 @@ impl Output {
         let columns = || std::env::var("COLUMNS").ok()?.parse().ok();
         let of_terminal = || io::stdout().is_terminal().then(|| Table::new().width()).flatten().map(usize::from);
         columns().or_else(of_terminal).unwrap_or(usize::MAX)
+    }
+}
+
+/// Nothing is deleted that nobody has agreed to.
+#[allow(clippy::print_stderr, reason = "the command asks")]
+pub(crate) fn confirm(what: &str, is_agreed: bool, out: &Output) -> Outcome {
+    if is_agreed {
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() || !out.is_for_people() {
+        let words = format!("{what} would be deleted for good, and nobody can be asked; nothing was done: pass --yes");
+        return Err(Failure::new(Kind::Invalid, words));
+    }
+    eprint!("{what} will be deleted for good. Go on? [y/N] ");
+    io::stderr().flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    match answer.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(Failure::new(Kind::Error, "nothing was deleted")),
     }
 }
 

@@ -1,6 +1,5 @@
 //! `taskhub purge`: says what it would delete, asks, and deletes.
 
-use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use clap::Args;
@@ -9,7 +8,7 @@ use taskhub::{Client, InstanceQuery, PurgeReport, RuntimeStatus, Timestamp};
 
 use super::failure::{Failure, Kind, Outcome, of_instance};
 use super::instances::Which;
-use super::output::Output;
+use super::output::{self, Output};
 use super::{text, values};
 
 /// Between two lines about the progress.
@@ -87,26 +86,9 @@ impl Purge {
         print(&purge.await?, out)
     }
 
-    /// Nothing is deleted that nobody has agreed to.
-    #[allow(clippy::print_stderr, reason = "the command asks")]
     fn confirm(&self, what: &str, out: &Output) -> Outcome {
-        if self.yes {
-            return Ok(());
-        }
         let children = if self.recursive { ", with sub-orchestrations," } else { "" };
-        if !io::stdin().is_terminal() || !io::stderr().is_terminal() || !out.is_for_people() {
-            let words =
-                format!("{what}{children} would be deleted for good, and nobody can be asked; nothing was done: pass --yes");
-            return Err(Failure::new(Kind::Invalid, words));
-        }
-        eprint!("{what}{children} will be deleted for good. Go on? [y/N] ");
-        io::stderr().flush()?;
-        let mut answer = String::new();
-        io::stdin().read_line(&mut answer)?;
-        match answer.trim().to_ascii_lowercase().as_str() {
-            "y" | "yes" => Ok(()),
-            _ => Err(Failure::new(Kind::Error, "nothing was deleted")),
-        }
+        output::confirm(&format!("{what}{children}"), self.yes, out)
     }
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::Hub;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::storage;
 use crate::storage::blob::PutCondition;
 use crate::storage::error::OrNone;
@@ -35,6 +35,8 @@ impl Hub {
 
     pub(super) async fn delete(&self) -> Result<()> {
         let (names, storage) = (&self.names, &self.storage);
+        // First what may be refused, so that nothing is half done.
+        storage.blobs.delete_container(&names.app_lease).await.or_none().map_err(|error| self.lease_is_held(error))?;
         storage.queues.delete_queue(&names.work_items).await.or_none()?;
         for partition in 0..self.partition_count {
             storage.queues.delete_queue(&names.control_queue(partition)).await.or_none()?;
@@ -42,10 +44,23 @@ impl Hub {
         for table in [&names.history, &names.instances, &names.poison, &names.awaited, &names.partitions] {
             storage.tables.delete_table(table).await.or_none()?;
         }
-        for container in [&names.large_messages, &names.leases, &names.app_lease] {
+        for container in [&names.large_messages, &names.leases] {
             storage.blobs.delete_container(container).await.or_none()?;
         }
         Ok(())
+    }
+
+    /// A worker that was killed leaves the app lease to its end.
+    fn lease_is_held(&self, error: storage::Error) -> Error {
+        if error.kind != storage::ErrorKind::Lease {
+            return error.into();
+        }
+        let message = format!(
+            "the app lease of task hub \"{}\" is held by a worker that runs, or was killed less than a minute ago; nothing was deleted: \
+             stop the worker, or try again in a minute",
+            self.names.hub
+        );
+        Error::new(ErrorKind::Mismatch, message)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The task hub that users open: its settings, and opening it with a checked partition count.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Hub;
@@ -79,6 +80,19 @@ impl TaskHub {
             hub.changes = Some(changes);
         }
         self
+    }
+
+    /// The names of the hubs in a storage account, in order: those whose tables of instances and of histories are both there.
+    ///
+    /// # Errors
+    /// `Storage` if storage fails.
+    pub async fn list(storage: &Storage) -> Result<Vec<String>> {
+        let lanes = Lanes::to(storage, &Rng::system());
+        let tables: BTreeSet<_> = lanes.data.tables.list_tables().await?.into_iter().collect();
+        let of_hub = |table: &String| {
+            table.strip_suffix("Instances").filter(|hub| tables.contains(&format!("{hub}History"))).map(str::to_owned)
+        };
+        Ok(tables.iter().filter_map(of_hub).collect())
     }
 
     /// Deletes the hub with all its instances, messages and payloads. Workers should have stopped.

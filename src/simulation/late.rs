@@ -124,6 +124,10 @@ impl TableStore for Way {
         self.late.account.tables.create_table(table).await
     }
 
+    async fn list_tables(&self) -> Result<Vec<String>> {
+        self.late.account.tables.list_tables().await
+    }
+
     async fn delete_table(&self, table: &str) -> Result<()> {
         self.late.account.tables.delete_table(table).await
     }

@@ -120,6 +120,8 @@ pub(crate) struct Page {
 pub(crate) trait TableStore: Send + Sync {
     /// Creates a table; `AlreadyExists` if it is there.
     async fn create_table(&self, table: &str) -> Result<()>;
+    /// The names of all tables of the account, in any order.
+    async fn list_tables(&self) -> Result<Vec<String>>;
     /// Deletes a table with all its rows; `NotFound` if it is not there.
     async fn delete_table(&self, table: &str) -> Result<()>;
     /// A point read; `NotFound` if the row (or table) is not there. `select` empty means all columns.

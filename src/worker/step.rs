@@ -171,7 +171,7 @@ impl Step<'_> {
         }
         let without_code = ends.is_some();
         let name = log::orchestrator(opened.past.iter().chain(&opened.inputs)).unwrap_or_default();
-        usage::bill(&name);
+        usage::bill(name);
         let code = Code::new(spans::orchestrator(&opened.execution_id, name), What::Turn);
         let mut recorder = Recorder::new(&self.hub.clock, self.hub.partition_count, opened);
         match ends {

@@ -59,6 +59,33 @@ impl TableStore for AzureTables {
         created.map(drop).map_err(failed("table.create", table))
     }
 
+    async fn list_tables(&self) -> Result<Vec<String>> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Named {
+            table_name: String,
+        }
+        #[derive(Deserialize)]
+        struct Answer {
+            value: Vec<Named>,
+        }
+        let (mut names, mut next) = (Vec::new(), None::<String>);
+        loop {
+            let mut url = self.service.url(&["Tables"]);
+            if let Some(next) = next {
+                url.query_pairs_mut().append_pair("NextTableName", &next);
+            }
+            let answer = self.service.call(read("table.list", "", url)).await?;
+            let tables: Answer =
+                read_answer(&answer.body).ok_or_else(|| unreadable(("table.list", ""), Method::Get, "no JSON"))?;
+            names.extend(tables.value.into_iter().map(|named| named.table_name));
+            next = answer.headers.get_optional_string(&HeaderName::from_static("x-ms-continuation-nexttablename"));
+            if next.is_none() {
+                return Ok(names);
+            }
+        }
+    }
+
     async fn delete_table(&self, table: &str) -> Result<()> {
         let deleted = self.client.table_client(table).delete().into_future().await;
         deleted.map(drop).map_err(failed("table.drop", table))

@@ -44,7 +44,10 @@ async fn a_table_is_created_once_and_must_exist(tables: &dyn TableStore, table: 
     refused(tables.get(table, "p", "r", &[]).await, NotFound);
     refused(tables.query(table, &Query::default()).await, NotFound);
     refused(tables.delete_table(table).await, NotFound);
+    let is_listed = async || tables.list_tables().await.unwrap().iter().any(|listed| listed == table);
+    assert!(!is_listed().await);
     tables.create_table(table).await.unwrap();
+    assert!(is_listed().await, "by the name under which it was created");
     refused(tables.create_table(table).await, AlreadyExists);
     tables.write(table, &insert).await.unwrap();
     tables.delete_table(table).await.unwrap();

@@ -45,7 +45,7 @@ impl Drop for Counting<'_> {
 fn kind(op: &str) -> CallKind {
     match op {
         "table.get" => CallKind::TableRead,
-        "table.query" => CallKind::TableQuery,
+        "table.query" | "table.list" => CallKind::TableQuery,
         "table.transact" => CallKind::TableBatch,
         "blob.get" => CallKind::BlobRead,
         "blob.list" | "container.create" | "container.drop" => CallKind::BlobList,

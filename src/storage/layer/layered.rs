@@ -68,6 +68,11 @@ impl<L: Layer> TableStore for Layered<L, dyn TableStore> {
         self.layer.run(&call, || self.inner.create_table(table)).await
     }
 
+    async fn list_tables(&self) -> Result<Vec<String>> {
+        let call = Call::read("table.list", Target("", None, None));
+        self.layer.run(&call, || self.inner.list_tables()).await
+    }
+
     async fn delete_table(&self, table: &str) -> Result<()> {
         let call = Call::removal("table.drop", Target(table, None, None));
         self.layer.run(&call, || self.inner.delete_table(table)).await

@@ -104,6 +104,7 @@ impl Reply for Option<Etag> {
 impl Reply for Row {}
 impl Reply for Page {}
 impl Reply for Vec<Option<Etag>> {}
+impl Reply for Vec<String> {}
 impl Reply for QueueMessage {}
 impl Reply for Vec<QueueMessage> {
     fn is_empty_receive(&self) -> bool {

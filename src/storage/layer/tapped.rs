@@ -79,6 +79,10 @@ impl TableStore for Tapped<dyn TableStore> {
         self.inner.create_table(table).await
     }
 
+    async fn list_tables(&self) -> Result<Vec<String>> {
+        self.inner.list_tables().await
+    }
+
     async fn delete_table(&self, table: &str) -> Result<()> {
         self.inner.delete_table(table).await
     }

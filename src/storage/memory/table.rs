@@ -43,7 +43,6 @@ struct State {
 #[derive(Default)]
 struct Table {
     /// As it was created; dumps show it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests dump tables"))]
     name: String,
     rows: BTreeMap<(Key, Key), Row>,
 }
@@ -110,6 +109,11 @@ impl TableStore for MemoryTables {
         }
         state.tables.insert(table.to_ascii_lowercase(), Table::named(table));
         Ok(())
+    }
+
+    async fn list_tables(&self) -> Result<Vec<String>> {
+        fair().await;
+        Ok(lock(&self.state).tables.values().map(|table| table.name.clone()).collect())
     }
 
     async fn delete_table(&self, table: &str) -> Result<()> {
