@@ -8,7 +8,7 @@ use super::failure::{Outcome, of_instance};
 use super::json::{Json, as_stored, over_lines, payload};
 use super::output::{Output, shortened_table, table};
 use super::waits::Waits;
-use super::{awaited, events, text, values, waits};
+use super::{awaited, events, text, timeline, values, waits};
 
 /// Rows of one request; the service gives no more.
 const PAGE_ROWS: usize = 1000;
@@ -73,6 +73,9 @@ pub(crate) struct History {
     /// With the inputs of calls, as far as they can be found: in history rows, in sub-orchestrations, and in calls that nobody has taken yet
     #[arg(long)]
     inputs: bool,
+    /// Drawn as a timeline: when each task, timer and event began and ended
+    #[arg(long, conflicts_with = "inputs")]
+    timeline: bool,
 }
 
 impl List {
@@ -215,6 +218,7 @@ impl History {
             || {
                 let shown = match status.as_ref().map(|s| s.status) {
                     Some(status) if history.is_empty() => format!("The instance is {status} and has not run yet."),
+                    _ if self.timeline => timeline::draw(&history, client.now(), Output::width()),
                     _ => shortened_table(&events::HEADER, &lines, Output::width()),
                 };
                 match &awaited {

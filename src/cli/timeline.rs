@@ -149,8 +149,7 @@ mod tests {
             HistoryEvent::arriving(at(6_000), EventKind::EventRaised { name: "Paid\u{1b}[31m".into(), input: None, trace: None }),
             HistoryEvent::arriving(at(8_000), EventKind::TaskCompleted { task_id: 2, result: None }),
         ];
-        let open = "\
-                 2026-01-01 12:00:00 (for 8.000 s)
+        let open = "                 2026-01-01 12:00:00 (for 8.000 s)
 Charge #0        ▒▒▒▒▒▒▒▒▒▒            4.000 s failed
 timer #1         ░░░░░░░░░░░░░░░░░░░░  under way
 Refund #2                 ███████████  4.000 s
@@ -158,8 +157,7 @@ event Paid [31m                ◆";
         assert_eq!(draw(&history, at(8_000), 10), open);
         let end = EventKind::ExecutionCompleted { status: RuntimeStatus::Completed, result: None, failure: None };
         history.push(HistoryEvent::decision(3, at(16_000), end));
-        let ended = "\
-                 2026-01-01 12:00:00 (ended after 16 s)
+        let ended = "                 2026-01-01 12:00:00 (ended after 16 s)
 Charge #0        ▒▒▒▒▒                 4.000 s failed
 timer #1         ░░░░░░░░░░░░░░░░░░░░  not waited for
 Refund #2            ██████            4.000 s
