@@ -81,7 +81,7 @@ pub use client::{
 };
 pub use clock::Clock;
 pub use error::{Error, ErrorKind};
-pub use hub::{Awaited, AwaitedKind, Draining, PoisonMessage, TaskHub, TaskHubBuilder, WorkerUsage};
+pub use hub::{Awaited, AwaitedKind, Draining, ExportedInstance, PoisonMessage, TaskHub, TaskHubBuilder, WorkerUsage};
 pub use model::{
     EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, ParentInstance, Properties, RuntimeStatus, Tags,
     Timestamp, TraceContext, UnknownStatus,

@@ -18,6 +18,7 @@ mod serve;
 mod shell;
 mod text;
 mod timeline;
+mod transfer;
 mod values;
 mod waits;
 mod watch;
@@ -111,6 +112,10 @@ enum Command {
     Cost(cost::Cost),
     /// Lets no new instance of an orchestrator begin, and waits until the last one has ended
     Drain(drain::Command),
+    /// Writes instances with their histories and payloads to standard output, one to a line of JSON
+    Export(transfer::Export),
+    /// Writes instances that were exported, and have ended, into the hub
+    Import(transfer::Import),
     /// Shows what changes in the hub, or in one instance, as it happens
     Watch(watch::Watch),
     /// Prints the completions of a shell
@@ -180,6 +185,8 @@ impl Command {
             Self::Purge(purge) => purge.run(client, out).await,
             Self::Cost(cost) => cost.run(client, out).await,
             Self::Drain(drain) => drain.run(client, out).await,
+            Self::Export(export) => export.run(client, out).await,
+            Self::Import(import) => import.run(client, out).await,
             Self::Watch(watch) => watch.run(client, out).await,
             Self::Wait(wait) => wait.run(client, out).await,
             Self::Serve(serve) => serve.run(client, out).await,

@@ -4,6 +4,7 @@ mod app_lease;
 mod awaited;
 mod control;
 mod drain;
+mod export;
 mod history;
 #[cfg(test)]
 mod history_tests;

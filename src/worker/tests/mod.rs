@@ -38,6 +38,7 @@ mod stored_values;
 mod terminate;
 mod texts;
 mod throttled;
+mod transfer;
 mod troubled;
 mod unhosted;
 mod usage;

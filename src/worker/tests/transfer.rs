@@ -1,0 +1,137 @@
+//! Instances that are taken from one hub to another.
+
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::model::Timestamp;
+use crate::rng::Rng;
+use crate::storage::Storage;
+use crate::storage::layer::faulty::{Faults, Faulty, Moment, Verdict};
+use crate::storage::memory::Memory;
+use crate::{
+    Activity, ActivityContext, Client, ErrorKind, ExportedInstance, Failure, InstanceStatus, OrchestrationContext, Orchestrator,
+    TaskHub, Worker,
+};
+
+const ECHO: Activity<String, String> = Activity::new("Echo");
+const TWICE: Orchestrator<String, String> = Orchestrator::new("Twice");
+const FAILS: Orchestrator<String, String> = Orchestrator::new("Fails");
+const CHILD: Orchestrator<String, String> = Orchestrator::new("Child");
+
+/// More than a column and a message hold.
+const LARGE: usize = 100_000;
+
+async fn twice(ctx: OrchestrationContext, text: String) -> Result<String, Failure> {
+    ctx.set_custom_status(&"\u{1F600} under way");
+    let first = ctx.call(ECHO, &text).await?;
+    ctx.timer(Duration::from_secs(1)).await;
+    Ok(first + &ctx.call(CHILD, text).await?)
+}
+
+async fn hub(storage: Storage, name: &str, seed: u64) -> TaskHub {
+    let clock = Clock::paused(Timestamp::parse("2026-01-01T00:00:00Z").unwrap());
+    TaskHub::builder(storage, name).partitions(1).clock(clock).rng(Rng::seeded(seed)).open().await.unwrap()
+}
+
+fn memory(seed: u64) -> Memory {
+    Memory::new(Clock::paused(Timestamp::parse("2026-01-01T00:00:00Z").unwrap()), Rng::seeded(seed))
+}
+
+/// A hub in which several kinds of instances have ended.
+async fn source() -> Client {
+    let hub = hub(memory(1).storage(), "Source", 1).await;
+    let client = Client::new(&hub);
+    let worker = Worker::builder(&hub)
+        .activity(ECHO, async |_: ActivityContext, text: String| Ok(text))
+        .orchestrator(TWICE, twice)
+        .orchestrator(CHILD, async |_, text| Ok(text))
+        .orchestrator(FAILS, async |_, text: String| Err(Failure::new("NoMoney", text)));
+    let acting = async {
+        for (id, text) in [("small", "x".to_owned()), ("large/1", "y\"\u{e9}".repeat(LARGE / 4))] {
+            let start = client.start(TWICE, text).instance_id(id).tag("of", "shop").version("");
+            start.await.unwrap().wait().await.unwrap();
+        }
+        client.start(FAILS, "no").instance_id("failed").await.unwrap().wait().await.unwrap();
+        client.start_named("Nobody", ()).instance_id("open").after(Duration::from_secs(3600)).await.unwrap();
+    };
+    worker.run(acting).await.unwrap();
+    client
+}
+
+async fn exported(client: &Client, id: &str) -> ExportedInstance {
+    let json = serde_json::to_string(&client.export(id).await.unwrap()).unwrap();
+    assert!(!json.contains('\n'));
+    serde_json::from_str(&json).unwrap()
+}
+
+/// What an instance shows, whatever its hub.
+async fn shown(client: &Client, id: &str) -> (InstanceStatus, Vec<String>) {
+    let (mut status, history) = (client.instance(id).status().await.unwrap(), client.instance(id).history().await.unwrap());
+    status.revision.clear();
+    (status, history.iter().map(|event| format!("{event:?}")).collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_ended_is_in_another_hub_what_it_was_and_can_be_started_again_there() {
+    let source = source().await;
+    let target = hub(memory(2).storage(), "Target", 2).await;
+    let client = Client::new(&target);
+    let children: Vec<_> = source.list(&crate::InstanceQuery::default()).await.unwrap().instances;
+    let ended: Vec<_> =
+        children.iter().filter(|instance| instance.status.is_terminal()).map(|instance| instance.instance_id.clone()).collect();
+    assert_eq!(ended.len(), 5);
+    for id in &ended {
+        client.import(&exported(&source, id).await).await.unwrap();
+        assert_eq!(shown(&client, id).await, shown(&source, id).await, "{id}");
+        let again = client.import(&exported(&source, id).await).await.unwrap_err();
+        assert_eq!((again.kind(), again.to_string().contains("purge it first")), (ErrorKind::AlreadyExists, true));
+        // Once more from there: the form loses nothing.
+        let (first, second) = (exported(&source, id).await, exported(&client, id).await);
+        let comparable = |it: &ExportedInstance| serde_json::to_string(it).unwrap().replace("Source", "Target");
+        assert_eq!(comparable(&first), comparable(&second));
+    }
+    let error = client.import(&exported(&source, "open").await).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("has not ended"), "{error}");
+    assert_eq!(source.export("nobody").await.unwrap_err().kind(), ErrorKind::NotFound);
+    let again = Worker::builder(&target).orchestrator(FAILS, async |_, text: String| Ok(format!("{text} more")));
+    let acting = async {
+        client.instance("failed").restart().await.unwrap();
+        assert_eq!(client.instance_of(FAILS, "failed").result().await.unwrap(), "no more");
+    };
+    again.run(acting).await.unwrap();
+    for id in ended.iter().filter(|id| *id != "failed") {
+        client.instance(id).purge().await.unwrap();
+    }
+    assert!(memory(2).dump().queues.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_import_that_was_cut_off_anywhere_can_be_purged_and_done_again() {
+    let source = source().await;
+    let instance = exported(&source, "large/1").await;
+    for cut in 1.. {
+        let memory = memory(cut);
+        let faulty = Faulty::new(Faults::default(), Rng::seeded(cut));
+        let target = hub(memory.storage().layered(faulty.clone()), "Target", cut).await;
+        let calls = std::sync::atomic::AtomicU64::new(0);
+        faulty.on_call(move |_, _, moment| {
+            let number = if moment == Moment::After { calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1 } else { 0 };
+            if number >= cut { Verdict::Hang } else { Verdict::Proceed }
+        });
+        let importing = Client::new(&target);
+        let cut_off = tokio::time::timeout(Duration::from_secs(1), importing.import(&instance)).await.is_err();
+        let client = Client::new(&hub(memory.storage(), "Target", 100).await);
+        if cut_off {
+            match client.instance("large/1").purge().await {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                purged => drop(purged.unwrap()),
+            }
+            client.import(&instance).await.unwrap();
+        }
+        assert_eq!(shown(&client, "large/1").await, shown(&source, "large/1").await, "cut off after call {cut}");
+        if !cut_off {
+            assert!(cut > 5, "{cut}");
+            return;
+        }
+    }
+}
