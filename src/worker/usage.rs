@@ -42,7 +42,8 @@ impl Shared {
         self.usage.begun.get_or_init(|| (self.hub.now(), self.hub.meter.read()));
         let mut told = Instant::now();
         loop {
-            tokio::time::sleep(WHILE_WORKING).await;
+            // On virtual time as little as can be is done while nothing happens.
+            tokio::time::sleep(WHILE_WORKING.max(self.options.refresh)).await;
             let last = self.usage.told.load(Relaxed);
             // Who has never done anything leaves no trace in the hub.
             if self.usage.billed() != last || last > 0 && told.elapsed() >= WHILE_IDLE {
