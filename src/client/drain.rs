@@ -2,17 +2,21 @@
 
 use std::time::Duration;
 
+use super::query::filter;
 use super::{Client, InstanceQuery};
 use crate::bounds;
 use crate::error::{Error, ErrorKind, Result};
-use crate::hub::Draining;
+use crate::hub::instances::{MARKED_AT, STATUS_BEHIND};
+use crate::hub::{Draining, InstanceRow};
 use crate::limits::DRAIN_AFTER;
-use crate::model::RuntimeStatus;
+use crate::model::{RuntimeStatus, Timestamp};
+use crate::storage::table::{Cmp, Filter, PAGE_ROWS_MAX, Query, Value};
 
 /// A worker that has decided to begin an instance needs as long as that to show it.
 const SHOWN_AFTER: Duration = Duration::from_secs(10);
-/// Instances that are read at once.
-const PAGE: usize = 1000;
+/// What is read of an instance.
+const COLUMNS: [&str; 9] =
+    ["PartitionKey", "RowKey", "ExecutionId", "Name", "Version", "RuntimeStatus", "CompletedTime", STATUS_BEHIND, MARKED_AT];
 
 /// An orchestrator, or one version of it, that is to be drained. Made by [`Client::drain`].
 #[derive(Clone, Debug)]
@@ -29,7 +33,8 @@ pub struct Drain<'a> {
 pub struct DrainProgress {
     /// Since when no new instance is to begin; `None` if that is not said, or was lifted.
     pub draining: Option<Draining>,
-    /// Instances that have begun and have not ended. Sub-orchestrations count, whoever started them.
+    /// Instances that have begun and have not ended, also those that show as failed because a message of them is parked.
+    /// Sub-orchestrations count, whoever started them.
     pub open: u64,
     /// Instances that were started and have not begun. They begin when the drain is lifted.
     pub waiting: u64,
@@ -100,7 +105,7 @@ impl Drain<'_> {
         self.client.hub.drains.lift(&self.name, self.version.as_deref()).await
     }
 
-    /// Looks how far it is. All rows of instances that have not ended are read.
+    /// Looks how far it is. The rows of all instances that have not ended are read, without payloads.
     ///
     /// # Errors
     /// `Storage` if storage fails.
@@ -118,21 +123,17 @@ impl Drain<'_> {
 
     /// Instances that have begun, and such that have not.
     async fn count(&self) -> Result<(u64, u64)> {
-        let mut query = InstanceQuery {
-            statuses: RuntimeStatus::ALL.into_iter().filter(|status| !status.is_terminal()).collect(),
-            exclude_entities: true,
-            with_payloads: false,
-            page_size: PAGE,
-            ..InstanceQuery::default()
-        };
+        let instances = &self.client.hub.instances;
         let it = Draining { name: self.name.clone(), version: self.version.clone(), since: self.client.now() };
+        let select = COLUMNS.map(str::to_owned).to_vec();
+        let mut query = Query { filter: Some(may_be_open()), select, top: Some(PAGE_ROWS_MAX), continuation: None };
         let (mut open, mut waiting) = (0, 0);
         loop {
-            let page = self.client.list(&query).await?;
-            for instance in page.instances.iter().filter(|instance| it.is_of(&instance.name, instance.version.as_deref())) {
-                // One that was rewound is pending, and shows when it ended.
-                let has_begun = instance.status != RuntimeStatus::Pending || instance.completed.is_some();
-                *if has_begun { &mut open } else { &mut waiting } += 1;
+            let (rows, page) = instances.query(&query).await?;
+            for row in rows.iter().map(|stored| &stored.row) {
+                if is_open(row) && it.is_of(row.name.as_deref().unwrap_or_default(), row.version.as_deref()) {
+                    *if self.has_begun(row).await? { &mut open } else { &mut waiting } += 1;
+                }
             }
             query.continuation = page.continuation;
             if query.continuation.is_none() {
@@ -140,4 +141,29 @@ impl Drain<'_> {
             }
         }
     }
+
+    async fn has_begun(&self, row: &InstanceRow) -> Result<bool> {
+        let execution_id = row.execution_id.as_deref().unwrap_or_default();
+        match (row.behind_mark, row.status) {
+            // The time at which a rewound one had ended is behind the mark.
+            (Some(RuntimeStatus::Pending), _) => self.client.hub.histories.is_of(&row.instance_id, execution_id).await,
+            // One that was rewound is pending, and shows when it ended.
+            (None, Some(RuntimeStatus::Pending)) => Ok(row.completed.is_some()),
+            _ => Ok(true),
+        }
+    }
+}
+
+/// What has not ended, and what a message was parked of, which shows as failed meanwhile. The rows of others that have failed are not read.
+pub(super) fn may_be_open() -> Filter {
+    let open = RuntimeStatus::ALL.into_iter().filter(|status| !status.is_terminal());
+    let open = open.map(|status| Filter::eq("RuntimeStatus", status.name()));
+    let marked = Filter::compare(MARKED_AT, Cmp::Ge, Value::time(Timestamp::UNIX_EPOCH));
+    let no_entity = filter(&InstanceQuery { exclude_entities: true, ..InstanceQuery::default() });
+    Filter::And([Filter::Or(open.chain([marked]).collect())].into_iter().chain(no_entity).collect())
+}
+
+/// A worker of .NET leaves the column of a mark when the instance ends.
+fn is_open(row: &InstanceRow) -> bool {
+    !row.behind_mark.or(row.status).is_some_and(RuntimeStatus::is_terminal)
 }

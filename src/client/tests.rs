@@ -359,3 +359,13 @@ async fn children_are_listed_by_their_parent_and_a_reused_id_shows_no_stale_one(
     let (ran, ()) = tokio::join!(worker.run(async { drop(stopped.await) }), acting);
     ran.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_reads_what_has_not_ended_and_what_is_marked_but_not_all_that_has_failed() {
+    let all = [("@entity@e", RuntimeStatus::Running), ("failed", RuntimeStatus::Failed), ("marked", RuntimeStatus::Running)];
+    let world = World::with(&[&all[..], &[("running", RuntimeStatus::Running)]].concat()).await;
+    world.client.hub.instances.show_as_failed(crate::hub::instances::Culprit::Any("marked"), "parked").await.unwrap();
+    let query = crate::storage::table::Query { filter: Some(super::drain::may_be_open()), ..Default::default() };
+    let (rows, _) = world.client.hub.instances.query(&query).await.unwrap();
+    assert_eq!(rows.iter().map(|stored| &*stored.row.instance_id).collect::<Vec<_>>(), ["marked", "running"]);
+}

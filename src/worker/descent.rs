@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::delivery::Delivery;
 use super::fate::{Fate, Sorted};
 use super::recorder::Recorder;
-use super::step::Step;
+use super::step::{Step, names_no_execution};
 use crate::error::Result;
 use crate::hub::histories::History;
 use crate::hub::{Held, InstanceRow};
@@ -37,19 +37,48 @@ impl Step<'_> {
         self.hub.instances.open_children(self.instance_id, to == Descendants::All).await
     }
 
-    /// A recursive termination that finds its instance ended ends what still runs below it, before it goes.
-    pub(super) async fn end_strays(&self, state: &State, sorted: &Sorted<'_>) -> Result<()> {
+    /// A recursive termination that finds its execution ended ends what that one, and those before it, have left running, before it goes.
+    /// The id may run again by then: what the new execution has started goes on.
+    pub(super) async fn end_strays(&self, history: &History, state: &State, sorted: &Sorted<'_>) -> Result<()> {
         let parent = state.started.as_deref().and_then(|started| started.event.parent_id());
+        let runs = sorted.start().is_some() || (state.started.is_some() && state.completed.is_none());
         for (_, delivery) in sorted.with(Fate::Drop) {
             let sender = delivery.message.sender.instance_id.as_str();
             let is_heard = sender.is_empty() || sender == self.instance_id || Some(sender) == parent;
-            if is_heard && let Some((to, reason)) = recursive(delivery) {
+            // Of an id that runs again, a copy that names no execution does not tell which one it has ended: the first copy has sent it on.
+            let is_clear = !runs || !names_no_execution(delivery);
+            if is_heard
+                && is_clear
+                && let Some((to, reason)) = recursive(delivery)
+            {
+                let ended = ended_executions(history, delivery.message.target.execution_id.as_deref());
                 for child in self.children_by_rows(to).await? {
-                    self.send_on(&child, None, reason, to, Duration::ZERO).await?;
+                    if self.is_started_by(&child, &ended).await? {
+                        self.send_on(&child, None, reason, to, Duration::ZERO).await?;
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether one of these executions has started the child, as far as its history tells: its row names the parent's id alone.
+    async fn is_started_by(&self, child: &str, executions: &[&str]) -> Result<bool> {
+        let history = match self.hub.histories.load(child).await {
+            Ok(history) => history,
+            // One that is damaged keeps no other.
+            Err(error) if error.is_lasting() => {
+                tracing::warn!(child, %error, "a sub-orchestration whose history cannot be read is not terminated");
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
+        let parent = history.events.iter().chain(&history.unclosed).find_map(|stored| match &stored.event.kind {
+            EventKind::ExecutionStarted(start) => start.parent.as_ref(),
+            _ => None,
+        });
+        let by = parent.and_then(|parent| parent.instance.execution_id.as_deref()).filter(|id| !id.is_empty());
+        Ok(by.is_none_or(|by| executions.iter().any(|id| id.eq_ignore_ascii_case(by))))
     }
 
     /// Ends what an instance without history may have started all the same, in a first turn that was never committed.
@@ -76,6 +105,18 @@ impl Step<'_> {
         let message = Message { sender, descendants: Some(to), ..message };
         self.hub.queues.send(self.hub.queues.of_instance(id), message, delay).await.map(drop)
     }
+}
+
+/// The execution that a termination names, and those that it had replaced; without a name all that the history knows.
+fn ended_executions<'h>(history: &'h History, named: Option<&'h str>) -> Vec<&'h str> {
+    let known = history.sentinel.superseded.iter().chain(&history.execution_id).map(String::as_str);
+    let mut known: Vec<_> = known.collect();
+    let Some(named) = named.filter(|id| !id.is_empty()) else { return known };
+    match known.iter().rposition(|id| *id == named) {
+        Some(at) => known.truncate(at + 1),
+        None => known = vec![named],
+    }
+    known
 }
 
 /// How far a termination goes, and why, if it goes beyond its instance.

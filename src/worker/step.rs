@@ -61,7 +61,7 @@ impl Step<'_> {
             self.behind_start(&history, &state, &mut sorted).await?;
         }
         self.sort(&history, &state, &mut sorted);
-        self.end_strays(&state, &sorted).await?;
+        self.end_strays(&history, &state, &sorted).await?;
         let is_torn = (history.is_torn() || !history.late.is_empty()) && state.completed.is_none();
         let ends = match self.outlook(&state, is_torn, &mut sorted).await {
             Outlook::Runs => None,

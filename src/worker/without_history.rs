@@ -45,7 +45,7 @@ impl Step<'_> {
             }
         }
         if !alive {
-            self.end_strays(&State::default(), &sorted).await?;
+            self.end_strays(history, &State::default(), &sorted).await?;
         }
         if let (Some((reason, delivery)), Some(row)) = (terminated, &row) {
             self.end_below_pending(&row.row, delivery).await?;

@@ -121,6 +121,12 @@ impl Histories {
         Ok(self.version(instance_id).await?.is_some())
     }
 
+    /// Whether the history is of this execution, complete or not.
+    pub(crate) async fn is_of(&self, instance_id: &str, execution_id: &str) -> Result<bool> {
+        let row = self.table.get(&keys::escape(instance_id), rows::SENTINEL, &["ExecutionId"]).await.or_none()?;
+        Ok(row.is_some_and(|row| row.entity.text("ExecutionId").is_some_and(|id| id.eq_ignore_ascii_case(execution_id))))
+    }
+
     async fn read_sentinel(&self, instance_id: &str) -> Result<Option<(Sentinel, Etag)>> {
         let key = keys::escape(instance_id);
         let row = self.table.get(&key, rows::SENTINEL, &[]).await.or_none()?;

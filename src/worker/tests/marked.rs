@@ -307,3 +307,24 @@ async fn a_marked_child_that_is_terminated_answers_its_parent() {
     assert!(ended.output::<String>().unwrap().contains("given up"), "{ended:?}");
     world.assert_unmarked("child");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_is_not_done_while_an_instance_with_a_parked_message_is_open() {
+    let world = World::new().await;
+    let drain = world.client.drain("Wait");
+    let counts = async || {
+        let progress = drain.progress().await.unwrap();
+        (progress.open, progress.waiting, progress.is_done)
+    };
+    world.mark("i", "Wait", Some("\"x\"")).await;
+    drain.begin().await.unwrap();
+    world.run_for(2 * MINUTE).await;
+    assert_eq!(counts().await, (1, 0, false), "it shows as failed and is open");
+    world.client.start(WAIT, "x".to_owned()).instance_id("new").await.unwrap();
+    world.hub.0.instances.show_as_failed(Culprit::Any("new"), "its start is parked").await.unwrap();
+    assert_eq!(counts().await, (1, 1, false), "one whose start is parked has not begun");
+    world.client.terminate("i", "enough of it").await.unwrap();
+    world.run_for(MINUTE).await;
+    assert_eq!(world.status("i").await.status, RuntimeStatus::Terminated);
+    assert_eq!(counts().await, (0, 1, true));
+}

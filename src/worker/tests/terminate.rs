@@ -11,7 +11,7 @@ use super::handover::Running;
 use crate::authoring::{Event, Failure, OrchestrationContext, Orchestrator};
 use crate::clock::Clock;
 use crate::hub::instances::Culprit;
-use crate::model::{EventKind, HistoryEvent, InstanceRef, Message, RuntimeStatus, Sender, Timestamp};
+use crate::model::{Descendants, EventKind, HistoryEvent, InstanceRef, Message, RuntimeStatus, Sender, Timestamp};
 use crate::rng::Rng;
 use crate::storage::layer::faulty::{Faults, Faulty, Moment, Verdict};
 use crate::storage::memory::Memory;
@@ -75,7 +75,7 @@ struct World {
 impl World {
     async fn new(partitions: u32) -> Self {
         let clock = Clock::paused(Timestamp::parse("2026-01-01T00:00:00Z").unwrap());
-        Self::of(Memory::new(clock.clone(), Rng::seeded(1)), clock, partitions).await
+        Self::of(Memory::new(clock.clone(), Rng::seeded(1)), clock, partitions, 3).await
     }
 
     /// What another world was.
@@ -83,12 +83,13 @@ impl World {
         let clock = Clock::paused(Timestamp::parse("2026-01-02T00:00:00Z").unwrap());
         let memory = Memory::new(clock.clone(), Rng::seeded(2));
         memory.load(dump);
-        Self::of(memory, clock, partitions).await
+        // Ids must not be drawn again.
+        Self::of(memory, clock, partitions, 5).await
     }
 
-    async fn of(memory: Memory, clock: Clock, partitions: u32) -> Self {
+    async fn of(memory: Memory, clock: Clock, partitions: u32, seed: u64) -> Self {
         let builder = TaskHub::builder(memory.storage(), "Test").partitions(partitions).clock(clock.clone());
-        let hub = builder.rng(Rng::seeded(3)).open().await.unwrap();
+        let hub = builder.rng(Rng::seeded(seed)).open().await.unwrap();
         Self { client: Client::new(&hub), memory, clock, hub }
     }
 
@@ -103,7 +104,7 @@ impl World {
         let faulty = Faulty::new(Faults::default(), Rng::seeded(4));
         let storage = self.memory.storage().layered(faulty.clone());
         let builder = TaskHub::builder(storage, "Test").partitions(self.hub.partitions()).clock(self.clock.clone());
-        let hub = builder.rng(Rng::seeded(k)).open().await.unwrap();
+        let hub = builder.rng(Rng::seeded(100 + k)).open().await.unwrap();
         let (writes, killed) = (AtomicU64::new(0), Arc::new(Notify::new()));
         let bell = Arc::clone(&killed);
         faulty.on_call(move |call, _, moment| {
@@ -299,4 +300,99 @@ async fn an_instance_ends_its_own_children_only() {
     world.work(MINUTE).await;
     assert_eq!(world.statuses().await, before);
     assert_eq!(world.memory.all_messages()["test-control-00"], []);
+}
+
+impl World {
+    /// A recursive termination of whatever runs, or of one execution.
+    fn termination(&self, id: &str, execution_id: Option<&str>, sender: Sender) -> Message {
+        let event = HistoryEvent::arriving(self.clock.now(), EventKind::ExecutionTerminated { reason: Some(REASON.to_owned()) });
+        let target = InstanceRef { execution_id: execution_id.map(str::to_owned), ..InstanceRef::current(id) };
+        let message = Message::from_client(uuid::Uuid::from_u128(8), event, target);
+        Message { sender, descendants: Some(Descendants::Attached), ..message }
+    }
+
+    async fn assert_runs(&self, ids: &[&str], at: &str) {
+        let statuses = self.statuses().await;
+        for id in ids {
+            assert_eq!(statuses.get(*id).map(|(status, _)| *status), Some(RuntimeStatus::Running), "{at}: {id} of {statuses:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_is_started_again_within_45_s_keeps_its_children() {
+    let world = World::new(1).await;
+    let running = Running::start(worker(&world.hub, "w"));
+    let client_message = world.termination("p", None, Sender::client());
+    for _ in 0..2 {
+        world.client.start(CATCHES, ()).instance_id("p").await.unwrap();
+        tokio::time::sleep(MINUTE / 12).await;
+        world.client.put(client_message.clone()).await.unwrap();
+        world.terminate("p").await;
+        tokio::time::sleep(MINUTE / 12).await;
+        assert!(world.statuses().await["caught"].0.is_terminal());
+    }
+    world.client.start(CATCHES, ()).instance_id("p").await.unwrap();
+    tokio::time::sleep(MINUTE / 12).await;
+    let tree = ["p", "caught", "caught-c"];
+    world.assert_runs(&tree, "begun").await;
+    world.client.put(client_message).await.unwrap();
+    tokio::time::sleep(MINUTE / 12).await;
+    world.assert_runs(&tree, "the message of the client has come again").await;
+    tokio::time::sleep(2 * MINUTE).await;
+    world.assert_runs(&tree, "what the earlier executions sent themselves has come").await;
+    running.stop().await;
+    assert_eq!(world.memory.all_messages()["test-control-00"], []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_execution_sent_itself_spares_the_new_one_in_every_crash_window_of_its_beginning() {
+    let world = World::new(1).await;
+    for _ in 0..2 {
+        world.client.start(CATCHES, ()).instance_id("p").await.unwrap();
+        world.work(MINUTE / 12).await;
+        world.terminate("p").await;
+        world.work(MINUTE / 12).await;
+    }
+    assert!(!world.memory.all_messages()["test-control-00"].is_empty(), "it comes back later");
+    let earlier = world.client.status("p").await.unwrap().unwrap().execution_id.unwrap();
+    let dump = world.memory.dump();
+    for k in 1.. {
+        // A day later: it comes together with the start.
+        let world = World::like(&dump, 1).await;
+        world.client.start(CATCHES, ()).instance_id("p").await.unwrap();
+        let was_killed = world.work_until_write(k).await;
+        // And once more when the children have begun, but perhaps the start has not come back.
+        let sender = Sender { instance_id: "p".to_owned(), execution_id: None };
+        let (again, queues) = (world.termination("p", Some(&earlier), sender), &world.hub.0.queues);
+        queues.send(queues.of_instance("p"), again, 3 * MINUTE / 2).await.unwrap();
+        world.work(5 * MINUTE).await;
+        let at = format!("killed after write {k}");
+        world.assert_runs(&["p", "caught", "caught-c"], &at).await;
+        assert_eq!(world.memory.all_messages()["test-control-00"], [], "{at}");
+        if !was_killed {
+            assert!(k > 10, "only {k} writes");
+            break;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_execution_has_left_running_ends_although_its_id_runs_again() {
+    let world = World::new(1).await;
+    let running = Running::start(worker(&world.hub, "w"));
+    world.client.start(NODE, 1).instance_id("n").await.unwrap();
+    tokio::time::sleep(MINUTE / 12).await;
+    let earlier = world.client.status("n").await.unwrap().unwrap().execution_id.unwrap();
+    world.client.instance("n").terminate(REASON).await.unwrap();
+    tokio::time::sleep(MINUTE / 12).await;
+    world.client.start(ROUNDS, 0).instance_id("n").await.unwrap();
+    tokio::time::sleep(MINUTE / 2).await;
+    world.assert_runs(&["n", "n-c", "of-the-first"], "both executions have children").await;
+    let sender = Sender { instance_id: "n".to_owned(), execution_id: None };
+    world.client.put(world.termination("n", Some(&earlier), sender)).await.unwrap();
+    tokio::time::sleep(MINUTE).await;
+    running.stop().await;
+    // The named and the derived one have ended; the one that was left to itself has not.
+    world.check(2, &["n", "n-d", "of-the-first"], "ended").await;
 }
