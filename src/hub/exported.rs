@@ -1,15 +1,15 @@
 //! An instance as it can be taken to another hub: its row and its history, with the texts that lie in blobs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::histories::rows;
 use super::purge::unless_changed;
-use super::{Hub, blob_names, keys, payloads};
+use super::{Hub, blob_names, instances, keys, payloads};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
-use crate::model::{JsonColumn as _, RuntimeStatus, Tags, Timestamp};
+use crate::model::{EventKind, JsonColumn as _, RuntimeStatus, Tags, Timestamp};
 use crate::storage::error::OrNone;
 use crate::storage::table::{Entity, Filter, Query, TRANSACTION_OPERATIONS_MAX, TableOp, Value};
 
@@ -19,6 +19,10 @@ const FORM: u32 = 1;
 const PAYLOADS: [&str; 2] = ["Input", "Output"];
 /// Where the name of the blob of large tags stands.
 const TAGS_BLOB: &str = "TagsBlobName";
+/// Digits of the key of a history row.
+const ROW_KEY_CHARS: usize = 16;
+/// How often an export begins again because the instance has changed.
+const EXPORT_TRIES: usize = 10;
 /// Bytes of texts that one transaction takes, well below what the service takes.
 const TRANSACTION_BYTES: usize = 1024 * 1024;
 
@@ -69,12 +73,66 @@ impl ExportedInstance {
     }
 }
 
+impl ExportedInstance {
+    /// Why it is no instance that has ended, and whose row and history can be read.
+    fn check(&self, row: &Entity) -> std::result::Result<(), String> {
+        let unread = |what: &str, error: &dyn std::fmt::Display| format!("its {what} cannot be read: {error}");
+        let shown = instances::from_entity(row).map_err(|error| unread("row", &error))?;
+        let status = shown.behind_mark.or(shown.status);
+        if !status.is_some_and(RuntimeStatus::is_terminal) {
+            return Err("it has not ended, and without its messages it would never go on".to_owned());
+        }
+        let (mut keys, mut ends) = (BTreeSet::new(), self.history.is_empty());
+        for row in &self.history {
+            if !keys.insert(&row.row_key) {
+                return Err(format!("its history row {} is there twice", row.row_key));
+            }
+            ends |= row.check(&self.instance_id)?;
+        }
+        if ends { Ok(()) } else { Err("its history has no end".to_owned()) }
+    }
+}
+
+impl ExportedRow {
+    /// Whether it is the end of an execution; or why it cannot be read.
+    fn check(&self, instance_id: &str) -> std::result::Result<bool, String> {
+        let unread = |error: &dyn std::fmt::Display| format!("its history row {} cannot be read: {error}", self.row_key);
+        let entity = self.entity(&keys::escape(instance_id));
+        if self.row_key == rows::SENTINEL {
+            return rows::sentinel_from_entity(&entity).map(|_| false).map_err(|error| unread(&error));
+        }
+        if self.row_key.len() != ROW_KEY_CHARS || !self.row_key.chars().all(|c| c.is_ascii_hexdigit()) {
+            return Err(unread(&format!("its key has not {ROW_KEY_CHARS} hexadecimal digits")));
+        }
+        let event = rows::event_from_entity(&entity).map_err(|error| unread(&error))?;
+        Ok(matches!(event.event.kind, EventKind::ExecutionCompleted { .. }))
+    }
+
+    fn entity(&self, key: &str) -> Entity {
+        Entity { partition_key: key.to_owned(), row_key: self.row_key.clone(), properties: values(&self.columns) }
+    }
+}
+
 impl Hub {
     /// An instance with all that storage has of it but messages that are under way. `None` if there is none.
     pub(crate) async fn export(&self, instance_id: &str) -> Result<Option<ExportedInstance>> {
         let key = keys::escape(instance_id);
-        let Some(row) = self.instances.table.get(&key, "", &[]).await.or_none()? else { return Ok(None) };
-        let mut row = row.entity;
+        for _ in 0..EXPORT_TRIES {
+            let Some(row) = self.instances.table.get(&key, "", &[]).await.or_none()? else { return Ok(None) };
+            let exported = self.export_row(instance_id, row.entity).await;
+            let now = self.instances.table.get(&key, "", &["PartitionKey"]).await.or_none()?;
+            // Row and history of one moment, or of a moment between which nothing has changed.
+            if now.is_some_and(|now| now.etag == row.etag) {
+                return exported.map(Some);
+            }
+        }
+        let message =
+            format!("instance \"{instance_id}\" changed during each of {EXPORT_TRIES} tries to export it; try again later");
+        Err(Error::new(ErrorKind::Storage, message))
+    }
+
+    async fn export_row(&self, instance_id: &str, mut row: Entity) -> Result<ExportedInstance> {
+        let key = keys::escape(instance_id);
         for column in PAYLOADS {
             let text = row.text(column).map(str::to_owned);
             if let Some(text) = self.instances.resolve_payload(text).await? {
@@ -94,7 +152,7 @@ impl Hub {
             let Entity { row_key, properties, .. } = stored.entity;
             history.push(ExportedRow { row_key, columns: columns(properties) });
         }
-        Ok(Some(ExportedInstance { form: FORM, instance_id: instance_id.to_owned(), row: columns(row.properties), history }))
+        Ok(ExportedInstance { form: FORM, instance_id: instance_id.to_owned(), row: columns(row.properties), history })
     }
 
     /// Writes an instance that has ended and is not there. The row comes first, so that one that was cut off is there, can be purged, and
@@ -107,12 +165,9 @@ impl Hub {
         }
         let key = keys::escape(id);
         let mut row = Entity { partition_key: key.clone(), row_key: String::new(), properties: values(&exported.row) };
-        let status = row.text("RuntimeStatus").and_then(|status| status.parse::<RuntimeStatus>().ok());
-        if !status.is_some_and(RuntimeStatus::is_terminal) {
-            let message =
-                format!("instance \"{id}\" has not ended: without its messages it would never go on, so it is not imported");
-            return Err(Error::new(ErrorKind::Invalid, message));
-        }
+        exported
+            .check(&row)
+            .map_err(|why| Error::new(ErrorKind::Invalid, format!("instance \"{id}\" is not imported: {why}")))?;
         let already = || Error::new(ErrorKind::AlreadyExists, format!("instance \"{id}\" is there already; purge it first"));
         let filter = Some(Filter::eq("PartitionKey", key.clone()));
         let left = self.histories.table.page(&Query { filter, top: Some(1), ..Query::default() }).await?;
@@ -146,8 +201,7 @@ impl Hub {
     async fn import_history(&self, key: &str, history: &[ExportedRow]) -> Result<()> {
         let (mut ops, mut bytes) = (Vec::new(), 0);
         for row in history {
-            let mut entity =
-                Entity { partition_key: key.to_owned(), row_key: row.row_key.clone(), properties: values(&row.columns) };
+            let mut entity = row.entity(key);
             let event_type = entity.text("EventType").unwrap_or_default().to_owned();
             self.payloads.offload_columns(&mut entity, &event_type, &[]).await?;
             let size: usize =

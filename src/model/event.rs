@@ -237,16 +237,6 @@ impl EventKind {
         }
     }
 
-    /// The event which records that an execution runs with a change of its code. Of a kind that replay passes over, here and in .NET.
-    pub(crate) fn patched(change: &str) -> Self {
-        Self::Generic { data: Some(format!("{PATCHED}{change}")) }
-    }
-
-    /// The change of the code that this event records.
-    pub(crate) fn change(&self) -> Option<&str> {
-        if let Self::Generic { data } = self { data.as_deref()?.strip_prefix(PATCHED) } else { None }
-    }
-
     /// Whether a rewind has taken this event back: such a row keeps the id of the decision that it was. What only woke an instance has none.
     pub(crate) fn is_taken_back(&self, event_id: i32) -> bool {
         matches!(self, Self::Generic { .. }) && event_id >= 0
@@ -278,6 +268,23 @@ pub(crate) struct StoredEvent {
     pub(crate) taken_back: Option<i32>,
     /// Of an event that was read from its row: the columns whose texts are in blobs, and the names of these.
     pub(crate) blobs: Vec<(&'static str, String)>,
+}
+
+/// The identity of the record of a change, in the place of that of a decision: no message of anybody has it.
+const CHANGE: &str = "change";
+
+impl StoredEvent {
+    /// The record that an execution runs with a change of its code: an event of a kind that replay passes over, here and in .NET.
+    pub(crate) fn patched(at: Timestamp, change: &str) -> Self {
+        let event = HistoryEvent::arriving(at, EventKind::Generic { data: Some(format!("{PATCHED}{change}")) });
+        Self { decision_id: Some(CHANGE.to_owned()), ..event.into() }
+    }
+
+    /// The change of the code that this records.
+    pub(crate) fn change(&self) -> Option<&str> {
+        let EventKind::Generic { data } = &self.event.kind else { return None };
+        data.as_deref().filter(|_| self.decision_id.as_deref() == Some(CHANGE))?.strip_prefix(PATCHED)
+    }
 }
 
 impl From<HistoryEvent> for StoredEvent {

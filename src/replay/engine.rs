@@ -45,7 +45,7 @@ where
         return Outcome { completion: Some(Completion::Terminated { reason }), ..nothing };
     }
     let decided = Decided::of(turn.events());
-    let patches = Patches::of(turn.events());
+    let patches = Patches::of(turn.past.iter().chain(turn.new));
     let execution = Execution::new(started.clone(), custom_status.clone(), decided, patches);
     let runner = Runner {
         turn: *turn,
@@ -119,8 +119,10 @@ where
 {
     fn run(mut self) -> Outcome {
         let Turn { past, new, is_repeat, .. } = self.turn;
+        // Rows with which a generation begins may be there before its code has run on them.
+        let played = past.iter().rposition(|stored| stored.event.is_played).map_or(0, |last| last + 1);
         for (position, stored) in past.iter().chain(new).enumerate() {
-            self.execution.state.borrow_mut().goes_through(position < past.len(), is_repeat);
+            self.execution.state.borrow_mut().goes_through(position < past.len() || is_repeat, position < played);
             if matches!(stored.event.kind, EventKind::ExecutionStarted(_)) && self.start.is_some() && self.suspended.is_none() {
                 self.suspended = suspended_at_birth(past.iter().chain(new).enumerate().skip(position + 1));
             }

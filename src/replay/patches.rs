@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::HistoryEvent;
+use crate::model::StoredEvent;
 
 /// The changes that an execution has asked about.
 ///
@@ -20,8 +20,8 @@ pub(super) struct Patches {
 
 impl Patches {
     /// What a history says.
-    pub(super) fn of<'a>(history: impl Iterator<Item = &'a HistoryEvent>) -> Self {
-        let recorded = history.filter_map(|event| event.kind.change().map(str::to_owned));
+    pub(super) fn of<'a>(history: impl Iterator<Item = &'a StoredEvent>) -> Self {
+        let recorded = history.filter_map(|stored| stored.change().map(str::to_owned));
         Self { recorded: recorded.collect(), ..Self::default() }
     }
 

@@ -120,10 +120,9 @@ impl State {
         Self { custom_status, decided, patches, ..Self::default() }
     }
 
-    /// An event is next, of a turn in the past, or of one that has been run before.
-    pub(super) fn goes_through(&mut self, is_past: bool, is_repeat: bool) {
-        self.is_past = is_past;
-        self.replaying = is_past || is_repeat;
+    /// An event is next, in a turn that is run again, or that is past.
+    pub(super) fn goes_through(&mut self, replaying: bool, is_past: bool) {
+        (self.replaying, self.is_past) = (replaying, is_past);
     }
 
     /// Whether the execution runs with a change of its code. Code that is over runs with none.

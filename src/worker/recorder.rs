@@ -200,7 +200,8 @@ impl<'a> Recorder<'a> {
         self.record.retries.extend(outcome.retries);
         self.record.differences.extend(outcome.differences);
         for change in outcome.patches {
-            self.record.push(HistoryEvent::arriving(self.now(), EventKind::patched(&change)));
+            let record = StoredEvent::patched(self.now(), &change);
+            self.record.push(record);
         }
         for action in outcome.actions {
             self.decide(action, &started);

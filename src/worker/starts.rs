@@ -56,7 +56,7 @@ impl Step<'_> {
         let Some(parent) = &start.parent else { return self.fate_of_clients_start(state, held, start).await };
         // Before anything is done about a rival. No code is needed for one that its parent has terminated meanwhile.
         if !is_terminated_by(&parent.instance.instance_id, sorted)
-            && let Some(waits) = self.start_waits(held, start).await
+            && let Some(waits) = self.code_or_limit_keeps(held, start).await
         {
             if state.started.is_none() {
                 self.hosting.settle(self.instance_id, false);
@@ -64,7 +64,7 @@ impl Step<'_> {
             return Ok(waits);
         }
         Ok(match self.rule_on_child(history, state, held, start, parent).await? {
-            Ruling::Begin => self.limit_keeps(held, start).unwrap_or(Fate::Apply),
+            Ruling::Begin => Fate::Apply,
             Ruling::Wait => Fate::Later(back_off(held.dequeue_count)),
             Ruling::Drop(why) => {
                 self.log_drop(held, why);
@@ -126,7 +126,7 @@ impl Step<'_> {
             }
         }
         let waits = match self.drain_keeps(held, start).await? {
-            None => self.start_waits(held, start).await,
+            None => self.code_or_limit_keeps(held, start).await,
             waits => waits,
         };
         if let Some(waits) = waits {
@@ -137,9 +137,6 @@ impl Step<'_> {
         // Not before: as long as the start waits, nobody may write over its row who does not know of it.
         if let Some(stored) = stored {
             self.partition.saw_row(self.instance_id, stored.etag);
-        }
-        if let Some(waits) = self.limit_keeps(held, start) {
-            return Ok(waits);
         }
         if let Some(replaced) = state.started.as_ref().filter(|_| state.completed.is_none()) {
             self.refuse(&replaced.event, replaced.decision_id.as_deref(), CLIENTS).await?;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -52,8 +52,16 @@ pub(crate) struct Throttle {
     /// How many may wait here for a place.
     waiting_max: usize,
     waiting: AtomicUsize,
+    waiting_in_all: Arc<Waiters>,
     rate: Option<Rate>,
     pace: Mutex<Pace>,
+}
+
+/// Those that wait here under all limits together, so that they leave places to what has none.
+#[derive(Debug)]
+struct Waiters {
+    now: AtomicUsize,
+    most: usize,
 }
 
 /// So many in a time.
@@ -83,7 +91,7 @@ pub(crate) struct Place<'a> {
 }
 
 /// One that waits here.
-struct Waiter<'a>(&'a AtomicUsize);
+struct Waiter<'a>(&'a Throttle);
 
 impl Limit {
     /// No limit.
@@ -135,6 +143,7 @@ impl Throttles {
     /// The limits, if all of them can be kept. The worker has so many places for activities.
     pub(super) fn of(limits: &[Limited], registry: &Registry, places: usize) -> Result<Self, String> {
         let mut throttles = Self::default();
+        let waiters = Arc::new(Waiters { now: AtomicUsize::new(0), most: (places / WAITING_PART).max(1) });
         for Limited { name, is_activity, limit } in limits {
             let (what, is_known, all) = match is_activity {
                 true => ("activity", registry.knows_activity(name), &mut throttles.activities),
@@ -146,7 +155,7 @@ impl Throttles {
             if !is_known {
                 return Err(format!("the {what} \"{name}\" has a limit and is not registered"));
             }
-            if all.insert(name.to_lowercase(), Throttle::new(*limit, places / WAITING_PART)).is_some() {
+            if all.insert(name.to_lowercase(), Throttle::new(*limit, &waiters)).is_some() {
                 return Err(format!("the {what} \"{name}\" has more than one limit"));
             }
         }
@@ -163,14 +172,14 @@ impl Throttles {
 }
 
 impl Throttle {
-    /// `waiting_max`: how many places of the worker may be taken by what waits here.
-    pub(super) fn new(limit: Limit, waiting_max: usize) -> Self {
+    fn new(limit: Limit, waiters: &Arc<Waiters>) -> Self {
         let at_once = limit.at_once.unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
         Self {
             places: limit.at_once.map(|_| Semaphore::new(at_once)),
             at_once,
-            waiting_max: at_once.min(waiting_max).max(1),
+            waiting_max: at_once.min(waiters.most),
             waiting: AtomicUsize::new(0),
+            waiting_in_all: Arc::clone(waiters),
             rate: limit.per_second.map(Rate::of),
             pace: Mutex::new(Pace { begun: VecDeque::new(), usual: Duration::ZERO, returns: Instant::now() }),
         }
@@ -179,17 +188,19 @@ impl Throttle {
     /// A place as soon as there is one. As many wait for it as may run; for others it is told when to ask again, which is sooner if
     /// other workers could have them meanwhile.
     pub(super) async fn place(&self, is_shared: bool) -> Result<Place<'_>, Duration> {
-        self.place_here().await.map_err(|away| if is_shared { self.looked_at(away) } else { away })
+        self.place_here(is_shared).await.map_err(|away| if is_shared { self.looked_at(away) } else { away })
     }
 
-    async fn place_here(&self) -> Result<Place<'_>, Duration> {
+    async fn place_here(&self, is_shared: bool) -> Result<Place<'_>, Duration> {
         let permit = match &self.places {
             None => None,
             Some(places) => match places.try_acquire() {
                 Ok(permit) => Some(permit),
                 Err(_) => {
                     let _waiter = self.wait().ok_or_else(|| self.away())?;
-                    places.acquire().await.ok()
+                    let limit = if is_shared { SOON } else { Duration::MAX };
+                    let permit = tokio::time::timeout(limit, places.acquire()).await;
+                    permit.map_err(|_| self.away())?.ok()
                 }
             },
         };
@@ -254,9 +265,10 @@ impl Throttle {
     }
 
     fn wait(&self) -> Option<Waiter<'_>> {
-        let waiter = Waiter(&self.waiting);
-        let waited = self.waiting.fetch_add(1, Relaxed);
-        (waited < self.waiting_max).then_some(waiter)
+        let waiter = Waiter(self);
+        let here = self.waiting.fetch_add(1, Relaxed);
+        let in_all = self.waiting_in_all.now.fetch_add(1, Relaxed);
+        (here < self.waiting_max && in_all < self.waiting_in_all.most).then_some(waiter)
     }
 
     fn lock(&self) -> MutexGuard<'_, Pace> {
@@ -266,7 +278,8 @@ impl Throttle {
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
+        self.0.waiting.fetch_sub(1, Relaxed);
+        self.0.waiting_in_all.now.fetch_sub(1, Relaxed);
     }
 }
 

@@ -106,8 +106,16 @@ impl Step<'_> {
         }
     }
 
+    /// How a start waits for a worker that has its code, or because more instances of its orchestrator begin than may.
+    pub(super) async fn code_or_limit_keeps(&self, held: &Held, start: &ExecutionStarted) -> Option<Fate> {
+        match self.start_waits(held, start).await {
+            None => self.limit_keeps(held, start),
+            waits => waits,
+        }
+    }
+
     /// How a start waits because more instances of its orchestrator begin than may.
-    pub(super) fn limit_keeps(&self, held: &Held, start: &ExecutionStarted) -> Option<Fate> {
+    fn limit_keeps(&self, held: &Held, start: &ExecutionStarted) -> Option<Fate> {
         let pause = self.executor.throttles().orchestrator(&start.name)?.begin_now().err()?;
         let need = Need::new(AwaitedKind::Limit, &start.name, start.version.as_deref());
         self.hosting.note(self.hub, &need, self.waiting(held));

@@ -143,7 +143,9 @@ impl Shared {
         }
         let _place = match self.place_of(&mut item, &task).await {
             Ok(place) => place,
-            Err(pause) => return item.release(self, pause).await,
+            Err(pause) if self.hosting.is_by_itself() => return item.release(self, pause).await,
+            // This worker is not told when it comes again, so that another that is idle may have it.
+            Err(pause) => return item.leave_to_others(self, pause).await,
         };
         let (ends, code) = (task.ends.clone(), Code::new(Span::current(), What::Activity));
         let running = std::panic::AssertUnwindSafe(self.executor.watched(&code, self.executor.run_activity(task)));

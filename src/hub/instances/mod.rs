@@ -17,7 +17,6 @@ pub(crate) use projection::BlobUrls;
 #[cfg(test)]
 pub(crate) use projection::{Projection, pending, rewound, set_parent, terminated_pending};
 pub(crate) use repair::LaggingRow;
-#[cfg(test)]
 pub(crate) use row::from_entity;
 pub(crate) use row::{InstanceRow, PARENT, StoredRow};
 pub(crate) use turn::CommittedTurn;

@@ -98,8 +98,8 @@ impl Recorder<'_> {
             self.record.push(stored);
         }
         self.record.push(HistoryEvent::arriving(self.now(), EventKind::OrchestratorCompleted));
+        // They are marked as played when its code has run on them, which may be in a later turn.
         self.record.first_rows = self.record.events.len();
-        self.mark_played();
     }
 
     /// What is there is committed, and goes on in a turn of its own.

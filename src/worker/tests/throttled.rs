@@ -204,6 +204,68 @@ async fn no_more_instances_begin_a_second_than_may_and_all_of_them_end() {
     .await;
 }
 
+/// What runs waits for the new execution too: an event that comes meanwhile is for that.
+#[tokio::test(start_paused = true)]
+async fn a_start_that_replaces_what_runs_and_waits_for_its_turn_is_not_lost() {
+    let (hub, watched) = (hub().await, Arc::new(Watched::default()));
+    let client = Client::new(&hub);
+    let worker = worker(&hub, &watched).limit_orchestrator(TOLD, Limit::new().per_second(0.05));
+    with(vec![worker], async {
+        client.start(TOLD, ()).instance_id("i").await.unwrap();
+        tokio::time::sleep(SECOND).await;
+        client.start(TOLD, ()).instance_id("i").replacing([RuntimeStatus::Running]).await.unwrap();
+        tokio::time::sleep(SECOND).await;
+        let second = client.instance("i").status().await.unwrap().execution_id;
+        client.instance("i").raise(GO, "for the second").await.unwrap();
+        tokio::time::sleep(5 * SECOND).await;
+        assert_eq!(client.instance("i").status().await.unwrap().status, RuntimeStatus::Pending);
+        assert_eq!(client.instance_of(TOLD, "i").result().within(120 * SECOND).await.unwrap(), "for the second");
+        assert_eq!(client.instance("i").status().await.unwrap().execution_id, second);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_does_not_wait_in_a_worker_for_its_place_while_another_worker_is_idle() {
+    let (hub, here, there) = (hub().await, Arc::new(Watched::default()), Arc::new(Watched::default()));
+    let client = Client::new(&hub);
+    let limited = |watched, id| worker(&hub, watched).worker_id(id).limit_activity(SLOW, Limit::new().at_once(1));
+    with(vec![limited(&here, "a"), limited(&there, "b")], async {
+        tokio::time::sleep(10 * SECOND).await;
+        let begun = Instant::now();
+        let fan = client.start(FAN, (2, 600_000)).await.unwrap();
+        assert_eq!(fan.result().within(3600 * SECOND).await.unwrap(), 2);
+        assert!(begun.elapsed() < 660 * SECOND, "{:?}", begun.elapsed());
+    })
+    .await;
+}
+
+const OTHERS: [Activity<u64, u64>; 5] =
+    [Activity::new("B"), Activity::new("C"), Activity::new("D"), Activity::new("E"), Activity::new("F")];
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_under_several_limits_leaves_places_to_what_has_none() {
+    let (hub, watched) = (hub().await, Arc::new(Watched::default()));
+    let client = Client::new(&hub);
+    let mut worker = worker(&hub, &watched).limit_activity(SLOW, Limit::new().at_once(4)).max_activities(40);
+    for other in OTHERS {
+        worker = worker.activity(other, with_state(&watched, slow)).limit_activity(other, Limit::new().at_once(4));
+    }
+    let all = Orchestrator::<u64, u64>::new("All");
+    let worker = worker.orchestrator(all, async |ctx: OrchestrationContext, millis: u64| {
+        let calls = (0..20).flat_map(|_| OTHERS.into_iter().map(|other| ctx.call(other, millis)));
+        Ok(try_join_all(calls.collect::<Vec<_>>()).await?.len() as u64)
+    });
+    with(vec![worker], async {
+        client.start(all, 60_000).instance_id("all").await.unwrap();
+        tokio::time::sleep(10 * SECOND).await;
+        let asked = Instant::now();
+        client.start(ONE, 7).await.unwrap().result().await.unwrap();
+        assert!(asked.elapsed() < 3 * SECOND, "{:?}", asked.elapsed());
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_limit_that_cannot_be_kept_is_refused() {
     let (hub, watched) = (hub().await, Arc::new(Watched::default()));

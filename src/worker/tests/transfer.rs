@@ -92,6 +92,26 @@ async fn what_has_ended_is_in_another_hub_what_it_was_and_can_be_started_again_t
     }
     let error = client.import(&exported(&source, "open").await).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("has not ended"), "{error}");
+    let good = serde_json::to_value(exported(&source, "small").await).unwrap();
+    let spoilt = |spoil: &dyn Fn(&mut serde_json::Value)| {
+        let mut bad = good.clone();
+        bad["instanceId"] = "spoilt".into();
+        spoil(&mut bad);
+        serde_json::from_value::<ExportedInstance>(bad).unwrap()
+    };
+    let cases: [(ExportedInstance, &str); 6] = [
+        (spoilt(&|bad| bad["form"] = 2.into()), "exported in form 2"),
+        (spoilt(&|bad| bad["row"]["CreatedTime"] = "yesterday".into()), "its row cannot be read"),
+        (spoilt(&|bad| bad["history"][1]["rowKey"] = "x".into()), "its history row x cannot be read"),
+        (spoilt(&|bad| bad["history"][1]["rowKey"] = bad["history"][0]["rowKey"].clone()), "is there twice"),
+        (spoilt(&|bad| bad["history"][1]["columns"]["EventType"] = "Nonsense".into()), "cannot be read"),
+        (spoilt(&|bad| bad["history"].as_array_mut().unwrap().truncate(3)), "its history has no end"),
+    ];
+    for (bad, words) in cases {
+        let error = client.import(&bad).await.unwrap_err();
+        assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains(words), "{error}");
+        assert_eq!(client.export("spoilt").await.unwrap_err().kind(), ErrorKind::NotFound, "nothing is half done");
+    }
     assert_eq!(source.export("nobody").await.unwrap_err().kind(), ErrorKind::NotFound);
     let again = Worker::builder(&target).orchestrator(FAILS, async |_, text: String| Ok(format!("{text} more")));
     let acting = async {

@@ -148,3 +148,45 @@ async fn an_answer_of_the_time_at_which_a_change_was_recorded_counts() {
     assert_eq!(world.output("i").await, "true step");
     worker.stop().await;
 }
+
+/// Rows of a generation may be committed before its code has run on them: after many generations in one turn, and where another worker has the code.
+#[tokio::test(start_paused = true)]
+async fn a_generation_that_has_never_run_runs_with_the_change() {
+    const MANY: Orchestrator<u32, String> = Orchestrator::new("Many");
+    let many = |worker: WorkerBuilder| {
+        worker.orchestrator(MANY, async |ctx: OrchestrationContext, left: u32| {
+            if left > 0 { ctx.continue_as_new(MANY, left - 1) } else { Ok(ctx.patched("change").to_string()) }
+        })
+    };
+    for generations in [0, 1, 19, 20, 21, 40] {
+        let world = World::new(1).await;
+        let worker = world.run("w", many);
+        let ended = world.client.start(MANY, generations).await.unwrap().result().await.unwrap();
+        assert_eq!(ended, "true", "after {generations}");
+        worker.stop().await;
+    }
+    let moves = |worker: WorkerBuilder| {
+        worker.orchestrator(MANY, async |ctx: OrchestrationContext, left: u32| ctx.continue_as_new_version(MANY, left, "2.0"))
+    };
+    let moved = |worker: WorkerBuilder| {
+        worker.orchestrator_version(MANY, "2.0", async |ctx: OrchestrationContext, _: u32| Ok(ctx.patched("change").to_string()))
+    };
+    let world = World::new(1).await;
+    let worker = world.run("old", moves);
+    let many = world.client.start(MANY, 1).await.unwrap();
+    tokio::time::sleep(MINUTE).await;
+    worker.stop().await;
+    let worker = world.run("new", moved);
+    assert_eq!(many.result().await.unwrap(), "true");
+    worker.stop().await;
+}
+
+/// The reason of a rewind is the data of such an event too.
+#[test]
+fn only_what_the_engine_has_recorded_is_a_change() {
+    let at = Timestamp::MIN;
+    let recorded = crate::model::StoredEvent::patched(at, "check");
+    assert_eq!(recorded.change(), Some("check"));
+    let reason = crate::model::HistoryEvent::arriving(at, recorded.event.kind.clone());
+    assert_eq!(crate::model::StoredEvent::from(reason).change(), None);
+}
