@@ -93,11 +93,11 @@ async fn a_drain_keeps_new_instances_waiting_and_tells_when_the_last_has_ended()
             let status = world.run(&["hub", "status"]).await.ok();
             assert!(status.contains("Drained, so that no new instance begins (taskhub drain NAME --lift):\nORCHESTRATOR"), "{status}");
             let late = world.run(&["drain", "Greet", "--timeout", "0s"]).await;
-            late.failed(7, "Greet has not drained in 0 s: no instance is open, and workers are given time to learn of it, 1 waiting to begin");
+            late.failed(7, "Greet has not drained in 0 s: no instance is open, and workers are given time to learn of it, 1 waiting to begin. It stays drained; `taskhub drain Greet --lift` lets new instances begin again");
             let done = world.run(&["drain", "Greet", "--timeout", "2m"]).await;
-            let end = "Greet has drained: no instance is open. Waiting to begin: 1 instance. New ones begin after `taskhub drain --lift`.\n";
+            let end = "Greet has drained: no instance is open. Waiting to begin: 1 instance. New ones begin after `taskhub drain Greet --lift`.\n";
             assert_eq!((done.code, &*done.out), (0, end));
-            assert_eq!(world.run(&["drain", "Greet", "--lift"]).await.ok(), "Greet: new instances begin again.\n");
+            assert_eq!(world.run(&["drain", "Greet", "--lift"]).await.ok(), "Greet: new instances begin again; those that have waited within a minute, or longer where more than 600 wait.\n");
             world.run(&["wait", "new", "--timeout", "2m"]).await.waited();
         })
         .await;

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use taskhub::{
-    Activity, ActivityContext, Client, Event, Failure, OrchestrationContext, Orchestrator, TaskHub, Worker, WorkerBuilder,
+    Activity, ActivityContext, Client, ErrorKind, Event, Failure, OrchestrationContext, Orchestrator, TaskHub, Worker,
+    WorkerBuilder,
 };
 
 const CHECK: Activity<String, String> = Activity::new("CheckFraud");
@@ -110,6 +111,13 @@ async fn end(client: &Client, id: &str, expected: &str) -> support::Outcome {
 async fn shown(hub: TaskHub) -> support::Outcome {
     let client = Client::new(&hub);
     let client = &client;
+    // The hub may be one that is kept, in which an earlier run has left its instances.
+    for id in ["order-of-1", "order-of-2", "before", "after", "last", "waits"] {
+        match client.instance(id).purge().await {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
 
     println!("Side by side: each version runs its own code.");
     with(&hub, side_by_side, async {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
-use taskhub::{Client, Clock, Error, ErrorKind, RawValue, RuntimeStatus};
+use taskhub::{Client, Clock, Error, ErrorKind, RawValue, RuntimeStatus, Timestamp};
 
 use super::failure::{Failure, Kind, Outcome, of_instance};
 use super::output::Output;
@@ -29,6 +29,9 @@ pub(crate) struct Start {
     /// Starts not before this much time from now, such as 90s, 2h or 40d
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     after: Option<Duration>,
+    /// Starts not before this UTC time, such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = values::time, conflicts_with = "after")]
+    at: Option<Timestamp>,
     /// Replaces an instance of this id that has not ended: terminates it first, and waits for its end
     #[arg(long, requires = "id")]
     replace: bool,
@@ -139,6 +142,9 @@ impl Start {
         }
         if let Some(delay) = self.after {
             start = start.after(delay);
+        }
+        if let Some(time) = self.at {
+            start = start.at(time);
         }
         if self.replace {
             start = start.replacing_any();

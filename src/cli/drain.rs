@@ -39,6 +39,7 @@ impl Command {
             return out.print(|| json!(all), || list(&all, client.now()));
         };
         let what = what(&name, self.version.as_deref());
+        let lifting = lifting(&name, self.version.as_deref());
         let mut drain = client.drain(name);
         if let Some(version) = &self.version {
             drain = drain.version(version);
@@ -58,7 +59,11 @@ impl Command {
                 Ok(progress) => progress?,
                 Err(_) => {
                     let progress = drain.progress().await?;
-                    let words = format!("{what} has not drained in {}: {}", text::span(limit), in_words(&progress));
+                    let words = format!(
+                        "{what} has not drained in {}: {}. It stays drained; `{lifting}` lets new instances begin again",
+                        text::span(limit),
+                        in_words(&progress)
+                    );
                     return Err(Failure::new(Kind::Timeout, words));
                 }
             },
@@ -70,7 +75,7 @@ impl Command {
                     0 => String::new(),
                     some => format!(" Waiting to begin: {}.", text::count(some, "instance")),
                 };
-                format!("{what} has drained: no instance is open.{waiting} New ones begin after `taskhub drain --lift`.")
+                format!("{what} has drained: no instance is open.{waiting} New ones begin after `{lifting}`.")
             },
         )
     }
@@ -96,11 +101,31 @@ async fn wait(drain: &Drain<'_>, what: &str, out: &Output) -> Result<DrainProgre
     }
 }
 
+/// The command that takes it back.
+fn lifting(name: &str, version: Option<&str>) -> String {
+    let quoted = |text: &str| {
+        if text.chars().all(char::is_alphanumeric) && !text.is_empty() {
+            text.to_owned()
+        } else {
+            format!("\"{}\"", text::line(text))
+        }
+    };
+    let version = version.map(|version| format!(" --version {}", quoted(version))).unwrap_or_default();
+    format!("taskhub drain {}{version} --lift", quoted(name))
+}
+
 async fn lift(drain: &Drain<'_>, what: &str, out: &Output) -> Outcome {
     if !drain.lift().await? {
         return Err(Failure::new(Kind::NotFound, format!("{what} is not drained; `taskhub drain` lists what is")));
     }
-    out.print(|| json!({ "lifted": true }), || format!("{what}: new instances begin again."))
+    out.print(
+        || json!({ "lifted": true }),
+        || {
+            format!(
+                "{what}: new instances begin again; those that have waited within a minute, or longer where more than 600 wait."
+            )
+        },
+    )
 }
 
 /// The lines of `taskhub hub status` about it, if there are any.

@@ -31,6 +31,14 @@ impl Output {
         Ok(out.flush()?)
     }
 
+    /// Prints one of many results, each on a line of its own.
+    pub(crate) fn print_line<J: Serialize>(&self, json: impl FnOnce() -> J, words: impl FnOnce() -> String) -> Outcome {
+        let line = if self.json { text::json(&serde_json::to_string(&json()).map_err(io::Error::from)?) } else { words() };
+        let mut out = io::stdout().lock();
+        writeln!(out, "{}", line.trim_end())?;
+        Ok(out.flush()?)
+    }
+
     /// Whether lines may stand beside the result: not beside one that is JSON.
     pub(crate) fn is_for_people(&self) -> bool {
         !self.json

@@ -35,6 +35,9 @@ pub(crate) struct Import {
     /// Leaves out instances that are there already, instead of stopping at the first
     #[arg(long)]
     skip_existing: bool,
+    /// Leaves out instances that cannot be imported, such as those that have not ended, and says which
+    #[arg(long)]
+    skip_invalid: bool,
 }
 
 impl Export {
@@ -103,16 +106,23 @@ impl Import {
             match client.import(&exported).await {
                 Ok(()) => imported += 1,
                 Err(error) if error.kind() == ErrorKind::AlreadyExists && self.skip_existing => skipped += 1,
+                Err(error) if error.kind() == ErrorKind::Invalid && self.skip_invalid => {
+                    out.warn(&at(&error.to_string()));
+                    skipped += 1;
+                }
                 Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Invalid) => {
                     let kind = if error.kind() == ErrorKind::Invalid { Kind::Invalid } else { Kind::Exists };
                     let so_far = text::count(imported, "instance");
-                    return Err(Failure::new(kind, at(&format!("{error} (imported before it: {so_far})"))));
+                    let option = if kind == Kind::Invalid { "--skip-invalid" } else { "--skip-existing" };
+                    return Err(Failure::new(
+                        kind,
+                        at(&format!("{error} (imported before it: {so_far}; {option} leaves out such instances)")),
+                    ));
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-        let left_out =
-            if skipped > 0 { format!(" Were there already: {}.", text::count(skipped, "instance")) } else { String::new() };
+        let left_out = if skipped > 0 { format!(" Left out: {}.", text::count(skipped, "instance")) } else { String::new() };
         out.print(
             || json!({ "importedInstanceCount": imported, "skippedInstanceCount": skipped }),
             || format!("Imported {}.{left_out}", text::count(imported, "instance")),

@@ -65,7 +65,7 @@ impl Watch {
             let lines = events::lines(&history);
             for (line, event) in lines.iter().zip(&history).skip(seen) {
                 let words = || line.iter().skip(1).filter(|cell| !cell.is_empty()).cloned().collect::<Vec<_>>().join("  ");
-                out.print(
+                out.print_line(
                     || json!({ "instanceId": id, "eventType": event.kind.type_name(), "timestamp": event.timestamp.to_string() }),
                     words,
                 )?;
@@ -91,7 +91,7 @@ impl Watch {
                 let before = known.insert(instance.instance_id.clone(), now);
                 let is_old = before.is_none() && instance.last_updated.is_none_or(|at| begun.since(at) > FIRST);
                 if before != Some(now) && !is_old {
-                    out.print(
+                    out.print_line(
                         || as_json(&instance, before.map(|(status, _)| status)),
                         || as_text(&instance, before.map(|(status, _)| status)),
                     )?;
@@ -142,7 +142,7 @@ fn as_json(instance: &InstanceStatus, before: Option<RuntimeStatus>) -> Value {
         "name": instance.name,
         "runtimeStatus": instance.status.name(),
         "before": before.map(RuntimeStatus::name),
-        "customStatus": instance.custom_status,
+        "customStatus": instance.custom_status.as_deref().map(|status| serde_json::from_str::<Value>(status).unwrap_or_else(|_| status.into())),
         "lastUpdatedTime": instance.last_updated.map(|at| at.to_string()),
     })
 }

@@ -168,8 +168,8 @@ impl TaskHubBuilder {
                 return Err(in_another_case(&self.name));
             }
             let message = format!(
-                "there is no task hub \"{}\" in this storage account; check the name and the account, or start a worker of the \
-                 hub, which creates it",
+                "there is no task hub \"{}\" in this storage account; check the name and the account, or create it: a worker of the hub \
+                 does, and `taskhub hub create`",
                 self.name
             );
             return Err(Error::new(ErrorKind::NotFound, message));

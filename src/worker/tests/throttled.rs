@@ -114,7 +114,7 @@ async fn an_activity_runs_no_more_at_once_than_it_may_and_others_are_not_kept_wa
     .await;
     assert_eq!(watched.most.load(SeqCst), 2);
     // 50 seconds if no place were ever free.
-    assert!(begun.elapsed() < 75 * SECOND, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < 85 * SECOND, "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
