@@ -89,6 +89,17 @@ async fn keys_come_from_a_file_or_the_environment_and_without_one_nobody_else_is
     assert!(refused.contains("TASKHUB_HTTP_KEYS") && refused.contains("--keys"), "{refused}");
     world.run(&["serve", "--keys", "/nowhere/keys"]).await.failed(2, "the keys in /nowhere/keys cannot be read");
     world.run(&["serve", "--port", "0", "--prefix", "api"]).await.failed(2, "\"api\" is no prefix");
+    world.run(&["serve", "--port", "0", "--allow-origin", "*"]).await.failed(2, "without a key pages of every origin");
+    let public = ["serve", "--port", "0", "--public-url", "https://durable.example"];
+    world.run(&public).await.failed(2, "without a key whoever reaches https://durable.example may do everything");
+    let behind_proxy = Server::start(&world, &[], &["--public-url", "https://durable.example", "--without-keys"]).await;
+    #[cfg(unix)]
+    assert_eq!(behind_proxy.stop().await, (0, String::new()));
+    for empty in ["", " ", "# admin of the shop"] {
+        let variables =
+            [("AzureWebJobsStorage", world.storage.as_str()), ("TASKHUB_NAME", &world.hub), ("TASKHUB_HTTP_KEYS", empty)];
+        super::run(&variables, &["serve", "--port", "0"]).await.failed(2, "TASKHUB_HTTP_KEYS: there is no key in it");
+    }
 
     let mut file = std::env::temp_dir();
     file.push(format!("taskhub-keys-{}", std::process::id()));

@@ -1,5 +1,6 @@
 //! `taskhub serve`: the HTTP management API of the hub as a process of its own.
 
+use std::env::VarError;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use tokio::net::TcpListener;
 
 use super::failure::{Failure, Kind, Outcome};
 use super::output::Output;
-use super::{given, values};
+use super::values;
 
 /// Serves the HTTP API of the hub until it is told to stop.
 #[derive(Args, Debug)]
@@ -30,16 +31,19 @@ pub(crate) struct Serve {
     /// variable has the same, with semicolons or line breaks between the keys.
     #[arg(long, verbatim_doc_comment, value_name = "FILE")]
     keys: Option<PathBuf>,
+    /// Serves a public URL without a key: the proxy before it must let in nobody whom it does not know, since whoever comes through may do everything
+    #[arg(long)]
+    without_keys: bool,
     /// Path under which all routes are; may be given several times [default: /runtime/webhooks/durabletask and /]
     #[arg(long, value_name = "PATH")]
     prefix: Vec<String>,
-    /// How clients see this server, for the URLs that it hands out, such as https://durable.example
+    /// How clients see this server, for the URLs that it hands out, such as https://durable.example; needs a key, or --without-keys
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
     /// Takes X-Forwarded-Host and X-Forwarded-Proto for these URLs: behind a proxy that sets them
     #[arg(long)]
     trust_forwarded_headers: bool,
-    /// Origin of pages that may read the answers, such as https://shop.example; may be given several times
+    /// Origin of pages that may read the answers, such as https://shop.example, or * with a key; may be given several times
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
     /// Longest body of a request, in bytes [default: 10 MiB]
@@ -76,15 +80,22 @@ impl Serve {
     fn api(&self, client: &Client) -> Result<ManagementApi, Failure> {
         let mut api = ManagementApi::builder(client);
         let keys = self.read_keys()?;
-        if keys.is_empty() && self.address.is_loopback() {
-            api = api.without_keys();
-        }
         if keys.is_empty() && !self.address.is_loopback() {
             let words = format!(
                 "without a key nothing is served on {}, which other machines reach: set {KEYS}, pass --keys, or listen on 127.0.0.1",
                 self.address
             );
             return Err(Failure::new(Kind::Invalid, words));
+        }
+        if let Some(url) = self.public_url.as_ref().filter(|_| keys.is_empty() && !self.without_keys) {
+            let words = format!(
+                "without a key whoever reaches {url} may do everything: set {KEYS}, pass --keys, or pass --without-keys if a proxy \
+                 before it lets in nobody whom it does not know"
+            );
+            return Err(Failure::new(Kind::Invalid, words));
+        }
+        if keys.is_empty() || self.without_keys {
+            api = api.without_keys();
         }
         for (scope, key) in keys {
             api = api.key(scope, key);
@@ -123,21 +134,34 @@ impl Serve {
 
     /// The keys of the file, or of the environment.
     fn read_keys(&self) -> Result<Vec<(Scope, String)>, Failure> {
-        let text = match &self.keys {
+        let invalid = |words: String| Failure::new(Kind::Invalid, words);
+        match &self.keys {
             Some(path) => {
-                let refused =
-                    |error| Failure::new(Kind::Invalid, format!("the keys in {} cannot be read: {error}", path.display()));
+                let refused = |error| invalid(format!("the keys in {} cannot be read: {error}", path.display()));
                 let text = std::fs::read_to_string(path).map_err(refused)?;
-                let keys = keys(&text).map_err(|why| Failure::new(Kind::Invalid, format!("{}: {why}", path.display())))?;
-                if keys.is_empty() {
-                    return Err(Failure::new(Kind::Invalid, format!("{} holds no key", path.display())));
-                }
-                return Ok(keys);
+                some_keys(&text).map_err(|why| invalid(format!("{}: {why}", path.display())))
             }
-            None => given(std::env::var(KEYS).ok()).unwrap_or_default(),
-        };
-        keys(&text).map_err(|why| Failure::new(Kind::Invalid, format!("{KEYS}: {why}")))
+            None => keys_of_variable(std::env::var(KEYS)).map_err(invalid),
+        }
     }
+}
+
+/// The keys of the environment; none only if the variable is not set at all. Whoever has set it wants keys, and not an open door.
+fn keys_of_variable(text: Result<String, VarError>) -> Result<Vec<(Scope, String)>, String> {
+    match text {
+        Err(VarError::NotPresent) => Ok(Vec::new()),
+        Err(VarError::NotUnicode(_)) => Err(format!("{KEYS} is not UTF-8")),
+        Ok(text) => some_keys(&text).map_err(|why| format!("{KEYS}: {why}")),
+    }
+}
+
+/// Reads keys, of which there is one at least.
+fn some_keys(text: &str) -> Result<Vec<(Scope, String)>, String> {
+    let read = keys(text)?;
+    if read.is_empty() {
+        return Err("there is no key in it; give one a line, such as admin and a space and the key, or leave it out to serve this machine alone".into());
+    }
+    Ok(read)
 }
 
 /// Reads keys; no error repeats any of the text.
@@ -167,6 +191,16 @@ mod tests {
         assert_eq!(read, expected.map(|(scope, key)| (scope, key.to_owned())));
         let error = keys("read abc\nhush-hush").unwrap_err();
         assert_eq!(error, "key 2 does not begin with read, operate or admin and a space");
-        assert_eq!(keys(" \n"), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_variable_that_is_set_and_holds_no_key_is_refused_and_none_at_all_is_no_key() {
+        for empty in ["", " \n", ";", "# admin key\n  # read other", "#"] {
+            let error = keys_of_variable(Ok(empty.to_owned())).unwrap_err();
+            assert!(error.starts_with("TASKHUB_HTTP_KEYS: there is no key in it"), "{empty:?}: {error}");
+        }
+        assert_eq!(keys_of_variable(Err(VarError::NotPresent)), Ok(Vec::new()));
+        assert_eq!(keys_of_variable(Err(VarError::NotUnicode("x".into()))).unwrap_err(), "TASKHUB_HTTP_KEYS is not UTF-8");
+        assert_eq!(keys_of_variable(Ok("#\nread abc".to_owned())), Ok(vec![(Scope::Read, "abc".to_owned())]));
     }
 }

@@ -3,7 +3,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::access::Scope;
+use super::access::{Right, Scope};
 use super::answer;
 use super::api::ManagementApi;
 use super::links::{Links, RETRY_AFTER_START};
@@ -42,7 +42,7 @@ impl Accepted {
 
 impl IntoResponse for Accepted {
     fn into_response(self) -> Response {
-        let links = Links { fails_on_failure: self.fails_on_failure, ..self.api.0.links(self.base, self.scope) };
+        let links = Links { fails_on_failure: self.fails_on_failure, ..self.api.0.links(self.base, Right::Key(self.scope)) };
         accepted(&links, &self.id)
     }
 }

@@ -1,6 +1,7 @@
 //! Who may do what: keys of three scopes, and signatures of URLs that are handed out.
 
 use std::fmt;
+use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
@@ -47,12 +48,33 @@ impl fmt::Debug for Keys {
     }
 }
 
+/// What lets a request in.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Right {
+    /// A key of this scope.
+    Key(Scope),
+    /// The signature of a URL: for this act alone, until then.
+    Url { act: Act, until: Timestamp },
+}
+
+impl Right {
+    /// Whether it allows an act.
+    pub(super) fn allows(self, act: Act) -> bool {
+        match self {
+            Self::Key(scope) => scope >= act.needs(),
+            Self::Url { act: allowed, .. } => allowed == act,
+        }
+    }
+}
+
 /// What a URL allows that was handed out: one act on one instance of one hub, until a time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grant<'a> {
     pub(super) hub: &'a str,
     pub(super) instance: &'a str,
     pub(super) act: Act,
+    /// The parameters by which it does or shows other than the URL without any; see [`Query::other_than_plain`](super::query::Query).
+    pub(super) flags: &'a [&'static str],
 }
 
 /// How a signature of a URL begins; another form gets another beginning.
@@ -94,12 +116,12 @@ impl Keys {
         Some(format!("{URL_MARK}.{until}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 
-    /// Whether this is the `code` of a URL that allows it now.
-    pub(super) fn grants(&self, code: &str, grant: Grant<'_>, now: Timestamp) -> bool {
-        let Some((until, signature)) = read(code) else { return false };
+    /// Until when this is the `code` of a URL that allows it; none if it is not, or that time is over.
+    pub(super) fn granted_until(&self, code: &str, grant: Grant<'_>, now: Timestamp) -> Option<Timestamp> {
+        let (until, signature) = read(code)?;
         let keys = self.0.iter().filter(|key| key.scope >= grant.act.needs());
         let fits = keys.filter(|key| grant.signature(&key.signs, until).verify_slice(&signature).is_ok()).count();
-        fits > 0 && until >= seconds(now)
+        (fits > 0 && until >= seconds(now)).then(|| Timestamp::UNIX_EPOCH.plus(Duration::from_secs(until)))
     }
 
     /// A text with the signature of its query, to be given back with the same query only. Without keys it is a checksum.
@@ -124,7 +146,9 @@ impl Grant<'_> {
     fn signature(self, signs: &HmacSha256, until: u64) -> HmacSha256 {
         // Names of hubs are the same in any case.
         let hub = self.hub.to_ascii_lowercase();
-        chained(signs, &[FOR_URLS, &hub, self.instance, &self.act.name(), &until.to_string()])
+        let (act, until) = (self.act.name(), until.to_string());
+        let plain = [FOR_URLS, &hub, self.instance, &act, &until];
+        chained(signs, &[&plain, self.flags].concat())
     }
 }
 
@@ -170,8 +194,6 @@ pub(super) fn in_headers(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn keys(all: &[(Scope, &str)]) -> Keys {
@@ -180,7 +202,7 @@ mod tests {
         keys
     }
 
-    const STATUS: Grant<'static> = Grant { hub: "Hub", instance: "i", act: Act::Status };
+    const STATUS: Grant<'static> = Grant { hub: "Hub", instance: "i", act: Act::Status, flags: &[] };
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
     #[test]
@@ -200,12 +222,16 @@ mod tests {
         let keys = keys(&[(Scope::Admin, "key")]);
         let until = NOW.plus(Duration::from_secs(60));
         let code = keys.sign(STATUS, until).unwrap();
-        assert!(keys.grants(&code, STATUS, NOW) && keys.grants(&code, Grant { hub: "hUB", ..STATUS }, until));
-        assert!(!keys.grants(&code, STATUS, until.plus(Duration::from_secs(1))));
-        for other in
-            [Grant { hub: "Other", ..STATUS }, Grant { instance: "j", ..STATUS }, Grant { act: Act::Terminate, ..STATUS }]
-        {
-            assert!(!keys.grants(&code, other, NOW), "{other:?}");
+        assert_eq!(keys.granted_until(&code, STATUS, NOW), Some(until));
+        assert!(keys.granted_until(&code, Grant { hub: "hUB", ..STATUS }, until).is_some());
+        assert!(!keys.granted_until(&code, STATUS, until.plus(Duration::from_secs(1))).is_some());
+        for other in [
+            Grant { hub: "Other", ..STATUS },
+            Grant { instance: "j", ..STATUS },
+            Grant { act: Act::Terminate, ..STATUS },
+            Grant { flags: &["showHistory"], ..STATUS },
+        ] {
+            assert!(!keys.granted_until(&code, other, NOW).is_some(), "{other:?}");
         }
         let (mark, rest) = code.split_once('.').unwrap();
         let (time, signature) = rest.split_once('.').unwrap();
@@ -215,7 +241,7 @@ mod tests {
             format!("{code}A"),
             String::new(),
         ] {
-            assert!(!keys.grants(&forged, STATUS, NOW), "{forged}");
+            assert!(!keys.granted_until(&forged, STATUS, NOW).is_some(), "{forged}");
         }
         assert_eq!(keys.scope_of(&code), None, "it is no key");
     }
@@ -232,9 +258,12 @@ mod tests {
             let signature = raise.signature(&signs, seconds(until)).finalize().into_bytes();
             format!("{URL_MARK}.{}.{}", seconds(until), URL_SAFE_NO_PAD.encode(signature))
         };
-        assert!(!both.grants(&forged, raise, NOW), "signed by who has a key for reading");
-        assert!(both.grants(&reader.sign(STATUS, until).unwrap(), STATUS, NOW));
-        assert!(!reader.grants(&both.sign(STATUS, until).unwrap(), STATUS, NOW), "the key that signed it is not there");
+        assert!(!both.granted_until(&forged, raise, NOW).is_some(), "signed by who has a key for reading");
+        assert!(both.granted_until(&reader.sign(STATUS, until).unwrap(), STATUS, NOW).is_some());
+        assert!(
+            !reader.granted_until(&both.sign(STATUS, until).unwrap(), STATUS, NOW).is_some(),
+            "the key that signed it is not there"
+        );
         assert_eq!(Keys::default().sign(STATUS, until), None);
     }
 

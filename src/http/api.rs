@@ -12,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::access::{Keys, Scope};
+use super::access::{Keys, Right};
 use super::asked::{Asked, Place};
 use super::cors::Cors;
 use super::links::Links;
@@ -96,7 +96,7 @@ impl ManagementApi {
 
     /// The answer of one's own route that has started an instance: 202, and the URLs where it can be watched and steered. These begin
     /// with the [public URL](super::ManagementApiBuilder::public_url), or the `Host` in the headers of the request, and allow what a key for
-    /// [`Operate`](Scope::Operate) does, unless the answer is [restricted](Accepted::restricted_to).
+    /// [`Operate`](super::Scope::Operate) does, unless the answer is [restricted](Accepted::restricted_to).
     ///
     /// # Errors
     /// `Invalid` if the headers name no host.
@@ -155,6 +155,7 @@ impl Api {
         let answered = async {
             if self.keys.is_empty() {
                 self.origins.check_local(&parts.headers, &parts.uri)?;
+                self.origins.check_page(&parts.headers, &self.cors)?;
                 check_peer(parts.extensions.get::<ConnectInfo<SocketAddr>>())?;
             }
             let nothing = || Refusal::silent(StatusCode::NOT_FOUND, "there is no such route; /api/v1/openapi.json lists all");
@@ -177,6 +178,7 @@ impl Api {
                 Place { mounted: format!("{origin}{mounted}"), base: format!("{origin}{mounted}{prefix}"), uri: &parts.uri };
             let mut asked = Asked::new(self, route, names, query, &parts.headers, place, body);
             asked.check_access()?;
+            asked.check_names()?;
             asked.check_hub()?;
             self.act(&asked).await
         };
@@ -215,10 +217,13 @@ impl Api {
         }
     }
 
-    /// What URLs of instances that begin so are made of, for somebody who may do this much.
-    pub(super) fn links(&self, base: String, scope: Scope) -> Links<'_> {
-        let until = self.client.now().plus(self.lifetime);
-        Links { base, hub: self.client.hub_name(), keys: &self.keys, scope, until, fails_on_failure: false }
+    /// What URLs of instances that begin so are made of, for somebody who was let in by this.
+    pub(super) fn links(&self, base: String, right: Right) -> Links<'_> {
+        let until = match right {
+            Right::Key(_) => self.client.now().plus(self.lifetime),
+            Right::Url { until, .. } => until,
+        };
+        Links { base, hub: self.client.hub_name(), keys: &self.keys, right, until, fails_on_failure: false }
     }
 }
 

@@ -9,15 +9,16 @@ use futures::StreamExt as _;
 use percent_encoding::percent_decode_str;
 use serde_json::value::RawValue;
 
-use super::access::{Grant, Scope, in_headers, is_signature};
+use super::access::{Grant, Right, Scope, in_headers, is_signature};
 use super::answer;
 use super::api::Api;
 use super::links::{Links, RETRY_AFTER_LOOK};
 use super::path::encoded;
 use super::query::Query;
 use super::refusal::Refusal;
-use super::route::{Act, Route};
+use super::route::{Act, Reach, Route};
 use crate::client::Client;
+use crate::model::Timestamp;
 
 type Result<T> = std::result::Result<T, Refusal>;
 
@@ -31,8 +32,8 @@ pub(super) struct Asked<'a> {
     pub(super) query: Query,
     pub(super) headers: &'a HeaderMap,
     place: Place<'a>,
-    /// What who asks may do.
-    scope: Scope,
+    /// What lets it in.
+    right: Right,
     /// Read once; a lock, because a body alone cannot be shared by threads.
     body: Mutex<Option<Body>>,
 }
@@ -57,7 +58,7 @@ impl<'a> Asked<'a> {
         place: Place<'a>,
         body: Body,
     ) -> Self {
-        Self { api, route, names, query, headers, place, scope: Scope::Admin, body: Mutex::new(Some(body)) }
+        Self { api, route, names, query, headers, place, right: Right::Key(Scope::Admin), body: Mutex::new(Some(body)) }
     }
 
     pub(super) fn client(&self) -> &'a Client {
@@ -78,12 +79,11 @@ impl<'a> Asked<'a> {
         let presented = in_headers(self.headers).chain(code.as_deref());
         let scope = presented.filter_map(|key| self.api.keys.scope_of(key)).max();
         if let Some(scope) = scope.filter(|scope| *scope >= needs) {
-            self.scope = scope;
+            self.right = Right::Key(scope);
             return Ok(());
         }
-        let grant = Grant { hub: self.client().hub_name(), instance: self.name(0), act: self.route.act };
-        if self.route.has_instance() && code.is_some_and(|code| self.api.keys.grants(&code, grant, self.client().now())) {
-            self.scope = needs;
+        if let Some(until) = code.map(|code| self.signed_until(&code)).transpose()?.flatten() {
+            self.right = Right::Url { act: self.route.act, until };
             return Ok(());
         }
         Err(match scope {
@@ -98,6 +98,40 @@ impl<'a> Asked<'a> {
                     .with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"taskhub\""))
             }
         })
+    }
+
+    /// Until when the signature of the URL lets the request in, which may ask for less than was signed, and not for more.
+    fn signed_until(&self, code: &str) -> Result<Option<Timestamp>> {
+        if !self.route.has_instance() {
+            return Ok(None);
+        }
+        let until = |flags: &[&'static str]| {
+            let grant = Grant { hub: self.client().hub_name(), instance: self.name(0), act: self.route.act, flags };
+            self.api.keys.granted_until(code, grant, self.client().now())
+        };
+        if let Some(until) = until(&self.flags()) {
+            return Ok(Some(until));
+        }
+        let plain = until(&[]);
+        match self.query.other_than_plain().find(|param| param.reach == Reach::Widens) {
+            Some(param) if plain.is_some() => {
+                let words =
+                    format!("the URL was handed out without \"{}\" and allows no more than it did: send a key", param.name);
+                Err(Refusal::message(StatusCode::FORBIDDEN, words))
+            }
+            Some(_) => Ok(None),
+            None => Ok(plain),
+        }
+    }
+
+    /// What a signature of this very URL is made over besides its act.
+    fn flags(&self) -> Vec<&'static str> {
+        self.query.other_than_plain().map(|param| param.name).collect()
+    }
+
+    /// Refuses parameters that the route does not know, where it has to.
+    pub(super) fn check_names(&self) -> Result<()> {
+        if self.route.refuses_unknown() { self.query.check_names() } else { Ok(()) }
     }
 
     /// Refuses a hub that is not the one that is served. None is ever created.
@@ -161,9 +195,9 @@ impl<'a> Asked<'a> {
         RawValue::from_string(text).map(Some).map_err(|error| bad(format!("the body is not JSON: {error}")))
     }
 
-    /// What the URLs of instances in the answer are made of.
+    /// What the URLs of instances in the answer are made of: they allow no more than what let this request in, and for no longer.
     pub(super) fn links(&self) -> Links<'a> {
-        self.api.links(self.place.base.clone(), self.scope)
+        self.api.links(self.place.base.clone(), self.right)
     }
 
     /// Asks to look again at the same URL. A key in it, which is nobody's to hand out, gives way to the signature of just this URL.
@@ -176,7 +210,9 @@ impl<'a> Asked<'a> {
         };
         let pairs = self.place.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
         let pairs = pairs.filter_map(|pair| match code(pair) {
-            Some(code) if !is_signature(&code) => Some(format!("code={}", encoded(&self.links().code(id, Act::Status)?))),
+            Some(code) if !is_signature(&code) => {
+                Some(format!("code={}", encoded(&self.links().code(id, Act::Status, &self.flags())?)))
+            }
             _ => Some(pair.to_owned()),
         });
         let query = pairs.collect::<Vec<_>>().join("&");

@@ -34,6 +34,8 @@ pub struct ManagementApiBuilder {
 const PREFIXES: [&str; 2] = ["/runtime/webhooks/durabletask", "/"];
 const BODY_MAX: usize = 10 * 1024 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(230);
+/// More is as good as for ever, and is not to be reckoned with.
+const TIMEOUT_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
 const LIFETIME: Duration = Duration::from_secs(7 * 86_400);
 
 impl ManagementApi {
@@ -75,7 +77,8 @@ impl ManagementApiBuilder {
 
     /// Answers whoever asks, with everything: for listeners on the loopback interface, and behind an app that lets nobody in whom it
     /// does not know. Requests whose `Host` is neither this machine nor the [public URL](Self::public_url) are refused, because a
-    /// page in a browser can have its own name resolved to this machine.
+    /// page in a browser can have its own name resolved to this machine; and so are those that a page of another site has a browser send, unless
+    /// its [origin is allowed](Self::allow_origin).
     pub fn without_keys(mut self) -> Self {
         self.without_keys = true;
         self
@@ -101,7 +104,8 @@ impl ManagementApiBuilder {
         self
     }
 
-    /// Lets pages of this origin read the answers (CORS): such as `https://shop.example`, or `*` for all. None unless set.
+    /// Lets pages of this origin read the answers (CORS): such as `https://shop.example`, or `*` for all, which needs a key. None unless set.
+    /// [Without keys](Self::without_keys) these pages may do everything.
     pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
         self.origins.push(origin.into());
         self
@@ -113,9 +117,9 @@ impl ManagementApiBuilder {
         self
     }
 
-    /// How long a request may take: 230 seconds unless set. Requests that wait for the end of an instance wait nine tenths of it at most.
+    /// How long a request may take: 230 seconds unless set, a hundred years at most. Requests that wait for the end of an instance wait nine tenths of it at most.
     pub fn request_timeout(mut self, limit: Duration) -> Self {
-        self.timeout = limit;
+        self.timeout = limit.min(TIMEOUT_MAX);
         self
     }
 
@@ -136,7 +140,7 @@ impl ManagementApiBuilder {
     ///
     /// # Errors
     /// `Invalid` if there are neither keys nor the word that none are needed, or both; for a key that is too short, a prefix that is no path, a
-    /// public URL or an origin that is none, or a limit of zero.
+    /// public URL or an origin that is none, all origins without a key, or a limit of zero.
     pub fn build(self) -> Result<ManagementApi> {
         let mut wrong = self.wrong;
         if self.keys.is_empty() != self.without_keys && wrong.is_none() {
@@ -175,6 +179,10 @@ impl ManagementApiBuilder {
                     "\"{origin}\" is no origin of pages: give * or one such as https://shop.example, without a path"
                 ));
             }
+        }
+        if self.without_keys && cors.is_for_all() {
+            let words = "without a key pages of every origin would do everything: name the origins that may ask, or add a key";
+            wrong.get_or_insert_with(|| words.to_owned());
         }
         if self.timeout.is_zero() || self.body_max == 0 || self.lifetime.is_zero() {
             wrong.get_or_insert_with(|| {

@@ -23,8 +23,13 @@ impl Cors {
         (origin == ANY || is_origin).then(|| self.0.push(value))
     }
 
+    /// Whether pages of every origin may.
+    pub(super) fn is_for_all(&self) -> bool {
+        self.0.iter().any(|allowed| allowed == ANY)
+    }
+
     /// The origin of a request, if pages from there may read the answers.
-    fn allowed<'h>(&self, headers: &'h HeaderMap) -> Option<&'h HeaderValue> {
+    pub(super) fn allowed<'h>(&self, headers: &'h HeaderMap) -> Option<&'h HeaderValue> {
         let origin = headers.get(header::ORIGIN)?;
         self.0.iter().any(|allowed| allowed == origin || allowed == ANY).then_some(origin)
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::access::{Grant, Keys, Scope};
+use super::access::{Grant, Keys, Right};
 use super::path::encoded;
 use super::route::Act;
 use crate::model::Timestamp;
@@ -16,8 +16,8 @@ pub(super) struct Links<'a> {
     pub(super) base: String,
     pub(super) hub: &'a str,
     pub(super) keys: &'a Keys,
-    /// What who gets them may do.
-    pub(super) scope: Scope,
+    /// What who gets them was let in by.
+    pub(super) right: Right,
     pub(super) until: Timestamp,
     /// What the URL of the status asks for besides.
     pub(super) fails_on_failure: bool,
@@ -58,30 +58,31 @@ impl Links<'_> {
 
     fn url(&self, id: &str, act: Act, tail: &str, query: &str) -> String {
         let (base, hub) = (&self.base, encoded(self.hub));
-        let code = match self.code(id, act) {
+        let code = match self.code(id, act, &[]) {
             Some(code) => format!("&code={}", encoded(&code)),
             None => String::new(),
         };
         format!("{base}/instances/{}{tail}?{query}taskHub={hub}{code}", encoded(id))
     }
 
-    /// The signature for one act, as far as who gets it may do that.
-    pub(super) fn code(&self, id: &str, act: Act) -> Option<String> {
-        let grant = Grant { hub: self.hub, instance: id, act };
-        if self.scope >= act.needs() { self.keys.sign(grant, self.until) } else { None }
+    /// The signature for one act with these parameters, as far as who gets it may do that.
+    pub(super) fn code(&self, id: &str, act: Act, flags: &[&'static str]) -> Option<String> {
+        let grant = Grant { hub: self.hub, instance: id, act, flags };
+        if self.right.allows(act) { self.keys.sign(grant, self.until) } else { None }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Scope;
 
     fn links(keys: &Keys, scope: Scope) -> Links<'_> {
         Links {
             base: "http://127.0.0.1:7071/p".into(),
             hub: "Hub",
             keys,
-            scope,
+            right: Right::Key(scope),
             until: Timestamp::UNIX_EPOCH.plus(Duration::from_secs(60)),
             fails_on_failure: false,
         }

@@ -53,10 +53,16 @@ fn filters(asked: &Asked<'_>) -> Result<InstanceQuery, Refusal> {
     })
 }
 
-/// All filters of the client.
+/// All filters of the client, of which none may be empty.
 pub(super) fn all_filters(asked: &Asked<'_>) -> Result<InstanceQuery, Refusal> {
-    let text = |name| asked.query.text(name).filter(|text| !text.is_empty());
-    Ok(InstanceQuery { name: text("name"), parent: text("parent"), version: asked.query.text("version"), ..filters(asked)? })
+    let text = |name| asked.query.filter(name);
+    Ok(InstanceQuery {
+        id_prefix: text("instanceIdPrefix")?,
+        name: text("name")?,
+        parent: text("parent")?,
+        version: text("version")?,
+        ..filters(asked)?
+    })
 }
 
 /// A page, and the continuation of the next one, which serves for the same filters only.

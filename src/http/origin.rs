@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 
+use super::cors::Cors;
 use super::refusal::Refusal;
 
 /// How the beginning of URLs is found.
@@ -32,6 +33,12 @@ impl PublicUrl {
         let host = authority.host().to_ascii_lowercase();
         let is_plain = is_web && uri.query().is_none() && !text.contains('#') && !host.is_empty();
         is_plain.then(|| Self { text: text.trim_end_matches('/').to_owned(), host })
+    }
+
+    /// Whether pages at this URL have this origin: its scheme and authority.
+    fn is_origin(&self, origin: &str) -> bool {
+        let path = self.text.match_indices('/').nth(2).map_or(self.text.len(), |(at, _)| at);
+        self.text.get(..path).is_some_and(|own| own.eq_ignore_ascii_case(origin))
     }
 }
 
@@ -65,8 +72,33 @@ impl Origins {
         }
         let words = "without a key the API answers on this machine only: the Host header names neither localhost, nor an address \
                      of the loopback interface, nor the public URL that is set; set a key, or ask by such a name";
-        Err(Refusal::message(axum::http::StatusCode::FORBIDDEN, words))
+        Err(Refusal::message(StatusCode::FORBIDDEN, words))
     }
+
+    /// Refuses what a page of somebody else has a browser send, where nothing but the machine itself is trusted: the browser sends it from this
+    /// machine, and the page need not read the answer to have done harm. Browsers tell the origin of every request but a plain `GET`, and of that,
+    /// whether it is of another site.
+    pub(super) fn check_page(&self, headers: &HeaderMap, cors: &Cors) -> Result<(), Refusal> {
+        let origin = text(headers, header::ORIGIN.as_str())?;
+        if cors.allowed(headers).is_some() {
+            return Ok(());
+        }
+        let is_own =
+            |origin: &str| is_of_this_machine(origin) || self.public.as_ref().is_some_and(|public| public.is_origin(origin));
+        let is_cross_site = text(headers, "sec-fetch-site")?.is_some_and(|site| site.eq_ignore_ascii_case("cross-site"));
+        if origin.is_none_or(is_own) && !is_cross_site {
+            return Ok(());
+        }
+        let words = "without a key no page of another site may ask: the headers Origin and Sec-Fetch-Site tell that one does; set a key, or \
+                     allow the origin of the page";
+        Err(Refusal::message(StatusCode::FORBIDDEN, words))
+    }
+}
+
+/// Whether it is the origin of a page, as browsers write it, that this machine serves.
+fn is_of_this_machine(origin: &str) -> bool {
+    let uri = origin.parse::<Uri>().ok();
+    uri.is_some_and(|uri| uri.scheme().is_some() && uri.host().is_some_and(is_loopback))
 }
 
 /// Whether a host, in brackets if it is an address of IPv6, is this machine.

@@ -67,7 +67,7 @@ pub(super) async fn found(asked: &Asked<'_>) -> Result<Response, Refusal> {
 
 async fn all(asked: &Asked<'_>, query: InstanceQuery, recursive: bool) -> Result<PurgeReport, Refusal> {
     // What is left when the time of the request is nearly up, goes with the next one.
-    let within = asked.api.timeout * 8 / 10;
+    let within = asked.api.timeout.saturating_mul(8) / 10;
     Ok(asked.client().purge(query).recursive(recursive).within(within).await?)
 }
 

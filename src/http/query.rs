@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use percent_encoding::percent_decode_str;
 
 use super::refusal::Refusal;
-use super::route::{COMMON, Param};
+use super::route::{COMMON, Kind, Param, Reach};
 use crate::ids::shortened;
 use crate::model::{RuntimeStatus, Timestamp};
 
@@ -42,6 +42,32 @@ impl Query {
         let values = self.pairs.iter().filter(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str());
         let values: Vec<_> = values.collect();
         (!values.is_empty()).then(|| values.join(","))
+    }
+
+    /// The text of a filter. An empty one is refused: left out it would mean every instance, and what it was made of was forgotten.
+    pub(super) fn filter(&self, name: &str) -> Result<Option<String>, Refusal> {
+        self.read(name, |text| (!text.is_empty()).then_some(()), "give a text, or leave it out")?;
+        Ok(self.text(name))
+    }
+
+    /// Refuses a name that the route does not know.
+    pub(super) fn check_names(&self) -> Result<(), Refusal> {
+        let all = || self.known.iter().chain(&COMMON).map(|param| param.name);
+        let unknown = self.pairs.iter().find(|(given, _)| !all().any(|name| given.eq_ignore_ascii_case(name)));
+        let Some((given, _)) = unknown else { return Ok(()) };
+        let known = all().collect::<Vec<_>>().join(", ");
+        Err(Refusal::bad(format!("there is no query parameter \"{}\" here; there are {known}", shortened(given))))
+    }
+
+    /// The parameters by which the request does or shows other than its URL without any, in the order of the route. One that makes no sense is
+    /// none of them: its handler refuses it.
+    pub(super) fn other_than_plain(&self) -> impl Iterator<Item = &'static Param> {
+        self.known.iter().filter(|param| match (param.reach, param.kind) {
+            (Reach::Same, _) => false,
+            (Reach::Widens, Kind::Flag) => self.flag(param.name, false).unwrap_or(false),
+            (Reach::Widens, _) => self.text(param.name).is_some(),
+            (Reach::Narrows, _) => !self.flag(param.name, true).unwrap_or(true),
+        })
     }
 
     /// The pairs whose names begin so, with the rest of the names in the case in which they were given.

@@ -80,7 +80,18 @@ pub(super) enum Body {
 pub(super) struct Param {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
+    pub(super) reach: Reach,
     pub(super) about: &'static str,
+}
+
+/// What a parameter does to what a URL that is handed out allows without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    Same,
+    /// Does or shows more: a flag that is true, and anything else that is given.
+    Widens,
+    /// A flag that shows less if it is false.
+    Narrows,
 }
 
 /// What the value of a parameter is.
@@ -96,7 +107,11 @@ pub(super) enum Kind {
 
 impl Param {
     pub(super) const fn new(name: &'static str, kind: Kind, about: &'static str) -> Self {
-        Self { name, kind, about }
+        Self { name, kind, reach: Reach::Same, about }
+    }
+
+    pub(super) const fn with(self, reach: Reach) -> Self {
+        Self { reach, ..self }
     }
 
     pub(super) const fn text(name: &'static str, about: &'static str) -> Self {
@@ -177,6 +192,11 @@ impl Route {
             }
         }
         segments.next().is_none().then_some(names)
+    }
+
+    /// Whether a name of a parameter that is not known is refused. Durable Functions ignores it; but a filter that is ignored deletes too much.
+    pub(super) fn refuses_unknown(&self) -> bool {
+        self.act == Act::PurgeMany || Surface::of(self.path) == Surface::V1
     }
 
     /// Whether the value of a name in the path is the id of an instance.

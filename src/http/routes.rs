@@ -2,19 +2,24 @@
 
 use axum::http::Method;
 
-use super::route::{Act, Body, Kind, Param, Route};
+use super::route::{Act, Body, Kind, Param, Reach, Route};
 
-const TIMEOUT: Param = Param::new("timeout", Kind::Seconds, "Waits so long for the end; only together with pollingInterval.");
+const TIMEOUT: Param =
+    Param::new("timeout", Kind::Seconds, "Waits so long for the end; only together with pollingInterval.").with(Reach::Widens);
 const INTERVAL: Param =
-    Param::new("pollingInterval", Kind::Seconds, "Seconds; not above timeout. The wait itself finds its own pace.");
+    Param::new("pollingInterval", Kind::Seconds, "Seconds; not above timeout. The wait itself finds its own pace.")
+        .with(Reach::Widens);
 const VERSION: Param = Param::text("version", "The version of the orchestrator; empty for none.");
 const REASON: Param = Param::text("reason", "Why, for the history and the output of the instance.");
-const RECURSIVE: Param = Param::flag("recursive", "Whether sub-orchestrations are meant too, and theirs. Default: false.");
+const RECURSIVE: Param =
+    Param::flag("recursive", "Whether sub-orchestrations are meant too, and theirs. Default: false.").with(Reach::Widens);
 const TO_FIRST: Param =
-    Param::flag("toFirstFailure", "Whether it goes back to its first failure, though that was caught. Default: false.");
-const SHOW_INPUT: Param = Param::flag("showInput", "Whether the input is shown. Default: true.");
-const SHOW_HISTORY: Param = Param::flag("showHistory", "Whether the history is shown. Default: false.");
-const SHOW_OUTPUT: Param = Param::flag("showHistoryOutput", "Whether results stand in the history. Default: false.");
+    Param::flag("toFirstFailure", "Whether it goes back to its first failure, though that was caught. Default: false.")
+        .with(Reach::Widens);
+const SHOW_INPUT: Param = Param::flag("showInput", "Whether the input is shown. Default: true.").with(Reach::Narrows);
+const SHOW_HISTORY: Param = Param::flag("showHistory", "Whether the history is shown. Default: false.").with(Reach::Widens);
+const SHOW_OUTPUT: Param =
+    Param::flag("showHistoryOutput", "Whether results stand in the history. Default: false.").with(Reach::Widens);
 const FAIL: Param = Param::flag(
     "returnInternalServerErrorOnFailure",
     "Whether a failed instance is answered with the status 500. Default: false.",
@@ -27,7 +32,7 @@ const TOP: Param = Param::new("top", Kind::Count, "The longest page; 100 without
 const NO_ENTITIES: Param = Param::flag("excludeEntities", "Whether entities are left out. Default: false.");
 const NAME: Param = Param::text("name", "Only instances of this orchestrator.");
 const PARENT: Param = Param::text("parent", "Only instances that this one started.");
-const OF_VERSION: Param = Param::text("version", "Only instances of this version; empty for those without one.");
+const OF_VERSION: Param = Param::text("version", "Only instances of this version.");
 const CONTINUATION: Param = Param::text("continuation", "Where to go on: what the page before ends with.");
 const NEW_ID: Param = Param::text("newInstanceId", "The id of the new instance.");
 

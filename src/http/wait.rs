@@ -17,7 +17,7 @@ use crate::model::RuntimeStatus;
 /// The last status of an instance that ends within the limit; `None` if it is still at work then, or is gone.
 pub(super) async fn end(api: &Api, id: &str, limit: Duration) -> Result<Option<InstanceStatus>> {
     // The answer has to be on its way before the time of the request is up.
-    let limit = limit.min(api.timeout * 9 / 10);
+    let limit = limit.min(api.timeout.saturating_mul(9) / 10);
     let instance = api.client.instance(id);
     tokio::select! {
         biased;

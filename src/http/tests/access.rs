@@ -93,6 +93,89 @@ async fn urls_that_are_handed_out_do_what_they_say_for_their_instance_until_they
     assert_eq!(status(format!("GET {}", path("statusQueryGetUri"))).await.status, 401, "expired");
 }
 
+/// The URLs of an answer by their names in order, and whether each has a signature.
+fn signed(urls: &Value) -> Vec<&str> {
+    let urls = urls.as_object().unwrap().iter();
+    urls.filter(|(_, url)| url.as_str().unwrap().contains("code=")).map(|(name, _)| name.as_str()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_url_that_is_handed_out_begets_none_that_does_more_or_lives_longer() {
+    let world = world().await;
+    let router = world.builder().key(Scope::Admin, ADMIN).url_lifetime(Duration::from_secs(600)).build().unwrap().router();
+    let asked = async |request: String| ask(&router, &request, &[("content-type", "application/json")], Some("1")).await;
+    let path = |urls: &Value| urls["restartPostUri"].as_str().unwrap().strip_prefix("http://127.0.0.1:7071").unwrap().to_owned();
+    let expiry = |path: &str| path.split("code=u1.").nth(1).unwrap().split('.').next().unwrap().to_owned();
+    world
+        .working(async {
+            let started = asked(format!("POST /orchestrators/Echo/i?code={ADMIN}")).await.json();
+            assert_eq!(signed(&started).len(), 7);
+            world.client.instance("i").wait().within(Duration::from_secs(60)).await.unwrap();
+            let mut url = path(&started);
+            let first = expiry(&url);
+            for _ in 0..3 {
+                tokio::time::sleep(Duration::from_secs(100)).await;
+                let again = asked(format!("POST {url}")).await;
+                assert_eq!(again.status, 202, "{}", again.body);
+                assert!(!again.header("location").unwrap().contains("code="));
+                let urls = again.json();
+                assert_eq!(signed(&urls), ["restartPostUri"]);
+                url = path(&urls);
+                assert_eq!(expiry(&url), first);
+                world.client.instance(urls["id"].as_str().unwrap()).wait().within(Duration::from_secs(60)).await.unwrap();
+            }
+            for reads in ["timeout=10&pollingInterval=1", "showHistory=true"] {
+                let refused = asked(format!("POST {url}&{reads}")).await;
+                assert_eq!(refused.status, 403, "{reads}");
+            }
+            tokio::time::sleep(Duration::from_secs(400)).await;
+            assert_eq!(asked(format!("POST {url}")).await.status, 401, "expired with the first");
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_url_that_is_handed_out_takes_no_parameter_that_widens_it_unless_it_is_signed_for_that() {
+    let world = world().await;
+    let router = with_keys(&world);
+    let asked = async |request: &str| ask(&router, request, &[], None).await;
+    let own = |url: &str| url.strip_prefix("http://127.0.0.1:7071").unwrap().replace("{text}", "x");
+    let urls = asked(&format!("POST /orchestrators/Nobody/i?code={ADMIN}")).await.json();
+    let of = |name: &str| own(urls[name].as_str().unwrap());
+    for (method, name, more, status) in [
+        ("GET", "statusQueryGetUri", "showHistory=true", 403),
+        ("GET", "statusQueryGetUri", "SHOWHISTORY=%20True", 403),
+        ("GET", "statusQueryGetUri", "showHistoryOutput=true", 403),
+        ("GET", "statusQueryGetUri", "showHistory=maybe", 400),
+        ("GET", "statusQueryGetUri", "showHistory=true&showHistory=true", 400),
+        ("GET", "statusQueryGetUri", "showHistory=false&showInput=true&returnInternalServerErrorOnFailure=true", 202),
+        ("GET", "statusQueryGetUri", "showInput=false", 202),
+        ("DELETE", "purgeHistoryDeleteUri", "recursive=true", 403),
+        ("DELETE", "purgeHistoryDeleteUri", "recursive=false", 412),
+        ("POST", "terminatePostUri", "recursive=true", 403),
+        ("POST", "terminatePostUri", "recursive=false", 202),
+    ] {
+        let answer = asked(&format!("{method} {}&{more}", of(name))).await;
+        assert_eq!(answer.status.as_u16(), status, "{method} {name} {more}: {}", answer.body);
+        let keyed = ask(&router, &format!("{method} {}&{more}", of(name)), &[("x-functions-key", ADMIN)], None).await;
+        assert!(![401, 403].contains(&keyed.status.as_u16()), "{method} {name} {more}: {}", keyed.body);
+    }
+    // A URL that is made of a whole request is signed for just that request.
+    for (query, others) in [
+        ("showHistory=true", ["showHistoryOutput=true", "showInput=false"]),
+        ("showInput=false", ["showHistory=true", "showHistoryOutput=true"]),
+    ] {
+        let looked = asked(&format!("GET /instances/i?code={READ}&{query}")).await;
+        let location = own(looked.header("location").unwrap());
+        assert_eq!(asked(&format!("GET {location}")).await.status, 202, "{location}");
+        for other in others {
+            assert_eq!(asked(&format!("GET {location}&{other}")).await.status, 401, "{location}&{other}");
+        }
+        let without = location.replace(&format!("&{query}"), "");
+        assert_eq!(asked(&format!("GET {without}")).await.status, 401, "{without}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_key_in_the_query_never_comes_back_in_a_location() {
     let world = world().await;
@@ -129,6 +212,48 @@ async fn without_a_key_only_this_machine_is_answered_by_its_own_names() {
     let keyed = with_keys(&world);
     let answer = ask(&keyed, "GET /instances", &[("host", "durable.example"), ("x-functions-key", READ)], None).await;
     assert_eq!(answer.status, 200, "a key is enough");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_key_no_page_of_another_site_has_anything_done() {
+    let world = world().await;
+    let builder = || world.builder().without_keys().public_url("https://durable.example/base");
+    let router = builder().allow_origin("https://shop.example").build().unwrap().router();
+    for (number, (headers, is_let_in)) in [
+        (vec![], true),
+        (vec![("origin", "http://localhost:3000")], true),
+        (vec![("origin", "http://127.0.0.1"), ("sec-fetch-site", "same-site")], true),
+        (vec![("origin", "https://[::1]:8")], true),
+        (vec![("origin", "https://durable.example"), ("sec-fetch-site", "same-origin")], true),
+        (vec![("origin", "https://shop.example"), ("sec-fetch-site", "cross-site")], true),
+        (vec![("sec-fetch-site", "none")], true),
+        (vec![("origin", "https://evil.example")], false),
+        (vec![("origin", "http://durable.example")], false),
+        (vec![("origin", "http://localhost.evil.example")], false),
+        (vec![("origin", "null")], false),
+        (vec![("origin", "localhost")], false),
+        (vec![("sec-fetch-site", "cross-site")], false),
+        (vec![("origin", "http://localhost"), ("sec-fetch-site", "Cross-Site")], false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = format!("i{number}");
+        let plain = [("content-type", "text/plain")].into_iter().chain(headers.clone()).collect::<Vec<_>>();
+        let started = ask(&router, &format!("POST /orchestrators/Nobody/{id}"), &plain, Some("1")).await;
+        assert_eq!(started.status.as_u16(), if is_let_in { 202 } else { 403 }, "{headers:?}: {}", started.body);
+        assert_eq!(world.client.instance(&id).status().await.is_ok(), is_let_in, "{headers:?}");
+        let listed = ask(&router, "GET /instances", &headers, None).await;
+        assert_eq!(listed.status.as_u16(), if is_let_in { 200 } else { 403 }, "{headers:?}");
+    }
+    let twice = [("origin", "http://localhost"), ("origin", "https://evil.example")];
+    assert_eq!(ask(&router, "POST /orchestrators/Nobody/twice", &twice, None).await.status, 400);
+    let error = builder().allow_origin("*").build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("without a key pages of every origin"), "{error}");
+    let from_page = [("origin", "https://evil.example"), ("x-functions-key", OPERATE)];
+    let keyed = ask(&with_keys(&world), "POST /orchestrators/Nobody/keyed", &from_page, None).await;
+    assert_eq!(keyed.status, 202, "a key is enough");
 }
 
 #[tokio::test(start_paused = true)]

@@ -98,8 +98,13 @@ async fn pages_of_other_origins_read_answers_only_if_they_are_let() {
     let closed = open(&world);
     let shop = ("origin", "https://shop.example");
     let ask_for = ("access-control-request-method", "POST");
-    assert_eq!(ask(&closed, "OPTIONS /instances", &[shop, ask_for], None).await.status, 405);
+    assert_eq!(ask(&closed, "OPTIONS /instances", &[shop, ask_for], None).await.status, 403);
     assert_eq!(ask(&closed, "GET /instances", &[shop], None).await.header("access-control-allow-origin"), None);
+    let keyed = || world.builder().key(Scope::Admin, "a key of all the tests");
+    let closed = keyed().build().unwrap().router();
+    assert_eq!(ask(&closed, "OPTIONS /instances", &[shop, ask_for], None).await.status, 405);
+    let open_to_all = keyed().allow_origin("*").build().unwrap().router();
+    assert_eq!(ask(&open_to_all, "OPTIONS /instances", &[shop, ask_for], None).await.status, 204);
 
     let router = world.builder().without_keys().allow_origin("https://shop.example").build().unwrap().router();
     let preflight = ask(&router, "OPTIONS /instances/i/terminate", &[shop, ask_for], None).await;
@@ -114,9 +119,78 @@ async fn pages_of_other_origins_read_answers_only_if_they_are_let() {
     );
     assert!(answer.header("access-control-expose-headers").unwrap().contains("Location"));
     let other = ("origin", "https://evil.example");
-    assert_eq!(ask(&router, "OPTIONS /instances", &[other, ask_for], None).await.status, 405);
+    assert_eq!(ask(&router, "OPTIONS /instances", &[other, ask_for], None).await.status, 403);
     let answer = ask(&router, "GET /instances", &[other], None).await;
+    assert_eq!(answer.status, 403);
     assert_eq!((answer.header("access-control-allow-origin"), answer.header("vary")), (None, Some("Origin")));
+}
+
+/// Deletes what has ended by a query, and tells what is left of three instances of two orchestrators.
+async fn deleted(router: &Router, world: &World, request: &str) -> (u16, String, usize) {
+    let answer = ask(router, request, &[], None).await;
+    let left = world.client.list(&crate::InstanceQuery::default()).await.unwrap().instances.len();
+    (answer.status.as_u16(), answer.body, left)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_filter_that_is_unknown_or_empty_deletes_nothing_and_is_named() {
+    let world = world().await;
+    let router = open(&world);
+    world
+        .working(async {
+            for (name, id) in [("Echo", "a"), ("Echo", "b"), ("ReturnNull", "c")] {
+                let started = world.client.start_named(name, 1).instance_id(id).await.unwrap();
+                started.wait().within(Duration::from_secs(60)).await.unwrap();
+            }
+        })
+        .await;
+    let from = "createdTimeFrom=2020-01-01";
+    for (path, query, named) in [
+        ("/api/v1/instances", "idPrefix=zzz&name=", "idPrefix"),
+        ("/api/v1/instances", "Tag.who=me", "Tag.who"),
+        ("/api/v1/instances", "=Echo", "\\\"\\\""),
+        ("/api/v1/instances", "name=", "name"),
+        ("/api/v1/instances", "Name=%20", "name"),
+        ("/api/v1/instances", "parent", "parent"),
+        ("/api/v1/instances", "version=", "version"),
+        ("/api/v1/instances", "instanceIdPrefix=", "instanceIdPrefix"),
+        ("/instances", "instanceIdPrefix=zzz", "instanceIdPrefix"),
+        ("/instances", "name=Nobody", "name"),
+        ("/instances", "runtimestatuses=Failed", "runtimestatuses"),
+    ] {
+        let (status, body, left) = deleted(&router, &world, &format!("DELETE {path}?{from}&{query}")).await;
+        assert_eq!((status, left), (400, 3), "{path} {query}: {body}");
+        assert!(body.contains(named), "{path} {query}: {body}");
+    }
+    for request in
+        ["GET /api/v1/instances?nme=x", "GET /api/v1/instances?name=", "GET /api/v1/hub?x=1", "DELETE /api/v1/instances/a?x=1"]
+    {
+        assert_eq!(deleted(&router, &world, request).await.0, 400, "{request}");
+    }
+    // What was recorded of other routes.
+    for request in ["GET /instances?nme=x&instanceIdPrefix=", "GET /instances/a?x=1"] {
+        assert_eq!(deleted(&router, &world, request).await.0, 200, "{request}");
+    }
+    let common = "taskHub=Shop&Connection=Storage&code=x";
+    let by_name = deleted(&router, &world, &format!("DELETE /api/v1/instances?{from}&NAME=ReturnNull&{common}")).await;
+    assert_eq!((by_name.0, by_name.2), (200, 2), "{}", by_name.1);
+    let by_time = deleted(&router, &world, &format!("DELETE /instances?{from}&{common}")).await;
+    assert_eq!((by_time.0, by_time.2), (200, 0), "{}", by_time.1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_time_of_a_request_breaks_neither_waits_nor_deletions() {
+    let world = world().await;
+    let api = world.builder().without_keys().request_timeout(Duration::MAX).url_lifetime(Duration::MAX);
+    let router = api.build().unwrap().router();
+    world
+        .working(async {
+            let waited = ask(&router, "POST /orchestrators/Echo/i?timeout=3000&pollingInterval=1", &JSON, Some("1")).await;
+            assert_eq!((waited.status.as_u16(), waited.body.as_str()), (200, "1"));
+            let deleted = ask(&router, "DELETE /instances?createdTimeFrom=2020-01-01", &[], None).await;
+            assert_eq!(deleted.json(), json!({ "instancesDeleted": 1 }));
+        })
+        .await;
 }
 
 #[tokio::test(start_paused = true)]
