@@ -93,6 +93,8 @@ async fn keys_come_from_a_file_or_the_environment_and_without_one_nobody_else_is
     let public = ["serve", "--port", "0", "--public-url", "https://durable.example"];
     world.run(&public).await.failed(2, "without a key whoever reaches https://durable.example may do everything");
     let behind_proxy = Server::start(&world, &[], &["--public-url", "https://durable.example", "--without-keys"]).await;
+    let from_proxy = reqwest::Client::new().get(format!("{}instances", behind_proxy.url)).header("host", "durable.example");
+    assert_eq!(from_proxy.send().await.expect("an answer").status(), 200);
     #[cfg(unix)]
     assert_eq!(behind_proxy.stop().await, (0, String::new()));
     for empty in ["", " ", "# admin of the shop"] {
