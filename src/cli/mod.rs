@@ -74,7 +74,7 @@ struct Target {
     /// The file is ~/.config/taskhub/profiles.json, or that of the variable TASKHUB_PROFILES:
     /// {"default": "dev", "profiles": {"dev": {"storage": "UseDevelopmentStorage=true", "hub": "Shop"},
     /// "prod": {"storageVariable": "PROD_STORAGE", "hub": "Shop"}}}
-    #[arg(long, global = true, env = "TASKHUB_PROFILE", verbatim_doc_comment, value_name = "NAME", help_heading = "Task hub")]
+    #[arg(long, global = true, env = "TASKHUB_PROFILE", verbatim_doc_comment, value_name = "PROFILE", help_heading = "Task hub")]
     profile: Option<String>,
 }
 
