@@ -23,7 +23,7 @@ const ORDER: Orchestrator<String, String> = Orchestrator::new("Order");
 async fn order(ctx: OrchestrationContext, cake: String) -> Result<String, Failure> {
     ctx.set_custom_status("in the oven");
     let cake = ctx.call(BAKE, cake).await?;
-    ctx.timer(Duration::from_millis(500)).await; // It has to cool.
+    ctx.timer(Duration::from_secs(1)).await; // It has to cool.
     Ok(format!("one {cake}, cooled"))
 }
 
@@ -99,6 +99,6 @@ mod tests {
             .start()
             .await;
         assert_eq!(host.run(ORDER, "plum".to_owned()).await.unwrap(), "one plum cake, cooled");
-        assert_eq!(host.elapsed(), Duration::from_millis(500));
+        assert_eq!(host.elapsed(), Duration::from_secs(1));
     }
 }

@@ -196,7 +196,7 @@ impl OrchestrationContext {
     ///     if ctx.patched("fraud check") && !ctx.call(CHECK_FRAUD, cents).await? {
     ///         return Err(Failure::new("Refused", "it looks like fraud"));
     ///     }
-    ///     ctx.call(CHARGE, cents).await
+    ///     Ok(ctx.call(CHARGE, cents).await?)
     /// }
     /// # let _ = pay;
     /// ```
