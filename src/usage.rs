@@ -112,9 +112,15 @@ impl Calls {
 
     /// What they cost.
     #[must_use]
-    #[allow(clippy::cast_precision_loss, reason = "a sum of money is rounded anyway")]
     pub fn cost(&self, prices: &Prices) -> f64 {
-        CallKind::ALL.into_iter().map(|kind| self.of(kind) as f64 * prices.of(kind) / 10_000.0).sum()
+        CallKind::ALL.into_iter().map(|kind| self.cost_of(kind, prices)).sum()
+    }
+
+    /// What those of this kind cost.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "a sum of money is rounded anyway")]
+    pub fn cost_of(&self, kind: CallKind, prices: &Prices) -> f64 {
+        self.of(kind) as f64 * prices.of(kind) / 10_000.0
     }
 
     /// These without others that are among them.

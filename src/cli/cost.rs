@@ -70,7 +70,7 @@ fn as_text(usage: &[WorkerUsage], prices: &Prices) -> String {
     let kinds = CallKind::ALL
         .into_iter()
         .filter(|kind| all.of(*kind) > 0)
-        .map(|kind| vec![kind.name().to_owned(), all.of(kind).to_string(), money(cost_of(kind, &all, prices), prices)]);
+        .map(|kind| vec![kind.name().to_owned(), all.of(kind).to_string(), money(all.cost_of(kind, prices), prices)]);
     parts.push(table(&["KIND", "CALLS", "COST"], &kinds.collect::<Vec<_>>()));
     for (heading, names) in
         [("ORCHESTRATOR", by_name(usage, |w| &w.orchestrators)), ("ACTIVITY", by_name(usage, |w| &w.activities))]
@@ -106,12 +106,6 @@ fn name_rows(names: BTreeMap<String, Calls>, all: &Calls, prices: &Prices) -> Ve
         vec![text::line(name), calls.total().to_string(), format!("{share:.0} %"), money(calls.cost(prices), prices)]
     };
     names.iter().map(row).collect()
-}
-
-fn cost_of(kind: CallKind, calls: &Calls, prices: &Prices) -> f64 {
-    #[allow(clippy::cast_precision_loss, reason = "a sum of money is rounded anyway")]
-    let count = calls.of(kind) as f64;
-    count * prices.of(kind) / 10_000.0
 }
 
 fn by_name(usage: &[WorkerUsage], of: impl Fn(&WorkerUsage) -> &BTreeMap<String, Calls>) -> BTreeMap<String, Calls> {

@@ -165,5 +165,5 @@ pub(super) fn may_be_open() -> Filter {
 
 /// A worker of .NET leaves the column of a mark when the instance ends.
 fn is_open(row: &InstanceRow) -> bool {
-    !row.behind_mark.or(row.status).is_some_and(RuntimeStatus::is_terminal)
+    !row.own_status().is_some_and(RuntimeStatus::is_terminal)
 }

@@ -69,7 +69,7 @@ impl<'a, O: 'a> Restart<'a, O> {
         let stored = hub.instances.read(id, true).await?.ok_or_else(|| self.client.no_instance(id))?;
         let row = &stored.row;
         // One that is shown as failed because a message of it is parked has not ended.
-        let status = row.behind_mark.or(row.status).unwrap_or(RuntimeStatus::Running);
+        let status = row.own_status().unwrap_or(RuntimeStatus::Running);
         let new_id = match self.new_id {
             NewId::Is(new) if new == id => NewId::Same,
             other => other,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::histories::rows;
+use super::histories::{estimate, rows};
 use super::purge::unless_changed;
 use super::{Hub, blob_names, instances, keys, payloads};
 use crate::error::{Error, ErrorKind, Result};
@@ -78,8 +78,7 @@ impl ExportedInstance {
     fn check(&self, row: &Entity) -> std::result::Result<(), String> {
         let unread = |what: &str, error: &dyn std::fmt::Display| format!("its {what} cannot be read: {error}");
         let shown = instances::from_entity(row).map_err(|error| unread("row", &error))?;
-        let status = shown.behind_mark.or(shown.status);
-        if !status.is_some_and(RuntimeStatus::is_terminal) {
+        if !shown.own_status().is_some_and(RuntimeStatus::is_terminal) {
             return Err("it has not ended, and without its messages it would never go on".to_owned());
         }
         let (mut keys, mut ends) = (BTreeSet::new(), self.history.is_empty());
@@ -204,8 +203,7 @@ impl Hub {
             let mut entity = row.entity(key);
             let event_type = entity.text("EventType").unwrap_or_default().to_owned();
             self.payloads.offload_columns(&mut entity, &event_type, &[]).await?;
-            let size: usize =
-                entity.properties.values().map(|value| if let Value::String(text) = value { 6 * text.len() } else { 64 }).sum();
+            let size = estimate(&entity);
             if ops.len() == TRANSACTION_OPERATIONS_MAX || bytes + size > TRANSACTION_BYTES && !ops.is_empty() {
                 self.histories.table.transact(&std::mem::take(&mut ops)).await?;
                 bytes = 0;

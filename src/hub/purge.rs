@@ -126,7 +126,7 @@ impl Hub {
     async fn find_ended(&self, instance_id: &str) -> Result<Found> {
         let Some(stored) = self.instances.read(instance_id, false).await? else { return Ok(Found::Absent) };
         // One that is shown as failed because a message of it is parked has not ended.
-        let status = stored.row.behind_mark.or(stored.row.status).unwrap_or(RuntimeStatus::Running);
+        let status = stored.row.own_status().unwrap_or(RuntimeStatus::Running);
         if !status.is_terminal() {
             return Ok(Found::Open(status));
         }

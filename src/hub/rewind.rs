@@ -102,7 +102,7 @@ impl Hub {
 
     /// Shows a history that was reopened as pending, unless its row shows that already. `None` if somebody else has written.
     pub(crate) async fn show_rewound(&self, standing: &Standing) -> Result<Option<()>> {
-        if standing.row.behind_mark.or(standing.row.status) != Some(RuntimeStatus::Failed) {
+        if standing.row.own_status() != Some(RuntimeStatus::Failed) {
             return Ok(Some(()));
         }
         let mut row = standing.shown.entity.clone();
@@ -164,7 +164,7 @@ impl Standing {
 }
 
 fn stand(row: &InstanceRow, execution_id: &str, rows: &[Row]) -> Stand {
-    let shown = row.behind_mark.or(row.status).unwrap_or(RuntimeStatus::Running);
+    let shown = row.own_status().unwrap_or(RuntimeStatus::Running);
     let is_shown = row.execution_id.as_deref().is_some_and(|id| id.eq_ignore_ascii_case(execution_id));
     let last = |is: &dyn Fn(&Row) -> bool| rows.iter().rposition(is).filter(|_| is_shown);
     let end = last(&|row| kind(row) == END);

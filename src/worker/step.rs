@@ -206,16 +206,15 @@ impl Step<'_> {
     async fn play(&self, recorder: &mut Recorder<'_>) -> std::result::Result<(), Unavailable> {
         let (limits, before) = (self.executor.limits(), self.partition.generations(self.instance_id));
         loop {
-            let name = recorder.input().orchestrator().to_owned();
             let generations = u64::from(before) + u64::from(recorder.generations());
-            if let Some(failure) = limits.before_run(&name, recorder.size(), generations) {
+            if let Some(failure) = limits.before_run(recorder.input().orchestrator(), recorder.size(), generations) {
                 recorder.end_without_code(Completion::Failed { failure });
                 return Ok(());
             }
             let Ok(outcome) = self.executor.run_turn(recorder.input()).await else {
                 return if recorder.hand_on() { Ok(()) } else { Err(Unavailable) };
             };
-            let outcome = limits.after_run(&name, recorder.size(), outcome);
+            let outcome = limits.after_run(recorder.input().orchestrator(), recorder.size(), outcome);
             if recorder.apply(outcome).is_done() {
                 return Ok(());
             }

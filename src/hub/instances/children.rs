@@ -64,7 +64,7 @@ impl Instances {
     async fn child_from(&self, stored: &Row) -> Result<Child> {
         let row = self.instance_from(stored)?.row;
         let is_detached = self.resolve_tags(&row).await?.contains_key(FIRE_AND_FORGET);
-        let status = row.behind_mark.or(row.status).unwrap_or(RuntimeStatus::Running);
+        let status = row.own_status().unwrap_or(RuntimeStatus::Running);
         Ok(Child { instance_id: row.instance_id, parent: row.parent, status, is_detached })
     }
 }

@@ -7,6 +7,13 @@ use crate::model::members::MemberReader as _;
 use crate::model::{DecodeError, RuntimeStatus, Tags, Timestamp};
 use crate::storage::table::{Entity, Etag};
 
+impl InstanceRow {
+    /// The status of the instance itself, also while a message of it is parked and the row shows it as failed.
+    pub(crate) fn own_status(&self) -> Option<RuntimeStatus> {
+        self.behind_mark.or(self.status)
+    }
+}
+
 /// A row and its version.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredRow {

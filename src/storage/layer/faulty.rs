@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{Call, Class, Layer, Reply};
@@ -124,6 +125,20 @@ impl Faulty {
     /// Shows every call to `hook`, with its number (from 1) and before and after its effect.
     pub(crate) fn on_call(&self, hook: impl Fn(&Call<'_>, u64, Moment) -> Verdict + Send + Sync + 'static) {
         *lock(&self.0.hook) = Some(Arc::new(hook));
+    }
+
+    /// From the `k`-th on of the calls that count, once that has taken effect, no call returns: whoever makes them is dead. Rings when it
+    /// has come.
+    pub(crate) fn dies_behind(&self, k: u64, counts: impl Fn(&Call<'_>) -> bool + Send + Sync + 'static) -> Arc<Notify> {
+        let (calls, died) = (AtomicU64::new(0), Arc::new(Notify::new()));
+        let bell = Arc::clone(&died);
+        self.on_call(move |call, _, moment| {
+            if moment == Moment::After && counts(call) && calls.fetch_add(1, SeqCst) + 1 == k {
+                bell.notify_one();
+            }
+            if calls.load(SeqCst) >= k { Verdict::Hang } else { Verdict::Proceed }
+        });
+        died
     }
 
     /// How many calls there have been.

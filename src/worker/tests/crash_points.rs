@@ -1,12 +1,9 @@
 //! Every crash point of a worker: killed after its k-th write, for every k, it leaves a hub that .NET could go on with, and
 //! that the next worker of ours ends with the right output.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use tokio::sync::Notify;
 
 use super::manners;
 use crate::authoring::{Activity, ActivityContext, Event, Failure, OrchestrationContext, Orchestrator};
@@ -15,7 +12,7 @@ use crate::model::{HistoryEvent, RuntimeStatus, Timestamp};
 use crate::rng::Rng;
 use crate::size;
 use crate::storage::Storage;
-use crate::storage::layer::faulty::{Faults, Faulty, Moment, Verdict};
+use crate::storage::layer::faulty::{Faults, Faulty};
 use crate::storage::layer::tapped::{Seen, Tap};
 use crate::storage::memory::Memory;
 use crate::{Client, TaskHub, Worker, WorkerBuilder};
@@ -142,25 +139,15 @@ impl World {
     }
 
     pub(super) async fn open(&self, storage: Storage, seed: u64) -> TaskHub {
-        let builder = TaskHub::builder(storage, "Test").partitions(1).clock(self.clock.clone());
-        builder.rng(Rng::seeded(seed)).open().await.unwrap()
+        super::harness::open(storage, &self.clock, 1, seed).await
     }
 
     /// Runs a worker until its `k`-th of these writes has taken effect. `false` if it did not write as often before `done`.
     pub(super) async fn run_until_write(&self, k: u64, counted: &'static [&'static str], done: impl Future<Output = ()>) -> bool {
         let faulty = Faulty::new(Faults::default(), Rng::seeded(self.seed));
         let hub = self.open(self.storage().layered(faulty.clone()), self.seed + 1).await;
-        let (writes, killed) = (AtomicU64::new(0), Arc::new(Notify::new()));
-        let bell = Arc::clone(&killed);
-        faulty.on_call(move |call, _, moment| {
-            // Writes to the partition table are not the instance's.
-            let counts = moment == Moment::After && counted.contains(&call.op) && !call.target.0.ends_with("Partitions");
-            if counts && writes.fetch_add(1, Ordering::SeqCst) + 1 == k {
-                bell.notify_one();
-                return Verdict::Hang;
-            }
-            if writes.load(Ordering::SeqCst) >= k { Verdict::Hang } else { Verdict::Proceed }
-        });
+        // Writes to the partition table are not the instance's.
+        let killed = faulty.dies_behind(k, |call| counted.contains(&call.op) && !call.target.0.ends_with("Partitions"));
         tokio::select! {
             biased;
             () = killed.notified() => true,

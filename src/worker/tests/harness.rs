@@ -52,6 +52,12 @@ pub(in crate::worker) async fn hub() -> TaskHub {
     TaskHub::builder(storage, "Test").clock(clock).rng(rng).open().await.unwrap()
 }
 
+/// The hub "Test" on this storage. Who opens it with another seed draws other ids.
+pub(in crate::worker) async fn open(storage: Storage, clock: &Clock, partitions: u32, seed: u64) -> TaskHub {
+    let builder = TaskHub::builder(storage, "Test").partitions(partitions).clock(clock.clone());
+    builder.rng(Rng::seeded(seed)).open().await.unwrap()
+}
+
 pub(in crate::worker) fn worker(hub: &TaskHub) -> WorkerBuilder {
     Worker::builder(hub)
         .activity(HELLO, hello)

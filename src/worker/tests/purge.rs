@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt as _, try_join_all};
-use tokio::sync::Notify;
 
+use super::harness::open;
 use crate::authoring::{Activity, ActivityContext, Event, Orchestrator};
 use crate::clock::Clock;
 use crate::hub::instances::Culprit;
@@ -18,7 +18,7 @@ use crate::model::{RuntimeStatus, Timestamp};
 use crate::rng::Rng;
 use crate::size;
 use crate::storage;
-use crate::storage::layer::faulty::{Faults, Faulty, Moment, Verdict};
+use crate::storage::layer::faulty::{Faults, Faulty};
 use crate::storage::layer::{Call, Layer, Reply};
 use crate::storage::memory::Memory;
 use crate::storage::memory::dump::Dump;
@@ -71,14 +71,14 @@ impl World {
     }
 
     async fn of(memory: Memory, clock: Clock) -> Self {
-        let hub = open(&memory.storage(), &clock, 7).await;
+        let hub = open(memory.storage(), &clock, 1, 7).await;
         memory.set_page_limit(50);
         Self { client: Client::new(&hub), memory, clock, hub }
     }
 
     /// The same hub by calls that a layer sees.
     async fn through(&self, layer: impl Layer, seed: u64) -> TaskHub {
-        open(&self.memory.storage().layered(layer), &self.clock, seed).await
+        open(self.memory.storage().layered(layer), &self.clock, 1, seed).await
     }
 
     async fn work<T>(&self, acting: impl Future<Output = T>) -> T {
@@ -114,11 +114,6 @@ impl World {
         assert!(report.is_complete && report.instances == 1, "{at}: {report:?}");
         assert_eq!(self.left_of(id), [""; 0], "{at}");
     }
-}
-
-async fn open(storage: &storage::Storage, clock: &Clock, seed: u64) -> TaskHub {
-    let builder = TaskHub::builder(storage.clone(), "Test").partitions(1).clock(clock.clone());
-    builder.rng(Rng::seeded(seed)).open().await.unwrap()
 }
 
 async fn beside<T>(worker: WorkerBuilder, acting: impl Future<Output = T>) -> T {
@@ -166,15 +161,7 @@ async fn ended(how: usize) -> Dump {
 async fn is_cut_off(world: &World, k: u64) -> bool {
     let faulty = Faulty::new(Faults::default(), Rng::seeded(3));
     let hub = world.through(faulty.clone(), 8).await;
-    let (calls, killed) = (AtomicU64::new(0), Arc::new(Notify::new()));
-    let bell = Arc::clone(&killed);
-    faulty.on_call(move |_, _, moment| {
-        if moment == Moment::After && calls.fetch_add(1, SeqCst) + 1 == k {
-            bell.notify_one();
-            return Verdict::Hang;
-        }
-        if calls.load(SeqCst) >= k { Verdict::Hang } else { Verdict::Proceed }
-    });
+    let killed = faulty.dies_behind(k, |_| true);
     tokio::select! {
         biased;
         () = killed.notified() => true,

@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::handover::Running;
+use super::harness::open;
 use crate::authoring::{Activity, ActivityContext, Event, Failure, OrchestrationContext, Orchestrator};
 use crate::clock::Clock;
 use crate::hub::instances::Culprit;
@@ -148,8 +149,7 @@ impl World {
     }
 
     async fn of(memory: Memory, clock: Clock, seed: u64) -> Self {
-        let builder = TaskHub::builder(memory.storage(), "Test").partitions(1).clock(clock.clone());
-        let hub = builder.rng(Rng::seeded(seed)).open().await.unwrap();
+        let hub = open(memory.storage(), &clock, 1, seed).await;
         Self { client: Client::new(&hub), memory, clock, hub, shop: Shop::default() }
     }
 

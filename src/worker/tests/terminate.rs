@@ -1,19 +1,16 @@
 //! Terminations that go beyond their instance: down the tree, across workers and generations, and through every crash.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-use tokio::sync::Notify;
-
 use super::handover::Running;
+use super::harness::open;
 use crate::authoring::{Event, Failure, OrchestrationContext, Orchestrator};
 use crate::clock::Clock;
 use crate::hub::instances::Culprit;
 use crate::model::{Descendants, EventKind, HistoryEvent, InstanceRef, Message, RuntimeStatus, Sender, Timestamp};
 use crate::rng::Rng;
-use crate::storage::layer::faulty::{Faults, Faulty, Moment, Verdict};
+use crate::storage::layer::faulty::{Faults, Faulty};
 use crate::storage::memory::Memory;
 use crate::storage::memory::dump::Dump;
 use crate::{Client, ErrorKind, InstanceQuery, TaskHub, Worker, WorkerBuilder};
@@ -88,8 +85,7 @@ impl World {
     }
 
     async fn of(memory: Memory, clock: Clock, partitions: u32, seed: u64) -> Self {
-        let builder = TaskHub::builder(memory.storage(), "Test").partitions(partitions).clock(clock.clone());
-        let hub = builder.rng(Rng::seeded(seed)).open().await.unwrap();
+        let hub = open(memory.storage(), &clock, partitions, seed).await;
         Self { client: Client::new(&hub), memory, clock, hub }
     }
 
@@ -102,19 +98,10 @@ impl World {
     /// Runs a worker until its `k`-th write has taken effect. `false` if it did not write as often in a minute.
     async fn work_until_write(&self, k: u64) -> bool {
         let faulty = Faulty::new(Faults::default(), Rng::seeded(4));
-        let storage = self.memory.storage().layered(faulty.clone());
-        let builder = TaskHub::builder(storage, "Test").partitions(self.hub.partitions()).clock(self.clock.clone());
-        let hub = builder.rng(Rng::seeded(100 + k)).open().await.unwrap();
-        let (writes, killed) = (AtomicU64::new(0), Arc::new(Notify::new()));
-        let bell = Arc::clone(&killed);
-        faulty.on_call(move |call, _, moment| {
+        let hub = open(self.memory.storage().layered(faulty.clone()), &self.clock, self.hub.partitions(), 100 + k).await;
+        let killed = faulty.dies_behind(k, |call| {
             let is_write = !matches!(call.op, "queue.receive" | "table.get" | "table.query" | "blob.get" | "blob.list");
-            let counts = moment == Moment::After && is_write && !call.target.0.ends_with("Partitions");
-            if counts && writes.fetch_add(1, SeqCst) + 1 == k {
-                bell.notify_one();
-                return Verdict::Hang;
-            }
-            if writes.load(SeqCst) >= k { Verdict::Hang } else { Verdict::Proceed }
+            is_write && !call.target.0.ends_with("Partitions")
         });
         tokio::select! {
             biased;

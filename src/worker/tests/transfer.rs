@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::model::Timestamp;
 use crate::rng::Rng;
 use crate::storage::Storage;
-use crate::storage::layer::faulty::{Faults, Faulty, Moment, Verdict};
+use crate::storage::layer::faulty::{Faults, Faulty};
 use crate::storage::memory::Memory;
 use crate::{
     Activity, ActivityContext, Client, ErrorKind, ExportedInstance, Failure, InstanceStatus, OrchestrationContext, Orchestrator,
@@ -133,11 +133,7 @@ async fn an_import_that_was_cut_off_anywhere_can_be_purged_and_done_again() {
         let memory = memory(cut);
         let faulty = Faulty::new(Faults::default(), Rng::seeded(cut));
         let target = hub(memory.storage().layered(faulty.clone()), "Target", cut).await;
-        let calls = std::sync::atomic::AtomicU64::new(0);
-        faulty.on_call(move |_, _, moment| {
-            let number = if moment == Moment::After { calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1 } else { 0 };
-            if number >= cut { Verdict::Hang } else { Verdict::Proceed }
-        });
+        let _died = faulty.dies_behind(cut, |_| true);
         let importing = Client::new(&target);
         let cut_off = tokio::time::timeout(Duration::from_secs(1), importing.import(&instance)).await.is_err();
         let client = Client::new(&hub(memory.storage(), "Target", 100).await);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::handover::Running;
+use super::harness::open;
 use crate::authoring::{Event, OrchestrationContext, Orchestrator};
 use crate::clock::Clock;
 use crate::model::{RuntimeStatus, Timestamp};
@@ -42,13 +43,8 @@ impl World {
     async fn new() -> Self {
         let clock = Clock::paused(Timestamp::parse("2026-01-01T00:00:00Z").unwrap());
         let memory = Memory::new(clock.clone(), Rng::seeded(1));
-        let hub = Self::open(&memory, &clock, memory.storage(), 2).await;
+        let hub = open(memory.storage(), &clock, 1, 2).await;
         Self { client: Client::new(&hub), memory, clock, hub }
-    }
-
-    async fn open(_: &Memory, clock: &Clock, storage: crate::Storage, seed: u64) -> TaskHub {
-        let builder = TaskHub::builder(storage, "Test").partitions(1).clock(clock.clone());
-        builder.rng(Rng::seeded(seed)).open().await.unwrap()
     }
 
     async fn work(&self, time: Duration) {
@@ -66,7 +62,7 @@ impl World {
 async fn a_wait_for_a_custom_status_ends_with_it_or_with_the_instance_and_costs_little() {
     let world = World::new().await;
     let meter = Metered::default();
-    let hub = World::open(&world.memory, &world.clock, world.memory.storage().layered(meter.clone()), 3).await;
+    let hub = open(world.memory.storage().layered(meter.clone()), &world.clock, 1, 3).await;
     let watcher = Client::new(&hub).instance("i");
     let show = world.client.start(SHOW, ()).instance_id("i").await.unwrap();
     let running = Running::start(worker(&world.hub));
@@ -93,7 +89,7 @@ async fn a_wait_for_a_custom_status_ends_with_it_or_with_the_instance_and_costs_
 #[tokio::test(start_paused = true)]
 async fn a_change_is_seen_at_once_in_the_process_that_makes_it_and_soon_in_others() {
     let world = World::new().await;
-    let other = World::open(&world.memory, &world.clock, world.memory.storage(), 4).await;
+    let other = open(world.memory.storage(), &world.clock, 1, 4).await;
     let show = world.client.start(SHOW, ()).instance_id("i").await.unwrap();
     let running = Running::start(worker(&world.hub));
     tokio::time::sleep(MINUTE).await;

@@ -1,36 +1,23 @@
 //! A rewind that is cut off at every call, and one beside others who do something to the same instance at every call.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-
 use futures::future::FutureExt as _;
-use tokio::sync::Notify;
 
 use super::super::purge::Between;
 use super::*;
 use crate::storage::layer::Layer;
-use crate::storage::layer::faulty::{Faults, Faulty, Moment, Verdict};
+use crate::storage::layer::faulty::{Faults, Faulty};
 
 impl World {
     /// The same hub by calls that a layer sees.
     async fn through(&self, layer: impl Layer) -> TaskHub {
-        let builder = TaskHub::builder(self.memory.storage().layered(layer), "Test").partitions(1).clock(self.clock.clone());
-        builder.rng(Rng::seeded(8)).open().await.unwrap()
+        open(self.memory.storage().layered(layer), &self.clock, 1, 8).await
     }
 
     /// Stops a rewind behind its `k`-th call. `false` if it did not make as many.
     pub(super) async fn is_cut_off(&self, k: u64) -> bool {
         let faulty = Faulty::new(Faults::default(), Rng::seeded(3));
         let client = Client::new(&self.through(faulty.clone()).await);
-        let (calls, killed) = (AtomicU64::new(0), Arc::new(Notify::new()));
-        let bell = Arc::clone(&killed);
-        faulty.on_call(move |_, _, moment| {
-            if moment == Moment::After && calls.fetch_add(1, SeqCst) + 1 == k {
-                bell.notify_one();
-                return Verdict::Hang;
-            }
-            if calls.load(SeqCst) >= k { Verdict::Hang } else { Verdict::Proceed }
-        });
+        let killed = faulty.dies_behind(k, |_| true);
         tokio::select! {
             biased;
             () = killed.notified() => true,
