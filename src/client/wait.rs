@@ -83,7 +83,7 @@ impl Client {
                 continue;
             }
             let was_told = tokio::time::timeout(pause.min(left), changed).await.is_ok();
-            pause = if was_told { WAIT_MIN } else { (pause * 3 / 2).min(WAIT_MAX) };
+            pause = if was_told { WAIT_MIN } else { (pause * 5 / 4).min(WAIT_MAX) };
         }
     }
 }

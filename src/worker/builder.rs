@@ -1,7 +1,7 @@
 //! The settings of a worker and what it hosts, until it is built.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -231,10 +231,14 @@ impl WorkerBuilder {
         self
     }
 
-    /// The longest wait between two receives from an idle queue; 30 seconds unless set. Less than 50 milliseconds count as those,
-    /// and more than a day as a day.
+    /// The longest pause between two receives from an idle queue. A pause is a fiftieth of the time since the last message of the queue,
+    /// from 50 milliseconds to this: after ten quiet seconds what another process sends waits for 0.2 seconds at most, after five minutes
+    /// for 6. Less than 50 milliseconds count as those, and more than a day as a day.
+    ///
+    /// Unless set it is 30 seconds, and five minutes for work items while the worker owns every partition: then only it sends any, and
+    /// what it looks for is what a worker left that died.
     pub fn max_poll_interval(mut self, interval: Duration) -> Self {
-        self.options.poll_interval_max = interval;
+        self.options.poll_interval_max = Some(interval);
         self
     }
 
@@ -356,6 +360,7 @@ impl WorkerBuilder {
             tasks: Tasks::default(),
             keeper: Keeper::default(),
             activities: Window::new(self.options.activities_window()),
+            left_until: Mutex::default(),
             items: Bodies::default(),
             stopping: CancellationToken::new(),
             giving_up: CancellationToken::new(),

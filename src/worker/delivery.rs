@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 use std::future::Future;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::Shared;
 use super::memory::Room;
@@ -110,10 +112,11 @@ impl<T: Holding> Delivery<T> {
         }
     }
 
-    /// The same for other processes: the poller of this one is not told when the message becomes visible.
+    /// The same for other workers, of a work item: the poller of this process is not told when it becomes visible.
     pub(crate) fn leave_to_others(self, shared: &Shared, delay: Duration) -> impl Future<Output = ()> + Send {
         let hold = Arc::clone(self.content.hold());
         drop(self);
+        *shared.left_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + delay);
         async move {
             let released = shared.hub.queues.leave_to_others(&hold, delay).await;
             shared.tell_of_release(&hold, &released);

@@ -46,8 +46,8 @@ mod work_items;
 mod tests;
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -96,6 +96,8 @@ pub(crate) struct Shared {
     pub(crate) outages: Outages,
     pub(crate) usage: Usage,
     pub(crate) activities: Arc<Window>,
+    /// When a work item that was left to other workers becomes visible, until the poller hears of it.
+    pub(crate) left_until: Mutex<Option<Instant>>,
     /// Memory for large work items.
     pub(crate) items: Bodies,
     /// No new work.

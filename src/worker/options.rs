@@ -23,8 +23,8 @@ pub(crate) struct Options {
     pub(crate) places: usize,
     /// How long a received message stays hidden unless it is renewed; no longer than the lease, so that a crash costs no more.
     pub(crate) hold: Duration,
-    /// The longest wait between two receives from an idle queue.
-    pub(crate) poll_interval_max: Duration,
+    /// The longest pause between two receives from an idle queue, if it was set.
+    pub(crate) poll_interval_max: Option<Duration>,
     /// What a partition is leased for.
     pub(crate) lease: Duration,
     pub(crate) lease_renewal: Duration,
@@ -80,7 +80,7 @@ impl Options {
         Self {
             activities: 10_000,
             hold: VISIBILITY_MAX,
-            poll_interval_max: day,
+            poll_interval_max: Some(day),
             lease: 400 * day,
             lease_renewal: 100 * day,
             refresh: 100 * day,
@@ -97,7 +97,7 @@ impl Default for Options {
             activities: 10 * cores,
             places: 256,
             hold: Duration::from_secs(30),
-            poll_interval_max: Duration::from_secs(30),
+            poll_interval_max: None,
             lease: Duration::from_secs(30),
             lease_renewal: Duration::from_secs(10),
             app_name: None,

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::partition::Partition;
 use crate::error::Result;
+use crate::hub::QueueId;
 use crate::hub::lease::Sightings;
 use crate::hub::partitions::{self, Judge, PartitionRow, StoredPartition};
 use crate::storage::table::Etag;
@@ -105,7 +106,7 @@ impl Ownership {
             };
             self.failed = passed.is_err();
             if passed.is_ok() {
-                self.shared.hosting.stands(self.alone, self.owned.is_empty());
+                self.stand();
             }
             self.tell_of(&passed);
             tokio::select! {
@@ -122,6 +123,15 @@ impl Ownership {
             }
         }
         self.leave().await;
+    }
+
+    /// Tells how this worker stands among others. Once there are any they may send work items, which it has not looked for often.
+    fn stand(&self) {
+        let was_alone = self.shared.hosting.is_by_itself();
+        self.shared.hosting.stands(self.alone, self.owned.is_empty());
+        if was_alone && !self.alone {
+            self.shared.hub.queues.bell(QueueId::WorkItems).ring(Duration::ZERO);
+        }
     }
 
     fn pause(&self) -> Duration {

@@ -1,4 +1,4 @@
-//! The one loop that receives from a queue: at once after a message, backing off while there is none, woken by what is known to come.
+//! The one loop that receives from a queue: at once after a message, ever more seldom while there is none, woken by what is known to come.
 
 use std::future::Future;
 use std::time::Duration;
@@ -8,12 +8,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::delivery::Delivery;
+use crate::error::Result;
 use crate::hub::{Doorbell, QueueId, Received};
 use crate::window::Room;
 
-/// The shortest wait between two empty receives, and the longest that can be asked for.
-const WAIT_MIN: Duration = Duration::from_millis(50);
-const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// The shortest pause between two empty receives, the longest unless another is asked for, and the longest that can be asked for.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+pub(super) const PAUSE_MAX: Duration = Duration::from_secs(30);
+const PAUSE_LIMIT: Duration = Duration::from_secs(24 * 3600);
+/// A pause is this part of the time since the last message: what comes next waits no longer than a fiftieth of what nobody waited for.
+const PAUSE_SHARE: u32 = 50;
+/// A pause is at least so many times as long as the receive before it took: who waits for slow storage does not ask for more of it.
+const RECEIVES_APART: u32 = 4;
+/// The shortest pause after a receive that failed.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 
 /// How often a poller looks whether what could not be renewed in time is renewed again.
 const BEHIND_PAUSE: Duration = Duration::from_millis(250);
@@ -33,6 +41,16 @@ pub(crate) trait Source {
         std::future::ready(None)
     }
 
+    /// When what was left to other workers since this was asked last becomes visible to them, if anything was.
+    fn left_until(&self) -> Option<Instant> {
+        None
+    }
+
+    /// The longest pause between two empty receives, unless the user has set one.
+    fn pause_max(&self) -> Duration {
+        PAUSE_MAX
+    }
+
     /// A receive has succeeded, or has not.
     fn received(&self, _is_ok: bool) {}
 
@@ -43,32 +61,53 @@ impl Shared {
     /// Receives from a queue until it ends.
     pub(crate) async fn poll(&self, source: impl Source) {
         let bell = self.hub.queues.bell(source.queue());
-        let mut back_off = BackOff::new(self.options.poll_interval_max);
+        let (mut quiet, mut left_until, mut was_due) = (Quiet::new(), None, false);
         let _listening = bell.listen();
         while let Some(mut room) = source.room().await {
             let left = source.leaves().await;
+            let begun = Instant::now();
             // A receive under way is finished, not dropped: what it brings would stay hidden from everybody.
-            let received = if left.is_some() { None } else { self.receive(&source, room.places()).await };
-            if let Some(received) = received {
-                for received in received {
-                    let Some(place) = room.take() else { break };
-                    source.take_in(Delivery::new(received, place));
+            let received = if left.is_some() { Ok(Vec::new()) } else { self.receive(&source, room.places()).await };
+            let at_least = match received {
+                Ok(received) if !received.is_empty() => {
+                    for received in received {
+                        let Some(place) = room.take() else { break };
+                        source.take_in(Delivery::new(received, place));
+                    }
+                    // That something comes when it was to come tells nothing of when others send.
+                    if std::mem::take(&mut was_due) {
+                        quiet.goes_on();
+                    } else {
+                        quiet.ends();
+                    }
+                    continue;
                 }
-                back_off.reset();
-            } else {
-                drop(room);
-                left.into_iter().for_each(|left| back_off.at_least(left));
-                tokio::select! {
-                    biased;
-                    () = source.ending().cancelled() => return,
-                    () = back_off.wait(bell) => {}
+                Ok(_) => left.unwrap_or(begun.elapsed() * RECEIVES_APART),
+                Err(_) => PAUSE_AFTER_ERROR,
+            };
+            drop(room);
+            if let Some(until) = source.left_until() {
+                quiet.goes_on();
+                left_until = Some(until);
+            }
+            let most = self.options.poll_interval_max.unwrap_or(source.pause_max()).clamp(PAUSE_MIN, PAUSE_LIMIT);
+            let pause = quiet.next_pause().max(at_least).min(most);
+            let next = past_what_is_left(Instant::now() + pause, pause, left_until);
+            tokio::select! {
+                biased;
+                () = source.ending().cancelled() => return,
+                woken = woken(bell, next) => {
+                    was_due = woken == Woken::Due;
+                    if woken != Woken::Late {
+                        quiet.ends();
+                    }
                 }
             }
         }
     }
 
-    /// Receives once. What it brings is kept from here on, before anything else happens to it. `None` if it brings nothing.
-    async fn receive(&self, source: &impl Source, max: usize) -> Option<Vec<Received>> {
+    /// Receives once. What it brings is kept from here on, before anything else happens to it.
+    async fn receive(&self, source: &impl Source, max: usize) -> Result<Vec<Received>> {
         const FAILED: &str = "receive failed";
         let queue = source.queue();
         let received = self.hub.queues.receive(queue, max, self.options.hold).await;
@@ -77,16 +116,15 @@ impl Shared {
             tracing::warn!(queue = name, failures, %error, "receive failed");
         }
         source.received(received.is_ok());
-        let received = received.ok().filter(|received| !received.is_empty())?;
         let mut kept = Vec::new();
-        for (hold, text) in received {
+        for (hold, text) in received? {
             match self.keeper.keep(hold) {
                 Some(hold) => kept.push(Received::of(hold, text)),
                 None => tracing::debug!(?queue, "a message came again while work on it goes on"),
             }
         }
         kept.sort_by_key(Received::order);
-        Some(kept)
+        Ok(kept)
     }
 
     /// Waits until what is held of a queue is renewed in time.
@@ -97,50 +135,70 @@ impl Shared {
     }
 }
 
-/// The back-off of one poller.
-#[derive(Debug)]
-pub(crate) struct BackOff {
-    wait: Duration,
-    max: Duration,
+/// When to look next, where something becomes visible that was left to others: not before they, who look about as often, have looked.
+fn past_what_is_left(next: Instant, pause: Duration, left_until: Option<Instant>) -> Instant {
+    let theirs = left_until.map(|visible| visible..visible + pause);
+    theirs.filter(|theirs| theirs.contains(&next)).map_or(next, |theirs| theirs.end)
 }
 
-impl BackOff {
-    pub(crate) fn new(max: Duration) -> Self {
-        Self { wait: WAIT_MIN, max: max.clamp(WAIT_MIN, WAIT_MAX) }
+/// How long a queue has been quiet: the longer, the longer are the pauses of its poller.
+#[derive(Debug)]
+struct Quiet {
+    /// When the last message came, or was known to have come; before the first, when the poller began.
+    since: Instant,
+    /// The same before the last message.
+    before: Instant,
+}
+
+impl Quiet {
+    fn new() -> Self {
+        let since = Instant::now();
+        Self { since, before: since }
     }
 
-    /// Something was received: the next receive comes at once.
-    pub(crate) fn reset(&mut self) {
-        self.wait = WAIT_MIN;
+    fn next_pause(&self) -> Duration {
+        (self.since.elapsed() / PAUSE_SHARE).max(PAUSE_MIN)
     }
 
-    /// What there is, is left to others: the next look is not before this.
-    pub(crate) fn at_least(&mut self, wait: Duration) {
-        self.wait = self.wait.max(wait).min(self.max);
+    /// Something was received, or there is something to receive: the next pause is short.
+    fn ends(&mut self) {
+        (self.before, self.since) = (self.since, Instant::now());
     }
 
-    /// Nothing was received: waits, for longer each time, unless the bell rings or something falls due.
-    pub(crate) async fn wait(&mut self, bell: &Doorbell) {
-        let deadline = Instant::now() + self.wait;
-        loop {
-            let until = bell.next_due().map_or(deadline, |due| due.min(deadline));
-            tokio::select! {
-                biased;
-                visible = bell.rung() => {
-                    if visible {
-                        self.reset();
-                        return;
-                    }
+    /// What was received is left to others: whoever looks for it more often than they do has it again.
+    fn goes_on(&mut self) {
+        self.since = self.before;
+    }
+}
+
+/// What has ended a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Woken {
+    /// Something was sent in this process.
+    Rung,
+    /// Something that this process has delayed is due.
+    Due,
+    /// Nothing; it is over.
+    Late,
+}
+
+/// Pauses until then, unless the bell rings or something falls due.
+async fn woken(bell: &Doorbell, next: Instant) -> Woken {
+    loop {
+        let until = bell.next_due().map_or(next, |due| due.min(next));
+        tokio::select! {
+            biased;
+            is_visible = bell.rung() => {
+                if is_visible {
+                    return Woken::Rung;
                 }
-                () = tokio::time::sleep_until(until) => {
-                    if bell.forget_past() {
-                        self.reset();
-                        return;
-                    }
-                    if until == deadline {
-                        self.wait = (self.wait * 2).min(self.max);
-                        return;
-                    }
+            }
+            () = tokio::time::sleep_until(until) => {
+                if bell.forget_past() {
+                    return Woken::Due;
+                }
+                if until == next {
+                    return Woken::Late;
                 }
             }
         }

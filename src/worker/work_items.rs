@@ -1,7 +1,7 @@
 //! Activities: receive work items as slots are free, run them, answer their orchestrations.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -18,7 +18,7 @@ use super::log;
 use super::memory::Size;
 use super::park::Trouble;
 use super::partition::crowded_out;
-use super::poll::Source;
+use super::poll::{PAUSE_MAX, Source};
 use super::recorder::Outbound;
 use super::spans;
 use super::throttle::Place;
@@ -33,6 +33,8 @@ use crate::window::Room;
 
 /// How long a work item waits for room in memory before it goes back: another worker may have some.
 const ROOM_PATIENCE: Duration = Duration::from_secs(5);
+/// The longest pause between two receives while nobody else sends work items: what comes then is what dead workers had held.
+const PAUSE_ALONE_MAX: Duration = Duration::from_secs(300);
 /// The shortest time between two looks at work items that are left to other workers.
 const LEFT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -53,6 +55,14 @@ impl Source for WorkItems<'_> {
 
     fn room(&self) -> impl Future<Output = Option<Room>> + Send {
         self.shared.free_slots(&self.until)
+    }
+
+    fn left_until(&self) -> Option<Instant> {
+        self.shared.left_until.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn pause_max(&self) -> Duration {
+        if self.shared.hosting.is_by_itself() { PAUSE_ALONE_MAX } else { PAUSE_MAX }
     }
 
     async fn leaves(&self) -> Option<Duration> {

@@ -105,27 +105,3 @@ async fn one_sub_orchestration() {
     let calls = "20: queue.delete 3, queue.put 3, queue.receive 3, table.get 1, table.insert 2, table.merge 2, table.query 3, table.transact 3";
     assert_eq!(calls_of(PARENT, false).await, calls);
 }
-
-/// What docs/getting-started.md tells of a worker that has nothing to do.
-#[tokio::test(start_paused = true)]
-async fn an_idle_hour() {
-    let hour_of = async |longest_poll: Duration| {
-        let clock = Clock::paused(Timestamp::parse("2026-01-01T00:00:00Z").unwrap());
-        let metered = Metered::default();
-        let storage = Storage::memory(clock.clone(), Rng::seeded(1)).layered(metered.clone());
-        let hub = TaskHub::builder(storage, "Test").clock(clock).rng(Rng::seeded(2)).open().await.unwrap();
-        let counting = async {
-            // Everything is owned, and the polls are as rare as they become.
-            tokio::time::sleep(Duration::from_secs(300)).await;
-            let before = metered.snapshot();
-            tokio::time::sleep(Duration::from_secs(3600)).await;
-            metered.since(&before).to_string()
-        };
-        let (send, counted) = tokio::sync::oneshot::channel();
-        let until = async { drop(send.send(counting.await)) };
-        Worker::builder(&hub).max_poll_interval(longest_poll).run(until).await.unwrap();
-        counted.await.unwrap()
-    };
-    assert_eq!(hour_of(Duration::from_secs(30)).await, "container.lease 90, poll 600, table.transact 360");
-    assert_eq!(hour_of(Duration::from_secs(1)).await, "container.lease 90, poll 18000, table.transact 360");
-}

@@ -16,6 +16,7 @@ mod edges;
 mod failures;
 mod handover;
 pub(super) mod harness;
+mod idle;
 mod keeping;
 mod limits;
 mod logged;
