@@ -21,6 +21,7 @@ mod operations;
 mod patterns;
 #[cfg(unix)]
 mod proxy;
+mod purge_pace;
 mod shop;
 mod storage;
 mod takeover;

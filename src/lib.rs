@@ -76,8 +76,9 @@ pub use authoring::{
     Orchestrator, Saga, TaskFailed, Timer, VersionMatch, WaitForEvent, Within, blocking, wait_all, with_state,
 };
 pub use client::{
-    Client, Drain, DrainProgress, History, HubStatus, Instance, InstancePage, InstanceQuery, InstanceStatus, PartitionStatus,
-    Purge, PurgeReport, QueueStatus, Restart, Rewind, RewindReport, Start, Terminate, Unanswered, UnansweredTask, WaitForEnd,
+    Client, Drain, DrainProgress, History, HubStatus, Instance, InstancePage, InstancePages, InstanceQuery, InstanceStatus,
+    PartitionStatus, Purge, PurgeReport, QueueStatus, Restart, Rewind, RewindReport, Start, Terminate, Unanswered,
+    UnansweredTask, WaitForEnd,
 };
 pub use clock::Clock;
 pub use error::{Error, ErrorKind};

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
-use taskhub::{Client, Clock, Error, ErrorKind, RawValue, RuntimeStatus, Timestamp};
+use taskhub::{Client, Error, ErrorKind, RawValue, RuntimeStatus, Timestamp};
 
 use super::failure::{Failure, Kind, Outcome, of_instance};
+use super::json::as_stored;
 use super::output::Output;
 use super::waits::Waits;
-use super::{awaited, instances, text, values, waits};
+use super::{awaited, show, text, values, waits};
 
 /// What to start.
 #[derive(Args, Debug)]
@@ -29,8 +30,8 @@ pub(crate) struct Start {
     /// Starts not before this much time from now, such as 90s, 2h or 40d
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     after: Option<Duration>,
-    /// Starts not before this UTC time, such as 2026-01-31T12:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = values::time, conflicts_with = "after")]
+    /// Starts not before this UTC time, such as 2026-01-31T12:00:00Z; one that is over is now
+    #[arg(long, value_name = "TIME", value_parser = values::time_to_come, conflicts_with = "after")]
     at: Option<Timestamp>,
     /// Replaces an instance of this id that has not ended: terminates it first, and waits for its end
     #[arg(long, requires = "id")]
@@ -117,6 +118,8 @@ pub(crate) struct Wait {
     /// Longest wait, such as 90s, 5m or 2h
     #[arg(long, default_value = "5m", value_parser = values::duration)]
     timeout: Duration,
+    #[command(flatten)]
+    how: show::How,
 }
 
 /// What a reason can be given for.
@@ -144,6 +147,10 @@ impl Start {
             start = start.after(delay);
         }
         if let Some(time) = self.at {
+            let now = client.now();
+            if time < now {
+                out.warn(&format!("the time of --at was {}; the instance starts at once", text::relative(time, now)));
+            }
             start = start.at(time);
         }
         if self.replace {
@@ -169,12 +176,28 @@ impl Start {
 impl Restart {
     pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
         let instance = client.instance(&self.id);
-        let restart = match self.new_id {
+        let restart = match &self.new_id {
             None => instance.restart(),
             Some(None) => instance.restart().generated_instance_id(),
             Some(Some(new)) => instance.restart().new_instance_id(new),
         };
-        let started = restart.await.map_err(|error| of_instance(client, &self.id, error))?;
+        let started = restart.await.map_err(|error| match (error.kind(), &self.new_id) {
+            (ErrorKind::AlreadyExists, Some(Some(new))) => Failure::new(
+                Kind::Exists,
+                format!(
+                    "instance \"{new}\" exists and has not ended; use another --new-id, or --new-id alone for a generated one, or \
+                     terminate it first"
+                ),
+            ),
+            (ErrorKind::Open, _) => Failure::new(
+                Kind::Exists,
+                format!(
+                    "instance \"{}\" has not ended; wait for its end, terminate it, or start it once more beside itself with --new-id",
+                    self.id
+                ),
+            ),
+            _ => of_instance(client, &self.id, error),
+        })?;
         out.print(|| json!({ "instanceId": started.id(), "restarted": self.id }), || text::line(started.id()))
     }
 }
@@ -259,10 +282,12 @@ impl Wait {
             }
         };
         let status = match waiting.within(self.timeout).await {
-            Err(error) if error.kind() == ErrorKind::Timeout => return Err(self.timed_out(client, error).await?),
+            Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Ended) => {
+                return Err(self.in_vain(client, error).await?);
+            }
             waited => waited.map_err(|error| of_instance(client, &self.id, error))?,
         };
-        instances::print(client, &status, out).await?;
+        show::print(client, &status, self.how, out).await?;
         match status.status {
             RuntimeStatus::Completed => Ok(()),
             _ if self.custom_status.is_some() => Ok(()),
@@ -276,20 +301,38 @@ impl Wait {
             return Ok(());
         }
         let status = client.instance(&self.id).status().await.map_err(|error| of_instance(client, &self.id, error))?;
-        let (awaited, waits) = (awaited::of(client, &status).await?, Waits::of(client, &status).await?);
-        let all = waits::in_words(awaited.as_ref(), waits.as_ref(), Clock::system().now());
+        let history = show::history_of(client, &status).await?;
+        let (awaited, waits) = (awaited::of(client, &status).await?, history.and_then(|history| Waits::of(&status, &history)));
+        let all = waits::in_words(awaited.as_ref(), waits.as_ref(), client.now());
         if !all.is_empty() {
             out.say(&format!("instance \"{}\" is {} and waits for {}", text::line(&self.id), status.status, all.join("; ")));
         }
         Ok(())
     }
 
-    /// The end of the patience, with what the instance waits for.
-    async fn timed_out(&self, client: &Client, error: Error) -> Result<Failure, Failure> {
+    /// The end of the patience, or of the instance, with what it waits for and the custom status that it has.
+    async fn in_vain(&self, client: &Client, error: Error) -> Result<Failure, Failure> {
         let status = client.instance(&self.id).status().await.map_err(|error| of_instance(client, &self.id, error))?;
+        let has_ended = error.kind() == ErrorKind::Ended;
+        let words = match &self.custom_status {
+            None => error.to_string(),
+            Some(wanted) => {
+                let present = match status.custom_status.as_deref() {
+                    Some(stored) => format!("its custom status is {}", as_stored(stored)),
+                    None => "it has no custom status".to_owned(),
+                };
+                let so_far = if has_ended {
+                    format!("instance \"{}\" has ended as {}", self.id, status.status)
+                } else {
+                    error.to_string()
+                };
+                format!("{so_far} without the custom status {wanted} that was waited for; {present}")
+            }
+        };
+        let kind = if has_ended { Kind::Ended } else { Kind::Timeout };
         Ok(match awaited::of(client, &status).await? {
-            Some(awaited) => Failure::for_want_of(awaited, Kind::Timeout, &error.to_string()),
-            None => error.into(),
+            Some(awaited) => Failure::for_want_of(awaited, kind, &words),
+            None => Failure::new(kind, words),
         })
     }
 }

@@ -8,6 +8,7 @@ use taskhub::{Client, Drain, DrainProgress, Draining, Timestamp};
 
 use super::failure::{Failure, Kind, Outcome};
 use super::output::{Output, table};
+use super::progress::Progress;
 use super::{text, values};
 
 /// Between two looks.
@@ -83,18 +84,20 @@ impl Command {
 
 /// Tells how it goes on, until nothing is left.
 async fn wait(drain: &Drain<'_>, what: &str, out: &Output) -> Result<DrainProgress, Failure> {
-    let mut told = None;
+    let (mut told, shown) = (None, Progress::new(out, None));
     loop {
         let progress = drain.progress().await?;
         if progress.draining.is_none() {
+            shown.end();
             return Err(Failure::new(Kind::Error, format!("{what} is no longer drained: somebody has lifted that")));
         }
         if progress.is_done {
+            shown.end();
             return Ok(progress);
         }
         let so_far = (progress.open, progress.waiting);
-        if out.is_for_people() && told != Some(so_far) {
-            out.say(&format!("{what}: {}", in_words(&progress)));
+        if told != Some(so_far) {
+            shown.say(&format!("{what}: {}", in_words(&progress)));
             told = Some(so_far);
         }
         tokio::time::sleep(EVERY).await;
@@ -103,15 +106,8 @@ async fn wait(drain: &Drain<'_>, what: &str, out: &Output) -> Result<DrainProgre
 
 /// The command that takes it back.
 fn lifting(name: &str, version: Option<&str>) -> String {
-    let quoted = |text: &str| {
-        if text.chars().all(char::is_alphanumeric) && !text.is_empty() {
-            text.to_owned()
-        } else {
-            format!("\"{}\"", text::line(text))
-        }
-    };
-    let version = version.map(|version| format!(" --version {}", quoted(version))).unwrap_or_default();
-    format!("taskhub drain {}{version} --lift", quoted(name))
+    let version = version.map(|version| format!(" --version {}", text::shell_word(version))).unwrap_or_default();
+    format!("taskhub drain {}{version} --lift", text::shell_word(name))
 }
 
 async fn lift(drain: &Drain<'_>, what: &str, out: &Output) -> Outcome {

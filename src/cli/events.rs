@@ -28,15 +28,20 @@ struct Said<'a> {
 pub(crate) fn lines(history: &[HistoryEvent]) -> Vec<Vec<String>> {
     let names = task_names(history);
     let line = |(number, event): (usize, &HistoryEvent)| {
-        let said = said(event);
-        let name = said.name.or_else(|| said.id.and_then(|id| names.get(&id).copied()));
+        let before = event.before_rewind();
+        let said = said(before.as_ref().unwrap_or(event));
+        let kind = match &before {
+            Some(before) => format!("{} (taken back)", before.kind.type_name()),
+            None => event.kind.type_name().to_owned(),
+        };
+        let name = said.name.or_else(|| names.get(&(said.id?, before.is_some())).map(String::as_str));
         let more = said.more.as_ref().map(|(label, value)| format!("{}{value}", words(label)));
         let data = said.failure.map(ToString::to_string).or_else(|| said.data.map(|stored| as_stored(stored).into_owned()));
         let data = [more, data].into_iter().flatten().collect::<Vec<_>>().join(": ");
         vec![
             number.to_string(),
             text::time(event.timestamp),
-            event.kind.type_name().to_owned(),
+            kind,
             said.id.map_or_else(String::new, |id| id.to_string()),
             text::line(name.unwrap_or_default()),
             text::line(&data),
@@ -49,16 +54,20 @@ pub(crate) fn lines(history: &[HistoryEvent]) -> Vec<Vec<String>> {
 pub(crate) fn as_json(history: &[HistoryEvent]) -> Json {
     let names = task_names(history);
     let one = |(number, event): (usize, &HistoryEvent)| {
-        let said = said(event);
+        let before = event.before_rewind();
+        let said = said(before.as_ref().unwrap_or(event));
         let mut all: Vec<(&'static str, Json)> = vec![
             ("index", number.into()),
             ("eventType", event.kind.type_name().into()),
             ("timestamp", event.timestamp.to_string().into()),
         ];
+        if let Some(before) = &before {
+            all.push(("takenBack", before.kind.type_name().into()));
+        }
         if let Some(id) = said.id {
             all.push(("taskId", id.into()));
         }
-        if let Some(name) = said.name.or_else(|| said.id.and_then(|id| names.get(&id).copied())) {
+        if let Some(name) = said.name.or_else(|| names.get(&(said.id?, before.is_some())).map(String::as_str)) {
             all.push(("name", name.into()));
         }
         if !said.label.is_empty() {
@@ -76,10 +85,18 @@ pub(crate) fn as_json(history: &[HistoryEvent]) -> Json {
     Json::List(history.iter().enumerate().map(one).collect())
 }
 
-/// The names of tasks by their ids, for the events that answer them.
-fn task_names(history: &[HistoryEvent]) -> BTreeMap<i32, &str> {
-    let name = |event| said(event).name.map(|name| (event.event_id, name));
-    history.iter().filter(|event| event.event_id >= 0).filter_map(name).collect()
+/// The names of tasks by their ids, and by whether a rewind has taken them back, for the events that answer them.
+fn task_names(history: &[HistoryEvent]) -> BTreeMap<(i32, bool), String> {
+    let mut names = BTreeMap::new();
+    for event in history.iter().filter(|event| event.event_id >= 0) {
+        let before = event.before_rewind();
+        if let Some(name) = before.as_ref().unwrap_or(event).name() {
+            names.insert((event.event_id, before.is_some()), name.to_owned());
+            // The call of a child that goes on stays, although its answer was taken back.
+            names.entry((event.event_id, true)).or_insert_with(|| name.to_owned());
+        }
+    }
+    names
 }
 
 fn words(label: &str) -> &'static str {
@@ -108,7 +125,7 @@ fn said(event: &HistoryEvent) -> Said<'_> {
         EventKind::TimerCreated { fire_at } | EventKind::TimerFired { fire_at, .. } => {
             ("", None, Some(("fireAt", fire_at.to_string())))
         }
-        EventKind::Generic { data } => ("data", data.as_deref(), None),
+        EventKind::Generic { data, .. } => ("data", data.as_deref(), None),
         EventKind::HistoryState { state } => ("state", state.as_deref(), None),
         // The beginning and the end of a turn, and what a later version of the library may know.
         EventKind::OrchestratorStarted | EventKind::OrchestratorCompleted => ("", None, None),
@@ -166,6 +183,34 @@ mod tests {
         let payload = Some("7".to_owned());
         let sent = EventKind::EventSent { instance_id: "order-7".into(), name: "go".into(), input: payload };
         assert_eq!(lines(&[HistoryEvent::decision(0, Timestamp::UNIX_EPOCH, sent)])[0][4..], ["go", "to order-7: 7"]);
+    }
+
+    #[test]
+    fn what_a_rewind_has_taken_back_is_named_as_what_it_was() {
+        let at = Timestamp::parse("2026-01-01T12:00:00Z").unwrap();
+        let mut history = history();
+        for event in &mut history[2..] {
+            let was = std::mem::replace(&mut event.kind, EventKind::OrchestratorStarted);
+            event.kind = EventKind::Generic { data: None, was: Some(Box::new(was)) };
+        }
+        let retried = EventKind::TaskScheduled { name: "Refund".into(), version: None, input: None, trace: None, tags: None };
+        history.push(HistoryEvent::decision(0, at, retried));
+        history.push(HistoryEvent::arriving(at, EventKind::TaskCompleted { task_id: 0, result: None }));
+        let told: Vec<_> = lines(&history)[2..].iter().map(|line| line[2..].join("|")).collect();
+        let end = format!("ExecutionCompleted (taken back)|||Completed: \"{}\"", "x".repeat(90));
+        let expected = [
+            "TaskScheduled (taken back)|0|Charge|",
+            "TimerCreated (taken back)|1||due 2026-01-01T12:00:00Z",
+            "TaskFailed (taken back)|0|Charge|E: no money",
+            &end,
+            "TaskScheduled|0|Refund|",
+            "TaskCompleted|0|Refund|",
+        ];
+        assert_eq!(told, expected);
+        let json = serde_json::to_value(as_json(&history)).unwrap();
+        assert_eq!((&json[4]["eventType"], &json[4]["takenBack"]), (&"GenericEvent".into(), &"TaskFailed".into()));
+        assert_eq!((&json[4]["name"], &json[4]["failure"]["type"]), (&"Charge".into(), &"E".into()));
+        assert!(json[6].get("takenBack").is_none());
     }
 
     #[test]

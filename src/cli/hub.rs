@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use clap::Subcommand;
 use serde_json::json;
-use taskhub::{Client, HubStatus, PartitionStatus, TaskHub, Timestamp};
+use taskhub::{Client, ErrorKind, HubStatus, PartitionStatus, TaskHub, Timestamp};
 
 use super::failure::{Failure, Kind, Outcome};
 use super::output::{self, Output, table};
@@ -28,7 +28,7 @@ pub(crate) enum Command {
         /// Does not ask
         #[arg(long, short)]
         yes: bool,
-        /// Although workers run, which would go on with what is no longer there
+        /// Although workers run, or hold the app lease still: those that run find nothing any more, and those that are started again make the hub anew
         #[arg(long)]
         force: bool,
     },
@@ -37,10 +37,7 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) async fn run(self, target: &Target, out: &Output) -> Outcome {
         match self {
-            Self::Status => {
-                let status = target.open(out).await?.hub_status().await?;
-                out.print(|| json!(status), || as_text(&status))
-            }
+            Self::Status => status(&target.open(out).await?, out).await,
             Self::List => {
                 let names = TaskHub::list(&target.account(&target.profile()?)?).await?;
                 let words =
@@ -51,6 +48,11 @@ impl Command {
             Self::Delete { yes, force } => delete(target, yes, force, out).await,
         }
     }
+}
+
+pub(crate) async fn status(client: &Client, out: &Output) -> Outcome {
+    let status = client.hub_status().await?;
+    out.print(|| json!(status), || as_text(&status))
 }
 
 async fn create(target: &Target, partitions: Option<u32>, out: &Output) -> Outcome {
@@ -83,7 +85,14 @@ async fn delete(target: &Target, yes: bool, force: bool, out: &Output) -> Outcom
         ));
     }
     output::confirm(&format!("The task hub {} with all that is in it", text::line(&name)), yes, out)?;
-    hub.delete().await?;
+    if force {
+        hub.delete_although_in_use().await?;
+    } else {
+        hub.delete().await.map_err(|error| match error.kind() {
+            ErrorKind::Mismatch => Failure::new(Kind::Mismatch, format!("{error}, or pass --force, which takes the lease away")),
+            _ => error.into(),
+        })?;
+    }
     out.print(|| json!({ "deleted": name }), || format!("Task hub {} was deleted.", text::line(&name)))
 }
 

@@ -1,14 +1,15 @@
-//! `taskhub list`, `show` and `history`.
+//! `taskhub list`, and which instances a command is about.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
-use serde_json::Value;
-use taskhub::{Awaited, Client, Clock, ErrorKind, FailureDetails, InstanceQuery, InstanceStatus, RuntimeStatus, Timestamp};
+use taskhub::{Client, InstanceQuery, InstanceStatus, RuntimeStatus, Timestamp};
 
-use super::failure::{Outcome, of_instance};
-use super::json::{Json, as_stored, over_lines, payload};
-use super::output::{Output, shortened_table, table};
-use super::waits::Waits;
-use super::{awaited, events, text, timeline, values, waits};
+use super::failure::Outcome;
+use super::json::Json;
+use super::output::{Output, table};
+use super::show::{awaits, members};
+use super::{awaited, text, values};
 
 /// Rows of one request; the service gives no more.
 const PAGE_ROWS: usize = 1000;
@@ -53,35 +54,18 @@ pub(crate) struct List {
     /// Leave out entities
     #[arg(long)]
     exclude_entities: bool,
+    /// Sub-orchestrations below the instance that started them, as far as that is listed too
+    #[arg(long)]
+    tree: bool,
     /// Most instances to list
     #[arg(long, value_name = "COUNT", default_value_t = 1000)]
     top: usize,
 }
 
-/// One instance.
-#[derive(Args, Debug)]
-pub(crate) struct One {
-    /// Its id
-    id: String,
-}
-
-/// One instance, and how much of what happened in it.
-#[derive(Args, Debug)]
-pub(crate) struct History {
-    /// Its id
-    id: String,
-    /// With the inputs of calls, as far as they can be found: in history rows, in sub-orchestrations, and in calls that nobody has taken yet
-    #[arg(long)]
-    inputs: bool,
-    /// Drawn as a timeline: when each task, timer and event began and ended
-    #[arg(long, conflicts_with = "inputs")]
-    timeline: bool,
-}
-
 impl List {
     pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
-        let (top, is_filtered) = (self.top, self.is_filtered());
-        let mut query = InstanceQuery {
+        let (top, is_filtered, is_tree) = (self.top, self.is_filtered(), self.tree);
+        let query = InstanceQuery {
             id_prefix: self.which.prefix,
             name: self.which.name,
             parent: self.parent,
@@ -97,17 +81,15 @@ impl List {
             page_size: top.saturating_add(1).min(PAGE_ROWS),
             ..InstanceQuery::default()
         };
-        let mut found = Vec::new();
-        loop {
-            let page = client.list(&query).await?;
-            found.extend(page.instances);
-            query.continuation = page.continuation;
-            if query.continuation.is_none() || found.len() > top {
-                break;
-            }
+        let (mut pages, mut found) = (client.pages(query), Vec::new());
+        while found.len() <= top
+            && let Some(page) = pages.next().await?
+        {
+            found.extend(page);
         }
         let more = found.len() > top;
         found.truncate(top);
+        let shown = if is_tree { tree(&found) } else { found.iter().map(|instance| (0, instance)).collect() };
         let mut awaited = client.awaited().await?;
         // A filter leaves out what is waited for elsewhere.
         awaited.retain(|awaited| !is_filtered || found.iter().any(|instance| client.waits_for(instance, awaited)));
@@ -119,7 +101,7 @@ impl List {
                     members.push(awaits(lacks(instance)));
                     Json::Object(members)
                 };
-                let instances = Json::List(found.iter().map(one).collect());
+                let instances = Json::List(shown.iter().map(|(_, instance)| one(instance)).collect());
                 Json::Object(vec![
                     ("instances", instances),
                     ("more", more.into()),
@@ -127,8 +109,8 @@ impl List {
                 ])
             },
             || {
-                let listed = list_text(&found, more, |instance| lacks(instance).map_or("", awaited::label));
-                match awaited::as_text(&awaited, Clock::system().now()) {
+                let listed = list_text(&shown, more, |instance| lacks(instance).map_or("", awaited::label));
+                match awaited::as_text(&awaited, client.now()) {
                     Some(awaited) => format!("{listed}\n\n{awaited}"),
                     None => listed,
                 }
@@ -148,31 +130,45 @@ impl List {
     }
 }
 
-/// The line that people read, type and message, and the same of what is behind them.
-fn failure_as_json(failure: &FailureDetails) -> serde_json::Value {
-    serde_json::json!({
-        "summary": failure.to_string(),
-        "type": failure.error_type,
-        "message": failure.error_message,
-        "inner": failure.inner.as_deref().map(failure_as_json),
-    })
+/// Each instance with how deep it is below others: children behind their parents, if these are among them.
+fn tree(all: &[InstanceStatus]) -> Vec<(usize, &InstanceStatus)> {
+    let ids: BTreeSet<&str> = all.iter().map(|instance| instance.instance_id.as_str()).collect();
+    let parent =
+        |instance: &'_ InstanceStatus| instance.parent_instance_id.clone().filter(|parent| ids.contains(parent.as_str()));
+    let mut children = BTreeMap::<String, Vec<&InstanceStatus>>::new();
+    for child in all {
+        if let Some(parent) = parent(child) {
+            children.entry(parent).or_default().push(child);
+        }
+    }
+    // Behind those without a parent come all others once more: ids that were used again may be each other's parents.
+    let roots = all.iter().filter(|instance| parent(instance).is_none()).chain(all);
+    let (mut shown, mut seen) = (Vec::new(), BTreeSet::new());
+    for root in roots {
+        let mut next = vec![(0, root)];
+        while let Some((depth, instance)) = next.pop() {
+            if seen.insert(instance.instance_id.as_str()) {
+                shown.push((depth, instance));
+                let below = children.get(&instance.instance_id).into_iter().flatten().rev();
+                next.extend(below.map(|child| (depth + 1, *child)));
+            }
+        }
+    }
+    shown
 }
 
-/// The member that tells what an instance waits for.
-fn awaits(awaited: Option<&Awaited>) -> (&'static str, Json) {
-    ("awaits", serde_json::json!(awaited).into())
-}
-
-/// `lacks`: what is shown behind the status of an instance.
-fn list_text(instances: &[InstanceStatus], more: bool, lacks: impl Fn(&InstanceStatus) -> &'static str) -> String {
+/// `instances` with how deep each is below others; `lacks`: what is shown behind the status of an instance.
+fn list_text(instances: &[(usize, &InstanceStatus)], more: bool, lacks: impl Fn(&InstanceStatus) -> &'static str) -> String {
     if instances.is_empty() {
         return if more { "There are instances; --top 0 shows none.".to_owned() } else { "No instances.".to_owned() };
     }
-    let has_versions = instances.iter().any(|i| i.version.is_some());
-    let has_parents = instances.iter().any(|i| i.parent_instance_id.is_some());
-    let row = |i: &InstanceStatus| {
+    let has_versions = instances.iter().any(|(_, i)| i.version.is_some());
+    // Where children stand below their parents, that tells them.
+    let has_parents =
+        instances.iter().all(|(depth, _)| *depth == 0) && instances.iter().any(|(_, i)| i.parent_instance_id.is_some());
+    let row = |(depth, i): &(usize, &InstanceStatus)| {
         let or_dash = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), text::line);
-        let mut row = vec![text::line(&i.instance_id), text::line(&i.name)];
+        let mut row = vec![format!("{:1$}{2}", "", 2 * depth, text::line(&i.instance_id)), text::line(&i.name)];
         row.extend(has_versions.then(|| or_dash(&i.version)));
         let parked = if i.is_parked { ", parked" } else { "" };
         let status = format!("{}{parked}{}", i.status, lacks(i));
@@ -186,143 +182,6 @@ fn list_text(instances: &[InstanceStatus], more: bool, lacks: impl Fn(&InstanceS
     header.extend(has_parents.then_some("PARENT"));
     let listed = table(&header, &instances.iter().map(row).collect::<Vec<_>>());
     if more { format!("{listed}\n\nThere are more: use filters, or --top with a higher number.") } else { listed }
-}
-
-impl One {
-    pub(crate) async fn show(self, client: &Client, out: &Output) -> Outcome {
-        let status = client.instance(&self.id).status().await.map_err(|error| of_instance(client, &self.id, error))?;
-        print(client, &status, out).await
-    }
-}
-
-impl History {
-    pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
-        let instance = client.instance(&self.id);
-        let history = if self.inputs { instance.history().with_inputs().await? } else { instance.history().await? };
-        let status = match instance.status().await {
-            Err(error) if error.kind() == ErrorKind::NotFound && !history.is_empty() => None,
-            status => Some(status.map_err(|error| of_instance(client, &self.id, error))?),
-        };
-        let awaited = match &status {
-            Some(status) => awaited::of(client, status).await?,
-            None => None,
-        };
-        let execution_id = status.as_ref().and_then(|s| s.execution_id.as_deref());
-        let lines = events::lines(&history);
-        out.print(
-            || {
-                let (id, execution_id, events) = (self.id.as_str().into(), execution_id.into(), events::as_json(&history));
-                let members = [("instanceId", id), ("executionId", execution_id), ("events", events)];
-                Json::Object(members.into_iter().chain([awaits(awaited.as_ref())]).collect())
-            },
-            || {
-                let shown = match status.as_ref().map(|s| s.status) {
-                    Some(status) if history.is_empty() => format!("The instance is {status} and has not run yet."),
-                    _ if self.timeline => timeline::draw(&history, client.now(), Output::width()),
-                    _ => shortened_table(&events::HEADER, &lines, Output::width()),
-                };
-                match &awaited {
-                    Some(awaited) => format!("{shown}\n\nIt waits for {}.", awaited::with_remedy(awaited)),
-                    None => shown,
-                }
-            },
-        )
-    }
-}
-
-/// Prints one instance with its payloads, and what it waits for or why it has failed.
-pub(crate) async fn print(client: &Client, status: &InstanceStatus, out: &Output) -> Outcome {
-    let (awaited, waits) = (awaited::of(client, status).await?, Waits::of(client, status).await?);
-    let awaited = awaited.as_ref();
-    let failure = match status.status {
-        RuntimeStatus::Failed => client.instance(&status.instance_id).failure().await?,
-        _ => None,
-    };
-    out.print(
-        || {
-            let failure = ("failure", failure.as_ref().map(failure_as_json).into());
-            let tasks = ("openTasks", waits.as_ref().map_or(Json::Plain(Value::Null), Waits::tasks_as_json));
-            let events = ("receivedEvents", waits.as_ref().map_or(Json::Plain(Value::Null), Waits::events_as_json));
-            Json::Object(members(status, true).into_iter().chain([awaits(awaited), tasks, events, failure]).collect())
-        },
-        || as_text(status, &Reasons { awaited, waits: waits.as_ref(), failure: failure.as_ref() }, Clock::system().now()),
-    )
-}
-
-/// Why an instance goes no further.
-#[derive(Clone, Copy, Debug, Default)]
-struct Reasons<'a> {
-    awaited: Option<&'a Awaited>,
-    waits: Option<&'a Waits>,
-    failure: Option<&'a FailureDetails>,
-}
-
-fn as_text(status: &InstanceStatus, reasons: &Reasons<'_>, now: Timestamp) -> String {
-    let Reasons { awaited, waits, failure } = *reasons;
-    let mut lines = Vec::new();
-    let mut add = |name: &str, value: Option<String>| {
-        if let Some(value) = value {
-            lines.push(format!("{name:<15}{value}"));
-        }
-    };
-    let time = |at: Option<Timestamp>| at.map(|at| format!("{} UTC ({})", text::time(at), text::relative(at, now)));
-    add("Instance", Some(text::line(&status.instance_id)));
-    add("Name", Some(text::line(&status.name)));
-    add("Version", status.version.as_deref().map(text::line));
-    let parked = if status.is_parked { ": a message of it is parked, see `taskhub poison list`" } else { "" };
-    add("Status", Some(format!("{}{parked}", status.status)));
-    let waits_for = waits::in_words(awaited, waits, now);
-    // Each under the one before.
-    add("Waits for", Some(waits_for.join("\n               ")).filter(|waits| !waits.is_empty()));
-    add("Received", waits.and_then(Waits::events_in_words));
-    add("Custom status", status.custom_status.as_deref().map(|stored| text::line(&as_stored(stored))));
-    add("Created", time(status.created));
-    add("Scheduled for", time(status.scheduled_start));
-    add("Updated", time(status.last_updated));
-    add("Completed", time(status.completed));
-    add("Execution", status.execution_id.as_deref().map(text::line));
-    add("Parent", status.parent_instance_id.as_deref().map(text::line));
-    let tags: Vec<_> = status.tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    add("Tags", Some(text::line(&tags.join(", "))).filter(|tags| !tags.is_empty()));
-    // The output of .NET begins with its exceptions; the failure begins with its cause.
-    let failure = failure.map(ToString::to_string).filter(|failure| Some(failure) != status.output.as_ref());
-    for (name, payload) in [("Input", &status.input), ("Failure", &failure), ("Output", &status.output)] {
-        if let Some(payload) = payload {
-            lines.push(format!("\n{name}\n{}", indented(&text::block(&over_lines(payload)))));
-        }
-    }
-    lines.join("\n")
-}
-
-fn indented(block: &str) -> String {
-    block.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
-}
-
-/// The members of the HTTP management API by their names there, and what it leaves out.
-fn members(status: &InstanceStatus, with_payloads: bool) -> Vec<(&'static str, Json)> {
-    let time = |at: Option<Timestamp>| at.map(|at| at.to_string()).into();
-    let mut all = vec![
-        ("instanceId", status.instance_id.as_str().into()),
-        ("name", status.name.as_str().into()),
-        ("version", status.version.as_deref().into()),
-        ("runtimeStatus", status.status.name().into()),
-        ("isParked", status.is_parked.into()),
-        ("customStatus", payload(status.custom_status.as_deref())),
-    ];
-    if with_payloads {
-        all.extend([("input", payload(status.input.as_deref())), ("output", payload(status.output.as_deref()))]);
-    }
-    all.extend([
-        ("createdTime", time(status.created)),
-        ("lastUpdatedTime", time(status.last_updated)),
-        ("completedTime", time(status.completed)),
-        ("scheduledStartTime", time(status.scheduled_start)),
-        ("executionId", status.execution_id.as_deref().into()),
-        ("generation", status.generation.into()),
-        ("parentInstanceId", status.parent_instance_id.as_deref().into()),
-        ("tags", serde_json::json!(status.tags).into()),
-    ]);
-    all
 }
 
 #[cfg(test)]
@@ -346,45 +205,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_instance_is_shown_with_its_payloads() {
-        let mut status = instance().await;
-        status.status = RuntimeStatus::Failed;
-        status.output = Some("NoMoney: the account\u{1b}[31m is empty".to_owned());
-        let now = Timestamp::parse("2026-01-01T12:05:00Z").unwrap();
-        let expected = "\
-Instance       order-7
-Name           Fulfil
-Status         Failed
-Created        2026-01-01 12:00:00 UTC (5 min ago)
-Updated        2026-01-01 12:00:05 UTC (4 min ago)
-Execution      eeeeeeee
-
-Input
-  {
-    \"cents\": 7
-  }
-
-Output
-  NoMoney: the account [31m is empty";
-        assert_eq!(as_text(&status, &Reasons::default(), now), expected);
-        let mut failure = FailureDetails::default();
-        (failure.error_type, failure.error_message) = ("NoMoney".to_owned(), "the account is empty".to_owned());
-        let with_failure = as_text(&status, &Reasons { failure: Some(&failure), ..Reasons::default() }, now);
-        assert!(with_failure.contains("\n\nFailure\n  NoMoney: the account is empty\n\nOutput\n"), "{with_failure}");
-        status.output = Some(failure.to_string());
-        assert!(
-            !as_text(&status, &Reasons { failure: Some(&failure), ..Reasons::default() }, now).contains("Failure"),
-            "once is enough"
-        );
-        status.output = Some("NoMoney: the account\u{1b}[31m is empty".to_owned());
-        let json = |with_payloads| serde_json::to_value(Json::Object(members(&status, with_payloads))).unwrap();
-        let (json, without) = (json(true), json(false));
-        assert_eq!((&json["input"]["cents"], json["output"].as_str()), (&7.into(), status.output.as_deref()));
-        assert_eq!(json["lastUpdatedTime"], "2026-01-01T12:00:05.1234567Z");
-        assert!(without.get("output").is_none());
-    }
-
-    #[tokio::test]
     async fn instances_are_listed_whole() {
         let mut other = instance().await;
         other.instance_id = format!("{}\n", "long".repeat(5));
@@ -395,19 +215,18 @@ ID                     NAME    STATUS      CREATED (UTC)        UPDATED (UTC)
 order-7                Fulfil  Pending     2026-01-01 12:00:00  2026-01-01 12:00:05
 longlonglonglonglong   Fulfil  Terminated  2026-01-01 12:00:00  2026-01-01 13:00:00";
         let both = [instance().await, other];
-        let nothing = |_: &InstanceStatus| "";
-        assert_eq!(list_text(&both, false, nothing), expected);
-        assert!(list_text(&both, true, nothing).ends_with("There are more: use filters, or --top with a higher number."));
-        assert_eq!(list_text(&[], false, nothing), "No instances.");
-        let marked = list_text(&both[..1], false, |_| ", not hosted");
+        let flat = |all: &[InstanceStatus], more, lacks: fn(&InstanceStatus) -> &'static str| {
+            list_text(&all.iter().map(|instance| (0, instance)).collect::<Vec<_>>(), more, lacks)
+        };
+        let nothing: fn(&InstanceStatus) -> &'static str = |_| "";
+        assert_eq!(flat(&both, false, nothing), expected);
+        assert!(flat(&both, true, nothing).ends_with("There are more: use filters, or --top with a higher number."));
+        assert_eq!(flat(&[], false, nothing), "No instances.");
+        let marked = flat(&both[..1], false, |_| ", not hosted");
         assert!(marked.contains("  Pending, not hosted  "), "{marked}");
         let mut parked = instance().await;
         (parked.status, parked.is_parked) = (RuntimeStatus::Failed, true);
-        assert!(list_text(&[parked.clone()], false, nothing).contains("  Failed, parked  "));
-        assert!(
-            as_text(&parked, &Reasons::default(), Clock::system().now())
-                .contains("\nStatus         Failed: a message of it is parked")
-        );
+        assert!(flat(&[parked.clone()], false, nothing).contains("  Failed, parked  "));
         assert_eq!(serde_json::to_value(Json::Object(members(&parked, false))).unwrap()["isParked"], true);
         let mut second = instance().await;
         second.version = Some("2.0".to_owned());
@@ -415,15 +234,32 @@ longlonglonglonglong   Fulfil  Terminated  2026-01-01 12:00:00  2026-01-01 13:00
 ID       NAME    VERSION  STATUS   CREATED (UTC)        UPDATED (UTC)
 order-7  Fulfil  -        Pending  2026-01-01 12:00:00  2026-01-01 12:00:05
 order-7  Fulfil  2.0      Pending  2026-01-01 12:00:00  2026-01-01 12:00:05";
-        assert_eq!(list_text(&[instance().await, second], false, nothing), expected);
+        assert_eq!(flat(&[instance().await, second], false, nothing), expected);
         let mut child = instance().await;
         child.parent_instance_id = Some("order-7".to_owned());
         let expected = "\
 ID       NAME    STATUS   CREATED (UTC)        UPDATED (UTC)        PARENT
 order-7  Fulfil  Pending  2026-01-01 12:00:00  2026-01-01 12:00:05  -
 order-7  Fulfil  Pending  2026-01-01 12:00:00  2026-01-01 12:00:05  order-7";
-        assert_eq!(list_text(&[instance().await, child.clone()], false, nothing), expected);
+        assert_eq!(flat(&[instance().await, child.clone()], false, nothing), expected);
         assert_eq!(serde_json::to_value(Json::Object(members(&child, false))).unwrap()["parentInstanceId"], "order-7");
-        assert!(as_text(&child, &Reasons::default(), Clock::system().now()).contains("\nParent         order-7"));
+
+        let of = |id: &str, parent: &str| {
+            let mut instance = child.clone();
+            (instance.instance_id, instance.parent_instance_id) =
+                (id.to_owned(), Some(parent.to_owned()).filter(|id| !id.is_empty()));
+            instance
+        };
+        let all = [of("a1", "a"), of("a11", "a1"), of("b", "elsewhere"), of("a", ""), of("x", "y"), of("y", "x"), of("a2", "a")];
+        let expected = "\
+ID       NAME    STATUS   CREATED (UTC)        UPDATED (UTC)
+b        Fulfil  Pending  2026-01-01 12:00:00  2026-01-01 12:00:05
+a        Fulfil  Pending  2026-01-01 12:00:00  2026-01-01 12:00:05
+  a1     Fulfil  Pending  2026-01-01 12:00:00  2026-01-01 12:00:05
+    a11  Fulfil  Pending  2026-01-01 12:00:00  2026-01-01 12:00:05
+  a2     Fulfil  Pending  2026-01-01 12:00:00  2026-01-01 12:00:05
+x        Fulfil  Pending  2026-01-01 12:00:00  2026-01-01 12:00:05
+  y      Fulfil  Pending  2026-01-01 12:00:00  2026-01-01 12:00:05";
+        assert_eq!(list_text(&tree(&all), false, nothing), expected);
     }
 }

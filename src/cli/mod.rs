@@ -1,11 +1,14 @@
 //! The command line: arguments, exit codes, and which group of commands does what. It uses the public API alone, and one reader of texts.
 
 mod awaited;
+mod children;
 mod control;
 mod cost;
 mod drain;
 mod events;
+mod failed;
 mod failure;
+mod history;
 mod hub;
 mod instances;
 mod json;
@@ -13,9 +16,13 @@ mod log;
 mod output;
 mod poison;
 mod profile;
+mod progress;
 mod purge;
+#[cfg(all(test, feature = "testing"))]
+mod screens;
 mod serve;
 mod shell;
+mod show;
 mod text;
 mod timeline;
 mod transfer;
@@ -86,9 +93,9 @@ enum Command {
     /// Lists instances
     List(instances::List),
     /// Shows one instance
-    Show(instances::One),
+    Show(show::One),
     /// Shows what happened in one instance, event by event
-    History(instances::History),
+    History(history::History),
     /// Messages that workers have parked because they cannot be read or keep failing
     #[command(subcommand)]
     Poison(poison::Command),

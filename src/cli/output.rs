@@ -8,15 +8,50 @@ use serde::Serialize;
 use super::failure::{Failure, Kind, Outcome};
 use super::text;
 
-/// Where results go.
-#[derive(Debug)]
+#[cfg(all(test, feature = "testing"))]
+const SCREEN_COLUMNS: usize = 120;
+
+/// Where results go. Cheap to clone.
+#[derive(Clone, Debug)]
 pub(crate) struct Output {
     json: bool,
+    to: To,
+}
+
+#[derive(Clone, Debug)]
+enum To {
+    Terminal,
+    /// What a test looks at.
+    #[cfg(all(test, feature = "testing"))]
+    Screen(std::sync::Arc<std::sync::Mutex<String>>),
 }
 
 impl Output {
     pub(crate) fn new(json: bool) -> Self {
-        Self { json }
+        Self { json, to: To::Terminal }
+    }
+
+    /// To a screen that a test looks at.
+    #[cfg(all(test, feature = "testing"))]
+    pub(crate) fn to_screen(json: bool) -> (Self, std::sync::Arc<std::sync::Mutex<String>>) {
+        let screen = std::sync::Arc::<std::sync::Mutex<String>>::default();
+        (Self { json, to: To::Screen(std::sync::Arc::clone(&screen)) }, screen)
+    }
+
+    /// A line of the result, as it is.
+    pub(crate) fn line(&self, line: &str) -> Outcome {
+        match &self.to {
+            To::Terminal => {
+                let mut out = io::stdout().lock();
+                writeln!(out, "{line}")?;
+                Ok(out.flush()?)
+            }
+            #[cfg(all(test, feature = "testing"))]
+            To::Screen(screen) => {
+                screen.lock().expect("nobody panics").push_str(&format!("{line}\n"));
+                Ok(())
+            }
+        }
     }
 
     /// Prints a result in the form that was asked for.
@@ -26,17 +61,13 @@ impl Output {
         } else {
             text::block(&words())
         };
-        let mut out = io::stdout().lock();
-        writeln!(out, "{}", shown.trim_end())?;
-        Ok(out.flush()?)
+        self.line(shown.trim_end())
     }
 
     /// Prints one of many results, each on a line of its own.
     pub(crate) fn print_line<J: Serialize>(&self, json: impl FnOnce() -> J, words: impl FnOnce() -> String) -> Outcome {
         let line = if self.json { text::json(&serde_json::to_string(&json()).map_err(io::Error::from)?) } else { words() };
-        let mut out = io::stdout().lock();
-        writeln!(out, "{}", line.trim_end())?;
-        Ok(out.flush()?)
+        self.line(line.trim_end())
     }
 
     /// Whether lines may stand beside the result: not beside one that is JSON.
@@ -47,8 +78,11 @@ impl Output {
     /// Says one line beside the result.
     #[allow(clippy::print_stderr, reason = "the command speaks")]
     pub(crate) fn say(&self, words: &str) {
-        if self.is_for_people() {
-            eprintln!("{words}");
+        match &self.to {
+            _ if !self.is_for_people() => {}
+            To::Terminal => eprintln!("{words}"),
+            #[cfg(all(test, feature = "testing"))]
+            To::Screen(screen) => screen.lock().expect("nobody panics").push_str(&format!("{words}\n")),
         }
     }
 
@@ -58,7 +92,11 @@ impl Output {
     }
 
     /// How many columns a shortened table may take: those of the terminal. A file or a pipe takes everything.
-    pub(crate) fn width() -> usize {
+    pub(crate) fn width(&self) -> usize {
+        #[cfg(all(test, feature = "testing"))]
+        if matches!(self.to, To::Screen(_)) {
+            return SCREEN_COLUMNS;
+        }
         let columns = || std::env::var("COLUMNS").ok()?.parse().ok();
         let of_terminal = || io::stdout().is_terminal().then(|| Table::new().width()).flatten().map(usize::from);
         columns().or_else(of_terminal).unwrap_or(usize::MAX)

@@ -30,10 +30,7 @@ impl Command {
         match self {
             Self::List => {
                 let all = client.poison().await?;
-                out.print(
-                    || json!({ "messages": all.iter().map(as_json).collect::<Vec<_>>() }),
-                    || as_text(&all, Output::width()),
-                )
+                out.print(|| json!({ "messages": all.iter().map(as_json).collect::<Vec<_>>() }), || as_text(&all, out.width()))
             }
             Self::Retry { id } => {
                 client.retry_poison(&id).await?;

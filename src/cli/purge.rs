@@ -1,7 +1,5 @@
 //! `taskhub purge`: says what it would delete, asks, and deletes.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
 use clap::Args;
 use serde_json::{Value, json};
 use taskhub::{Client, InstanceQuery, PurgeReport, RuntimeStatus, Timestamp};
@@ -9,10 +7,8 @@ use taskhub::{Client, InstanceQuery, PurgeReport, RuntimeStatus, Timestamp};
 use super::failure::{Failure, Kind, Outcome, of_instance};
 use super::instances::Which;
 use super::output::{self, Output};
+use super::progress::Progress;
 use super::{text, values};
-
-/// Between two lines about the progress.
-const PROGRESS_INSTANCES: u64 = 1000;
 
 /// What to purge.
 #[derive(Args, Debug)]
@@ -76,14 +72,11 @@ impl Purge {
         if count > 0 {
             self.confirm(&text::count(count, "instance"), out)?;
         }
-        let (for_people, told) = (out.is_for_people(), AtomicU64::new(0));
-        let purge = client.purge(query).recursive(self.recursive).progress(move |so_far| {
-            let reached = so_far.instances / PROGRESS_INSTANCES;
-            if for_people && told.fetch_max(reached, Relaxed) < reached {
-                Output::new(false).say(&format!("{} so far", text::count(so_far.instances, "instance")));
-            }
-        });
-        print(&purge.await?, out)
+        let progress = Progress::new(out, Some(count));
+        let told = progress.clone();
+        let purged = client.purge(query).recursive(self.recursive).progress(move |so_far| told.reach(so_far.instances)).await;
+        progress.end();
+        print(&purged?, out)
     }
 
     fn confirm(&self, what: &str, out: &Output) -> Outcome {

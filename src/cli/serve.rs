@@ -49,6 +49,9 @@ pub(crate) struct Serve {
     /// Longest body of a request, in bytes [default: 10 MiB]
     #[arg(long, value_name = "BYTES")]
     body_limit: Option<usize>,
+    /// How many requests may be under way at once [default: 512]
+    #[arg(long, value_name = "COUNT")]
+    concurrent_requests: Option<usize>,
     /// How long a request may take, such as 60s [default: 230s]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     request_timeout: Option<Duration>,
@@ -72,9 +75,11 @@ impl Serve {
             .map_err(|error| Failure::new(Kind::Error, format!("nothing can listen on {address}: {error}")))?;
         let address = listener.local_addr()?;
         let (hub, url) = (client.hub_name(), format!("http://{address}/"));
+        // Before anybody can know that it is there, and stop it.
+        let stop = shutdown_signal();
         // Nothing else tells whoever started it that it is there.
         out.print(|| json!({ "hub": hub, "url": url }), || format!("Serving task hub {hub} on {url}"))?;
-        Ok(api.serve(listener, shutdown_signal()).await?)
+        Ok(api.serve(listener, stop).await?)
     }
 
     fn api(&self, client: &Client) -> Result<ManagementApi, Failure> {
@@ -119,6 +124,9 @@ impl Serve {
     fn with_limits(&self, mut api: ManagementApiBuilder) -> ManagementApiBuilder {
         if let Some(bytes) = self.body_limit {
             api = api.body_limit(bytes);
+        }
+        if let Some(most) = self.concurrent_requests {
+            api = api.concurrent_requests(most);
         }
         if let Some(limit) = self.request_timeout {
             api = api.request_timeout(limit);

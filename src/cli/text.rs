@@ -102,6 +102,16 @@ pub(crate) fn shortened(text: &str, width: usize) -> String {
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// A text as one word of a command line.
+pub(crate) fn shell_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_.:@/".contains(c);
+    if text.chars().all(is_plain) && !text.is_empty() {
+        text.to_owned()
+    } else {
+        format!("'{}'", line(text).replace('\'', "'\\''"))
+    }
+}
+
 /// A count with its word.
 pub(crate) fn count(number: u64, word: &str) -> String {
     if number == 1 { format!("1 {word}") } else { format!("{number} {word}s") }
@@ -181,6 +191,7 @@ mod tests {
         assert_eq!(block("a\u{1b}\n\tb"), "a \n\tb");
         assert_eq!(shortened("Grüße", 5), "Grüße");
         assert_eq!(shortened("Grüße!", 5), "Grüß…");
+        assert_eq!(["order-7", "", "it's"].map(shell_word), ["order-7", "''", r"'it'\''s'"]);
         assert_eq!((count(1, "message"), count(0, "message")), ("1 message".into(), "0 messages".into()));
     }
 }

@@ -24,6 +24,8 @@ struct Line {
     /// It happened, and did not last.
     is_point: bool,
     has_failed: bool,
+    /// By a rewind.
+    is_taken_back: bool,
 }
 
 /// The timeline of an execution as it is at `now`, for a terminal of so many columns.
@@ -48,9 +50,18 @@ pub(crate) fn draw(history: &[HistoryEvent], now: Timestamp, width: usize) -> St
 /// The lines of a history, in the order in which they begin.
 fn lines(history: &[HistoryEvent]) -> Vec<Line> {
     let (mut lines, mut open) = (Vec::new(), BTreeMap::new());
-    let point = |label: String, at| Line { label, from: at, to: Some(at), is_point: true, has_failed: false };
+    let line = |label: String, from, to: Option<Timestamp>, is_taken_back| Line {
+        label,
+        from,
+        is_point: to.is_some(),
+        to,
+        has_failed: false,
+        is_taken_back,
+    };
+    let point = |label: String, at| line(label, at, Some(at), false);
     for event in history {
-        let at = event.timestamp;
+        let (at, before) = (event.timestamp, event.before_rewind());
+        let (event, is_taken_back) = (before.as_ref().unwrap_or(event), before.is_some());
         let begins = match &event.kind {
             EventKind::TaskScheduled { name, .. } => Some(text::line(name)),
             EventKind::SubOrchestrationCreated { name, .. } => Some(format!("{} (child)", text::line(name))),
@@ -58,9 +69,9 @@ fn lines(history: &[HistoryEvent]) -> Vec<Line> {
             _ => None,
         };
         if let Some(name) = begins {
-            open.insert(event.event_id, lines.len());
+            open.insert((event.event_id, is_taken_back), lines.len());
             let label = format!("{name} #{}", event.event_id);
-            lines.push(Line { label, from: at, to: None, is_point: false, has_failed: false });
+            lines.push(line(label, at, None, is_taken_back));
             continue;
         }
         match &event.kind {
@@ -69,9 +80,12 @@ fn lines(history: &[HistoryEvent]) -> Vec<Line> {
             EventKind::ExecutionSuspended { .. } => lines.push(point("suspended".to_owned(), at)),
             EventKind::ExecutionResumed { .. } => lines.push(point("resumed".to_owned(), at)),
             EventKind::ExecutionTerminated { .. } => lines.push(point("terminated".to_owned(), at)),
+            EventKind::ExecutionCompleted { .. } if is_taken_back => lines.push(point("failure, rewound".to_owned(), at)),
             kind => {
-                if let Some(line) = kind.completes().and_then(|id| open.get(&id)).and_then(|line| lines.get_mut(*line)) {
-                    line.to = Some(at);
+                let asked = kind.completes().and_then(|id| open.get(&(id, is_taken_back)));
+                if let Some(line) = asked.and_then(|line| lines.get_mut(*line)) {
+                    // The message of a timer is made when it begins.
+                    line.to = Some(if let EventKind::TimerFired { fire_at, .. } = kind { at.max(*fire_at) } else { at });
                     line.has_failed = matches!(kind, EventKind::TaskFailed { .. } | EventKind::SubOrchestrationFailed { .. });
                 }
             }
@@ -105,18 +119,21 @@ impl Scale {
         if line.is_point {
             return format!("{before}◆");
         }
-        let last = self.column(line.to.unwrap_or(end)).max(from);
-        let fill = if line.to.is_none() {
+        let open_until = if line.is_taken_back { line.from } else { end };
+        let last = self.column(line.to.unwrap_or(open_until)).max(from);
+        let fill = if line.to.is_none() && !line.is_taken_back {
             "░"
-        } else if line.has_failed {
+        } else if line.has_failed || line.is_taken_back {
             "▒"
         } else {
             "█"
         };
         let after = " ".repeat(self.columns - 1 - last);
         let took = match line.to {
+            None if line.is_taken_back => "taken back".to_owned(),
             None if is_over => "not waited for".to_owned(),
             None => "under way".to_owned(),
+            Some(to) if line.is_taken_back => format!("{} taken back", length(to.since(line.from))),
             Some(to) if line.has_failed => format!("{} failed", length(to.since(line.from))),
             Some(to) => length(to.since(line.from)),
         };
@@ -164,5 +181,29 @@ Refund #2            ██████            4.000 s
 event Paid [31m         ◆";
         assert_eq!(draw(&history, at(60_000), 10), ended);
         assert_eq!(draw(&[], at(0), 80), "nothing has happened yet");
+    }
+
+    #[test]
+    fn what_a_rewind_has_taken_back_is_drawn_as_such() {
+        let at = |seconds: u64| Timestamp::parse("2026-01-01T12:00:00Z").unwrap().plus(Duration::from_secs(seconds));
+        let gone = |kind: EventKind| EventKind::Generic { data: None, was: Some(Box::new(kind)) };
+        let scheduled =
+            || EventKind::TaskScheduled { name: "Charge".into(), version: None, input: None, trace: None, tags: None };
+        let failed = EventKind::TaskFailed { task_id: 0, reason: None, details: None, failure: None };
+        let end = EventKind::ExecutionCompleted { status: RuntimeStatus::Failed, result: None, failure: None };
+        let history = [
+            HistoryEvent::decision(0, at(0), gone(scheduled())),
+            HistoryEvent::decision(1, at(0), gone(EventKind::TimerCreated { fire_at: at(99) })),
+            HistoryEvent::arriving(at(2), gone(failed)),
+            HistoryEvent::decision(2, at(2), gone(end)),
+            HistoryEvent::decision(0, at(4), scheduled()),
+            HistoryEvent::arriving(at(8), EventKind::TaskCompleted { task_id: 0, result: None }),
+        ];
+        let expected = "                  2026-01-01 12:00:00 (for 8.000 s)
+Charge #0         ▒▒▒▒▒                 2.000 s taken back
+timer #1          ▒                     taken back
+failure, rewound      ◆
+Charge #0                  ███████████  4.000 s";
+        assert_eq!(draw(&history, at(8), 10), expected);
     }
 }

@@ -1,6 +1,6 @@
 //! `taskhub export` and `taskhub import`: instances with their histories and payloads, one to a line of JSON.
 
-use std::io::{self, BufRead as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -10,6 +10,7 @@ use taskhub::{Client, ErrorKind, ExportedInstance, InstanceQuery, RuntimeStatus}
 use super::failure::{Failure, Kind, Outcome, of_instance};
 use super::instances::Which;
 use super::output::Output;
+use super::progress::Progress;
 use super::{text, values};
 
 /// Rows of one request.
@@ -43,9 +44,9 @@ pub(crate) struct Import {
 impl Export {
     pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
         if let Some(id) = &self.id {
-            return write(&client.export(id).await.map_err(|error| of_instance(client, id, error))?);
+            return write(&client.export(id).await.map_err(|error| of_instance(client, id, error))?, out);
         }
-        let mut query = InstanceQuery {
+        let query = InstanceQuery {
             id_prefix: self.which.prefix,
             name: self.which.name,
             version: self.which.version,
@@ -55,33 +56,32 @@ impl Export {
             page_size: PAGE_ROWS,
             ..InstanceQuery::default()
         };
-        let mut count = 0;
-        loop {
-            let page = client.list(&query).await?;
-            for instance in page.instances {
+        let (mut pages, mut count, progress) = (client.pages(query), 0, Progress::new(out, None));
+        // What is exported to a terminal shows by itself how far it is.
+        let is_shown = io::stdout().is_terminal();
+        while let Some(page) = pages.next().await? {
+            for instance in page {
                 match client.export(&instance.instance_id).await {
-                    Ok(exported) => write(&exported)?,
+                    Ok(exported) => write(&exported, out)?,
                     // It was purged meanwhile.
                     Err(error) if error.kind() == ErrorKind::NotFound => continue,
                     Err(error) => return Err(error.into()),
                 }
                 count += 1;
-            }
-            query.continuation = page.continuation;
-            if query.continuation.is_none() {
-                out.say(&format!("Exported {}.", text::count(count, "instance")));
-                return Ok(());
+                if !is_shown {
+                    progress.reach(count);
+                }
             }
         }
+        progress.end();
+        out.say(&format!("Exported {}.", text::count(count, "instance")));
+        Ok(())
     }
 }
 
 /// JSON in any case: it is for a file.
-fn write(exported: &ExportedInstance) -> Outcome {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, exported).map_err(io::Error::from)?;
-    writeln!(out)?;
-    Ok(out.flush()?)
+fn write(exported: &ExportedInstance, out: &Output) -> Outcome {
+    out.line(&serde_json::to_string(exported).map_err(io::Error::from)?)
 }
 
 impl Import {
@@ -94,7 +94,7 @@ impl Import {
                 Box::new(io::BufReader::new(file.map_err(|error| Failure::new(Kind::Invalid, format!("{path}: {error}")))?))
             }
         };
-        let (mut imported, mut skipped) = (0, 0);
+        let (mut imported, mut skipped, progress) = (0, 0, Progress::new(out, None));
         for (number, line) in lines.lines().enumerate() {
             let line = line?;
             if line.trim().is_empty() {
@@ -103,6 +103,7 @@ impl Import {
             let at = |words: &str| format!("line {} of {path}: {words}", number + 1);
             let exported: ExportedInstance = serde_json::from_str(&line)
                 .map_err(|error| Failure::new(Kind::Invalid, at(&format!("no exported instance: {error}"))))?;
+            progress.reach(imported + skipped);
             match client.import(&exported).await {
                 Ok(()) => imported += 1,
                 Err(error) if error.kind() == ErrorKind::AlreadyExists && self.skip_existing => skipped += 1,
@@ -122,6 +123,7 @@ impl Import {
                 Err(error) => return Err(error.into()),
             }
         }
+        progress.end();
         let left_out = if skipped > 0 { format!(" Left out: {}.", text::count(skipped, "instance")) } else { String::new() };
         out.print(
             || json!({ "importedInstanceCount": imported, "skippedInstanceCount": skipped }),

@@ -28,6 +28,14 @@ pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
     time_before(text, Clock::system().now())
 }
 
+/// A UTC time, and not one that is told by how long ago it was.
+pub(crate) fn time_to_come(text: &str) -> Result<Timestamp, String> {
+    match duration(text) {
+        Ok(_) => Err(format!("it is not a time; --after {text} starts so long from now")),
+        Err(_) => time(text),
+    }
+}
+
 fn time_before(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     if let Ok(ago) = duration(text) {
         return Ok(now.plus_ticks(-i64::try_from(ago.as_nanos() / 100).unwrap_or(i64::MAX)));
@@ -95,6 +103,8 @@ mod tests {
         assert_eq!(read("2026-01-01T10:30:05+02:00"), "2026-01-01T08:30:05Z");
         assert_eq!(read("2h"), "2026-01-02T10:00:00Z");
         assert!(time_before("yesterday", now).unwrap_err().contains("2026-01-31"));
+        assert!(time_to_come("2h").unwrap_err().contains("--after 2h"));
+        assert!(time_to_come("2026-01-01T10:30:05Z").is_ok());
         assert!(time_before("日本語日本語日本語", now).is_err());
     }
 

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use taskhub::{Awaited, Client, ErrorKind, EventKind, InstanceStatus, RuntimeStatus, Timestamp, Unanswered, UnansweredTask};
+use taskhub::{Awaited, EventKind, HistoryEvent, InstanceStatus, RuntimeStatus, Timestamp, Unanswered, UnansweredTask};
 
-use super::failure::Failure;
 use super::json::Json;
 use super::{awaited, text};
 
@@ -23,25 +22,19 @@ pub(crate) struct Waits {
 }
 
 impl Waits {
-    /// Of an instance that has not ended; nothing of one whose history cannot be read.
-    pub(crate) async fn of(client: &Client, instance: &InstanceStatus) -> Result<Option<Self>, Failure> {
+    /// Of an instance with this history, unless it has ended.
+    pub(crate) fn of(instance: &InstanceStatus, history: &[HistoryEvent]) -> Option<Self> {
         let status = instance.status;
-        let history = match status {
-            status if status.is_terminal() => return Ok(None),
-            // If there is a history, it is that of an instance that had the id before.
-            RuntimeStatus::Pending => Vec::new(),
-            _ => match client.instance(&instance.instance_id).history().await {
-                Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(None),
-                history => history?,
-            },
-        };
+        if status.is_terminal() {
+            return None;
+        }
         let mut received = BTreeMap::new();
-        for event in &history {
+        for event in history {
             if let EventKind::EventRaised { name, .. } = &event.kind {
                 *received.entry(name.clone()).or_default() += 1;
             }
         }
-        Ok(Some(Self { status, scheduled: instance.scheduled_start, tasks: Unanswered::in_history(&history), received }))
+        Some(Self { status, scheduled: instance.scheduled_start, tasks: Unanswered::in_history(history), received })
     }
 
     /// What it waits for, in words. Waits for events leave no trace, so that there may always be one.
@@ -139,10 +132,10 @@ mod tests {
     use std::time::Duration;
 
     use taskhub::{
-        Activity, ActivityContext, Event, Failure as Failed, HistoryEvent, OrchestrationContext, Orchestrator, Storage, TaskHub,
-        Worker,
+        Activity, ActivityContext, Client, Event, Failure as Failed, OrchestrationContext, Orchestrator, Storage, TaskHub, Worker,
     };
 
+    use super::super::show;
     use super::*;
 
     const WAITER: Orchestrator<(), ()> = Orchestrator::new("Waiter");
@@ -167,7 +160,8 @@ mod tests {
     async fn waits(client: &Client, id: &str, fits: impl Fn(&Waits) -> bool) -> Waits {
         loop {
             let status = client.instance(id).status().await.unwrap();
-            if let Some(waits) = Waits::of(client, &status).await.unwrap().filter(&fits) {
+            let history = show::history_of(client, &status).await.unwrap().unwrap();
+            if let Some(waits) = Waits::of(&status, &history).filter(&fits) {
                 return waits;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -105,7 +105,7 @@ impl Watch {
     }
 
     async fn look(&self, client: &Client) -> Result<Vec<InstanceStatus>, Failure> {
-        let mut query = InstanceQuery {
+        let query = InstanceQuery {
             id_prefix: self.which.prefix.clone(),
             name: self.which.name.clone(),
             version: self.which.version.clone(),
@@ -113,16 +113,9 @@ impl Watch {
             page_size: PAGE_ROWS,
             ..InstanceQuery::default()
         };
-        let mut all = Vec::new();
-        loop {
-            let page = client.list(&query).await?;
-            all.extend(page.instances);
-            query.continuation = page.continuation;
-            if query.continuation.is_none() {
-                all.sort_by_key(|instance| instance.last_updated);
-                return Ok(all);
-            }
-        }
+        let mut all = client.pages(query).all().await?;
+        all.sort_by_key(|instance| instance.last_updated);
+        Ok(all)
     }
 }
 

@@ -6,7 +6,7 @@ use super::query::filter;
 use super::{Client, InstanceQuery};
 use crate::bounds;
 use crate::error::{Error, ErrorKind, Result};
-use crate::hub::instances::{MARKED_AT, STATUS_BEHIND};
+use crate::hub::instances::{MARKED_AT, RowPages, STATUS_BEHIND};
 use crate::hub::{Draining, InstanceRow};
 use crate::limits::DRAIN_AFTER;
 use crate::model::{RuntimeStatus, Timestamp};
@@ -126,20 +126,16 @@ impl Drain<'_> {
         let instances = &self.client.hub.instances;
         let it = Draining { name: self.name.clone(), version: self.version.clone(), since: self.client.now() };
         let select = COLUMNS.map(str::to_owned).to_vec();
-        let mut query = Query { filter: Some(may_be_open()), select, top: Some(PAGE_ROWS_MAX), continuation: None };
-        let (mut open, mut waiting) = (0, 0);
-        loop {
-            let (rows, page) = instances.query(&query).await?;
+        let query = Query { filter: Some(may_be_open()), select, top: Some(PAGE_ROWS_MAX), continuation: None };
+        let (mut pages, mut open, mut waiting) = (RowPages::of(query), 0, 0);
+        while let Some(rows) = pages.next(instances).await? {
             for row in rows.iter().map(|stored| &stored.row) {
                 if is_open(row) && it.is_of(row.name.as_deref().unwrap_or_default(), row.version.as_deref()) {
                     *if self.has_begun(row).await? { &mut open } else { &mut waiting } += 1;
                 }
             }
-            query.continuation = page.continuation;
-            if query.continuation.is_none() {
-                return Ok((open, waiting));
-            }
         }
+        Ok((open, waiting))
     }
 
     async fn has_begun(&self, row: &InstanceRow) -> Result<bool> {

@@ -14,6 +14,7 @@ mod instance;
 mod instance_tests;
 #[cfg(test)]
 mod operation_tests;
+mod pages;
 mod purge;
 mod query;
 mod restart;
@@ -34,6 +35,7 @@ pub use drain::{Drain, DrainProgress};
 pub use history::History;
 pub use hub_status::{HubStatus, PartitionStatus, QueueStatus};
 pub use instance::Instance;
+pub use pages::InstancePages;
 pub use purge::{Purge, PurgeReport};
 pub use query::{InstancePage, InstanceQuery};
 pub use restart::Restart;

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::query::{filter, from_token};
 use super::{Client, InstanceQuery};
 use crate::error::{Error, ErrorKind, Result};
+use crate::hub::instances::RowPages;
 use crate::hub::{Hub, Purged, Removed};
 use crate::ids;
 use crate::model::RuntimeStatus;
@@ -302,10 +303,9 @@ impl Run<'_> {
 
 /// The ids that match a query, page by page.
 struct Pages {
-    query: Query,
+    rows: RowPages,
     /// Only rows without a version, for which there is no filter.
     without_version: bool,
-    is_over: bool,
 }
 
 impl Pages {
@@ -327,16 +327,12 @@ impl Pages {
             continuation: wanted.continuation.as_deref().map(from_token),
         };
         let without_version = wanted.version.as_deref() == Some("");
-        Ok(Self { query, without_version, is_over: prefix.starts_with('@') })
+        let rows = if prefix.starts_with('@') { RowPages::none() } else { RowPages::of(query) };
+        Ok(Self { rows, without_version })
     }
 
     async fn next(&mut self, hub: &Hub) -> Result<Option<Vec<String>>> {
-        if self.is_over {
-            return Ok(None);
-        }
-        let (rows, page) = hub.instances.query(&self.query).await?;
-        self.is_over = page.continuation.is_none();
-        self.query.continuation = page.continuation;
+        let Some(rows) = self.rows.next(&hub.instances).await? else { return Ok(None) };
         let fits = |version: Option<&str>| !self.without_version || version.unwrap_or_default().is_empty();
         Ok(Some(
             rows.into_iter()

@@ -132,11 +132,10 @@ impl Client {
             Some((Reverse(Timestamp::parse(created)?), id.to_owned()))
         });
         let all = InstanceQuery { newest_first: false, with_payloads: false, page_size: PAGE_ROWS_MAX, ..query.clone() };
-        let (mut all, mut newest, mut more) = (InstanceQuery { continuation: None, ..all }, BTreeMap::new(), false);
+        let (mut pages, mut newest, mut more) = (self.pages(InstanceQuery { continuation: None, ..all }), BTreeMap::new(), false);
         let most = query.page_size.clamp(1, PAGE_ROWS_MAX);
-        loop {
-            let page = Box::pin(self.list(&all)).await?;
-            for instance in page.instances {
+        while let Some(page) = Box::pin(pages.next()).await? {
+            for instance in page {
                 let place = (Reverse(instance.created.unwrap_or(Timestamp::MIN)), instance.instance_id.clone());
                 if after.as_ref().is_none_or(|after| place > *after) {
                     newest.insert(place, instance);
@@ -145,10 +144,6 @@ impl Client {
                     newest.pop_last();
                     more = true;
                 }
-            }
-            all.continuation = page.continuation;
-            if all.continuation.is_none() {
-                break;
             }
         }
         let continuation = newest.keys().next_back().filter(|_| more).map(|(Reverse(created), id)| format!("{created} {id}"));

@@ -137,7 +137,8 @@ impl Run<'_> {
             self.report.instances += u64::from(is_failed);
             self.messages.extend(answers);
             if !has_gone_on {
-                let wakes = HistoryEvent::arriving(self.hub.now(), EventKind::Generic { data: Some(reason.to_owned()) });
+                let wakes =
+                    HistoryEvent::arriving(self.hub.now(), EventKind::Generic { data: Some(reason.to_owned()), was: None });
                 self.messages.push(Message::from_client(self.hub.rng.uuid(), wakes, InstanceRef::current(id)));
             }
             return Ok(Some((standing.stand, children)));

@@ -1,15 +1,16 @@
 //! The API itself: from a request to its answer, as a router to be mounted or a server of its own.
 
-use std::future::{Future, IntoFuture as _};
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, OriginalUri, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::access::{Keys, Right};
@@ -20,7 +21,7 @@ use super::origin::Origins;
 use super::query::Query;
 use super::refusal::Refusal;
 use super::route::{Act, Found, Surface, find};
-use super::{Accepted, answer, control, instance, list, openapi, path, purge, restart, start, wait};
+use super::{Accepted, answer, control, instance, list, openapi, path, purge, restart, server, start, wait};
 use crate::client::{Client, Instance};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -37,6 +38,8 @@ pub(super) struct Api {
     pub(super) keys: Keys,
     pub(super) origins: Origins,
     pub(super) cors: Cors,
+    /// Places for requests that are under way.
+    pub(super) requests: Semaphore,
     pub(super) body_max: usize,
     pub(super) timeout: Duration,
     pub(super) lifetime: Duration,
@@ -44,9 +47,6 @@ pub(super) struct Api {
     /// Whether the server ends: who waits is told to come again.
     pub(super) stopping: CancellationToken,
 }
-
-/// How long a server that was told to stop lets requests end.
-const GRACE: Duration = Duration::from_secs(10);
 
 impl ManagementApi {
     /// The client of the hub.
@@ -58,6 +58,7 @@ impl ManagementApi {
     /// All routes behind all prefixes, as the fallback of a router: whatever no other route of an app takes is looked up here, and answered with
     /// 404 if it is nothing. An app that has a fallback of its own nests this under a path instead.
     pub fn router(&self) -> Router {
+        let serve = |State(api): State<Arc<Api>>, request: Request| async move { serve(&api, request).await };
         Router::new().fallback(serve).with_state(Arc::clone(&self.0))
     }
 
@@ -74,24 +75,12 @@ impl ManagementApi {
             );
             return Err(Error::new(ErrorKind::Invalid, words));
         }
-        let service = self.router().into_make_service_with_connect_info::<SocketAddr>();
-        let stopping = self.0.stopping.clone();
-        let stop = {
-            let stopping = stopping.clone();
-            async move {
-                shutdown.await;
-                stopping.cancel();
-            }
+        let stop = async {
+            shutdown.await;
+            self.0.stopping.cancel();
         };
-        let patience = async {
-            stopping.cancelled().await;
-            tokio::time::sleep(GRACE).await;
-        };
-        tokio::select! {
-            biased;
-            served = axum::serve(listener, service).with_graceful_shutdown(stop).into_future() => served.map_err(failed),
-            () = patience => Ok(()),
-        }
+        let (served, ()) = tokio::join!(server::run(&self.0, listener), stop);
+        served.map_err(failed)
     }
 
     /// The answer of one's own route that has started an instance: 202, and the URLs where it can be watched and steered. These begin
@@ -127,21 +116,33 @@ impl ManagementApi {
     }
 }
 
-async fn serve(State(api): State<Arc<Api>>, request: Request) -> Response {
+pub(super) async fn serve(api: &Api, request: Request) -> Response {
     let surface = Surface::of(request.uri().path());
     let (method, headers) = (request.method().clone(), request.headers().clone());
-    let answered = tokio::time::timeout(api.timeout, api.answer(request)).await;
-    let mut response = answered.unwrap_or_else(|_| {
-        let words = format!(
-            "the request was not done after {}; whether it took effect is not known",
-            crate::model::in_words(api.timeout)
-        );
-        Refusal::broken(StatusCode::SERVICE_UNAVAILABLE, words).response(surface)
-    });
+    let mut response = match api.requests.try_acquire() {
+        Ok(_place) => match tokio::time::timeout(api.timeout, api.answer(request)).await {
+            Ok(response) => response,
+            Err(_) => out_of_time(api.timeout).response(surface),
+        },
+        Err(_) => too_much().response(surface),
+    };
+    if method == Method::HEAD {
+        response = answer::without_body(response);
+    }
     api.cors.open(&headers, &mut response);
     // Neither path nor query: they name instances, and hold keys.
     tracing::debug!(%method, status = response.status().as_u16(), "an HTTP request was answered");
     answer::kept_to_who_asked(response)
+}
+
+fn out_of_time(limit: Duration) -> Refusal {
+    let words = format!("the request was not done after {}; whether it took effect is not known", crate::model::in_words(limit));
+    Refusal::broken(StatusCode::SERVICE_UNAVAILABLE, words)
+}
+
+fn too_much() -> Refusal {
+    let words = "as many requests are under way as this server takes at once; nothing was done: come again";
+    Refusal::message(StatusCode::SERVICE_UNAVAILABLE, words).with(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 impl Api {

@@ -1,6 +1,7 @@
 //! A request that is understood: its route, its parameters, and who asks.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
@@ -19,6 +20,9 @@ use super::refusal::Refusal;
 use super::route::{Act, Reach, Route};
 use crate::client::Client;
 use crate::model::Timestamp;
+
+/// In this time a body has to be there.
+const BODY_WITHIN: Duration = Duration::from_secs(60);
 
 type Result<T> = std::result::Result<T, Refusal>;
 
@@ -173,7 +177,12 @@ impl<'a> Asked<'a> {
         let mut all = Vec::new();
         let body = self.body.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut chunks = body.unwrap_or_default().into_data_stream();
-        while let Some(chunk) = chunks.next().await {
+        let until = tokio::time::Instant::now() + BODY_WITHIN;
+        let late = |_| {
+            let words = format!("the body was not there after {}; nothing was done", crate::model::in_words(BODY_WITHIN));
+            Refusal::message(StatusCode::REQUEST_TIMEOUT, words)
+        };
+        while let Some(chunk) = tokio::time::timeout_at(until, chunks.next()).await.map_err(late)? {
             let chunk = chunk.map_err(|error| Refusal::bad(format!("the body broke off: {error}")))?;
             if all.len() + chunk.len() > most {
                 return Err(too_large());

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::access::{KEY_BYTES_MIN, Keys, Scope};
@@ -24,6 +25,7 @@ pub struct ManagementApiBuilder {
     trusts_forwarded: bool,
     origins: Vec<String>,
     body_max: usize,
+    requests_max: usize,
     timeout: Duration,
     lifetime: Duration,
     app_name: Option<String>,
@@ -33,6 +35,7 @@ pub struct ManagementApiBuilder {
 /// Where clients of Durable Functions look for the API, and the root, where language SDKs do.
 const PREFIXES: [&str; 2] = ["/runtime/webhooks/durabletask", "/"];
 const BODY_MAX: usize = 10 * 1024 * 1024;
+const REQUESTS_MAX: usize = 512;
 const TIMEOUT: Duration = Duration::from_secs(230);
 /// More is as good as for ever, and is not to be reckoned with.
 const TIMEOUT_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
@@ -51,6 +54,7 @@ impl ManagementApi {
             trusts_forwarded: false,
             origins: Vec::new(),
             body_max: BODY_MAX,
+            requests_max: REQUESTS_MAX,
             timeout: TIMEOUT,
             lifetime: LIFETIME,
             app_name: None,
@@ -114,6 +118,13 @@ impl ManagementApiBuilder {
     /// The longest body of a request in bytes: 10 MiB unless set.
     pub fn body_limit(mut self, bytes: usize) -> Self {
         self.body_max = bytes;
+        self
+    }
+
+    /// How many requests may be under way at once: 512 unless set, those included that wait for the end of an instance. One that comes above that is
+    /// answered with 503 and `Retry-After`.
+    pub fn concurrent_requests(mut self, most: usize) -> Self {
+        self.requests_max = most;
         self
     }
 
@@ -184,9 +195,9 @@ impl ManagementApiBuilder {
             let words = "without a key pages of every origin would do everything: name the origins that may ask, or add a key";
             wrong.get_or_insert_with(|| words.to_owned());
         }
-        if self.timeout.is_zero() || self.body_max == 0 || self.lifetime.is_zero() {
+        if self.timeout.is_zero() || self.body_max == 0 || self.requests_max == 0 || self.lifetime.is_zero() {
             wrong.get_or_insert_with(|| {
-                "the longest body, the time of a request and the life of URLs are more than zero".to_owned()
+                "the longest body, the number of requests, the time of one and the life of URLs are more than zero".to_owned()
             });
         }
         if let Some(words) = wrong {
@@ -198,6 +209,7 @@ impl ManagementApiBuilder {
             keys: self.keys,
             origins: Origins { public: public.and_then(|(_, public)| public), trusts_forwarded: self.trusts_forwarded },
             cors,
+            requests: Semaphore::new(self.requests_max.min(Semaphore::MAX_PERMITS)),
             body_max: self.body_max,
             timeout: self.timeout,
             lifetime: self.lifetime,

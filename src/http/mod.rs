@@ -45,6 +45,8 @@ mod refusal;
 mod restart;
 mod route;
 mod routes;
+mod schemas;
+mod server;
 mod shown;
 mod start;
 mod wait;

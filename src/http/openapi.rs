@@ -4,12 +4,14 @@ use serde_json::{Map, Value, json};
 
 use super::access::Scope;
 use super::api::Api;
-use super::route::{Body, COMMON, Kind, Param, Part, Route, Surface};
+use super::route::{Act, Answer, Body, COMMON, Kind, Param, Part, Route, Shape, Surface};
 use super::routes::ROUTES;
+use super::schemas;
 
 /// The version of OpenAPI.
 const OPENAPI: &str = "3.1.0";
 const JSON: &str = "application/json";
+const PROBLEM: &str = "application/problem+json";
 
 pub(super) fn document(api: &Api) -> Value {
     let mut paths = Map::new();
@@ -28,7 +30,7 @@ pub(super) fn document(api: &Api) -> Value {
         },
         "servers": servers.collect::<Vec<_>>(),
         "paths": paths,
-        "components": { "securitySchemes": schemes() },
+        "components": { "schemas": schemas::all(), "securitySchemes": schemes() },
     })
 }
 
@@ -105,7 +107,7 @@ fn parameter(param: &Param) -> Value {
     parameter
 }
 
-fn statuses() -> Vec<&'static str> {
+pub(super) fn statuses() -> Vec<&'static str> {
     crate::model::RuntimeStatus::ALL.into_iter().map(crate::model::RuntimeStatus::name).collect()
 }
 
@@ -131,28 +133,46 @@ fn body(body: Body) -> Option<Value> {
 }
 
 fn responses(route: &Route, is_open: bool) -> Value {
-    let mut responses = Map::new();
-    let mut add = |code: u16, meaning: &str| {
-        let meaning = json!({ "description": meaning });
-        responses.entry(code.to_string()).or_insert(meaning);
+    let refused = match Surface::of(route.path) {
+        Surface::Functions => Shape::Refused,
+        Surface::V1 => Shape::Problem,
     };
-    route.answers.iter().for_each(|(code, meaning)| add(*code, meaning));
-    add(400, "The request makes no sense; nothing was done.");
-    add(404, "There is no such instance or task hub.");
+    let mut responses = Map::new();
+    let mut add = |code: &str, meaning: &str, shape: Shape| {
+        let mut response = json!({ "description": meaning });
+        if let Some(schema) = schemas::of(shape) {
+            let content_type = if shape == Shape::Problem { PROBLEM } else { JSON };
+            response["content"] = json!({ content_type: { "schema": schema } });
+        }
+        responses.entry(code).or_insert(response);
+    };
+    for Answer { code, meaning, shape } in route.answers {
+        let is_refused = *shape == Shape::Refused;
+        add(&code.to_string(), meaning, if is_refused { refused } else { *shape });
+    }
+    let mut refuse = |code: u16, meaning: &str| add(&code.to_string(), meaning, refused);
+    refuse(400, "The request makes no sense; nothing was done.");
+    refuse(404, "There is no such instance or task hub.");
     if !is_open {
-        add(401, "No key, or none that is known.");
-        add(403, "The key does not allow this.");
+        refuse(401, "No key, or none that is known.");
     }
+    refuse(
+        403,
+        if is_open { "It comes from elsewhere, or from a page of another site." } else { "The key does not allow this." },
+    );
     if route.body != Body::None {
-        add(413, "The body is too large.");
+        refuse(408, "The body did not come in time.");
+        refuse(413, "The body is too large.");
     }
-    let is_sent = route.answers.iter().any(|(code, _)| *code == 202) && route.has_instance();
+    let is_sent = route.answers.iter().any(|answer| answer.code == 202) && route.has_instance();
     if is_sent {
-        add(409, "An instance of this id has not ended.");
-        add(410, "The instance has ended.");
+        refuse(409, "An instance of this id has not ended.");
+        refuse(410, "The instance has ended.");
     }
-    if route.method == axum::http::Method::DELETE {
-        add(412, "The instance has not ended.");
+    if route.method == axum::http::Method::DELETE || matches!(route.act, Act::Rewind) {
+        refuse(412, "The instance has not ended, or has not failed.");
     }
+    refuse(503, "Too much is under way, or storage is; Retry-After says when to come again.");
+    add("default", "Something is wrong here.", refused);
     responses.into()
 }

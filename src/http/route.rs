@@ -19,7 +19,7 @@ pub(super) struct Route {
     pub(super) query: &'static [Param],
     pub(super) body: Body,
     /// The answers that are no errors, and what they mean.
-    pub(super) answers: &'static [(u16, &'static str)],
+    pub(super) answers: &'static [Answer],
 }
 
 /// What a route does.
@@ -63,6 +63,40 @@ impl Act {
     pub(super) fn name(self) -> String {
         format!("{self:?}")
     }
+}
+
+/// An answer of a route that is no refusal.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) code: u16,
+    pub(super) meaning: &'static str,
+    pub(super) shape: Shape,
+}
+
+impl Answer {
+    pub(super) const fn new(code: u16, meaning: &'static str, shape: Shape) -> Self {
+        Self { code, meaning, shape }
+    }
+}
+
+/// What the body of an answer is; each but the first two has a schema of its name in the description.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    Nothing,
+    /// Any JSON value.
+    Any,
+    CheckStatus,
+    Instance,
+    Instances,
+    Purged,
+    Whole,
+    Page,
+    Events,
+    Hub,
+    /// A refusal in the form of Durable Functions.
+    Refused,
+    /// A refusal under `/api/v1`.
+    Problem,
 }
 
 /// What a request brings.
@@ -164,10 +198,12 @@ pub(super) fn find(method: &Method, segments: &[String]) -> Found {
     let mut methods = Vec::new();
     for route in &ROUTES {
         if let Some(names) = route.names(segments) {
-            if route.method == *method {
+            if route.method == *method || (*method == Method::HEAD && route.method == Method::GET) {
                 return Found::Route(route, names);
             }
             methods.push(route.method.clone());
+            // Whoever may read may ask whether there is something to read.
+            methods.extend((route.method == Method::GET).then_some(Method::HEAD));
         }
     }
     if methods.is_empty() { Found::Nothing } else { Found::OtherMethods(methods) }
@@ -245,7 +281,7 @@ mod tests {
     #[test]
     fn another_method_is_told_which_there_are() {
         let Found::OtherMethods(methods) = find(&Method::PUT, &["instances".into(), "x".into()]) else { panic!() };
-        assert_eq!(methods, [Method::GET, Method::DELETE]);
+        assert_eq!(methods, [Method::GET, Method::HEAD, Method::DELETE]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use axum::http::Method;
 
-use super::route::{Act, Body, Kind, Param, Reach, Route};
+use super::route::{Act, Answer, Body, Kind, Param, Reach, Route, Shape};
 
 const TIMEOUT: Param =
     Param::new("timeout", Kind::Seconds, "Waits so long for the end; only together with pollingInterval.").with(Reach::Widens);
@@ -49,13 +49,19 @@ const PURGE: [Param; 3] = [FROM, TO, STATUSES];
 const SEARCH: [Param; 10] = [PREFIX, NAME, PARENT, OF_VERSION, STATUSES, FROM, TO, NO_ENTITIES, TOP, CONTINUATION];
 const PURGE_FOUND: [Param; 8] = [PREFIX, NAME, PARENT, OF_VERSION, STATUSES, FROM, TO, RECURSIVE];
 
-const ACCEPTED: (u16, &str) = (202, "Accepted; the body has the URLs of the instance.");
-const SENT: &[(u16, &str)] = &[(202, "Sent.")];
-const STARTED: &[(u16, &str)] = &[(200, "The output, if the end was waited for and came."), ACCEPTED];
-const SHOWN: &[(u16, &str)] = &[(200, "The instance has ended."), (202, "The instance has not ended; ask again.")];
-const LISTED: &[(u16, &str)] = &[(200, "One page.")];
-const PURGED: &[(u16, &str)] = &[(200, "How many instances are gone.")];
-const NO_ENTITY: &[(u16, &str)] = &[(501, "This version has no entities.")];
+const ACCEPTED: Answer = Answer::new(202, "Accepted; the body has the URLs of the instance.", Shape::CheckStatus);
+const FAILED: Answer =
+    Answer::new(500, "The instance has failed, and returnInternalServerErrorOnFailure was asked for.", Shape::Instance);
+const SENT: &[Answer] = &[Answer::new(202, "Sent.", Shape::Nothing)];
+const STARTED: &[Answer] =
+    &[Answer::new(200, "The output, if the end was waited for and came; or how else it ended.", Shape::Any), ACCEPTED, FAILED];
+const SHOWN: &[Answer] = &[
+    Answer::new(200, "The instance has ended.", Shape::Instance),
+    Answer::new(202, "The instance has not ended; ask again.", Shape::Instance),
+    FAILED,
+];
+const PURGED: &[Answer] = &[Answer::new(200, "How many instances are gone.", Shape::Purged)];
+const NO_ENTITY: &[Answer] = &[Answer::new(501, "This version has no entities.", Shape::Refused)];
 
 const fn route(
     method: Method,
@@ -64,7 +70,7 @@ const fn route(
     summary: &'static str,
     body: Body,
     query: &'static [Param],
-    answers: &'static [(u16, &'static str)],
+    answers: &'static [Answer],
 ) -> Route {
     Route { method, path, act, summary, query, body, answers }
 }
@@ -100,7 +106,7 @@ pub(super) static ROUTES: [Route; 35] = [
         "Lists instances; the header x-ms-continuation-token leads from page to page.",
         Body::None,
         &LIST,
-        LISTED,
+        &[Answer::new(200, "One page.", Shape::Instances)],
     ),
     route(
         DELETE,
@@ -167,7 +173,7 @@ pub(super) static ROUTES: [Route; 35] = [
         "Tells this app to take the app lease over.",
         Body::None,
         &[],
-        &[(200, "It takes the lease with its next attempt.")],
+        &[Answer::new(200, "It takes the lease with its next attempt.", Shape::Nothing)],
     ),
     route(GET, "/entities", Act::Entity, "Lists entities.", Body::None, &[], NO_ENTITY),
     route(GET, "/entities/{entityName}", Act::Entity, "Lists the entities of a name.", Body::None, &[], NO_ENTITY),
@@ -176,7 +182,15 @@ pub(super) static ROUTES: [Route; 35] = [
     route(GET, "/entities/{entityName}/{entityKey}", Act::Entity, "Shows the state of an entity.", Body::None, &[], NO_ENTITY),
     route(POST, "/entities/{entityName}/{entityKey}", Act::Entity, "Signals an entity.", Body::None, &[], NO_ENTITY),
     route(DELETE, "/entities/{entityName}/{entityKey}", Act::Entity, "Deletes an entity.", Body::None, &[], NO_ENTITY),
-    route(GET, "/api/v1/openapi.json", Act::OpenApi, "This description.", Body::None, &[], &[(200, "An OpenAPI document.")]),
+    route(
+        GET,
+        "/api/v1/openapi.json",
+        Act::OpenApi,
+        "This description.",
+        Body::None,
+        &[],
+        &[Answer::new(200, "An OpenAPI document.", Shape::Any)],
+    ),
     route(
         GET,
         "/api/v1/hub",
@@ -184,9 +198,17 @@ pub(super) static ROUTES: [Route; 35] = [
         "Shows partitions, queues, parked messages, and code that is waited for.",
         Body::None,
         &[],
-        &[(200, "The task hub.")],
+        &[Answer::new(200, "The task hub.", Shape::Hub)],
     ),
-    route(GET, "/api/v1/instances", Act::Search, "Lists instances by all filters there are.", Body::None, &SEARCH, LISTED),
+    route(
+        GET,
+        "/api/v1/instances",
+        Act::Search,
+        "Lists instances by all filters there are.",
+        Body::None,
+        &SEARCH,
+        &[Answer::new(200, "One page.", Shape::Page)],
+    ),
     route(POST, "/api/v1/instances", Act::StartByBody, "Starts an orchestration.", Body::Start, &[], &[ACCEPTED]),
     route(
         DELETE,
@@ -204,7 +226,7 @@ pub(super) static ROUTES: [Route; 35] = [
         "Shows an instance with all that is known of it.",
         Body::None,
         &[SHOW_INPUT],
-        &[(200, "The instance.")],
+        &[Answer::new(200, "The instance.", Shape::Whole)],
     ),
     route(
         DELETE,
@@ -222,7 +244,7 @@ pub(super) static ROUTES: [Route; 35] = [
         "The recorded events of the current execution.",
         Body::None,
         &[],
-        &[(200, "The events, in order.")],
+        &[Answer::new(200, "The events, in order.", Shape::Events)],
     ),
     route(
         POST,

@@ -77,6 +77,14 @@ impl AppLease {
         self.act(&Lease::Renew { id: id.to_owned() }).await
     }
 
+    /// Takes the lease away from whoever holds it. `false` if the info blob does not name him.
+    pub(crate) async fn break_off(&self) -> Result<bool> {
+        match self.info().await?.0.owner_id {
+            Some(owner) => self.act(&Lease::Release { id: owner }).await,
+            None => Ok(false),
+        }
+    }
+
     /// Tells an app to take the lease over. `false` if the blob has changed meanwhile.
     pub(crate) async fn request_swap(&self, id: &str) -> Result<bool> {
         let (info, etag) = self.info().await?;

@@ -186,6 +186,36 @@ impl AwaitedCode {
         Ok(is_left)
     }
 
+    /// Takes an instance out of what is recorded, that was purged before it began. A worker may write its record again while others wait; it names an
+    /// instance then that nobody finds.
+    pub(crate) async fn forget(&self, instance_id: &str) -> Result<()> {
+        for row in self.rows(None).await? {
+            let Some(mut awaited) = from_row(&row) else { continue };
+            let Some(place) = awaited.instance_ids.iter().position(|id| id == instance_id) else { continue };
+            awaited.instance_ids.remove(place);
+            let mut entity = row.entity;
+            let op = match awaited.instance_ids.first() {
+                None if awaited.instances.is_none_or(|count| count <= 1) => {
+                    let Entity { partition_key, row_key, .. } = entity;
+                    TableOp::Delete { partition_key, row_key, condition: Match::Etag(row.etag) }
+                }
+                first => {
+                    entity.set("InstanceId", text(first.map_or("", String::as_str)));
+                    entity.set("InstanceIds", Value::String(ids_column(&awaited.instance_ids)));
+                    if let Some(count) = awaited.instances {
+                        entity.set("Instances", Value::I32(i32::try_from(count.saturating_sub(1)).unwrap_or(i32::MAX)));
+                    }
+                    TableOp::Replace(entity, Match::Etag(row.etag))
+                }
+            };
+            match self.table.write(&op).await {
+                Err(e) if matches!(e.kind, ErrorKind::NotFound | ErrorKind::Precondition) => {}
+                other => drop(other?),
+            }
+        }
+        Ok(())
+    }
+
     /// What is waited for now.
     pub(crate) async fn list(&self) -> Result<Vec<Awaited>> {
         let now = self.clock.now();

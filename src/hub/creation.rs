@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::Hub;
+use super::partitions::PartitionRow;
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage;
 use crate::storage::blob::PutCondition;
@@ -36,7 +37,16 @@ impl Hub {
     pub(super) async fn delete(&self) -> Result<()> {
         let (names, storage) = (&self.names, &self.storage);
         // First what may be refused, so that nothing is half done.
-        storage.blobs.delete_container(&names.app_lease).await.or_none().map_err(|error| self.lease_is_held(error))?;
+        let lock = || storage.blobs.delete_container(&names.app_lease);
+        match lock().await.or_none() {
+            // Nobody gives the lease up; but whoever works, owns partitions.
+            Err(error)
+                if error.kind == storage::ErrorKind::Lease && !self.is_in_use().await? && self.app_lease.break_off().await? =>
+            {
+                lock().await.or_none().map_err(|error| self.lease_is_held(error))?;
+            }
+            locked => drop(locked.map_err(|error| self.lease_is_held(error))?),
+        }
         storage.queues.delete_queue(&names.work_items).await.or_none()?;
         for partition in 0..self.partition_count {
             storage.queues.delete_queue(&names.control_queue(partition)).await.or_none()?;
@@ -50,7 +60,14 @@ impl Hub {
         Ok(())
     }
 
-    /// A worker that was killed leaves the app lease to its end.
+    /// Whether a worker owns a partition, or that cannot be seen.
+    async fn is_in_use(&self) -> Result<bool> {
+        let now = self.now();
+        let is_owned = |row: &PartitionRow| row.current_owner.is_some() && row.expires_at.is_none_or(|at| at > now);
+        Ok(!self.partitions.are_seen() || self.partitions.read().await?.iter().any(|stored| is_owned(&stored.row)))
+    }
+
+    /// A worker that was killed leaves its partitions to the end of their leases.
     fn lease_is_held(&self, error: storage::Error) -> Error {
         if error.kind != storage::ErrorKind::Lease {
             return error.into();

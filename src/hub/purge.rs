@@ -86,7 +86,11 @@ impl Hub {
                 Found::Absent => return Ok(Purged::Absent),
             };
             has_begun = true;
+            let has_run = !ended.rows.is_empty();
             if self.remove(instance_id, &ended, &mut removed).await?.is_some() {
+                if !has_run {
+                    self.awaited.forget(instance_id).await?;
+                }
                 return Ok(Purged::Gone(removed));
             }
             tracing::debug!(hub = self.name(), instance = instance_id, "the instance has changed, and is looked at again");

@@ -18,8 +18,6 @@ use crate::storage::table::{Entity, Etag, Match, Row, TRANSACTION_OPERATIONS_MAX
 
 /// A transaction may hold 4 MiB.
 const TRANSACTION_BYTES_MAX: usize = 3 * 1024 * 1024;
-/// How the reason of a row begins that was taken back, as .NET writes it.
-const MARK: &str = "Rewound: ";
 
 /// An instance, as far as a rewind is concerned.
 #[derive(Debug)]
@@ -129,7 +127,7 @@ impl Standing {
     fn rewound_children(&self) -> Vec<usize> {
         let answers: BTreeSet<_> = self.rows.iter().filter_map(answered).collect();
         let is_open = |row: &Row| {
-            let is_marked = row.entity.text("Reason").is_some_and(|reason| reason.starts_with(MARK));
+            let is_marked = row.entity.text("Reason").is_some_and(|reason| reason.starts_with(rows::REWOUND));
             kind(row) == CHILD && is_marked && !answers.contains(&id(row))
         };
         (0..self.rows.len()).filter(|place| is_open(&self.rows[*place])).collect()
@@ -184,7 +182,7 @@ fn stand(row: &InstanceRow, execution_id: &str, rows: &[Row]) -> Stand {
 fn taken_back(row: &Entity, stays: bool) -> Entity {
     let mut entity = row.clone();
     let was = row.text("EventType").unwrap_or_default();
-    entity.set("Reason", Value::String(format!("{MARK}{was}")));
+    entity.set("Reason", Value::String(format!("{}{was}", rows::REWOUND)));
     // Its text would be read in the place of the reason.
     entity.properties.remove(&rows::blob_column("Reason"));
     if !stays {

@@ -98,8 +98,19 @@ impl TaskHub {
     /// Deletes the hub with all its instances, messages and payloads. Workers should have stopped.
     ///
     /// # Errors
+    /// `Mismatch` if an app holds the app lease and a worker runs, or was killed less than a minute ago; nothing is deleted then.
     /// `Storage` if storage fails; what is left then goes with the next call.
     pub async fn delete(self) -> Result<()> {
+        self.0.delete().await
+    }
+
+    /// The same whoever holds the app lease, which is taken away from him. A worker that runs finds nothing any more; one of this crate that
+    /// is started again, or of .NET, creates the hub anew.
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete); `Mismatch` only if nothing tells who holds the lease, which ends within a minute once he has stopped.
+    pub async fn delete_although_in_use(self) -> Result<()> {
+        self.0.app_lease.break_off().await?;
         self.0.delete().await
     }
 

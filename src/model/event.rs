@@ -105,6 +105,8 @@ pub enum EventKind {
     },
     Generic {
         data: Option<String>,
+        /// What it was before a [rewind](crate::Instance::rewind) took it back, as far as its row still tells.
+        was: Option<Box<Self>>,
     },
     ExecutionRewound {
         reason: Option<String>,
@@ -276,13 +278,13 @@ const CHANGE: &str = "change";
 impl StoredEvent {
     /// The record that an execution runs with a change of its code: an event of a kind that replay passes over, here and in .NET.
     pub(crate) fn patched(at: Timestamp, change: &str) -> Self {
-        let event = HistoryEvent::arriving(at, EventKind::Generic { data: Some(format!("{PATCHED}{change}")) });
+        let event = HistoryEvent::arriving(at, EventKind::Generic { data: Some(format!("{PATCHED}{change}")), was: None });
         Self { decision_id: Some(CHANGE.to_owned()), ..event.into() }
     }
 
     /// The change of the code that this records.
     pub(crate) fn change(&self) -> Option<&str> {
-        let EventKind::Generic { data } = &self.event.kind else { return None };
+        let EventKind::Generic { data, .. } = &self.event.kind else { return None };
         data.as_deref().filter(|_| self.decision_id.as_deref() == Some(CHANGE))?.strip_prefix(PATCHED)
     }
 }

@@ -72,6 +72,16 @@ impl FailureDetails {
         cause
     }
 
+    /// What its text begins with: what failed in the innermost of the tasks that it came through.
+    #[must_use]
+    pub fn beyond_tasks(&self) -> &Self {
+        let mut cause = self;
+        while let (Some(_), Some(inner)) = (cause.through(), &cause.inner) {
+            cause = inner;
+        }
+        cause
+    }
+
     /// The column Output of a failed instance: `{type}: {message}`, as .NET writes it.
     pub(crate) fn to_column(&self) -> String {
         format!("{}: {}", self.error_type, self.error_message)

@@ -88,7 +88,7 @@ pub(crate) fn write_event(event: &HistoryEvent, w: &mut dyn MemberWriter) {
     match &event.kind {
         // A field, not a property: .NET writes it first.
         EventKind::ExecutionStarted(e) => w.instance("OrchestrationInstance", &e.instance),
-        EventKind::Generic { data } => w.text("Data", data.as_deref()),
+        EventKind::Generic { data, .. } => w.text("Data", data.as_deref()),
         _ => {}
     }
     w.event_type(name);
@@ -255,7 +255,7 @@ fn read_kind(type_name: &str, r: &dyn MemberReader) -> Result<EventKind, DecodeE
             input: r.text("Input")?,
             trace: r.trace("ParentTraceContext")?,
         },
-        "GenericEvent" => EventKind::Generic { data: r.text("Data")? },
+        "GenericEvent" => EventKind::Generic { data: r.text("Data")?, was: None },
         "ExecutionRewound" => EventKind::ExecutionRewound {
             reason: r.text("Reason")?,
             parent_execution_id: r.text("ParentExecutionId")?,

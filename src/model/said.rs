@@ -10,6 +10,15 @@ impl HistoryEvent {
         self.kind.completes().or_else(|| Some(self.event_id).filter(|id| *id >= 0 && !is_end))
     }
 
+    /// What it was before a [rewind](crate::Instance::rewind) took it back, as far as that can still be told; `None` of every other event.
+    #[must_use]
+    pub fn before_rewind(&self) -> Option<Self> {
+        match &self.kind {
+            EventKind::Generic { was: Some(was), .. } => Some(Self { kind: EventKind::clone(was), ..self.clone() }),
+            _ => None,
+        }
+    }
+
     /// The name of an orchestrator, an activity or an event. What answers a task has none: it is that of the task.
     #[must_use]
     pub fn name(&self) -> Option<&str> {

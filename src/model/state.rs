@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn what_a_rewind_has_taken_back_is_not_known_and_what_was_left_behind_it_says_nothing() {
         let scheduled = || EventKind::TaskScheduled { name: "a".into(), version: None, input: None, trace: None, tags: None };
-        let (gone, timer) = (EventKind::Generic { data: None }, EventKind::TimerCreated { fire_at: Timestamp::MIN });
+        let (gone, timer) = (EventKind::Generic { data: None, was: None }, EventKind::TimerCreated { fire_at: Timestamp::MIN });
         let fired = EventKind::TimerFired { timer_id: 2, fire_at: Timestamp::MIN };
         let history = [stored(0, scheduled()), stored(1, gone.clone()), stored(2, timer), stored(-1, fired), stored(3, gone)];
         let mut state = State::fold(&history);

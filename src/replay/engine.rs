@@ -120,7 +120,8 @@ where
     fn run(mut self) -> Outcome {
         let Turn { past, new, is_repeat, .. } = self.turn;
         // Rows with which a generation begins may be there before its code has run on them.
-        let played = past.iter().rposition(|stored| stored.event.is_played).map_or(0, |last| last + 1);
+        let is_behind = |stored: &StoredEvent| stored.event.is_played || stored.event.event_id >= 0;
+        let played = past.iter().rposition(is_behind).map_or(0, |last| last + 1);
         for (position, stored) in past.iter().chain(new).enumerate() {
             self.execution.state.borrow_mut().goes_through(position < past.len() || is_repeat, position < played);
             if matches!(stored.event.kind, EventKind::ExecutionStarted(_)) && self.start.is_some() && self.suspended.is_none() {
@@ -187,6 +188,8 @@ where
         {
             let failure = mismatch.failure(&self.execution.started().name, self.position);
             self.execution.set_custom_status(self.custom_status.take());
+            // This is not the code that history is of.
+            drop(self.execution.state.borrow_mut().patches.take_new());
             self.break_off(failure);
         }
     }
@@ -296,7 +299,8 @@ where
         }
         let actions = if holds { Vec::new() } else { actions };
         // Unlike decisions they are not asked for again when the instance is resumed: the code is past them then.
-        let patches = if self.keeps_actions { state.patches.take_new() } else { Vec::new() };
+        // Nor do they go with decisions that cannot be trusted: a rewind may lead past them.
+        let patches = state.patches.take_new();
         // Whoever has ended tries nothing again.
         let retries = std::mem::take(&mut state.retries).into_iter().filter(|_| completion.is_none()).collect();
         let (custom_status, differences) = (state.custom_status.take(), std::mem::take(&mut state.differences));

@@ -79,9 +79,9 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Nothing but a failure in the place of what the code decided, which cannot be trusted.
+    /// Nothing but a failure in the place of what the code decided, which cannot be trusted. With which changes of the code it ran is known all the same.
     pub(crate) fn broken_off(self, failure: FailureDetails) -> Self {
-        Self { actions: Vec::new(), patches: Vec::new(), completion: Some(Completion::Failed { failure }), ..self }
+        Self { actions: Vec::new(), completion: Some(Completion::Failed { failure }), ..self }
     }
 }
 

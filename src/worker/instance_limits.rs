@@ -9,6 +9,15 @@ use crate::replay::{ActionKind, Completion, Outcome};
 ///
 /// The limits are generous unless they are set otherwise. One that is hit fails the instance at its next turn, with a failure that says which and
 /// what to do; a parent sees that as any failure of its child.
+///
+/// ```no_run
+/// use taskhub::{InstanceLimits, TaskHub, Worker};
+///
+/// # fn f(hub: &TaskHub) {
+/// // What is not named stays as it is.
+/// let worker = Worker::builder(hub).instance_limits(InstanceLimits::default().depth(20).children(5_000));
+/// # drop(worker); }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InstanceLimits {
     history_events: u64,

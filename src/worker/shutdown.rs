@@ -1,10 +1,16 @@
 //! When a process is asked to stop.
 
+use std::future::Future;
+use std::io;
+
 /// Completes when the process is asked to stop: by ctrl-c, or by SIGTERM from whoever runs it, such as Kubernetes or systemd. For
 /// [`Worker::run`](crate::Worker::run).
 ///
-/// From its first poll on these signals no longer end the process by themselves. Where they cannot be received a warning is logged, and it
-/// never completes.
+/// From the call on, and not only when it is awaited, these signals no longer end the process by themselves. Where they cannot be received a warning is
+/// logged, and it never completes.
+///
+/// # Panics
+/// Outside of a Tokio runtime.
 ///
 /// ```no_run
 /// use taskhub::{Storage, TaskHub, Worker, shutdown_signal};
@@ -14,26 +20,34 @@
 /// Worker::builder(&hub).run(shutdown_signal()).await?;
 /// # Ok(()) }
 /// ```
-pub async fn shutdown_signal() {
-    if let Err(error) = asked_to_stop().await {
-        tracing::warn!(%error, "signals cannot be received; end the process by other means");
-        std::future::pending().await
+pub fn shutdown_signal() -> impl Future<Output = ()> + Send + 'static {
+    let signals = signals();
+    async {
+        match signals {
+            Ok(asked) => asked.await,
+            Err(error) => {
+                tracing::warn!(%error, "signals cannot be received; end the process by other means");
+                std::future::pending().await
+            }
+        }
     }
 }
 
 #[cfg(unix)]
-async fn asked_to_stop() -> std::io::Result<()> {
+fn signals() -> io::Result<impl Future<Output = ()> + Send> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        biased;
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 #[cfg(not(unix))]
-async fn asked_to_stop() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
+fn signals() -> io::Result<impl Future<Output = ()> + Send> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move { drop(interrupt.recv().await) })
 }

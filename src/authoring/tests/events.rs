@@ -142,7 +142,7 @@ fn any_event() -> impl Strategy<Value = EventKind> {
         1 => Just(suspended()),
         2 => Just(resumed()),
         1 => Just(terminated("t")),
-        1 => Just(EventKind::Generic { data: None }),
+        1 => Just(EventKind::Generic { data: None, was: None }),
     ]
 }
 

@@ -157,7 +157,7 @@ fn histories_of_other_engines_are_accepted() {
     let mut play = play(two);
     play.start("Main", Some("0"));
     let noise = [
-        EventKind::Generic { data: Some("Rewound: TaskFailed".into()) },
+        EventKind::Generic { data: Some("Rewound: TaskFailed".into()), was: None },
         EventKind::HistoryState { state: None },
         sub_done(99, None),
         fired(0),
@@ -170,7 +170,7 @@ fn histories_of_other_engines_are_accepted() {
     // A rewind leaves the decision of the failed task as a generic row and decides again under the same id.
     let scheduled = play.history.iter().position(|event| event.event_id == 1).unwrap();
     let again = play.history[scheduled].clone();
-    play.history[scheduled].kind = EventKind::Generic { data: None };
+    play.history[scheduled].kind = EventKind::Generic { data: None, was: None };
     play.history.push(again.clone());
     play.history.push(again);
     assert_eq!(play.turn([done(1, "\"B\"")]), ["completed \"B\""]);

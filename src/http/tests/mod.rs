@@ -5,5 +5,7 @@ mod calls;
 mod functions;
 mod fuzz;
 mod golden;
+mod limits;
 mod manners;
+mod schema;
 mod world;

@@ -13,6 +13,9 @@ pub(crate) const BATCH_ROWS_MAX: usize = 99;
 /// A transaction may hold 4 MiB; .NET flushes at an estimate of 3.
 const BATCH_BYTES_MAX: usize = 3 * 1024 * 1024;
 
+/// The column that says that code has run on an event.
+const PLAYED: &str = "IsPlayed";
+
 /// What an append writes.
 pub(super) struct Prepared {
     /// Without their sentinels.
@@ -52,6 +55,7 @@ impl Histories {
             let row_key = rows::row_key(ordinal);
             batches.add(vec![(TableOp::Delete { partition_key: key.clone(), row_key, condition: Match::Any }, 512)]);
         }
+        put_off_played(append, &mut batches.all);
         let remainder = self.remainder_of(append, &batches.all).await?;
         if append.remainder.is_none_or(|known| Some(&known.blobs) != remainder.as_ref().map(|new| &new.blobs)) {
             blobs.extend(remainder.iter().flat_map(|new| new.blobs.clone()));
@@ -75,6 +79,30 @@ impl Histories {
         let count = usize::try_from(append.carried_to - first).unwrap_or(usize::MAX);
         let rows: Vec<_> = behind.take(count).collect();
         self.put_remainder(first, &rows).await.map(Some)
+    }
+}
+
+/// Rows that a generation begins with say that its code has run on them. Where they are stored before what the code has decided, the last row of all
+/// says it for them: what is left of an interrupted checkpoint has not run.
+fn put_off_played(append: &Append<'_>, batches: &mut [Vec<TableOp>]) {
+    if append.first > 0 || batches.len() < 2 {
+        return;
+    }
+    let carried = usize::try_from(append.carried_to).unwrap_or(usize::MAX);
+    let rows = batches.iter_mut().flatten().filter_map(|op| match op {
+        TableOp::UpsertReplace(entity) => Some(entity),
+        _ => None,
+    });
+    let (mut was_played, mut last) = (false, None);
+    for (ordinal, row) in rows.enumerate() {
+        if ordinal < carried {
+            was_played |= row.properties.get(PLAYED) == Some(&Value::Bool(true));
+            row.set(PLAYED, Value::Bool(false));
+        }
+        last = Some(row);
+    }
+    if let Some(last) = last.filter(|_| was_played) {
+        last.set(PLAYED, Value::Bool(true));
     }
 }
 

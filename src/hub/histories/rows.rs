@@ -30,6 +30,9 @@ const BOOKKEEPING: &str = "Taskhub";
 /// Ours, on the sentinel: a message of the instance was parked. A column of its own, which no checkpoint writes: merges keep it.
 const HAS_PARKED: &str = "TaskhubParked";
 
+/// How the reason of a row begins that a rewind has taken back, as .NET writes it; behind it stands what the event was.
+pub(crate) const REWOUND: &str = "Rewound: ";
+
 /// The row key of the event with this ordinal.
 pub(crate) fn row_key(ordinal: u64) -> String {
     format!("{ordinal:016X}")
@@ -56,7 +59,10 @@ pub(crate) fn event_from_entity(entity: &Entity) -> Result<StoredEvent, DecodeEr
     let event_type = row.text("EventType")?.ok_or_else(|| DecodeError::missing().within("EventType"))?;
     // .NET writes names and reads numbers too.
     let numbered = event_type.parse().ok().and_then(members::type_name_of);
-    let event = members::read_event(numbered.unwrap_or(&event_type), &row)?;
+    let mut event = members::read_event(numbered.unwrap_or(&event_type), &row)?;
+    if let EventKind::Generic { was, .. } = &mut event.kind {
+        *was = kind_before_rewind(&row).map(Box::new);
+    }
     let message_id = match row.text(MESSAGE_ID)? {
         None => None,
         Some(text) => Some(Uuid::try_parse(&text).map_err(|_| DecodeError::not_a(&text, "a GUID").within(MESSAGE_ID))?),
@@ -66,6 +72,18 @@ pub(crate) fn event_from_entity(entity: &Entity) -> Result<StoredEvent, DecodeEr
     let is_taken_back = matches!(event.kind, EventKind::Generic { .. });
     let taken_back = row.int("TaskScheduledId").ok().flatten().filter(|_| is_taken_back);
     Ok(StoredEvent { event, message_id, decision_id: row.text(DECISION_ID)?, taken_back, blobs: blobs.collect() })
+}
+
+/// What an event was that a rewind has taken back: its row has all the other columns still. Nothing depends on it but what is shown.
+fn kind_before_rewind(row: &RowReader<'_>) -> Option<EventKind> {
+    let reason = row.text("Reason").ok()??;
+    let before = members::read_event(reason.strip_prefix(REWOUND)?, row).ok()?;
+    let mut kind = before.kind;
+    // The mark stands in its place.
+    if let EventKind::TaskFailed { reason, .. } | EventKind::SubOrchestrationFailed { reason, .. } = &mut kind {
+        *reason = None;
+    }
+    (!matches!(kind, EventKind::Generic { .. })).then_some(kind)
 }
 
 /// The row that fences a history. Its version is the version of the history.

@@ -3,6 +3,7 @@
 mod children;
 mod create;
 mod mark;
+mod pages;
 mod projection;
 mod repair;
 mod row;
@@ -13,6 +14,7 @@ mod write;
 use std::time::Duration;
 
 pub(crate) use mark::{Culprit, MARKED_AT, STATUS_BEHIND};
+pub(crate) use pages::RowPages;
 pub(crate) use projection::BlobUrls;
 #[cfg(test)]
 pub(crate) use projection::{Projection, pending, rewound, set_parent, terminated_pending};

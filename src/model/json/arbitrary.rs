@@ -146,7 +146,7 @@ fn kind() -> impl Strategy<Value = EventKind> {
         prop_oneof![Just(EventKind::OrchestratorStarted), Just(EventKind::OrchestratorCompleted)],
         (text(), text(), of(text())).prop_map(|(instance_id, name, input)| EventKind::EventSent { instance_id, name, input }),
         (text(), of(text()), of(trace())).prop_map(|(name, input, trace)| EventKind::EventRaised { name, input, trace }),
-        of(text()).prop_map(|data| EventKind::Generic { data }),
+        of(text()).prop_map(|data| EventKind::Generic { data, was: None }),
         (of(text()), of(text()), of(text()), of(trace())).prop_map(|(reason, parent_execution_id, instance_id, trace)| {
             EventKind::ExecutionRewound { reason, parent_execution_id, instance_id, trace }
         }),

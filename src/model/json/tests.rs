@@ -90,7 +90,7 @@ fn halves_of_surrogate_pairs_are_replaced_and_pairs_are_kept() {
     let read = |data: &str| {
         let json = format!(r#"{{"EventType":17,"Data":"{data}","EventId":-1,"Timestamp":"2024-03-14T16:00:05Z"}}"#);
         match HistoryEvent::read_json(&json).unwrap().kind {
-            EventKind::Generic { data } => data.unwrap(),
+            EventKind::Generic { data, .. } => data.unwrap(),
             other => panic!("{other:?}"),
         }
     };

@@ -106,7 +106,7 @@ impl Recorder<'_> {
     fn wake_self(&mut self) {
         let decision = DecisionId::new(&self.record.execution_id, -1, DecisionKind::ContinueAsNew, "wake", None);
         let data = Some("the next of many generations".to_owned());
-        let event = HistoryEvent::arriving(self.now(), EventKind::Generic { data });
+        let event = HistoryEvent::arriving(self.now(), EventKind::Generic { data, was: None });
         let target = InstanceRef::new(self.instance_id, &self.record.execution_id);
         let message = self.message(decision, event, target);
         self.send(self.control_queue(self.instance_id), message, Duration::ZERO);

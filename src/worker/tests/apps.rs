@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::handover::{Account, DO, Running, owned_by, seconds, worker};
 use super::overheard::Overheard;
 use crate::hub::app_lease::lease_id;
-use crate::{Client, TaskHub, WorkerBuilder};
+use crate::{Client, ErrorKind, TaskHub, WorkerBuilder};
 
 fn of_app(hub: &TaskHub, id: &str, app: &str) -> WorkerBuilder {
     worker(hub, id).app_name(app)
@@ -72,6 +72,44 @@ async fn a_swap_moves_all_work_to_the_other_app_and_back() {
     }
     assert!(a.stop().await < Duration::from_secs(1));
     assert!(b.stop().await < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_whose_workers_have_stopped_can_be_deleted_although_the_app_lease_has_not_ended() {
+    let account = Account::new();
+    let (hub, other) = (account.hub(1).await, account.hub(2).await);
+    let a = Running::start(of_app(&hub, "a", "one"));
+    seconds(1).await;
+    let b = Running::start(of_app(&other, "b", "one"));
+    seconds(100).await;
+    a.stop().await;
+    let refused = account.hub(3).await.delete().await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Mismatch, "the other works on: {refused}");
+    seconds(60).await;
+    assert_eq!(owned_by(&hub, "b").await, 4, "nothing was taken from it");
+    b.stop().await;
+    hub.delete().await.unwrap();
+    assert!(TaskHub::list(&account.storage).await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_of_a_worker_that_was_killed_is_deleted_once_its_leases_have_ended_or_on_demand() {
+    let account = Account::new();
+    for wait in [false, true] {
+        let hub = account.hub(1).await;
+        let a = Running::start(of_app(&hub, "a", "one"));
+        seconds(5).await;
+        a.crash();
+        let refused = account.hub(2).await.delete().await.unwrap_err();
+        assert!(refused.to_string().contains("was killed less than a minute ago"), "{refused}");
+        if wait {
+            seconds(40).await;
+            hub.delete().await.unwrap();
+        } else {
+            hub.delete_although_in_use().await.unwrap();
+        }
+        assert!(TaskHub::list(&account.storage).await.unwrap().is_empty());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -69,3 +69,40 @@ async fn a_shorter_checkpoint_that_is_cut_off_after_a_longer_one_leaves_no_damag
     worker.stop().await;
     assert_eq!(status.status, RuntimeStatus::Terminated, "{:?} {parked:?}", status.output);
 }
+
+/// A generation begins with more events than one transaction takes, and its first checkpoint is cut off behind every one of its transactions: what is
+/// left of it has not run, though its code has, and runs with the changes that there are.
+#[tokio::test(start_paused = true)]
+async fn a_generation_whose_first_checkpoint_was_cut_off_runs_with_the_changes_of_its_code() {
+    const NOISE: Event<u32> = Event::new("noise");
+    const NEXT: Orchestrator<bool, bool> = Orchestrator::new("Next");
+    let next = async |ctx: OrchestrationContext, is_next: bool| {
+        if !is_next {
+            ctx.wait_for_event(GO).await;
+            return ctx.continue_as_new(NEXT, true);
+        }
+        let is_patched = ctx.patched("change");
+        Ok(is_patched && ctx.call(WORK, 1).await? == 1)
+    };
+    let mut was_cut = 0;
+    for cut in 0..10 {
+        let clock = Clock::paused(Timestamp::parse("2026-01-01T00:00:00Z").unwrap());
+        let memory = Memory::new(clock.clone(), Rng::seeded(1));
+        let commits = Commits(Arc::new(AtomicUsize::new(1000 * cut)), |number| number / 1000 == number % 1000);
+        let hub = TaskHub::builder(memory.storage().layered(commits.clone()), "Test").partitions(1);
+        let hub = hub.clock(clock.clone()).rng(Rng::seeded(2)).open().await.unwrap();
+        let client = Client::new(&hub);
+        let order = client.start(NEXT, false).instance_id("i").await.unwrap();
+        for number in 0..250 {
+            order.raise(NOISE, number).await.unwrap();
+        }
+        order.raise(GO, "go").await.unwrap();
+        let worker = Worker::builder(&hub).orchestrator(NEXT, next).activity(WORK, async |_, n| Ok(n));
+        let worker = Running::start(worker);
+        let patched = order.result().within(Duration::from_secs(600)).await;
+        was_cut += usize::from(commits.0.load(SeqCst) % 1000 > cut);
+        worker.stop().await;
+        assert!(patched.unwrap(), "cut off at transaction {cut}");
+    }
+    assert!(was_cut > 5, "{was_cut}");
+}

@@ -50,7 +50,7 @@ fn hang(faulty: &Faulty, hangs: impl Fn(&Call<'_>) -> bool + Send + Sync + 'stat
 async fn put(hub: &TaskHub, queue: QueueId) {
     let message = Message::from_client(
         hub.0.rng.uuid(),
-        HistoryEvent::arriving(hub.0.now(), EventKind::Generic { data: None }),
+        HistoryEvent::arriving(hub.0.now(), EventKind::Generic { data: None, was: None }),
         InstanceRef::current("i"),
     );
     hub.0.queues.send(queue, message, Duration::ZERO).await.unwrap();

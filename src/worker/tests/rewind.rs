@@ -385,7 +385,9 @@ async fn a_rewound_instance_can_be_suspended_terminated_and_restarted() {
     world.work(MINUTE).await;
     assert_eq!((world.status("i").await.status, world.shop.runs("b")), (RuntimeStatus::Terminated, 1));
     let history = world.history("i").await;
-    assert!(history.iter().any(|event| matches!(&event.kind, EventKind::Generic { data } if data.as_deref() == Some("mended"))));
+    assert!(
+        history.iter().any(|event| matches!(&event.kind, EventKind::Generic { data, .. } if data.as_deref() == Some("mended")))
+    );
     world.client.instance("i").restart().await.unwrap();
     world.work(MINUTE).await;
     world.check("a+b", "restarted").await;

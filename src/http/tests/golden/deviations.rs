@@ -73,7 +73,7 @@ pub(super) const DEVIATIONS: &[(&str, u16, &str)] = &[
     ("control/post_instance_without_operation", 405, "another method on a known path is told which there are"),
     ("control/put_instance", 405, "another method on a known path is told which there are"),
     ("control/post_instances", 405, "another method on a known path is told which there are"),
-    ("control/head_instance", 405, "another method on a known path is told which there are"),
+    ("control/head_instance", 200, "who may read an instance may ask whether it is there"),
     ("control/options_instance", 405, "another method on a known path is told which there are"),
     ("control/patch_instance", 405, "another method on a known path is told which there are"),
     ("control/makeprimary_get", 405, "another method on a known path is told which there are"),

@@ -41,7 +41,12 @@ fn a_rewound_row_is_a_generic_event_whatever_columns_it_has() {
         .with("OrchestrationStatus", Value::string("Failed"))
         .with("TaskScheduledId", Value::I32(3))
         .with("Reason", Value::string("Rewound: TaskFailed"));
-    assert_eq!(event_from_entity(&rewound).unwrap().event.kind, EventKind::Generic { data: None });
+    let failed = EventKind::TaskFailed { task_id: 3, reason: None, details: None, failure: None };
+    let event = event_from_entity(&rewound).unwrap().event;
+    assert_eq!(event.before_rewind().map(|event| event.kind), Some(failed));
+    assert_eq!(event.kind.type_name(), "GenericEvent");
+    let unreadable = rewound.with("Reason", Value::string("Rewound: Nothing"));
+    assert_eq!(event_from_entity(&unreadable).unwrap().event.kind, EventKind::Generic { data: None, was: None });
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn keys_and_escapes_are_those_of_dotnet() {
         }
         if let Some(escaped) = line.strip_prefix("ESC ") {
             let data: String = serde_json::from_str(escaped).unwrap();
-            let json = HistoryEvent::arriving(Timestamp::MIN, EventKind::Generic { data: Some(data) }).to_json();
+            let json = HistoryEvent::arriving(Timestamp::MIN, EventKind::Generic { data: Some(data), was: None }).to_json();
             // Two characters that XML cannot hold are escaped by us and not by .NET.
             let ours = escaped.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff");
             assert!(json.starts_with(&format!("{{\"Data\":{ours},")), "{json}");

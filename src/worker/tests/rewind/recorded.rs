@@ -122,7 +122,7 @@ async fn ours_writes_the_rows_of_dotnet_and_goes_on() {
     let (ours, theirs) = (Message::from_json(&text).unwrap(), wake(&recording));
     assert_eq!(
         (ours.event.kind, ours.target, ours.sender),
-        (EventKind::Generic { data: Some("mended".into()) }, theirs.target, theirs.sender)
+        (EventKind::Generic { data: Some("mended".into()), was: None }, theirs.target, theirs.sender)
     );
     finish(&world).await;
 }

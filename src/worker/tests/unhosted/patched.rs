@@ -102,7 +102,7 @@ async fn code_from_before_a_change_replays_what_has_not_come_to_it() {
     let said = world.client.history("i").await.unwrap();
     let said: Vec<_> = said
         .iter()
-        .filter_map(|event| if let EventKind::Generic { data } = &event.kind { data.as_deref() } else { None })
+        .filter_map(|event| if let EventKind::Generic { data, .. } = &event.kind { data.as_deref() } else { None })
         .collect();
     assert_eq!(said, ["Patched: nothing yet"], "once");
     worker.stop().await;
@@ -131,6 +131,30 @@ async fn a_change_without_a_name_fails_the_orchestrator() {
     world.client.start(PAY, ()).instance_id("i").await.unwrap();
     let ended = world.client.wait("i", MINUTE).await.unwrap();
     assert_eq!(ended.failure().unwrap().to_string(), "InvalidPatch: the name of a change of the code is empty");
+    worker.stop().await;
+}
+
+fn with_status(worker: WorkerBuilder, chars: usize) -> WorkerBuilder {
+    build(worker, move |ctx: OrchestrationContext, ()| async move {
+        let checked = if ctx.patched("check") { step(&ctx, "check").await? } else { "unchecked".to_owned() };
+        let is_late = ctx.patched("late");
+        ctx.set_custom_status(&"x".repeat(chars));
+        Ok(format!("{checked} {is_late} {}", step(&ctx, "ship").await?))
+    })
+}
+
+/// A turn that is broken off decides nothing, but it has answered: after a rewind the code is past that place and goes the way that it went.
+#[tokio::test(start_paused = true)]
+async fn a_change_is_recorded_in_a_turn_that_is_broken_off() {
+    let world = World::new(1).await;
+    let worker = world.run("broken", |worker| with_status(worker, 100_000));
+    let order = world.client.start(PAY, ()).instance_id("i").await.unwrap();
+    let ended = order.wait().within(MINUTE).await.unwrap();
+    assert_eq!(ended.failure().unwrap().error_type, "CustomStatusTooLarge");
+    worker.stop().await;
+    let worker = world.run("mended", |worker| with_status(worker, 10));
+    order.rewind("mended").await.unwrap();
+    assert_eq!(world.output("i").await, "check true ship");
     worker.stop().await;
 }
 
