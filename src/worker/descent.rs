@@ -64,8 +64,8 @@ impl Step<'_> {
 
     /// Whether one of these executions has started the child, as far as its history tells: its row names the parent's id alone.
     async fn is_started_by(&self, child: &str, executions: &[&str]) -> Result<bool> {
-        let history = match self.hub.histories.load(child).await {
-            Ok(history) => history,
+        let parent = match self.hub.histories.parent(child).await {
+            Ok(parent) => parent,
             // One that is damaged keeps no other.
             Err(error) if error.is_lasting() => {
                 tracing::warn!(child, %error, "a sub-orchestration whose history cannot be read is not terminated");
@@ -73,12 +73,8 @@ impl Step<'_> {
             }
             Err(error) => return Err(error),
         };
-        let parent = history.events.iter().chain(&history.unclosed).find_map(|stored| match &stored.event.kind {
-            EventKind::ExecutionStarted(start) => start.parent.as_ref(),
-            _ => None,
-        });
-        let by = parent.and_then(|parent| parent.instance.execution_id.as_deref()).filter(|id| !id.is_empty());
-        Ok(by.is_none_or(|by| executions.iter().any(|id| id.eq_ignore_ascii_case(by))))
+        let by = parent.and_then(|parent| parent.instance.execution_id).filter(|id| !id.is_empty());
+        Ok(by.is_none_or(|by| executions.iter().any(|id| id.eq_ignore_ascii_case(&by))))
     }
 
     /// Ends what an instance without history may have started all the same, in a first turn that was never committed.

@@ -18,7 +18,7 @@ use super::table::Table;
 use super::{blob_names, keys};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::DecodeError;
+use crate::model::{DecodeError, ParentInstance};
 use crate::rng::Rng;
 use crate::storage;
 use crate::storage::error::OrNone;
@@ -107,6 +107,21 @@ impl Histories {
         let count = soundness::rows_of_execution(&rows, &sentinel).map_err(|flaw| flaw.within(instance_id))?;
         rows.truncate(count);
         Ok(Some((sentinel.execution_id, etag, rows)))
+    }
+
+    /// Which instance has started the current execution, by two of its rows alone; `None` if none has, or there is no history.
+    pub(crate) async fn parent(&self, instance_id: &str) -> Result<Option<ParentInstance>> {
+        let of_interest = Filter::Or(vec![Filter::eq("EventType", "ExecutionStarted"), Filter::eq("RowKey", rows::SENTINEL)]);
+        let filter = Some(Filter::And(vec![Filter::eq("PartitionKey", keys::escape(instance_id)), of_interest]));
+        let select = rows::OF_PARENT.map(str::to_owned).to_vec();
+        let found = self.table.rows(Query { filter, select, ..Query::default() }).await?;
+        let execution =
+            found.iter().find(|row| row.entity.row_key == rows::SENTINEL).and_then(|row| row.entity.text("ExecutionId"));
+        // Rows of an execution that was replaced may be left behind those of this one.
+        let is_start =
+            |row: &&storage::table::Row| row.entity.row_key != rows::SENTINEL && row.entity.text("ExecutionId") == execution;
+        let Some(start) = found.iter().find(is_start) else { return Ok(None) };
+        rows::parent(&start.entity).map_err(|e| corrupt(instance_id, &start.entity.row_key, &e))
     }
 
     /// The version of the sentinel, which every commit changes; `None` without history.

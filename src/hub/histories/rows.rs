@@ -86,6 +86,14 @@ fn kind_before_rewind(row: &RowReader<'_>) -> Option<EventKind> {
     (!matches!(kind, EventKind::Generic { .. })).then_some(kind)
 }
 
+/// What tells of the parent of an execution.
+pub(crate) const OF_PARENT: [&str; 4] = ["PartitionKey", "RowKey", "ExecutionId", "ParentInstance"];
+
+/// The parent in the row of a start.
+pub(crate) fn parent(entity: &Entity) -> Result<Option<ParentInstance>, DecodeError> {
+    RowReader(entity).parent("ParentInstance")
+}
+
 /// The row that fences a history. Its version is the version of the history.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Sentinel {

@@ -45,3 +45,22 @@ async fn tries_of_what_answers_nothing_count_from_when_its_code_is_there() {
     tokio::time::sleep(MINUTE).await;
     assert_eq!((world.messages().await, world.status("i").await.status), (0, RuntimeStatus::Running));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_purged_before_it_began_is_not_shown_as_waiting() {
+    let world = World::new(1).await;
+    let worker = world.run("old", old);
+    for id in ["i", "j"] {
+        world.start(id, "2.0").await;
+    }
+    tokio::time::sleep(MINUTE).await;
+    let waiting = world.client.awaited().await.unwrap();
+    assert_eq!(waiting[0].instance_ids, ["i", "j"]);
+    for (id, left) in [("i", 1), ("j", 0)] {
+        world.client.instance(id).terminate("never mind").await.unwrap();
+        world.client.instance(id).wait().within(MINUTE).await.unwrap();
+        world.client.instance(id).purge().await.unwrap();
+        assert_eq!(world.client.awaited().await.unwrap().len(), left, "without {id}");
+    }
+    worker.stop().await;
+}
