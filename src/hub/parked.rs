@@ -10,7 +10,7 @@ use super::table::Table;
 use super::{keys, payloads};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Message, Timestamp};
+use crate::model::{EventKind, Message, Timestamp};
 use crate::storage::error::OrNone;
 use crate::storage::table::{Cmp, Entity, Filter, Match, Query, Row, TableOp, Value};
 
@@ -147,6 +147,30 @@ impl Parked {
             Some(instance_id) => self.show_unless_parked(instance_id, None).await,
             None => Ok(()),
         }
+    }
+
+    /// Drops the parked start of a child that this parent has started. `false` if there is none, or its body tells of no parent any more.
+    pub(crate) async fn drop_start_of_child(&self, child: &str, parent: &str) -> Result<bool> {
+        let filter = Filter::And(vec![Filter::eq("InstanceId", child), Filter::eq("EventType", "ExecutionStarted")]);
+        let mut is_dropped = false;
+        for row in self.rows(Some(filter), &[]).await? {
+            let body = match row.entity.text("BodyBlobName") {
+                Some(name) => match self.payloads.get(name).await {
+                    Err(error) if error.is_lasting() => continue,
+                    body => body?,
+                },
+                None => row.entity.text("Body").unwrap_or_default().to_owned(),
+            };
+            let is_its = Message::from_json(&body).is_ok_and(|message| match message.event.kind {
+                EventKind::ExecutionStarted(start) => start.parent.is_some_and(|it| it.instance.instance_id == parent),
+                _ => false,
+            });
+            if is_its {
+                self.delete(&row).await?;
+                is_dropped = true;
+            }
+        }
+        Ok(is_dropped)
     }
 
     /// Drops a parked message for good. An instance that can go on without it is shown again as it is; one that waits for just

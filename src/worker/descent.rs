@@ -77,6 +77,16 @@ impl Step<'_> {
         Ok(by.is_none_or(|by| executions.iter().any(|id| id.eq_ignore_ascii_case(&by))))
     }
 
+    /// A child whose start is parked has neither row nor history: whoever ends its parent with all that is below it, drops that start.
+    pub(super) async fn end_parked(&self, held: &Held) -> Result<()> {
+        let parent = held.message.sender.instance_id.as_str();
+        let is_of_parent = recursive(held).is_some() && !parent.is_empty();
+        if is_of_parent && self.hub.parked.drop_start_of_child(self.instance_id, parent).await? {
+            tracing::info!(parent, "a parked start was dropped: its parent was terminated with all that is below it");
+        }
+        Ok(())
+    }
+
     /// Ends what an instance without history may have started all the same, in a first turn that was never committed.
     pub(super) async fn end_below_pending(&self, row: &InstanceRow, held: &Held) -> Result<()> {
         let Some((to, reason)) = recursive(held) else { return Ok(()) };

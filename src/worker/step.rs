@@ -259,6 +259,9 @@ impl Step<'_> {
             // A slow owner may still be committing the decision under the version it loaded. After the bump it cannot, so
             // nothing can make this message matter: whoever decides it again sends it again.
             if self.fence_off(history).await? {
+                if history.execution_id.is_none() {
+                    self.end_parked(delivery).await?;
+                }
                 self.log_drop(delivery, DropReason::NeverCommitted);
                 sorted.set(at, Fate::Drop);
             } else {

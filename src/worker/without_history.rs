@@ -38,6 +38,9 @@ impl Step<'_> {
                     // Neither is a loss: nobody has the id, or the instance was terminated before it began, as its row tells.
                     None => {
                         let why = if row.is_some() { DropReason::InstanceEnded } else { DropReason::NoInstance };
+                        if row.is_none() {
+                            self.end_parked(delivery).await?;
+                        }
                         self.log_drop(delivery, why);
                         sorted.set(at, Fate::Drop);
                     }

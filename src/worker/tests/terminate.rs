@@ -1,6 +1,7 @@
 //! Terminations that go beyond their instance: down the tree, across workers and generations, and through every crash.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::handover::Running;
@@ -8,7 +9,11 @@ use super::harness::open;
 use crate::authoring::{Event, Failure, OrchestrationContext, Orchestrator};
 use crate::clock::Clock;
 use crate::hub::instances::Culprit;
-use crate::model::{Descendants, EventKind, HistoryEvent, InstanceRef, Message, RuntimeStatus, Sender, Timestamp};
+use crate::hub::{QueueId, Received};
+use crate::model::{
+    Descendants, EventKind, ExecutionStarted, HistoryEvent, InstanceRef, Message, ParentInstance, RuntimeStatus, Sender,
+    Timestamp,
+};
 use crate::rng::Rng;
 use crate::storage::layer::faulty::{Faults, Faulty};
 use crate::storage::memory::Memory;
@@ -382,4 +387,26 @@ async fn what_an_earlier_execution_has_left_running_ends_although_its_id_runs_ag
     running.stop().await;
     // The named and the derived one have ended; the one that was left to itself has not.
     world.check(2, &["n", "n-d", "of-the-first"], "ended").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_whose_start_is_parked_never_begins_once_its_parent_has_ended_with_all_that_is_below_it() {
+    let world = World::new(1).await;
+    let mut start = ExecutionStarted::default();
+    (start.name, start.instance) = ("Node".to_owned(), InstanceRef::new("child", "c1"));
+    start.parent = Some(ParentInstance { name: None, instance: InstanceRef::new("n", "n1"), task_id: 0, version: None });
+    let event = HistoryEvent::arriving(world.clock.now(), EventKind::ExecutionStarted(Box::new(start)));
+    let message = Message::from_client(uuid::Uuid::from_u128(9), event, InstanceRef::new("child", "c1"));
+    world.client.put(message).await.unwrap();
+    let (hold, text) = world.hub.0.queues.receive(QueueId::Control(0), 1, MINUTE).await.unwrap().remove(0);
+    let Received::Held(held) = Received::of(Arc::new(hold), text) else { panic!("it is small and whole") };
+    world.hub.0.parked.park_held(&held, "it keeps failing").await.unwrap();
+    for (parent, left) in [("stranger", 1), ("n", 0)] {
+        let sender = Sender { instance_id: parent.to_owned(), execution_id: None };
+        world.client.put(world.termination("child", None, sender)).await.unwrap();
+        // A worker that is new here waits for everything that may be away.
+        world.work(30 * MINUTE).await;
+        assert_eq!(world.client.poison().await.unwrap().len(), left, "{parent}");
+    }
+    assert!(world.statuses().await.is_empty());
 }
