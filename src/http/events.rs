@@ -59,6 +59,9 @@ const PARTS: [&str; 5] = ["OrchestrationInstance", "ParentInstance", "ParentTrac
 pub(super) fn in_full(history: &[HistoryEvent]) -> Vec<Event> {
     let one = |event: &HistoryEvent| {
         let mut object = Event::of(event);
+        if let Some(before) = event.before_rewind() {
+            object.set("TakenBack", &before.kind.type_name());
+        }
         for name in ["Input", "Result"] {
             object.show_payload(name);
         }
@@ -183,5 +186,22 @@ impl<'de> Deserialize<'de> for Event {
             }
         }
         deserializer.deserialize_map(Members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Timestamp;
+
+    #[test]
+    fn what_a_rewind_has_taken_back_is_named_in_full_and_is_without_meaning_for_durable_functions() {
+        let was = EventKind::TaskFailed { task_id: 0, reason: None, details: None, failure: None };
+        let gone = EventKind::Generic { data: None, was: Some(Box::new(was)) };
+        let history = [HistoryEvent::arriving(Timestamp::UNIX_EPOCH, gone)];
+        let full = serde_json::to_value(in_full(&history)).unwrap();
+        assert_eq!((&full[0]["eventType"], &full[0]["takenBack"]), (&"GenericEvent".into(), &"TaskFailed".into()));
+        let merged = serde_json::to_value(merged(&history, With { inputs: true, results: true })).unwrap();
+        assert_eq!((&merged[0]["EventType"], merged[0].get("TakenBack")), (&"GenericEvent".into(), None));
     }
 }
