@@ -29,7 +29,7 @@ async fn an_instance_is_restarted_under_its_id_and_under_others() {
             }
             world.run(&["start", "Approval", "--id", "open"]).await.ok();
             world.run(&["restart", "open"]).await.failed(4, "start it once more beside itself with --new-id");
-            world.run(&["restart", "a/1", "--new-id", "open"]).await.failed(4, "exists and is");
+            world.run(&["restart", "a/1", "--new-id", "open"]).await.failed(4, "use another --new-id");
             world.run(&["restart", "nobody"]).await.failed(3, "there is no instance \"nobody\"");
             world.run(&["restart", "@e@k"]).await.failed(2, "reserved for entities");
         })

@@ -26,6 +26,8 @@ pub(crate) enum Sabotage {
     HolderReplaced,
     WakerForgotten,
     PayloadsKept,
+    OwnMessagesForgotten,
+    HistoriesKeptAsTheyWere,
 }
 
 #[cfg(not(test))]
@@ -42,7 +44,7 @@ mod chosen {
 
     use super::Sabotage::{self, *};
 
-    pub(crate) const ALL: [Sabotage; 20] = [
+    pub(crate) const ALL: [Sabotage; 22] = [
         HistoryBeforeMessages,
         InputsBeforeHistory,
         InputsBeforeRow,
@@ -63,6 +65,8 @@ mod chosen {
         HolderReplaced,
         WakerForgotten,
         PayloadsKept,
+        OwnMessagesForgotten,
+        HistoriesKeptAsTheyWere,
     ];
 
     thread_local! {

@@ -95,6 +95,12 @@ impl Window {
         room.take().expect("it has a place")
     }
 
+    /// Takes a place if one is free.
+    pub(crate) fn try_enter(self: &Arc<Self>) -> Option<Place> {
+        let permits = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        Room { window: Arc::clone(self), permits: Some(permits) }.take()
+    }
+
     /// Waits for free places: at least one, at most so many.
     pub(crate) async fn room(self: &Arc<Self>, most: usize) -> Room {
         let mut permits = Arc::clone(&self.places).acquire_owned().await.expect("the semaphore is never closed");

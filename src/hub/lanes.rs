@@ -23,6 +23,9 @@ const HOLD_ATTEMPT: Duration = Duration::from_secs(4);
 const LATE: Duration = LEASE_ATTEMPT.checked_div(4).expect("four is not zero");
 /// The lowest limit on concurrent calls, however slow storage is.
 const CALLS_LEAST: usize = 4;
+/// The limit before anybody knows how slow storage is. It widens with every quick call, so that a quick store is soon used in full, and a slow one
+/// never has a long line in front of the first renewal of a lease.
+const CALLS_FIRST: usize = 16;
 /// A renewal or hand-back that takes longer is late: each has several attempts.
 const HOLD_LATE: Duration = HOLD_ATTEMPT.checked_div(4).expect("four is not zero");
 /// The most concurrent renewals and hand-backs of one queue.
@@ -54,7 +57,7 @@ impl Lanes {
         let patient = |limited: Storage| limited.layered(retrying(RetryPolicy::default()));
         let payloads = traced(Timed::except_payloads(ATTEMPT)).layered(Limited::new(calls_at_once() / 2));
         let payloads = patient(payloads).blobs;
-        let calls = Bounds { least: CALLS_LEAST, first: calls_at_once(), most: calls_at_once(), late: LATE };
+        let calls = Bounds { least: CALLS_LEAST, first: CALLS_FIRST, most: calls_at_once(), late: LATE };
         let of_one = Bounds { least: 1, late: ATTEMPT / 2, ..calls };
         let data = traced(Timed::new(ATTEMPT)).layered(Limited::within(calls)).layered(Limited::per_target(of_one));
         let renewals = Bounds { least: 1, first: HOLDS_AT_ONCE, most: HOLDS_AT_ONCE, late: HOLD_LATE };

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::instances::Instances;
 use super::payloads::Payloads;
-use super::queues::{Held, QueueId, Queues, Unreadable};
+use super::queues::{QueueId, Queues};
+use super::received::{Held, Unreadable};
 use super::table::Table;
 use super::{keys, payloads};
 use crate::clock::Clock;
@@ -137,7 +138,7 @@ impl Parked {
             self.show_unless_parked(instance_id, Some(&entity.row_key)).await?;
         }
         match message {
-            Some(message) => drop(self.queues.send(queue, message, Duration::ZERO).await?),
+            Some(message) => self.queues.send(queue, message, Duration::ZERO).await?,
             // A text that could not be read is put back unchanged; it came from a queue, so it fits.
             None => self.queues.put_text(name, &body).await?,
         }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{FailureDetails, RuntimeStatus, Timestamp};
+use super::weight::Weight;
+use super::{FailureDetails, RuntimeStatus, Timestamp, members};
 
 /// String tags of an instance or activity.
 pub type Tags = BTreeMap<String, String>;
@@ -280,6 +281,14 @@ impl StoredEvent {
     pub(crate) fn patched(at: Timestamp, change: &str) -> Self {
         let event = HistoryEvent::arriving(at, EventKind::Generic { data: Some(format!("{PATCHED}{change}")), was: None });
         Self { decision_id: Some(CHANGE.to_owned()), ..event.into() }
+    }
+
+    /// About how many bytes it takes up in memory.
+    pub(crate) fn weight(&self) -> usize {
+        let mut texts = Weight(0);
+        members::write_event(&self.event, &mut texts);
+        let beside: usize = self.blobs.iter().map(|(_, blob)| blob.len()).sum();
+        size_of::<Self>() + texts.0 + beside + self.decision_id.as_ref().map_or(0, String::len)
     }
 
     /// The change of the code that this records.

@@ -27,6 +27,9 @@ pub(crate) struct Message {
     pub(crate) attempt: Option<u32>,
     /// Which sub-orchestrations a termination ends too; .NET ignores and never writes it.
     pub(crate) descendants: Option<Descendants>,
+    /// Whether somebody may have worked on it, or on a copy of it, before anybody receives it: its sender held it, or sends it again. .NET ignores and
+    /// never writes it.
+    pub(crate) seen_before: bool,
 }
 
 /// How far a termination goes beyond the instance that it is for.
@@ -52,6 +55,7 @@ impl Message {
             decision_id: None,
             attempt: None,
             descendants: None,
+            seen_before: false,
         }
     }
 

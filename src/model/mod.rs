@@ -10,6 +10,7 @@ mod said;
 mod state;
 mod status;
 mod time;
+mod weight;
 
 pub use event::{EventKind, ExecutionStarted, HistoryEvent, InstanceRef, ParentInstance, Tags, TraceContext};
 pub(crate) use event::{FIRE_AND_FORGET, StoredEvent};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::rng::Rng;
 use crate::sabotage::Sabotage;
 use crate::storage::layer::faulty::{Faults, Odds};
+use crate::worker::FastPath;
 
 /// A class of faults that can be switched off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +70,10 @@ pub(super) struct Plan {
     /// How long faults strike; then they end, and everything must come to its end.
     pub(super) chaos: Duration,
     pub(super) classes: Vec<Class>,
+    /// The short cuts that workers take.
+    pub(super) fast_path: FastPath,
+    /// Whether every history that a worker has kept is compared with what is stored.
+    pub(super) compares: bool,
     /// The rule that the engine breaks.
     pub(super) sabotage: Option<Sabotage>,
 }
@@ -78,6 +83,7 @@ impl Plan {
 
     pub(super) fn of(seed: u64) -> Self {
         let rng = Rng::seeded(seed);
+        let paths = Rng::seeded(!seed);
         let small = |bound| 1 + u32::try_from(rng.below(bound)).unwrap_or(0);
         Self {
             seed,
@@ -92,14 +98,16 @@ impl Plan {
                 1 | 2 => vec![CLASSES[usize::try_from(rng.below(CLASSES.len() as u64)).unwrap_or(0)]],
                 _ => CLASSES.into_iter().filter(|_| rng.chance(0.5)).collect(),
             },
+            fast_path: FastPath::some(&paths),
+            compares: paths.chance(0.25),
             sabotage: None,
         }
     }
 
-    /// The same programs where nothing goes wrong: one worker, one partition, no fault.
+    /// The same programs where nothing goes wrong: one worker, one partition, no fault, no short cut.
     pub(super) fn ideal(&self) -> Self {
         let (classes, chaos) = (Vec::new(), Duration::ZERO);
-        Self { workers: 1, partitions: 1, chaos, classes, sabotage: None, ..self.clone() }
+        Self { workers: 1, partitions: 1, chaos, classes, fast_path: FastPath::NONE, sabotage: None, ..self.clone() }
     }
 
     /// Plans that are smaller by one thing, those that explain most first.
@@ -115,6 +123,7 @@ impl Plan {
         plans.push(Self { partitions: fewer(self.partitions), ..self.clone() });
         plans.push(Self { steps: (self.steps / 2).max(1), ..self.clone() });
         plans.push(Self { steps: (self.steps - 1).max(1), ..self.clone() });
+        plans.push(Self { fast_path: FastPath::NONE, ..self.clone() });
         plans.push(Self { chaos: self.chaos / 2, ..self.clone() });
         plans.retain(|plan| plan != self);
         plans

@@ -14,6 +14,7 @@ use super::plan::Plan;
 use super::world::World;
 use super::{reference, trace};
 use crate::sabotage;
+use crate::worker::loaded;
 
 /// More seeds than this take so long that their progress is shown.
 const QUIET_SEEDS: u64 = 2000;
@@ -31,6 +32,7 @@ pub(super) struct Outcome {
 pub(super) fn run(plan: &Plan, whole_trace: bool) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     sabotage::set(plan.sabotage);
+    loaded::check::set(plan.compares);
     trace::begin(whole_trace);
     let world = || {
         let played = runtime.block_on(async {

@@ -143,7 +143,7 @@ impl World {
             }
             let worker = Worker::builder(&hub).fail_unhosted_after(Duration::from_secs(24 * 3600));
             let worker = program::register(worker, build).worker_id(name.clone()).max_activities(slots);
-            let worker = worker.max_orchestrations(slots * 2);
+            let worker = worker.max_orchestrations(slots * 2).fast_path(self.plan.fast_path);
             trace::line(&format_args!("{name} begins"));
             tokio::select! {
                 biased;

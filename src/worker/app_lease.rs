@@ -28,6 +28,29 @@ enum State {
 /// A failure that is told of ever less often.
 const UNACQUIRED: &str = "the app lease could not be acquired";
 
+/// Whose lease a worker works under.
+#[derive(Debug, Default)]
+pub(super) enum App {
+    #[default]
+    OfEnvironment,
+    Named(String),
+    None,
+}
+
+impl App {
+    pub(super) fn name(self) -> Option<String> {
+        match self {
+            Self::None => None,
+            Self::Named(name) => Some(name),
+            // The one place where the environment is read: .NET workers of the same machine or site take their name from it.
+            Self::OfEnvironment => {
+                let name = ["WEBSITE_SITE_NAME", "DTFX_APP_NAME"].into_iter().find_map(|name| std::env::var(name).ok());
+                Some(name.unwrap_or_default())
+            }
+        }
+    }
+}
+
 impl Shared {
     /// Works whenever the app of this worker holds the app lease, until the worker stops.
     pub(crate) async fn work_as_app(self: Arc<Self>, app: &str) {

@@ -9,7 +9,10 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::app_lease::App;
 use super::executor::Executor;
+#[cfg(test)]
+use super::fast_path::FastPath;
 use super::hosting::Hosting;
 use super::instance_limits::InstanceLimits;
 use super::keeper::Keeper;
@@ -44,15 +47,6 @@ pub struct WorkerBuilder {
 
 /// The longest worker id: it stands in columns of the partition rows.
 const WORKER_ID_UNITS_MAX: usize = 1024;
-
-/// Whose lease a worker works under.
-#[derive(Debug, Default)]
-enum App {
-    #[default]
-    OfEnvironment,
-    Named(String),
-    None,
-}
 
 impl WorkerBuilder {
     /// A worker that hosts nothing yet.
@@ -284,6 +278,20 @@ impl WorkerBuilder {
         self
     }
 
+    /// About how much memory the histories of open instances may take up that the worker keeps between their turns, so that it need not read
+    /// them again: 64 MiB unless it is set. Each partition of the hub has an even share of it. What was not used for longest gives way; 0 keeps none.
+    pub fn history_cache_bytes(mut self, bytes: usize) -> Self {
+        self.options.history_bytes = bytes;
+        self
+    }
+
+    /// Which short cuts are taken.
+    #[cfg(test)]
+    pub(crate) fn fast_path(mut self, fast_path: FastPath) -> Self {
+        self.options.fast_path = fast_path;
+        self
+    }
+
     /// How many instances that wait for code are remembered.
     #[cfg(test)]
     pub(crate) fn remembered(mut self, instances: usize) -> Self {
@@ -376,19 +384,5 @@ impl WorkerBuilder {
     /// As [`build`](Self::build) and [`Worker::run`].
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         self.build()?.run(shutdown).await
-    }
-}
-
-impl App {
-    fn name(self) -> Option<String> {
-        match self {
-            Self::None => None,
-            Self::Named(name) => Some(name),
-            // The one place where the environment is read: .NET workers of the same machine or site take their name from it.
-            Self::OfEnvironment => {
-                let name = ["WEBSITE_SITE_NAME", "DTFX_APP_NAME"].into_iter().find_map(|name| std::env::var(name).ok());
-                Some(name.unwrap_or_default())
-            }
-        }
     }
 }

@@ -11,19 +11,19 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use super::delivery::Delivery;
 use super::executor::Unavailable;
 use super::litter;
-use super::partition::Partition;
+use super::outbox::Outbox;
+use super::partition::{Partition, SeenRow, is_in_order};
 use super::recorder::{Outbound, Record};
 use super::spans;
 use super::step::Step;
 use super::watch::{Code, What};
 use crate::error::{Error, Result};
-use crate::hub::Hub;
-use crate::hub::histories::{Append, Appended, History};
-use crate::hub::instances::{BlobUrls, CommittedTurn, LaggingRow, RowVersion, RowWritten};
-use crate::model::{EventKind, RuntimeStatus, State, StoredEvent};
+use crate::hub::histories::{Append, Appended, Committed, History};
+use crate::hub::instances::{CommittedTurn, LaggingRow, RowVersion, RowWritten, TurnShown};
+use crate::hub::{Hub, QueueId, Way};
+use crate::model::{EventKind, Message, RuntimeStatus, State, StoredEvent};
 use crate::replay::Turn;
 use crate::sabotage::{self, Sabotage};
-use crate::storage::table::Etag;
 
 /// Storage calls of one step that are under way at once.
 const PARALLEL_MAX: usize = 16;
@@ -94,13 +94,19 @@ pub(crate) struct Commit<'a> {
     pub(crate) litter: &'a [String],
     /// The execution ends without its code having run in this turn.
     pub(crate) without_code: bool,
+    /// Whether a row that lacks nothing but the time of the last update may wait.
+    pub(crate) coalesces_rows: bool,
+    /// Whether a turn that decided the same may have sent its messages before.
+    pub(crate) sends_again: bool,
+    /// Has what is held for readers of this process.
+    pub(crate) outbox: &'a Outbox,
 }
 
 impl Commit<'_> {
     /// Commits a turn: whoever holds the inputs deletes them once this has succeeded. After an error some acts may have taken
     /// effect; the inputs are still held, and running the turn again makes the same messages under the same ids.
-    pub(crate) async fn run(&self, record: &Record) -> std::result::Result<(), CommitError> {
-        let mut stored = Stored::default();
+    pub(crate) async fn run(&self, record: &Record) -> std::result::Result<Committed, CommitError> {
+        let mut stored = Committed::default();
         for act in order() {
             match act {
                 Act::SendMessages => self.send_messages(record).await?,
@@ -111,22 +117,19 @@ impl Commit<'_> {
                 Act::DeleteInputs => self.delete_inputs().await?,
             }
         }
-        Ok(())
+        Ok(stored)
     }
 
-    /// Tells what has kept a turn from being committed. An error of storage is told where the messages of the turn are given back.
+    /// Tells what has kept a turn from being committed to its end. What has kept it from being committed at all is told where it is tried again.
     pub(super) fn log_loss(&self, error: &CommitError) {
         match error {
-            CommitError::Fenced => {
-                tracing::info!("another worker committed first; the messages go back");
-            }
             CommitError::LeaseExpired => {
                 tracing::info!("the lease ran out during the checkpoint; its row is left to the next owner")
             }
             CommitError::RowTaken => {
                 tracing::info!("another worker has committed since; the row is left to him");
             }
-            CommitError::Storage(_) => {}
+            CommitError::Fenced | CommitError::Storage(_) => {}
         }
     }
 
@@ -135,28 +138,35 @@ impl Commit<'_> {
     async fn send_messages(&self, record: &Record) -> Result<()> {
         let is_start = |o: &&Outbound| matches!(o.message.event.kind, EventKind::ExecutionStarted(_));
         let (starts, others): (Vec<_>, Vec<_>) = record.outbound.iter().partition(is_start);
+        // What is to be in front of an event is received as the event is.
+        let in_order = record.outbound.iter().filter(|sent| is_in_order(&sent.message));
+        let to: BTreeSet<_> = in_order.map(|sent| sent.message.target.instance_id.as_str()).collect();
         for sends in [starts, others] {
-            let sends: Vec<_> = in_lines(sends).into_iter().map(|line| self.send_in_order(line).boxed()).collect();
+            let sends: Vec<_> = in_lines(sends).into_iter().map(|line| self.send_in_order(line, &to).boxed()).collect();
             stream::iter(sends).buffered(PARALLEL_MAX).try_for_each(|()| std::future::ready(Ok(()))).await?;
         }
         Ok(())
     }
 
-    async fn send_in_order(&self, line: Vec<&Outbound>) -> Result<()> {
+    /// `to`: the instances to which events go.
+    async fn send_in_order(&self, line: Vec<&Outbound>, to: &BTreeSet<&str>) -> Result<()> {
         for Outbound { queue, message, delay } in line {
-            self.hub.queues.send(*queue, message.clone(), *delay).await?;
+            let is_item = *queue == QueueId::WorkItems;
+            let way = if is_item || !to.contains(&*message.target.instance_id) { Way::Direct } else { Way::Queue };
+            let message = Message { seen_before: self.sends_again, ..message.clone() };
+            self.outbox.add(self.hub.queues.put(*queue, message, *delay, way).await?);
         }
         Ok(())
     }
 
     /// The fence: `None` if somebody else has committed since the load.
-    async fn append(&self, record: &Record) -> Result<Option<Stored>> {
+    async fn append(&self, record: &Record) -> Result<Option<Committed>> {
         let history = self.history;
         let end = record.kept_rows + record.events.len() as u64;
         let same_execution = history.execution_id.as_deref() == Some(&record.execution_id);
         let surplus = if same_execution { end..history.stored_rows.max(end) } else { end..end };
         // What was carried over and has no rows yet gets them now, in front of the new ones.
-        let kept = self.kept_events(record);
+        let kept = record.kept_events(self.history);
         let has_rows = history.complete_rows.min(kept);
         let carried_to = if kept == 0 { record.first_rows } else { kept };
         let mut events = Cow::Borrowed(&record.events);
@@ -177,51 +187,53 @@ impl Commit<'_> {
             custom_status: record.carried_status.clone(),
             ends_with: record.status.filter(|status| status.is_terminal()).map(|_| record.custom_status.clone()),
         };
-        let Appended::Done { urls, version, spent } = self.hub.histories.append(append).await? else { return Ok(None) };
+        let Appended::Done(committed) = self.hub.histories.append(append).await? else { return Ok(None) };
         self.log(record);
         self.log_runaways(record);
-        let urls = urls.into_iter().map(|((index, column), url)| ((has_rows + index, column), url)).collect();
-        Ok(Some(Stored { urls, version, spent }))
-    }
-
-    /// How many of the events that were loaded are of the execution that the turn has left.
-    fn kept_events(&self, record: &Record) -> usize {
-        usize::try_from(record.kept_rows).unwrap_or(usize::MAX).min(self.history.events.len())
+        Ok(Some(*committed))
     }
 
     /// Always before the inputs go: with them the next owner sees that the row may lag behind, and repairs it.
-    async fn write_row_if_ours(&self, record: &Record, stored: &Stored) -> std::result::Result<(), CommitError> {
+    async fn write_row_if_ours(&self, record: &Record, stored: &Committed) -> std::result::Result<(), CommitError> {
         let written = self.partition.while_ours(self.write_row(record, stored)).await;
         if written.ok_or(CommitError::LeaseExpired)?? { Ok(()) } else { Err(CommitError::RowTaken) }
     }
 
     /// `false` if the row is somebody else's by now.
-    async fn write_row(&self, record: &Record, stored: &Stored) -> Result<bool> {
+    async fn write_row(&self, record: &Record, stored: &Committed) -> Result<bool> {
         let (hub, instance_id, history) = (self.hub, self.instance_id, self.history);
+        let url = |(&(index, column), blob): (&(usize, &'static str), &String)| {
+            ((stored.first + index, column), hub.payloads.url(blob))
+        };
         let turn = CommittedTurn {
             instance_id,
             execution_id: &record.execution_id,
             custom_status: record.custom_status.as_deref(),
             history,
-            kept: self.kept_events(record),
+            kept: record.kept_events(self.history),
             new: &record.events,
             state: &record.state,
-            urls: &stored.urls,
+            urls: &stored.blobs.iter().map(url).collect(),
             makes_up: !self.repeats.is_empty(),
             version: stored.version.as_ref(),
             superseded: &record.superseded,
         };
         // A first turn most often makes the row of a child, or follows a start whose row was read.
         let is_first = history.etag.is_none();
-        let known = self.partition.take_row(instance_id).map(RowVersion::Is).or(is_first.then_some(RowVersion::Absent));
-        let written = hub.instances.show_turn(&turn, known).await?;
-        let is_lost = written == RowWritten::Lost;
-        if let RowWritten::Is(version) = written
-            && !record.status.is_some_and(RuntimeStatus::is_terminal)
-        {
-            self.partition.saw_row(instance_id, version);
+        let seen = self.partition.take_row(instance_id);
+        let version = seen.as_ref().map(|seen| RowVersion::Is(seen.version.clone())).or(is_first.then_some(RowVersion::Absent));
+        let before = seen.as_ref().and_then(|seen| seen.shown.as_ref()).filter(|_| self.coalesces_rows);
+        match hub.instances.show_turn(&turn, version, before).await? {
+            TurnShown::OnlyLater(time) => {
+                seen.into_iter().for_each(|seen| self.partition.left_row(instance_id, seen, time));
+            }
+            TurnShown::Written(RowWritten::Lost, _) => return Ok(false),
+            TurnShown::Written(RowWritten::Is(version), shown) if !record.status.is_some_and(RuntimeStatus::is_terminal) => {
+                self.partition.saw_row(instance_id, SeenRow { version, shown: Some(shown) });
+            }
+            TurnShown::Written(..) => {}
         }
-        Ok(!is_lost)
+        Ok(true)
     }
 
     /// Blobs of an execution that was replaced, and of checkpoints that were cut off, go before the inputs: once those are deleted,
@@ -238,14 +250,11 @@ impl Commit<'_> {
     }
 }
 
-/// What the history of a commit left for the acts that follow it.
-#[derive(Default)]
-struct Stored {
-    /// By the ordinal of their event.
-    urls: BlobUrls,
-    version: Option<Etag>,
-    /// Blobs that are not needed any more.
-    spent: Vec<String>,
+impl Record {
+    /// How many of the events that were loaded are of the execution that the turn has left.
+    pub(super) fn kept_events(&self, history: &History) -> usize {
+        usize::try_from(self.kept_rows).unwrap_or(usize::MAX).min(history.events.len())
+    }
 }
 
 /// Messages that may be sent at once, and those that may not: events for one instance arrive in the order in which they were sent.

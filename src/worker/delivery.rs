@@ -76,6 +76,8 @@ pub(crate) trait Holding {
     fn hold(&self) -> &Arc<Hold>;
     /// The instance that the message is for; empty if that is not known.
     fn instance_id(&self) -> Cow<'_, str>;
+    /// An answer that was never sent, or what else is held.
+    fn into_answer(self) -> Result<Held, Arc<Hold>>;
 }
 
 impl<T> Delivery<T> {
@@ -94,6 +96,11 @@ impl<T> Delivery<T> {
         Self { room, ..self }
     }
 
+    /// The message alone: what it took up here is free.
+    pub(crate) fn into_content(self) -> T {
+        self.content
+    }
+
     /// The place that the delivery takes up.
     pub(crate) fn place(&mut self) -> &mut Place {
         &mut self.place
@@ -104,10 +111,12 @@ impl<T: Holding> Delivery<T> {
     /// Gives the message back to its queue, visible after `delay`. What it takes up here is free at once, before anything is
     /// awaited. If storage does not take it, it becomes visible by itself when its visibility timeout expires.
     pub(crate) fn release(self, shared: &Shared, delay: Duration) -> impl Future<Output = ()> + Send {
-        let hold = Arc::clone(self.content.hold());
-        drop(self);
+        let content = self.into_content().into_answer();
         async move {
-            let released = shared.hub.queues.give_back(&hold, delay).await;
+            let (hold, released) = match content {
+                Ok(answer) => (Arc::clone(answer.hold()), shared.hub.queues.send_answer(&answer, delay).await),
+                Err(hold) => (Arc::clone(&hold), shared.hub.queues.give_back(&hold, delay).await),
+            };
             shared.tell_of_release(&hold, &released);
         }
     }
@@ -180,6 +189,10 @@ impl Holding for Held {
         Self::hold(self)
     }
 
+    fn into_answer(self) -> Result<Held, Arc<Hold>> {
+        if self.is_answer() { Ok(self) } else { Err(Arc::clone(Self::hold(&self))) }
+    }
+
     fn instance_id(&self) -> Cow<'_, str> {
         Cow::Borrowed(&self.message.target.instance_id)
     }
@@ -188,6 +201,10 @@ impl Holding for Held {
 impl Holding for InBlob {
     fn hold(&self) -> &Arc<Hold> {
         &self.hold
+    }
+
+    fn into_answer(self) -> Result<Held, Arc<Hold>> {
+        Err(self.hold)
     }
 
     fn instance_id(&self) -> Cow<'_, str> {
@@ -200,6 +217,10 @@ impl Holding for Unreadable {
         &self.hold
     }
 
+    fn into_answer(self) -> Result<Held, Arc<Hold>> {
+        Err(self.hold)
+    }
+
     fn instance_id(&self) -> Cow<'_, str> {
         Cow::Owned(self.of_instance().map(|(instance_id, _)| instance_id).unwrap_or_default())
     }
@@ -208,6 +229,14 @@ impl Holding for Unreadable {
 impl Holding for Received {
     fn hold(&self) -> &Arc<Hold> {
         Self::hold(self)
+    }
+
+    fn into_answer(self) -> Result<Held, Arc<Hold>> {
+        match self {
+            Self::Held(held) => held.into_answer(),
+            Self::InBlob(message) => message.into_answer(),
+            Self::Unreadable(unreadable) => unreadable.into_answer(),
+        }
     }
 
     fn instance_id(&self) -> Cow<'_, str> {

@@ -109,7 +109,7 @@ impl Step<'_> {
         let sender = Sender { instance_id: self.instance_id.to_owned(), execution_id: None };
         let message = Message::from_client(self.hub.rng.uuid(), event, target);
         let message = Message { sender, descendants: Some(to), ..message };
-        self.hub.queues.send(self.hub.queues.of_instance(id), message, delay).await.map(drop)
+        self.hub.queues.send(self.hub.queues.of_instance(id), message, delay).await
     }
 }
 

@@ -11,6 +11,8 @@ use tracing::Instrument as _;
 
 use super::Shared;
 use super::delivery::{Delivery, Disposition, Holding, Undone};
+use super::options::Options;
+use super::outbox::Outbox;
 use super::park::Trouble;
 use super::partition::{Next, Ordered, Partition, is_in_order};
 use super::spans;
@@ -113,13 +115,26 @@ impl Shared {
     /// Runs a pass over the messages of an instance, and says what is to become of each of them.
     async fn decide(&self, partition: &Partition, instance_id: &str, deliveries: &[Delivery]) -> Vec<Disposition> {
         let (hub, executor, hosting) = (&*self.hub, &self.executor, &self.hosting);
-        let step = Step { hub, executor, hosting, instance_id, partition, stores_inputs: self.options.stores_inputs };
+        let outbox = Outbox::default();
+        let Options { stores_inputs, fast_path, .. } = self.options;
+        let step = Step {
+            hub,
+            executor,
+            hosting,
+            instance_id,
+            partition,
+            stores_inputs,
+            fast_path,
+            sends_again: false,
+            outbox: &outbox,
+        };
         let passed = tokio::select! {
             biased;
             // What the step has begun is as after a crash here: refused, recognised or repaired.
             () = partition.lost.cancelled() => None,
             passed = AssertUnwindSafe(step.run(deliveries).boxed()).catch_unwind() => Some(passed),
         };
+        outbox.let_go(hub).await;
         let trouble = match passed {
             None => {
                 tracing::info!("a pass over a lost partition was dropped");

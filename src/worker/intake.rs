@@ -9,10 +9,11 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::join_all;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use super::Shared;
 use super::delivery::{Delivery, Holding, Incoming};
+use super::direct::ToPartition;
 use super::dispatcher::several_at_once;
 use super::hosting::Waiting;
 use super::memory::{Room, Size};
@@ -20,7 +21,7 @@ use super::partition::{Partition, is_in_order};
 use super::poll::Source;
 use super::spans;
 use crate::error::Result;
-use crate::hub::{Body, Hold, InBlob, Need, QueueId, Received};
+use crate::hub::{Body, Hold, InBlob, Need, QueueId, Reader, Received};
 use crate::storage::queue::RECEIVE_MAX;
 use crate::window;
 
@@ -56,6 +57,10 @@ impl Source for ControlQueue<'_> {
 
     fn take_in(&self, delivery: Delivery<Received>) {
         self.shared.take_in(&self.partition, delivery, &self.receiving);
+    }
+
+    fn reader(&self) -> Arc<dyn Reader> {
+        Arc::new(ToPartition { shared: Arc::clone(self.shared), partition: Arc::clone(&self.partition), span: Span::current() })
     }
 }
 

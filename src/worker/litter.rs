@@ -15,13 +15,14 @@ pub(super) async fn suspected<'a>(
     hub: &Hub,
     instance_id: &str,
     history: &History,
-    mut messages: impl Iterator<Item = &'a &'a Delivery>,
+    messages: impl Iterator<Item = &'a &'a Delivery>,
 ) -> Result<Vec<String>> {
-    if history.is_torn() || messages.any(|held| held.dequeue_count > 1) {
-        hub.histories.blobs(instance_id).await
-    } else {
-        Ok(Vec::new())
-    }
+    if is_suspected(history, messages) { hub.histories.blobs(instance_id).await } else { Ok(Vec::new()) }
+}
+
+/// Whether a checkpoint of the instance may have been cut off.
+pub(super) fn is_suspected<'a>(history: &History, mut messages: impl Iterator<Item = &'a &'a Delivery>) -> bool {
+    history.is_torn() || messages.any(|held| held.dequeue_count > 1)
 }
 
 /// Removes those to which neither the kept rows of the history nor the instance row refer. The version of the sentinel has changed

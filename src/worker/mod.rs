@@ -7,20 +7,24 @@ mod checkpoint;
 mod claim;
 mod delivery;
 mod descent;
+mod direct;
 mod dispatcher;
 mod drains;
 mod drop_reason;
 mod executor;
+mod fast_path;
 mod fate;
 mod hosting;
 mod instance_limits;
 mod intake;
 mod keeper;
 mod litter;
+pub(crate) mod loaded;
 mod log;
 mod memory;
 mod options;
 mod outages;
+mod outbox;
 mod ownership;
 mod park;
 mod partition;
@@ -37,6 +41,7 @@ mod step;
 mod tasks;
 mod throttle;
 mod unhosted;
+mod unshown;
 mod usage;
 mod watch;
 mod without_history;
@@ -71,6 +76,8 @@ use crate::hub::{Hub, QueueId, TaskHub};
 use crate::window::Window;
 
 pub use self::builder::WorkerBuilder;
+#[cfg(test)]
+pub(crate) use self::fast_path::FastPath;
 pub use instance_limits::InstanceLimits;
 pub use shutdown::shutdown_signal;
 pub use throttle::Limit;
@@ -232,9 +239,11 @@ impl Shared {
     pub(crate) fn listen(self: &Arc<Self>, id: u32, fence: Instant) -> Arc<Partition> {
         self.hosting.forget_queue(QueueId::Control(id));
         let turns = self.options.turns.div_ceil(self.hub.partition_count as usize);
-        let partition = Arc::new(Partition::new(id, fence, self.options.messages_window(), turns));
+        let bytes_max = self.options.history_bytes / self.hub.partition_count as usize;
+        let partition = Arc::new(Partition::new(id, fence, self.options.messages_window(), turns, bytes_max));
         let polling = Arc::clone(self).poll_partition(Arc::clone(&partition));
         self.tasks.spawn(polling.instrument(spans::partition(id)));
+        self.tasks.spawn(unshown::keep_shown(Arc::clone(self), Arc::clone(&partition)).instrument(spans::partition(id)));
         partition
     }
 
@@ -252,6 +261,7 @@ impl Shared {
                     // Their messages go back before the next owner looks for them.
                     drop(tokio::time::timeout(shared.options.drop_timeout, partition.idle()).await);
                 }
+                drop(tokio::time::timeout(shared.options.drop_timeout, shared.show_all_updates(&partition)).await);
             };
             shared.unless_it_panics("draining a partition", draining).await;
             drained.store(true, Ordering::Release);

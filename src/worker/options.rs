@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::fast_path::FastPath;
 use super::patience::Patience;
 use super::sightings::REFRESH;
 use crate::storage::queue::RECEIVE_MAX;
@@ -56,6 +57,9 @@ pub(crate) struct Options {
     pub(crate) remembered: usize,
     /// Whether history rows have the inputs of calls.
     pub(crate) stores_inputs: bool,
+    /// About how much memory histories may take up that are kept between turns, shared evenly by the partitions of the hub.
+    pub(crate) history_bytes: usize,
+    pub(crate) fast_path: FastPath,
     /// How long messages wait for code; unless set, by whether other processes can share the hub.
     pub(crate) patience: Option<Patience>,
 }
@@ -115,6 +119,8 @@ impl Default for Options {
             refresh: REFRESH,
             remembered: 10_000,
             stores_inputs: false,
+            history_bytes: 64 << 20,
+            fast_path: FastPath::default(),
             patience: None,
         }
     }

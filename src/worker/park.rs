@@ -62,7 +62,7 @@ impl Shared {
         let may_park = partition.may_commit();
         let (mut decided, mut back) = (Vec::new(), Vec::new());
         for delivery in deliveries {
-            if may_park && self.is_poison(delivery, trouble).await {
+            if may_park && !delivery.is_answer() && self.is_poison(delivery, trouble).await {
                 decided.push(Disposition::Park(trouble.reason.clone()));
             } else {
                 decided.push(Disposition::Later(back_off(delivery.dequeue_count)));

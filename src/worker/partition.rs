@@ -11,15 +11,18 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::instance::Instances;
+pub(crate) use self::instance::SeenRow;
 use self::mailbox::Receiving;
 pub(crate) use self::mailbox::{Next, Ordered, is_in_order};
 use super::delivery::{Delivery, Holding};
+use super::loaded::Loaded;
 use super::memory::Bodies;
 use super::runaway::{Pace, Told};
 use super::step::back_off;
+use super::unshown::Unshown;
 use crate::hub::{Hold, Received};
+use crate::model::Timestamp;
 use crate::storage::queue::RECEIVE_MAX;
-use crate::storage::table::Etag;
 use crate::window::{Bounds, Window};
 
 /// An instance whose work takes longer is stuck as far as others are concerned, unless all take so long.
@@ -51,6 +54,7 @@ pub(crate) struct Partition {
     /// Free places for turns: a share of its own, so that no partition waits for the storage of another.
     pub(crate) turns: Arc<Semaphore>,
     instances: Mutex<Instances>,
+    pub(crate) unshown: Unshown,
     /// How messages are received; nothing since a receive failed, or before the first.
     receiving: Mutex<Option<Receiving>>,
     idle: Notify,
@@ -59,7 +63,7 @@ pub(crate) struct Partition {
 }
 
 impl Partition {
-    pub(crate) fn new(id: u32, fence: Instant, places: Bounds, turns: usize) -> Self {
+    pub(crate) fn new(id: u32, fence: Instant, places: Bounds, turns: usize, bytes_max: usize) -> Self {
         Self {
             id,
             since: Instant::now(),
@@ -70,7 +74,8 @@ impl Partition {
             bodies: Bodies::default(),
             told: Told::default(),
             turns: Arc::new(Semaphore::new(turns)),
-            instances: Mutex::default(),
+            instances: Mutex::new(Instances::new(bytes_max)),
+            unshown: Unshown::default(),
             receiving: Mutex::default(),
             idle: Notify::new(),
             fence: Mutex::new(fence),
@@ -230,9 +235,22 @@ impl Partition {
         *self.instances().served() == 1
     }
 
-    /// The version of an instance row as it was seen last, for a write that makes it void.
-    pub(crate) fn take_row(&self, instance_id: &str) -> Option<Etag> {
-        self.instances().get(instance_id)?.row.take()
+    /// An instance row as it was seen last, for a write that makes it void.
+    pub(crate) fn take_row(&self, instance_id: &str) -> Option<SeenRow> {
+        let mut instances = self.instances();
+        let room = instances.get(instance_id)?;
+        room.unshown = None;
+        room.row.take()
+    }
+
+    /// The history that was kept of an instance, for a step that may change it.
+    pub(crate) fn take_history(&self, instance_id: &str) -> Option<Loaded> {
+        self.instances().take_history(instance_id)
+    }
+
+    /// A commit has left this history, which is that of the instance for as long as nobody else can commit.
+    pub(crate) fn keep_history(&self, instance_id: &str, history: Loaded) {
+        self.instances().keep_history(instance_id, history);
     }
 
     /// Whether the row is known to be of the execution that runs.
@@ -240,9 +258,26 @@ impl Partition {
         self.instances().get(instance_id).is_some_and(|room| room.row.is_some())
     }
 
-    /// An instance row has this version now.
-    pub(crate) fn saw_row(&self, instance_id: &str, version: Etag) {
-        self.instances().enter(instance_id).row = Some(version);
+    /// An instance row is this now.
+    pub(crate) fn saw_row(&self, instance_id: &str, row: SeenRow) {
+        self.instances().enter(instance_id).row = Some(row);
+    }
+
+    /// An instance row is still this, but for the time of the last update, which is to be shown a little later.
+    pub(crate) fn left_row(&self, instance_id: &str, row: SeenRow, updated: Timestamp) {
+        let mut instances = self.instances();
+        let room = instances.enter(instance_id);
+        (room.row, room.unshown) = (Some(row), Some(updated));
+        drop(instances);
+        self.unshown.add(instance_id);
+    }
+
+    /// The row of an instance and the time of its last update, if it does not show that.
+    pub(crate) fn take_unshown(&self, instance_id: &str) -> Option<(SeenRow, Timestamp)> {
+        let mut instances = self.instances();
+        let room = instances.get(instance_id)?;
+        let updated = room.unshown.take()?;
+        Some((room.row.take()?, updated))
     }
 
     /// Generations that an instance has begun within the last minute.
@@ -323,7 +358,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_write_under_way_is_given_up_with_the_partition() {
         let begun = Instant::now();
-        let partition = Partition::new(0, begun + Duration::from_secs(25), PLACES, 1);
+        let partition = Partition::new(0, begun + Duration::from_secs(25), PLACES, 1, 0);
         assert_eq!(partition.while_ours(async { 7 }).await, Some(7));
         let lose = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -337,7 +372,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_write_under_way_is_given_up_at_the_fence() {
         let begun = Instant::now();
-        let partition = Partition::new(0, begun + Duration::from_secs(25), PLACES, 1);
+        let partition = Partition::new(0, begun + Duration::from_secs(25), PLACES, 1, 0);
         assert_eq!(partition.while_ours(std::future::pending::<()>()).await, None);
         assert_eq!(begun.elapsed(), Duration::from_secs(25));
         assert_eq!(partition.while_ours(async { unreachable!("it is not begun") }).await, None::<()>);

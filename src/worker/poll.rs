@@ -1,6 +1,7 @@
 //! The one loop that receives from a queue: at once after a message, ever more seldom while there is none, woken by what is known to come.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -9,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::delivery::Delivery;
 use crate::error::Result;
-use crate::hub::{Doorbell, QueueId, Received};
+use crate::hub::{Arrival, Doorbell, QueueId, Reader, Received};
 use crate::window::Room;
 
 /// The shortest pause between two empty receives, the longest unless another is asked for, and the longest that can be asked for.
@@ -55,6 +56,9 @@ pub(crate) trait Source {
     fn received(&self, _is_ok: bool) {}
 
     fn take_in(&self, delivery: Delivery<Received>);
+
+    /// Who takes what is sent to the queue in this process.
+    fn reader(&self) -> Arc<dyn Reader>;
 }
 
 impl Shared {
@@ -63,6 +67,8 @@ impl Shared {
         let bell = self.hub.queues.bell(source.queue());
         let (mut quiet, mut left_until, mut was_due) = (Quiet::new(), None, false);
         let _listening = bell.listen();
+        let reader = self.options.fast_path.holds_own_messages.then(|| source.reader());
+        let _reading = reader.map(|reader| self.hub.queues.readers(source.queue()).add(reader));
         while let Some(mut room) = source.room().await {
             let left = source.leaves().await;
             let begun = Instant::now();
@@ -117,9 +123,9 @@ impl Shared {
         }
         source.received(received.is_ok());
         let mut kept = Vec::new();
-        for (hold, text) in received? {
+        for Arrival { hold, content } in received? {
             match self.keeper.keep(hold) {
-                Some(hold) => kept.push(Received::of(hold, text)),
+                Some(hold) => kept.push(Received::of(hold, content)),
                 None => tracing::debug!(?queue, "a message came again while work on it goes on"),
             }
         }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::claim::{CLIENTS, Ruling};
 use super::drop_reason::DropReason;
 use super::fate::{Fate, Sorted};
+use super::loaded::Loaded;
+use super::partition::SeenRow;
 use super::recorder::Ended;
 use super::step::{Step, back_off};
 use crate::error::Result;
@@ -18,7 +20,8 @@ pub(super) const START_TRIES: u32 = 10;
 
 impl Step<'_> {
     /// Accepts the start that opens a new execution, if one of the messages is a valid one. Other starts are sorted here.
-    pub(super) async fn accept_start(&self, history: &History, state: &State, sorted: &mut Sorted<'_>) -> Result<()> {
+    pub(super) async fn accept_start(&self, loaded: &Loaded, sorted: &mut Sorted<'_>) -> Result<()> {
+        let Loaded { history, state, .. } = loaded;
         for (at, delivery) in sorted.with(Fate::Open) {
             let EventKind::ExecutionStarted(start) = &delivery.message.event.kind else { continue };
             let known = self.known(history, state);
@@ -35,7 +38,7 @@ impl Step<'_> {
             } else if accepted.is_some() {
                 sorted.set(at, Fate::Early);
             } else {
-                match self.fate_of_start(history, state, delivery, start, sorted).await? {
+                match self.fate_of_start(loaded, delivery, start, sorted).await? {
                     Fate::Apply => sorted.accept(at),
                     fate => sorted.set(at, fate),
                 }
@@ -45,15 +48,9 @@ impl Step<'_> {
     }
 
     /// What becomes of a start that is no repeat, and whose time has come.
-    async fn fate_of_start(
-        &self,
-        history: &History,
-        state: &State,
-        held: &Held,
-        start: &ExecutionStarted,
-        sorted: &Sorted<'_>,
-    ) -> Result<Fate> {
-        let Some(parent) = &start.parent else { return self.fate_of_clients_start(state, held, start).await };
+    async fn fate_of_start(&self, loaded: &Loaded, held: &Held, start: &ExecutionStarted, sorted: &Sorted<'_>) -> Result<Fate> {
+        let Some(parent) = &start.parent else { return self.fate_of_clients_start(loaded, held, start).await };
+        let Loaded { history, state, .. } = loaded;
         // Before anything is done about a rival. No code is needed for one that its parent has terminated meanwhile.
         if !is_terminated_by(&parent.instance.instance_id, sorted)
             && let Some(waits) = self.code_or_limit_keeps(held, start).await
@@ -108,12 +105,13 @@ impl Step<'_> {
     pub(super) async fn answer(&self, end: Ended<'_>, start: &ExecutionStarted, decision_id: Option<&str>) -> Result<()> {
         let sender = Sender { instance_id: self.instance_id.to_owned(), execution_id: Some(end.execution_id.to_owned()) };
         let Some(answer) = end.answer(start, decision_id, sender, self.hub.now()) else { return Ok(()) };
-        self.hub.queues.send(self.hub.queues.of_instance(&answer.target.instance_id), answer, Duration::ZERO).await.map(drop)
+        self.hub.queues.send(self.hub.queues.of_instance(&answer.target.instance_id), answer, Duration::ZERO).await
     }
 
     /// Whether the instance row wants this start of a client, and its code is here. A client that was told to replace what runs does so in
     /// the row; the parent of a child that is replaced must not wait for ever.
-    async fn fate_of_clients_start(&self, state: &State, held: &Held, start: &ExecutionStarted) -> Result<Fate> {
+    async fn fate_of_clients_start(&self, loaded: &Loaded, held: &Held, start: &ExecutionStarted) -> Result<Fate> {
+        let state = &loaded.state;
         let stored = self.hub.instances.await_row_of_start(self.instance_id).await?;
         match wanted(stored.as_ref().map(|stored| &stored.row), start, held.message.event.timestamp) {
             Wanted::Yes => {}
@@ -124,6 +122,10 @@ impl Step<'_> {
                 self.log_drop(held, why);
                 return Ok(Fate::Drop);
             }
+        }
+        if loaded.is_assumed && stored.as_ref().is_some_and(|stored| stored.row.status != Some(RuntimeStatus::Pending)) {
+            // A copy of it has begun, or another start: that is for the history to tell.
+            return Ok(Fate::Open);
         }
         let waits = match self.drain_keeps(held, start).await? {
             None => self.code_or_limit_keeps(held, start).await,
@@ -136,7 +138,7 @@ impl Step<'_> {
         }
         // Not before: as long as the start waits, nobody may write over its row who does not know of it.
         if let Some(stored) = stored {
-            self.partition.saw_row(self.instance_id, stored.etag);
+            self.partition.saw_row(self.instance_id, SeenRow { version: stored.etag, shown: None });
         }
         if let Some(replaced) = state.started.as_ref().filter(|_| state.completed.is_none()) {
             self.refuse(&replaced.event, replaced.decision_id.as_deref(), CLIENTS).await?;

@@ -6,21 +6,22 @@ use super::checkpoint::{Commit, CommitError};
 use super::delivery::{Delivery, Disposition};
 use super::drop_reason::DropReason;
 use super::executor::{Executor, Unavailable};
+use super::fast_path::FastPath;
 use super::fate::{Fate, Sorted};
 use super::hosting::Hosting;
 use super::litter;
+use super::loaded::{Loaded, Memory};
 use super::log;
+use super::outbox::Outbox;
 use super::partition::Partition;
-use super::recorder::{Opened, Recorder, keep_last};
+use super::recorder::{Opened, Recorder};
 use super::sort::{Known, Verdict};
 use super::spans;
 use super::unhosted::Outlook;
 use super::watch::{Code, What};
 use crate::error::Result;
 use crate::hub::histories::History;
-use crate::hub::rows::Sentinel;
 use crate::hub::{Held, Hub, InstanceRow};
-use crate::limits;
 use crate::model::{EventKind, HistoryEvent, State, StoredEvent};
 use crate::replay::Completion;
 use crate::sabotage::{self, Sabotage};
@@ -41,21 +42,54 @@ pub(crate) struct Step<'a> {
     pub(crate) partition: &'a Partition,
     /// Whether history rows have the inputs of calls.
     pub(crate) stores_inputs: bool,
+    pub(crate) fast_path: FastPath,
+    /// Whether what a turn sends may have been sent before.
+    pub(crate) sends_again: bool,
+    pub(crate) outbox: &'a Outbox,
+}
+
+/// What came of a step over one reading of the history.
+enum Passed {
+    /// What becomes of each message.
+    Decided(Vec<Disposition>),
+    /// The history is another by now.
+    Outdated,
 }
 
 impl Step<'_> {
     /// Runs at most one turn over the messages that are still open. On an error nothing has been decided about them.
-    pub(super) async fn step(self, mut sorted: Sorted<'_>) -> Result<Vec<Disposition>> {
-        let mut history = self.hub.histories.load(self.instance_id).await?;
-        let mut state = State::fold(history.events.iter().chain(&history.late));
-        self.accept_start(&history, &state, &mut sorted).await?;
+    pub(super) async fn step(self, sorted: Sorted<'_>) -> Result<Vec<Disposition>> {
+        let (known, all_back) = (self.known_history(&sorted).await, sorted.clone().all_back());
+        // A turn over what was known may have sent its messages.
+        let over_stored = Step { sends_again: known.is_some(), ..self };
+        if let Some(known) = known
+            && let Passed::Decided(decided) = self.step_over(known, sorted.clone()).await?
+        {
+            return Ok(decided);
+        }
+        match over_stored.step_over(self.load().await?, sorted).await? {
+            Passed::Decided(decided) => Ok(decided),
+            Passed::Outdated => {
+                tracing::info!("another worker committed first; the messages go back");
+                Ok(all_back)
+            }
+        }
+    }
+
+    async fn step_over(self, loaded: Loaded, mut sorted: Sorted<'_>) -> Result<Passed> {
+        self.accept_start(&loaded, &mut sorted).await?;
+        let Loaded { mut history, mut state, bytes, is_assumed } = loaded;
+        if is_assumed && sorted.start().is_none() {
+            // Only a beginning can be assumed.
+            return Ok(Passed::Outdated);
+        }
         let start = sorted.start();
         if start.is_none() && !history.unclosed.is_empty() && self.has_continued(&history).await? {
             history.close_first_turn();
             state = State::fold(&history.events);
         }
         if start.is_none() && (state.started.is_none() || self.awaits_restart(&history, &state, &sorted).await?) {
-            return self.without_history(&history, sorted).await;
+            return self.without_history(&history, sorted).await.map(Passed::Decided);
         }
         if start.is_none() {
             self.behind_start(&history, &state, &mut sorted).await?;
@@ -66,20 +100,20 @@ impl Step<'_> {
         let ends = match self.outlook(&state, is_torn, &mut sorted).await {
             Outlook::Runs => None,
             Outlook::Ends(completion) => Some(completion),
-            Outlook::Waits if is_torn => return Ok(sorted.all_back()),
+            Outlook::Waits if is_torn => return Ok(Passed::Decided(sorted.all_back())),
             Outlook::Waits => None,
         };
-        if !sorted.has(Fate::Apply) && !is_torn {
-            if start.is_none() && sorted.has(Fate::Drop) {
-                let repair = self.repair_row(&history, &state);
-                if self.partition.while_ours(repair).await.transpose()? != Some(true) {
-                    return Ok(sorted.all_back());
-                }
-                litter::sweep(self.hub, self.partition, self.instance_id, &history, &sorted.dropped()).await?;
-            }
-            return self.settle_without_turn(&history, sorted).await;
+        if sorted.has(Fate::Apply) || is_torn {
+            return self.turn(Loaded { history, state, bytes, is_assumed }, sorted, ends).await;
         }
-        self.turn(&history, state, sorted, ends).await
+        if start.is_none() && sorted.has(Fate::Drop) {
+            let repair = self.repair_row(&history, &state);
+            if self.partition.while_ours(repair).await.transpose()? != Some(true) {
+                return Ok(Passed::Decided(sorted.all_back()));
+            }
+            litter::sweep(self.hub, self.partition, self.instance_id, &history, &sorted.dropped()).await?;
+        }
+        self.settle_without_turn(&history, sorted).await.map(Passed::Decided)
     }
 
     /// Whether the first turn of this execution was begun by a continue-as-new of .NET that was interrupted, and not by a start that
@@ -152,16 +186,11 @@ impl Step<'_> {
     }
 
     /// Runs and commits the turn.
-    async fn turn(
-        self,
-        history: &History,
-        state: State,
-        sorted: Sorted<'_>,
-        ends: Option<Completion>,
-    ) -> Result<Vec<Disposition>> {
+    async fn turn(self, loaded: Loaded, sorted: Sorted<'_>, ends: Option<Completion>) -> Result<Passed> {
+        let Loaded { history, state, bytes, .. } = loaded;
         let (start, applied, repeats) = (sorted.start(), sorted.applied(), sorted.dropped());
-        let mut opened = self.open(history, state, start.map(|start| &**start), &applied);
-        opened.descent = self.descent(history, &applied).await?;
+        let mut opened = self.open(&history, state, start.map(|start| &**start), &applied);
+        opened.descent = self.descent(&history, &applied).await?;
         if ends.is_some() && start.is_none() {
             // Only the code knows the custom status; what the row shows stays, if it shows this execution.
             let row = self.hub.instances.read(self.instance_id, false).await?.map(|stored| stored.row);
@@ -178,7 +207,7 @@ impl Step<'_> {
             Some(completion) => recorder.end_without_code(completion),
             None => {
                 if let Err(Unavailable) = self.executor.watched(&code, self.play(&mut recorder)).await {
-                    return Ok(sorted.all_back());
+                    return Ok(Passed::Decided(sorted.all_back()));
                 }
             }
         }
@@ -186,18 +215,43 @@ impl Step<'_> {
         log::differences(&code, &record.differences);
         if !self.partition.may_commit() {
             tracing::info!("the partition was lost during the turn; its messages go back");
-            return Ok(sorted.all_back());
+            return Ok(Passed::Decided(sorted.all_back()));
         }
-        let (hub, instance_id, partition) = (self.hub, self.instance_id, self.partition);
-        let litter = litter::suspected(hub, instance_id, history, applied.iter().chain(&repeats)).await?;
+        let Self { hub, instance_id, partition, outbox, .. } = self;
+        let litter = litter::suspected(hub, instance_id, &history, applied.iter().chain(&repeats)).await?;
         let (applied, repeats, litter) = (&applied, &repeats, &litter);
-        let commit = Commit { hub, instance_id, history, partition, applied, repeats, litter, without_code };
+        let coalesces_rows = self.fast_path.coalesces_rows;
+        let sends_again = self.sends_again || litter::is_suspected(&history, applied.iter().chain(repeats));
+        let commit = Commit {
+            hub,
+            instance_id,
+            history: &history,
+            partition,
+            applied,
+            repeats,
+            litter,
+            without_code,
+            coalesces_rows,
+            sends_again,
+            outbox,
+        };
         match commit.run(&record).await {
-            Ok(()) => Ok(sorted.settled()),
+            Ok(committed) => {
+                let kept = Loaded::after(history, bytes, record, committed);
+                if let Some(kept) = kept.filter(|_| self.fast_path.keeps_histories) {
+                    partition.keep_history(instance_id, kept);
+                }
+                outbox.hand_over();
+                Ok(Passed::Decided(sorted.settled()))
+            }
+            Err(CommitError::Fenced) => {
+                outbox.withdraw(hub).await;
+                Ok(Passed::Outdated)
+            }
             Err(CommitError::Storage(error)) => Err(error),
             Err(lost) => {
                 commit.log_loss(&lost);
-                Ok(sorted.all_back())
+                Ok(Passed::Decided(sorted.all_back()))
             }
         }
     }
@@ -286,29 +340,6 @@ impl Step<'_> {
             reason = why.label(),
             "message dropped: {why}"
         );
-    }
-}
-
-/// What an execution remembers of those that it has replaced, so that nothing meant for them is applied to it.
-struct Memory {
-    applied: Vec<uuid::Uuid>,
-    superseded: Vec<String>,
-}
-
-impl Memory {
-    /// `start`: the one that replaces the execution of this history, if there is one.
-    fn of(history: &History, start: Option<&Held>) -> Self {
-        let Sentinel { mut applied, mut superseded, .. } = history.sentinel.clone();
-        let replaced = history.execution_id.clone();
-        if let (Some(replaced), Some(start)) = (replaced, start)
-            && start.message.target.execution_id.as_ref() != Some(&replaced)
-        {
-            superseded.push(replaced);
-            applied.extend(history.events.iter().filter_map(|stored| stored.message_id));
-        }
-        keep_last(&mut superseded, limits::REMEMBERED_EXECUTIONS_MAX);
-        keep_last(&mut applied, limits::REMEMBERED_MESSAGES_MAX);
-        Self { applied, superseded }
     }
 }
 

@@ -11,6 +11,7 @@ use tracing::{Instrument as _, Span};
 
 use super::Shared;
 use super::delivery::{Delivery, Incoming, Undone};
+use super::direct::ToActivities;
 use super::executor::{Answer, Unavailable};
 use super::hosting::Waiting;
 use super::intake::Read;
@@ -24,7 +25,7 @@ use super::spans;
 use super::throttle::Place;
 use super::watch::{Code, What};
 use crate::authoring::{ActivityTask, Ends};
-use crate::hub::{AwaitedKind, Need, QueueId, Received};
+use crate::hub::{AwaitedKind, Need, QueueId, Reader, Received};
 use crate::ids::{DecisionId, DecisionKind};
 use crate::model::{EventKind, HistoryEvent, InstanceRef, Message, Sender};
 use crate::storage::queue::RECEIVE_MAX;
@@ -77,12 +78,23 @@ impl Source for WorkItems<'_> {
             }
         });
     }
+
+    fn reader(&self) -> Arc<dyn Reader> {
+        Arc::new(ToActivities { shared: Arc::clone(self.shared), until: self.until.clone(), span: Span::current() })
+    }
 }
 
 impl Shared {
     /// Receives work items until the worker stops, or its app may no longer work.
     pub(crate) async fn poll_work_items(self: Arc<Self>, until: CancellationToken) {
         self.poll(WorkItems { shared: &self, until }).await;
+    }
+
+    /// Starts to work on a work item that has been read.
+    pub(super) fn begin_work_item(self: &Arc<Self>, item: Delivery, until: &CancellationToken) {
+        let (shared, until) = (Arc::clone(self), until.clone());
+        let serving = async move { shared.usage.activities.of(shared.serve_work_item(item, until)).await };
+        self.tasks.spawn(serving.in_current_span());
     }
 
     /// Free slots: at least one, at most what one receive can bring. `None` when nothing more is received.
@@ -219,8 +231,14 @@ impl Shared {
     async fn finish_work_item(&self, item: Delivery, result: Answer) {
         let failure = result.as_ref().err().cloned();
         let answer = self.answer(&item.message, result);
+        if self.options.fast_path.fuses_answers
+            && let Some((reader, place)) = self.hub.queues.readers(answer.queue).place_for(&answer.message)
+        {
+            failure.iter().for_each(log::activity_failed);
+            return reader.take_in(item.into_content().answered_by(answer.message), place);
+        }
         match self.hub.queues.send(answer.queue, answer.message.clone(), Duration::ZERO).await {
-            Ok(_) => {
+            Ok(()) => {
                 if let Some(failure) = failure {
                     log::activity_failed(&failure);
                 }
@@ -258,7 +276,7 @@ impl Shared {
     }
 }
 
-fn task_of(item: &Message, ends: Ends) -> Option<ActivityTask> {
+pub(super) fn task_of(item: &Message, ends: Ends) -> Option<ActivityTask> {
     let EventKind::TaskScheduled { name, version, input, tags, .. } = &item.event.kind else { return None };
     Some(ActivityTask {
         instance: item.target.clone(),

@@ -1,5 +1,6 @@
 //! Appending to a history in transactions, each under the version of the sentinel that was loaded or written last.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use uuid::Uuid;
@@ -9,7 +10,6 @@ use super::batches::{Prepared, count_rows};
 use super::remainder::Remainder;
 use super::rows::{self, Sentinel};
 use crate::error::{Error, ErrorKind, Result};
-use crate::hub::instances::BlobUrls;
 use crate::hub::keys;
 use crate::model::StoredEvent;
 use crate::sabotage::{self, Sabotage};
@@ -43,14 +43,29 @@ pub(crate) struct Append<'a> {
     pub(crate) ends_with: Option<Option<String>>,
 }
 
+/// The blobs to which large columns of the events of an append went, by the index of the event and the column.
+pub(crate) type ColumnBlobs = BTreeMap<(usize, &'static str), String>;
+
 /// What became of an append.
 #[derive(Debug)]
 pub(crate) enum Appended {
-    /// It is stored; where the large columns of its events went, the new version of the sentinel, and blobs that were needed
-    /// until now.
-    Done { urls: BlobUrls, version: Option<Etag>, spent: Vec<String> },
+    /// It is stored.
+    Done(Box<Committed>),
     /// Another worker has written since the load: nothing of the last transaction is stored.
     Lost,
+}
+
+/// What an append has stored beside its events.
+#[derive(Debug, Default)]
+pub(crate) struct Committed {
+    /// The ordinal of the first row that was written.
+    pub(crate) first: usize,
+    pub(crate) blobs: ColumnBlobs,
+    pub(crate) sentinel: Sentinel,
+    /// The version of the sentinel, if it is known.
+    pub(crate) version: Option<Etag>,
+    /// Blobs that were needed until now.
+    pub(crate) spent: Vec<String>,
 }
 
 impl Histories {
@@ -58,8 +73,8 @@ impl Histories {
     pub(crate) async fn append(&self, append: Append<'_>) -> Result<Appended> {
         let commit = self.rng.uuid();
         let mut etag = append.etag.cloned();
-        let Prepared { batches, urls, blobs, remainder } = self.prepare(&append).await?;
-        let (last, mut end) = (batches.len() - 1, append.first);
+        let Prepared { batches, blobs, put, remainder } = self.prepare(&append).await?;
+        let (last, mut end, mut written) = (batches.len() - 1, append.first, Sentinel::default());
         for (number, mut ops) in batches.into_iter().enumerate() {
             end += count_rows(&ops);
             let ends_with = append.ends_with.as_ref().filter(|_| number == last);
@@ -78,18 +93,19 @@ impl Histories {
             };
             ops.push(sentinel_op(append.instance_id, &sentinel, etag.as_ref()));
             match self.transact_fenced(append.instance_id, &ops, etag.as_ref(), &sentinel).await? {
-                Some(new) => etag = Some(new),
+                Some(new) => (etag, written) = (Some(new), sentinel),
                 None => {
                     // Blobs of an earlier transaction are in use: its rows refer to them.
                     if number == 0 {
-                        self.drop_unused(append.instance_id, &blobs).await;
+                        self.drop_unused(append.instance_id, &put).await;
                     }
                     return Ok(Appended::Lost);
                 }
             }
         }
         let spent = append.remainder.into_iter().chain(&remainder).flat_map(|known| known.blobs.clone());
-        Ok(Appended::Done { urls, version: etag, spent: spent.collect() })
+        let first = usize::try_from(append.first).unwrap_or(usize::MAX);
+        Ok(Appended::Done(Box::new(Committed { first, blobs, sentinel: written, version: etag, spent: spent.collect() })))
     }
 
     /// Removes the blobs of a transaction that can no longer take effect.

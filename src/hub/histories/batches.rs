@@ -1,9 +1,9 @@
 //! The transactions of one append: rows in their order, whole turns together, as many as a transaction can hold.
 
+use super::append::ColumnBlobs;
 use super::remainder::Remainder;
 use super::{Append, Histories, rows};
 use crate::error::Result;
-use crate::hub::instances::BlobUrls;
 use crate::hub::keys;
 use crate::model::EventKind;
 use crate::storage::table::{Entity, Match, TableOp, Value, json_bytes};
@@ -20,10 +20,9 @@ const PLAYED: &str = "IsPlayed";
 pub(super) struct Prepared {
     /// Without their sentinels.
     pub(super) batches: Vec<Vec<TableOp>>,
-    /// Where large columns went, by the index of their event.
-    pub(super) urls: BlobUrls,
+    pub(super) blobs: ColumnBlobs,
     /// The blobs that were put for it.
-    pub(super) blobs: Vec<String>,
+    pub(super) put: Vec<String>,
     /// What is carried over behind the first transaction.
     pub(super) remainder: Option<Remainder>,
 }
@@ -32,16 +31,16 @@ impl Histories {
     /// The transactions of an append; large columns, and what must not be lost between two of them, are moved to blobs here.
     pub(super) async fn prepare(&self, append: &Append<'_>) -> Result<Prepared> {
         let key = keys::escape(append.instance_id);
-        let (mut batches, mut part, mut urls, mut blobs) = (Batches::default(), Vec::new(), BlobUrls::new(), Vec::new());
+        let (mut batches, mut part, mut blobs, mut put) = (Batches::default(), Vec::new(), ColumnBlobs::new(), Vec::new());
         for (index, stored) in append.events.iter().enumerate() {
             let ordinal = append.first + index as u64;
             let mut entity = rows::event_to_entity(&key, ordinal, append.execution_id, stored);
             for (column, blob) in self.payloads.offload_columns(&mut entity, stored.event.kind.type_name(), &stored.blobs).await?
             {
-                urls.insert((index, column), self.payloads.url(&blob));
                 if stored.blobs.iter().all(|(_, known)| *known != blob) {
-                    blobs.push(blob);
+                    put.push(blob.clone());
                 }
+                blobs.insert((index, column), blob);
             }
             let size = estimate(&entity);
             part.push((TableOp::UpsertReplace(entity), size));
@@ -58,9 +57,9 @@ impl Histories {
         put_off_played(append, &mut batches.all);
         let remainder = self.remainder_of(append, &batches.all).await?;
         if append.remainder.is_none_or(|known| Some(&known.blobs) != remainder.as_ref().map(|new| &new.blobs)) {
-            blobs.extend(remainder.iter().flat_map(|new| new.blobs.clone()));
+            put.extend(remainder.iter().flat_map(|new| new.blobs.clone()));
         }
-        Ok(Prepared { batches: batches.all, urls, blobs, remainder })
+        Ok(Prepared { batches: batches.all, blobs, put, remainder })
     }
 
     /// What is carried over and has no rows after the first transaction; blobs that have it already are not put again.

@@ -2,8 +2,10 @@
 
 use uuid::Uuid;
 
+use super::append::Committed;
 use super::rows::Sentinel;
 use crate::model::{EventKind, HistoryEvent, StoredEvent};
+use crate::sabotage::{self, Sabotage};
 use crate::storage::table::Etag;
 
 /// One execution as storage has it.
@@ -40,6 +42,36 @@ impl History {
         let end =
             self.events.last().map(|stored| HistoryEvent::arriving(stored.event.timestamp, EventKind::OrchestratorCompleted));
         self.events.extend(end.map(StoredEvent::from));
+    }
+
+    /// The history once a commit has been stored, as it would be loaded: the first `kept` events, and behind them these. `None` if its version
+    /// is not known.
+    pub(crate) fn after(mut self, kept: usize, new: Vec<StoredEvent>, committed: Committed) -> Option<Self> {
+        let Committed { first, blobs, sentinel, version, .. } = committed;
+        let mut events = std::mem::take(&mut self.events);
+        events.truncate(kept);
+        if !sabotage::is(Sabotage::HistoriesKeptAsTheyWere) {
+            events.extend(new);
+        }
+        self.blobs.retain(|(ordinal, _)| *ordinal < first as u64);
+        events[first.min(kept)..].iter_mut().for_each(|stored| stored.blobs.clear());
+        for ((index, column), blob) in blobs {
+            let ordinal = first + index;
+            events.get_mut(ordinal)?.blobs.push((column, blob.clone()));
+            self.blobs.push((ordinal as u64, blob));
+        }
+        let has_parked = self.etag.is_some() && self.sentinel.has_parked;
+        Some(Self {
+            execution_id: Some(sentinel.execution_id.clone()),
+            etag: Some(version?),
+            stored_rows: events.len() as u64,
+            complete_rows: events.len(),
+            events,
+            unclosed: Vec::new(),
+            late: Vec::new(),
+            blobs: self.blobs,
+            sentinel: Sentinel { has_parked, ..sentinel },
+        })
     }
 
     /// Whether one of the events was brought by this message.

@@ -7,7 +7,7 @@ mod remainder;
 pub(crate) mod rows;
 mod soundness;
 
-pub(crate) use append::{Append, Appended};
+pub(crate) use append::{Append, Appended, Committed};
 pub(super) use batches::estimate;
 pub(crate) use history::History;
 use history::drop_torn_rows;
@@ -274,7 +274,7 @@ mod tests {
             ends_with: None,
         };
         let appended = hub.0.histories.append(append).await.unwrap();
-        assert!(matches!(appended, Appended::Done { .. }), "{appended:?}");
+        assert!(matches!(appended, Appended::Done(_)), "{appended:?}");
     }
 
     /// Loads a history of one turn, two rows to a page, beside a rival.

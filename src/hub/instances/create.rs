@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::projection;
 use crate::error::Result;
-use crate::hub::Hub;
+use crate::hub::{Hub, Way};
 use crate::model::{EventKind, ExecutionStarted, HistoryEvent, Message, Timestamp};
 use crate::storage::table::Etag;
 
@@ -29,15 +29,17 @@ impl Hub {
             start.instance.clone(),
         );
         let queue = self.queues.of_instance(&start.instance.instance_id);
-        let sent = self.queues.send(queue, message, delay).await?;
+        let sent = self.queues.put(queue, message, delay, Way::Direct).await?;
         // The row of a large start refers to the body of its message.
         let url = sent.body.as_ref().map(|blob| self.payloads.url(blob));
         let input = url.as_deref().or(start.input.as_deref());
         let mut row = projection::pending(self.name(), &start, input, at, self.now());
         self.instances.offload(&mut row).await?;
         let is_ours = self.instances.write_pending(row, replaced).await?;
-        if !is_ours {
-            self.queues.take_back(&sent).await?;
+        if is_ours {
+            sent.hand_over();
+        } else {
+            self.queues.take_back(sent).await?;
         }
         Ok(is_ours)
     }

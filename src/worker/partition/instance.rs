@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::mailbox::Mailbox;
+use crate::hub::instances::Shown;
+use crate::model::Timestamp;
 use crate::storage::table::Etag;
+use crate::worker::loaded::Loaded;
 use crate::worker::runaway::Pace;
 
-/// What rooms in which nothing happens may take up.
+/// What rooms in which nothing happens may take up beside the histories in them.
 const IDLE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// About what a room takes up beside the id of its instance.
 const ROOM_BYTES: usize = 512;
@@ -15,33 +18,60 @@ const ROOM_BYTES: usize = 512;
 #[derive(Debug, Default)]
 pub(super) struct Instance {
     pub(super) mailbox: Mailbox,
-    /// The version of its row as it was seen last, so that a write replaces what was seen and nothing else.
-    pub(super) row: Option<Etag>,
+    pub(super) row: Option<SeenRow>,
+    /// The time of the last update that the row does not show yet.
+    pub(super) unshown: Option<Timestamp>,
+    /// The history that the last commit of this worker has left.
+    history: Option<Loaded>,
     /// How fast it continues as new.
     pub(super) pace: Option<Pace>,
     /// Grows with every use of any room.
     used: u64,
 }
 
+/// The row of an instance as it was seen last, so that a write replaces what was seen and nothing else.
+#[derive(Debug)]
+pub(crate) struct SeenRow {
+    pub(crate) version: Etag,
+    /// What it shows, if this worker has written it.
+    pub(crate) shown: Option<Shown>,
+}
+
+impl Instance {
+    /// Whether nothing happens in it, and nothing is to be done.
+    fn is_idle(&self) -> bool {
+        self.mailbox.is_idle() && self.unshown.is_none()
+    }
+}
+
 /// The instances of a partition.
 #[derive(Debug)]
 pub(super) struct Instances {
     rooms: BTreeMap<String, Instance>,
+    /// What the rooms take up, without the histories in them.
     bytes: usize,
     /// Rooms are given up when they take up more.
     bytes_max: usize,
+    histories: HistoryBytes,
     uses: u64,
     /// How many instances a task works on.
     served: usize,
 }
 
-impl Default for Instances {
-    fn default() -> Self {
-        Self { rooms: BTreeMap::new(), bytes: 0, bytes_max: IDLE_BYTES_MAX, uses: 0, served: 0 }
-    }
+/// What the histories in all rooms take up.
+#[derive(Debug)]
+struct HistoryBytes {
+    now: usize,
+    max: usize,
 }
 
 impl Instances {
+    /// No rooms; the histories in them may take up so much.
+    pub(super) fn new(history_bytes_max: usize) -> Self {
+        let histories = HistoryBytes { now: 0, max: history_bytes_max };
+        Self { rooms: BTreeMap::new(), bytes: 0, bytes_max: IDLE_BYTES_MAX, histories, uses: 0, served: 0 }
+    }
+
     /// The room of an instance, which is made if there is none.
     pub(super) fn enter(&mut self, instance_id: &str) -> &mut Instance {
         if !self.rooms.contains_key(instance_id) {
@@ -69,19 +99,53 @@ impl Instances {
         &mut self.served
     }
 
+    /// Takes the history out of the room of an instance.
+    pub(super) fn take_history(&mut self, instance_id: &str) -> Option<Loaded> {
+        let history = self.rooms.get_mut(instance_id)?.history.take()?;
+        self.histories.now -= history.bytes;
+        Some(history)
+    }
+
+    /// Keeps the history of an instance, unless it takes up too much. Those that were used longest ago give way to it.
+    pub(super) fn keep_history(&mut self, instance_id: &str, history: Loaded) {
+        drop(self.take_history(instance_id));
+        if history.bytes > self.histories.max {
+            return;
+        }
+        self.histories.now += history.bytes;
+        self.enter(instance_id).history = Some(history);
+        if self.histories.now > self.histories.max {
+            self.forget_histories(instance_id);
+        }
+    }
+
+    /// Gives up histories but this one, those that were used longest ago first, down to half of what they may take up, so that it is not
+    /// done for each new one.
+    fn forget_histories(&mut self, but: &str) {
+        let mut kept: Vec<_> = self.rooms.iter_mut().filter(|(id, room)| room.history.is_some() && *id != but).collect();
+        kept.sort_unstable_by_key(|(_, room)| room.used);
+        for (_, room) in kept {
+            if self.histories.now <= self.histories.max / 2 {
+                break;
+            }
+            self.histories.now -= room.history.take().map_or(0, |history| history.bytes);
+        }
+    }
+
     /// Gives up rooms that are idle, those that were used longest ago first, down to half of what they may take up. What they
     /// had is read again when it is needed.
     fn make_room(&mut self) {
         if self.bytes <= self.bytes_max {
             return;
         }
-        let idle = self.rooms.iter().filter(|(_, room)| room.mailbox.is_idle());
+        let idle = self.rooms.iter().filter(|(_, room)| room.is_idle());
         let mut idle: Vec<_> = idle.map(|(instance_id, room)| (room.used, instance_id.clone())).collect();
         idle.sort_unstable();
         for (_, instance_id) in idle {
             if self.bytes <= IDLE_BYTES_MAX / 2 {
                 break;
             }
+            drop(self.take_history(&instance_id));
             self.rooms.remove(&instance_id);
             self.bytes -= ROOM_BYTES + instance_id.len();
         }

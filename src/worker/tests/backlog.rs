@@ -189,7 +189,7 @@ async fn check(instances: usize, store: impl Layer + Clone + 'static, first: usi
 
 #[tokio::test(start_paused = true)]
 async fn a_backlog_is_worked_off_at_the_pace_of_an_emulator() {
-    check(1500, Slow::new(7, Duration::from_millis(10)), 1).await;
+    check(1500, Slow::new(2, Duration::from_millis(10)), 1).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -206,5 +206,5 @@ async fn a_backlog_on_a_store_that_does_one_call_after_the_other_costs_no_lease(
 async fn a_backlog_that_makes_the_store_slow_by_its_size_is_worked_off_at_a_steady_pace() {
     let emulator = Emulator::default();
     emulator.0.lock().unwrap().messages = 1500;
-    check(1500, emulator, 4).await;
+    check(1500, emulator, 7).await;
 }

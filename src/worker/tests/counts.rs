@@ -8,6 +8,7 @@ use crate::model::Timestamp;
 use crate::rng::Rng;
 use crate::storage::Storage;
 use crate::storage::layer::metered::{EMPTY_RECEIVE, Metered};
+use crate::worker::FastPath;
 use crate::{Client, TaskHub, Worker};
 
 const HELLO: Activity<String, String> = Activity::new("Hello");
@@ -17,6 +18,7 @@ const NAP: Orchestrator<(), ()> = Orchestrator::new("Nap");
 const WAIT: Orchestrator<(), ()> = Orchestrator::new("Wait");
 const PARENT: Orchestrator<(), ()> = Orchestrator::new("Parent");
 const CHILD: Orchestrator<(), ()> = Orchestrator::new("Child");
+const ROUNDS: Orchestrator<u32, u32> = Orchestrator::new("Rounds");
 const GO: Event<()> = Event::new("go");
 
 async fn chain(ctx: OrchestrationContext, (): ()) -> Result<(), Failure> {
@@ -31,13 +33,25 @@ async fn fan(ctx: OrchestrationContext, (): ()) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Who starts an instance, and which short cuts its worker takes.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// Another process starts it, and no short cut is taken.
+    Plain,
+    /// Another process starts it.
+    Other,
+    /// The process of its worker starts it.
+    Own,
+}
+
 /// Runs one instance and gives the calls that it cost, from start to the deletion of its last message.
-async fn calls_of(orchestrator: Orchestrator<(), ()>, event: bool) -> String {
+async fn calls_of(orchestrator: Orchestrator<(), ()>, event: bool, way: Way) -> String {
     let clock = Clock::paused(Timestamp::parse("2026-01-01T00:00:00Z").unwrap());
     let rng = Rng::seeded(1);
     let metered = Metered::default();
     let storage = Storage::memory(clock.clone(), rng.fork()).layered(metered.clone());
-    let hub = TaskHub::builder(storage, "Test").partitions(1).clock(clock).rng(rng).open().await.unwrap();
+    let open = || TaskHub::builder(storage.clone(), "Test").partitions(1).clock(clock.clone()).rng(rng.fork()).open();
+    let (hub, other) = (open().await.unwrap(), open().await.unwrap());
     let worker = Worker::builder(&hub)
         .activity(HELLO, async |_: ActivityContext, name: String| Ok(name))
         .orchestrator(CHAIN, chain)
@@ -51,14 +65,20 @@ async fn calls_of(orchestrator: Orchestrator<(), ()>, event: bool) -> String {
             Ok(())
         })
         .orchestrator(PARENT, async |ctx, ()| Ok(ctx.call(CHILD, ()).await?))
-        .orchestrator(CHILD, async |_, ()| Ok(()));
+        .orchestrator(CHILD, async |_, ()| Ok(()))
+        .orchestrator(ROUNDS, async |ctx: OrchestrationContext, left: u32| {
+            ctx.call(HELLO, left.to_string()).await?;
+            if left == 0 { Ok(0) } else { ctx.continue_as_new(ROUNDS, left - 1) }
+        });
+    let worker = if matches!(way, Way::Plain) { worker.fast_path(FastPath::NONE) } else { worker };
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let acting = async {
-        let client = Client::new(&hub);
+        let client = Client::new(if matches!(way, Way::Own) { &hub } else { &other });
         // Between the renewals of the lease, at 0 and 10 seconds.
         tokio::time::sleep(Duration::from_secs(1)).await;
         let before = metered.snapshot();
-        let id = client.start(orchestrator, ()).await.unwrap();
+        let input = (orchestrator.name() == ROUNDS.name()).then(|| "5".to_owned());
+        let id = client.start_json(orchestrator.name(), input).await.unwrap();
         if event {
             tokio::time::sleep(Duration::from_secs(1)).await;
             client.raise(&id, GO, &()).await.unwrap();
@@ -75,33 +95,60 @@ async fn calls_of(orchestrator: Orchestrator<(), ()>, event: bool) -> String {
     calls
 }
 
+async fn check(orchestrator: Orchestrator<(), ()>, event: bool, expected: [&str; 3]) {
+    let mut found = Vec::new();
+    for way in [Way::Plain, Way::Other, Way::Own] {
+        found.push(calls_of(orchestrator, event, way).await);
+    }
+    assert_eq!(found, expected, "without short cuts, started by another process, started by the process of the worker");
+}
+
 #[tokio::test(start_paused = true)]
 async fn hello_with_three_activities() {
-    let calls = "35: queue.delete 7, queue.put 7, queue.receive 7, table.get 1, table.insert 1, table.merge 4, table.query 4, table.transact 4";
-    assert_eq!(calls_of(CHAIN, false).await, calls);
+    let plain = "35: queue.delete 7, queue.put 7, queue.receive 7, table.get 1, table.insert 1, table.merge 4, table.query 4, table.transact 4";
+    let other = "17: queue.delete 4, queue.put 4, queue.receive 1, table.get 1, table.insert 1, table.merge 2, table.transact 4";
+    let own = "16: queue.delete 4, queue.put 4, table.get 1, table.insert 1, table.merge 2, table.transact 4";
+    check(CHAIN, false, [plain, other, own]).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn fan_out_of_ten() {
-    let calls = "53: queue.delete 21, queue.put 21, queue.receive 3, table.get 1, table.insert 1, table.merge 2, table.query 2, table.transact 2";
-    assert_eq!(calls_of(FAN, false).await, calls);
+    let plain = "53: queue.delete 21, queue.put 21, queue.receive 3, table.get 1, table.insert 1, table.merge 2, table.query 2, table.transact 2";
+    let other =
+        "29: queue.delete 11, queue.put 11, queue.receive 1, table.get 1, table.insert 1, table.merge 2, table.transact 2";
+    let own = "28: queue.delete 11, queue.put 11, table.get 1, table.insert 1, table.merge 2, table.transact 2";
+    check(FAN, false, [plain, other, own]).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_timer() {
-    let calls = "14: queue.delete 2, queue.put 2, queue.receive 2, table.get 1, table.insert 1, table.merge 2, table.query 2, table.transact 2";
-    assert_eq!(calls_of(NAP, false).await, calls);
+    let plain = "14: queue.delete 2, queue.put 2, queue.receive 2, table.get 1, table.insert 1, table.merge 2, table.query 2, table.transact 2";
+    let other = "12: queue.delete 2, queue.put 2, queue.receive 2, table.get 1, table.insert 1, table.merge 2, table.transact 2";
+    let own = "11: queue.delete 2, queue.put 2, queue.receive 1, table.get 1, table.insert 1, table.merge 2, table.transact 2";
+    check(NAP, false, [plain, other, own]).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_event() {
     // One read more than the timer: the client looks for the instance before it raises the event.
-    let calls = "15: queue.delete 2, queue.put 2, queue.receive 2, table.get 2, table.insert 1, table.merge 2, table.query 2, table.transact 2";
-    assert_eq!(calls_of(WAIT, true).await, calls);
+    let plain = "15: queue.delete 2, queue.put 2, queue.receive 2, table.get 2, table.insert 1, table.merge 2, table.query 2, table.transact 2";
+    let other = "13: queue.delete 2, queue.put 2, queue.receive 2, table.get 2, table.insert 1, table.merge 2, table.transact 2";
+    let own = "12: queue.delete 2, queue.put 2, queue.receive 1, table.get 2, table.insert 1, table.merge 2, table.transact 2";
+    check(WAIT, true, [plain, other, own]).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_sub_orchestration() {
-    let calls = "20: queue.delete 3, queue.put 3, queue.receive 3, table.get 1, table.insert 2, table.merge 2, table.query 3, table.transact 3";
-    assert_eq!(calls_of(PARENT, false).await, calls);
+    let plain = "20: queue.delete 3, queue.put 3, queue.receive 3, table.get 1, table.insert 2, table.merge 2, table.query 3, table.transact 3";
+    let other = "15: queue.delete 3, queue.put 3, queue.receive 1, table.get 1, table.insert 2, table.merge 2, table.transact 3";
+    let own = "14: queue.delete 3, queue.put 3, table.get 1, table.insert 2, table.merge 2, table.transact 3";
+    check(PARENT, false, [plain, other, own]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_continuations_as_new_with_an_activity_each() {
+    let plain = "62: queue.delete 13, queue.put 13, queue.receive 13, table.get 1, table.insert 1, table.merge 7, table.query 7, table.transact 7";
+    let other = "31: queue.delete 7, queue.put 7, queue.receive 1, table.get 1, table.insert 1, table.merge 7, table.transact 7";
+    let own = "30: queue.delete 7, queue.put 7, table.get 1, table.insert 1, table.merge 7, table.transact 7";
+    check(Orchestrator::new("Rounds"), false, [plain, other, own]).await;
 }

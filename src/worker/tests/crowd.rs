@@ -230,7 +230,7 @@ async fn a_work_item_that_comes_again_while_it_runs_runs_once() {
     world.client.start(MEASURE, 0).instance_id("i").await.unwrap();
     seconds(90).await;
     let received = world.memory.all_messages()["test-workitems"][0].dequeue_count;
-    assert!(received >= 3, "its hold ended {received} times");
+    assert!(received >= 2, "its hold ended {received} times");
     assert_eq!(world.client.wait("i", Duration::from_secs(60)).await.unwrap().output::<usize>().unwrap(), 0);
     seconds(60).await;
     assert_eq!((world.most.load(SeqCst), world.ran.load(SeqCst)), (1, 1));

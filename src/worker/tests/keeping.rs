@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::handover::{Account, DO, Running, seconds, worker};
 use super::overheard::Overheard;
 use crate::authoring::{Activity, ActivityContext, Event, Orchestrator};
-use crate::hub::{QueueId, Received, partition_of};
+use crate::hub::{Arrival, QueueId, Received, partition_of};
 use crate::model::{EventKind, HistoryEvent, InstanceRef, Message, RuntimeStatus};
 use crate::rng::Rng;
 use crate::storage::error::Result;
@@ -76,7 +76,7 @@ async fn thousands_of_held_messages_are_renewed_in_time() {
             if received.is_empty() {
                 break;
             }
-            held.extend(received.into_iter().map(|(hold, _)| keeper.keep(hold).unwrap()));
+            held.extend(received.into_iter().map(|arrival| keeper.keep(arrival.hold).unwrap()));
         }
     }
     assert_eq!(held.len(), 4096);
@@ -205,8 +205,8 @@ async fn a_message_whose_deletion_failed_can_still_be_given_back() {
     let (account, faulty) = faulty_account();
     let hub = account.hub_on(account.storage.clone().layered(faulty.clone()), 1).await;
     put(&hub, QueueId::Control(0)).await;
-    let (hold, text) = hub.0.queues.receive(QueueId::Control(0), 1, HOLD).await.unwrap().remove(0);
-    let Received::Held(held) = Received::of(Arc::new(hold), text) else { panic!("it is small and whole") };
+    let Arrival { hold, content } = hub.0.queues.receive(QueueId::Control(0), 1, HOLD).await.unwrap().remove(0);
+    let Received::Held(held) = Received::of(Arc::new(hold), content) else { panic!("it is small and whole") };
     faulty.set_outage(true);
     hub.0.queues.delete(&held).await.unwrap_err();
     faulty.set_outage(false);

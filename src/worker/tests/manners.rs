@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::hub::golden::grammar::Grammar;
 use crate::hub::{instances, keys, rows};
-use crate::model::{EventKind, Message, RuntimeStatus, Timestamp};
+use crate::model::{EventKind, HistoryEvent, Message, RuntimeStatus, Timestamp};
 use crate::storage::layer::tapped::{Effect, Seen, Tap};
 use crate::storage::memory::Memory;
 use crate::storage::table::{Entity, Match, Row, TableOp};
@@ -238,11 +238,16 @@ impl<'a> Judge<'a> {
         let Some(message) = self.messages.remove(&(queue.to_owned(), id.to_owned())) else { return Ok(()) };
         let key = keys::escape(&message.target.instance_id);
         if let EventKind::TaskScheduled { .. } = message.event.kind {
-            let answered = self
-                .sent
-                .iter()
-                .any(|sent| sent.target == message.target && sent.event.kind.completes() == Some(message.event.event_id));
-            return ensure(answered, "a work item is deleted before its answer is sent");
+            let task_id = message.event.event_id;
+            let is_answer = |sent: &Message| sent.target == message.target && sent.event.kind.completes() == Some(task_id);
+            if self.sent.iter().any(is_answer) {
+                return Ok(());
+            }
+            // An answer that needs no message is an input as any other.
+            let event = HistoryEvent::arriving(message.event.timestamp, EventKind::TaskCompleted { task_id, result: None });
+            let answer = Message { event, ..message };
+            ensure(!self.untold.contains(&key), "a work item is deleted before the row tells of the end")?;
+            return ensure(self.is_settled(&key, &answer), "a work item is deleted before its answer is sent or in history");
         }
         ensure(!self.untold.contains(&key), "an input is deleted before the row tells of the end")?;
         ensure(self.is_settled(&key, &message), "an input is deleted before it is in history")

@@ -12,6 +12,7 @@ use crate::hub::instances::Culprit;
 use crate::model::{EventKind, HistoryEvent, InstanceRef, Message, RuntimeStatus};
 use crate::storage::error::ErrorKind;
 use crate::storage::table::{Entity, TableOp, Value};
+use crate::worker::FastPath;
 
 const FAN: Orchestrator<u64, usize> = Orchestrator::new("Fan");
 const NAP: Activity<u64, ()> = Activity::new("Nap");
@@ -96,6 +97,7 @@ impl World {
 #[tokio::test(start_paused = true)]
 async fn a_fan_out_with_a_parked_activity_stays_failed_while_the_others_complete() {
     let world = World::new().await;
+    world.fast_path.set(FastPath::NONE);
     world.client.start(FAN, 10_u64).instance_id("i").await.unwrap();
     world.sabotage.set("queue.put", "test-control-00", How::Refuse(ErrorKind::Invalid));
     world
@@ -259,6 +261,7 @@ async fn a_damaged_event_does_not_cost_a_pending_instance_its_start() {
 #[tokio::test(start_paused = true)]
 async fn an_instance_stays_failed_when_the_activity_that_it_waits_for_is_dropped() {
     let world = World::new().await;
+    world.fast_path.set(FastPath::NONE);
     world.client.start(FAN, 1_u64).instance_id("i").await.unwrap();
     world.sabotage.set("queue.put", "test-control-00", How::Refuse(ErrorKind::Invalid));
     world.run_for(MINUTE).await;

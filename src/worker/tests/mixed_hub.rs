@@ -299,6 +299,9 @@ async fn what_is_held_for_long_is_renewed_in_time_and_never_hidden_for_more_than
     let (mut until, mut renewals) = (None, 0);
     for seen in tap.seen() {
         match seen.effect {
+            Effect::Put { queue, id, .. } if queue == "test-workitems" => {
+                until = Some((id, seen.at.plus(Duration::from_secs(30))))
+            }
             Effect::Received { queue, messages, hidden } if queue == "test-workitems" && !messages.is_empty() => {
                 assert!(until.is_none() && hidden <= Duration::from_secs(300), "received once, hidden for {hidden:?}");
                 until = Some((messages[0].id.clone(), seen.at.plus(hidden)));

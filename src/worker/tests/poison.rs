@@ -1,5 +1,6 @@
 //! Poison on the memory store under paused time: what is parked, what is not, and how it comes back.
 
+use std::cell::Cell;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::storage::error::{Error, ErrorKind, Result};
 use crate::storage::layer::{Call, Layer, Reply};
 use crate::storage::memory::Memory;
 use crate::storage::table::{Entity, Value};
+use crate::worker::FastPath;
 use crate::{Client, InstanceStatus, PoisonMessage, TaskHub, Worker, WorkerBuilder};
 
 pub(in crate::worker) const WAIT: Orchestrator<String, usize> = Orchestrator::new("Wait");
@@ -72,6 +74,8 @@ pub(in crate::worker) struct World {
     pub(in crate::worker) sabotage: Sabotage,
     pub(in crate::worker) hub: TaskHub,
     pub(in crate::worker) client: Client,
+    /// The short cuts that workers take.
+    pub(in crate::worker) fast_path: Cell<FastPath>,
 }
 
 impl World {
@@ -83,13 +87,14 @@ impl World {
         let storage = memory.storage().layered(sabotage.clone());
         let hub = TaskHub::builder(storage, "Test").partitions(1).clock(clock).rng(rng).open().await.unwrap();
         let client = Client::new(&hub);
-        Self { memory, sabotage, hub, client }
+        Self { memory, sabotage, hub, client, fast_path: Cell::default() }
     }
 
     /// A worker that parks after three receives.
     pub(in crate::worker) fn worker(&self) -> WorkerBuilder {
         Worker::builder(&self.hub)
             .poison_after(3)
+            .fast_path(self.fast_path.get())
             .orchestrator(WAIT, wait)
             .orchestrator(GREET, greet)
             .activity(HELLO, async |_: ActivityContext, name: String| Ok(format!("Hello, {name}!")))
@@ -295,6 +300,7 @@ async fn a_dropped_event_leaves_nothing_and_its_instance_goes_on() {
 async fn what_storage_refuses_for_a_while_is_never_poison() {
     for kind in [ErrorKind::Denied, ErrorKind::Throttled, ErrorKind::Transient, ErrorKind::NotFound] {
         let world = World::new().await;
+        world.fast_path.set(FastPath::NONE);
         world.client.start(GREET, ()).instance_id("i").await.unwrap();
         world.sabotage.set("table.query", "TestHistory", How::Refuse(kind));
         world.work(60 * MINUTE).await;
@@ -324,6 +330,7 @@ async fn receives_by_workers_that_died_make_no_poison() {
 #[tokio::test(start_paused = true)]
 async fn a_work_item_whose_answer_cannot_be_sent_is_parked() {
     let world = World::new().await;
+    world.fast_path.set(FastPath::NONE);
     world.client.start(GREET, ()).instance_id("i").await.unwrap();
     world.sabotage.set("queue.put", "test-control-00", How::Refuse(ErrorKind::Invalid));
     world.work(MINUTE).await;

@@ -21,6 +21,7 @@ use crate::rng::Rng;
 use crate::storage::layer::tapped::{Effect, Seen, Tap};
 use crate::storage::memory::Memory;
 use crate::storage::memory::dump::Dump;
+use crate::worker::FastPath;
 use crate::{Client, ErrorKind, InstanceStatus, RetryPolicy, TaskHub, Worker, WorkerBuilder};
 
 /// Fails as long as its key is broken.
@@ -330,7 +331,7 @@ async fn a_copy_of_the_answer_that_was_taken_back_is_none_to_what_runs_again() {
         let builder = TaskHub::builder(tap.on(world.memory.storage()), "Test").clock(world.clock.clone());
         let hub = builder.rng(Rng::seeded(4)).open().await.unwrap();
         world.client.start_named(name, ["a"]).instance_id("i").await.unwrap();
-        let running = Running::start(worker(&hub, &world.shop));
+        let running = Running::start(worker(&hub, &world.shop).fast_path(FastPath::NONE));
         tokio::time::sleep(MINUTE).await;
         running.stop().await;
         let is_failure = |text: &String| text.contains("TaskFailedEvent") || text.contains("SubOrchestrationInstanceFailedEvent");

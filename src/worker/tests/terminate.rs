@@ -9,7 +9,7 @@ use super::harness::open;
 use crate::authoring::{Event, Failure, OrchestrationContext, Orchestrator};
 use crate::clock::Clock;
 use crate::hub::instances::Culprit;
-use crate::hub::{QueueId, Received};
+use crate::hub::{Arrival, QueueId, Received};
 use crate::model::{
     Descendants, EventKind, ExecutionStarted, HistoryEvent, InstanceRef, Message, ParentInstance, RuntimeStatus, Sender,
     Timestamp,
@@ -398,8 +398,8 @@ async fn a_child_whose_start_is_parked_never_begins_once_its_parent_has_ended_wi
     let event = HistoryEvent::arriving(world.clock.now(), EventKind::ExecutionStarted(Box::new(start)));
     let message = Message::from_client(uuid::Uuid::from_u128(9), event, InstanceRef::new("child", "c1"));
     world.client.put(message).await.unwrap();
-    let (hold, text) = world.hub.0.queues.receive(QueueId::Control(0), 1, MINUTE).await.unwrap().remove(0);
-    let Received::Held(held) = Received::of(Arc::new(hold), text) else { panic!("it is small and whole") };
+    let Arrival { hold, content } = world.hub.0.queues.receive(QueueId::Control(0), 1, MINUTE).await.unwrap().remove(0);
+    let Received::Held(held) = Received::of(Arc::new(hold), content) else { panic!("it is small and whole") };
     world.hub.0.parked.park_held(&held, "it keeps failing").await.unwrap();
     for (parent, left) in [("stranger", 1), ("n", 0)] {
         let sender = Sender { instance_id: parent.to_owned(), execution_id: None };

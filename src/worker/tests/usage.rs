@@ -59,11 +59,11 @@ async fn every_call_for_an_instance_is_billed_to_its_orchestrator_or_activity() 
     let (chain, step) = (usage.orchestrators["Chain"], usage.activities["Step"]);
     // As src/worker/tests/counts.rs has them, without the start, which the client makes, and the receives, which bring messages of many: four turns,
     assert_eq!(chain.of(CallKind::TableBatch), 4);
-    assert_eq!(chain.of(CallKind::TableQuery), 4);
-    assert_eq!(chain.of(CallKind::TableWrite), 4);
-    // three work items sent, four messages deleted; and of each activity an answer and a delete.
+    assert_eq!(chain.of(CallKind::TableQuery), 0);
+    assert_eq!(chain.of(CallKind::TableWrite), 2);
+    // three work items sent, and they and the start deleted. The answers need no call.
     assert_eq!(chain.of(CallKind::Queue), 3 + 4);
-    assert_eq!((step.of(CallKind::Queue), step.total()), (6, 6));
+    assert_eq!(step.total(), 0);
     assert_eq!(usage.orchestrators.len() + usage.activities.len(), 2, "{usage:?}");
     assert!(usage.calls.total() > chain.total() + step.total() && usage.calls.of(CallKind::Poll) > 0);
     // The process has made more: it opened the hub, and wrote and read what it told.
@@ -80,5 +80,5 @@ async fn a_loop_without_an_end_and_a_tree_without_a_bottom_show_as_what_they_cos
     let of = |name: &str| usage.orchestrators[name].total();
     assert!(of("Spin") > 10 * of("Chain") && of("Tree") > 10 * of("Chain"), "{usage:?}");
     // A hundred generations of one activity each, and no more.
-    assert!((500..2000).contains(&of("Spin")), "{usage:?}");
+    assert!((400..2000).contains(&of("Spin")), "{usage:?}");
 }

@@ -93,13 +93,14 @@ async fn a_change_is_seen_at_once_in_the_process_that_makes_it_and_soon_in_other
     let show = world.client.start(SHOW, ()).instance_id("i").await.unwrap();
     let running = Running::start(worker(&world.hub));
     tokio::time::sleep(MINUTE).await;
-    for (client, most) in [(&world.client, Duration::from_millis(20)), (&Client::new(&other), Duration::from_secs(2))] {
+    let clients = [(&world.client, "hello", Duration::from_millis(20)), (&Client::new(&other), "again", Duration::from_secs(2))];
+    for (client, word, most) in clients {
         let seen = show.status().await.unwrap();
         assert_eq!(client.instance("i").changed("").await.unwrap(), seen, "what has changed already");
         let watching = client.instance("i");
         let acting = async {
             tokio::time::sleep(10 * MINUTE).await;
-            show.raise(SAY, "hello").await.unwrap();
+            show.raise(SAY, word).await.unwrap();
             Instant::now()
         };
         let waiting = async { (watching.changed(&seen.revision).await.unwrap(), Instant::now()) };

@@ -82,12 +82,13 @@ impl Grammar {
         walk("", &json, &mut |name, members| {
             let shape = self.objects.get(name).ok_or_else(|| format!("no object of .NET is called {name:?}"))?;
             let ours = |member: &str| match member {
-                "DecisionId" => name == ENVELOPE,
+                "DecisionId" | "Attempt" | "Descendants" | "SeenBefore" => name == ENVELOPE,
                 "Level" => name == STARTED,
                 _ => false,
             };
-            if let Some(member) = members.keys().rev().skip(1).find(|member| ours(member)) {
-                return Err(format!("{member} is not the last member"));
+            let is_behind = |member: &&String| !ours(member);
+            if let Some(member) = members.keys().skip_while(is_behind).find(is_behind) {
+                return Err(format!("{member} stands behind a member of ours"));
             }
             shape.check_order(members.keys().filter(|member| !ours(member))).map_err(|e| format!("{name}: {e}"))?;
             let kinds = members.iter().filter(|(member, _)| !ours(member)).map(|(member, value)| (member, kind(value)));

@@ -84,7 +84,7 @@ async fn a_message_of_an_unknown_kind_waits_for_a_version_that_knows_it() {
 async fn a_history_with_an_event_of_an_unknown_kind_waits_too() {
     let world = World::new(1).await;
     let hub = &world.hub.0;
-    let worker = world.run("ours", new);
+    let worker = world.run("ours", |worker| new(worker).history_cache_bytes(0));
     world.client.start(WAIT, 1).version("2.0").instance_id("i").await.unwrap();
     tokio::time::sleep(MINUTE).await;
     let rename = async |name: &str| {

@@ -1,0 +1,141 @@
+//! Sending: a message goes into its queue, and straight to whoever reads that in this process and has room for it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::hold::{Hold, lost_is_fine};
+use super::queues::{QueueId, Queues};
+use super::readers::Reader;
+use super::received::Held;
+use super::{blob_names, codec};
+use crate::error::Result;
+use crate::model::{EventKind, Message};
+use crate::sabotage::{self, Sabotage};
+use crate::storage::queue::{QueueMessage, VISIBILITY_MAX};
+use crate::window::Place;
+
+/// How a message goes to whoever works on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Held for a reader of this process that has room for it, if there is one.
+    Direct,
+    /// Visible to all who receive.
+    Queue,
+}
+
+/// A message that this process has put into a queue.
+///
+/// If somebody here is to work on it, it is hidden in the queue until it is handed over to him, given back or withdrawn; one that is merely dropped
+/// becomes visible when its visibility timeout expires.
+#[derive(Debug)]
+#[must_use = "a message that is held for a reader of this process reaches nobody before it is handed over"]
+pub(crate) struct Sent {
+    queue: QueueId,
+    id: String,
+    /// The pop receipt, valid until somebody receives the message.
+    receipt: String,
+    /// The blob that holds the body of a large message.
+    pub(crate) body: Option<String>,
+    held: Option<HeldFor>,
+}
+
+/// A message that was born held, for this reader.
+#[derive(Debug)]
+struct HeldFor {
+    reader: Arc<dyn Reader>,
+    held: Held,
+    place: Place,
+}
+
+impl Sent {
+    /// Gives the message to whoever reads the queue in this process, if it is held for him.
+    pub(crate) fn hand_over(self) {
+        if let Some(HeldFor { reader, held, place }) = self.held
+            && !sabotage::is(Sabotage::OwnMessagesForgotten)
+        {
+            reader.take_in(held, place);
+        }
+    }
+
+    /// Whether it reaches nobody before it is handed over.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+}
+
+impl Queues {
+    /// Sends a message, visible after `delay` rounded up to whole seconds (at most seven days).
+    /// A message sent twice by a retry is recognised by its `activity_id` and task id.
+    pub(crate) async fn send(&self, queue: QueueId, message: Message, delay: Duration) -> Result<()> {
+        self.put(queue, message, delay, Way::Direct).await?.hand_over();
+        Ok(())
+    }
+
+    /// The same, but what a reader of this process is to have is not handed over yet.
+    pub(crate) async fn put(&self, queue: QueueId, mut message: Message, delay: Duration, way: Way) -> Result<Sent> {
+        message.sequence_number = self.sent.fetch_add(1, Ordering::Relaxed) + 1;
+        let reader = if way == Way::Direct && delay.is_zero() { self.readers(queue).place_for(&message) } else { None };
+        let dequeue_count = 1 + u32::from(message.seen_before);
+        message.seen_before |= reader.is_some();
+        let json = message.to_json();
+        // What needs memory is received, by whoever has it.
+        let reader = reader.filter(|_| !codec::is_large(&json));
+        let (text, body) = if codec::is_large(&json) {
+            let name = self.body_blob(&message);
+            self.payloads.put(&name, &json).await?;
+            (codec::encode(&codec::wrapper_json(&name), self.encoding), Some(name))
+        } else {
+            (codec::encode(&json, self.encoding), None)
+        };
+        let hold =
+            |reader: &dyn Reader| if sabotage::is(Sabotage::OwnMessagesForgotten) { VISIBILITY_MAX } else { reader.hold() };
+        let hidden = reader.as_ref().map_or(delay, |(reader, _)| hold(&**reader)).min(VISIBILITY_MAX);
+        let expires = Instant::now() + hidden;
+        let put = self.store.put(self.name(queue), &text, hidden).await?;
+        tracing::trace!(id = %message.activity_id, event = message.event.kind.type_name(), "message sent");
+        let (id, receipt) = (put.id.clone(), put.pop_receipt.clone());
+        let held = reader.and_then(|(reader, place)| {
+            let bytes = text.len();
+            let hold = reader.keep(Hold::of(queue, QueueMessage { dequeue_count, ..put }, expires).0)?;
+            Some(HeldFor { reader, held: Held { hold, bytes, message: Box::new(message), blob: None, is_answer: false }, place })
+        });
+        if held.is_none() {
+            self.bell(queue).ring(hidden);
+        }
+        Ok(Sent { queue, id, receipt, body, held })
+    }
+
+    /// Deletes a message that this process has just sent, unless somebody has received it. The body of a large one stays.
+    pub(crate) async fn take_back(&self, sent: Sent) -> Result<()> {
+        match sent.held {
+            Some(held) => self.delete_hold(held.held.hold()).await.map(drop),
+            None => lost_is_fine(self.store.delete(self.name(sent.queue), &sent.id, &sent.receipt).await),
+        }
+    }
+
+    /// Lets everybody receive a message that this process has just sent, if it is held.
+    pub(crate) async fn let_go(&self, sent: Sent) -> Result<()> {
+        match sent.held {
+            Some(held) => self.give_back(held.held.hold(), Duration::ZERO).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Sends an answer that was not sent because it was to be taken here, and deletes the work item that it answers.
+    pub(crate) async fn send_answer(&self, held: &Held, delay: Duration) -> Result<()> {
+        let queue = self.of_instance(&held.message.target.instance_id);
+        self.put(queue, (*held.message).clone(), delay, Way::Queue).await?.hand_over();
+        self.delete(held).await
+    }
+
+    /// Each send has a blob of its own, not each message: a repeated turn sends a message again under the same identity, and deleting
+    /// one copy deletes its body. The body of a start stays, and is found by the identity.
+    fn body_blob(&self, message: &Message) -> String {
+        let is_start = matches!(message.event.kind, EventKind::ExecutionStarted(_));
+        let id = if is_start { message.activity_id } else { self.rng.uuid() };
+        blob_names::message_blob(&message.target.instance_id, id, message.event.kind.type_name())
+    }
+}

@@ -1,0 +1,46 @@
+//! Which short cuts a worker takes. The plain path is correct alone and is what every short cut falls back to; tests switch each of them off.
+
+/// The short cuts that are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FastPath {
+    /// The history that a commit leaves is kept, and not read again for the next turn.
+    pub(crate) keeps_histories: bool,
+    /// A start that comes for the first time is taken to be that of a new instance, whose history is not read.
+    pub(crate) assumes_new: bool,
+    /// What is sent to a queue that is read in this process is hidden there and goes to its reader at once.
+    pub(crate) holds_own_messages: bool,
+    /// The answer to a call that has run here goes into the history without a message, if its instance is worked on here.
+    pub(crate) fuses_answers: bool,
+    /// An instance row that lacks nothing but the time of the last update is written a little later.
+    pub(crate) coalesces_rows: bool,
+}
+
+impl Default for FastPath {
+    fn default() -> Self {
+        Self { keeps_histories: true, assumes_new: true, holds_own_messages: true, fuses_answers: true, coalesces_rows: true }
+    }
+}
+
+#[cfg(test)]
+impl FastPath {
+    /// None of them.
+    pub(crate) const NONE: Self = Self {
+        keeps_histories: false,
+        assumes_new: false,
+        holds_own_messages: false,
+        fuses_answers: false,
+        coalesces_rows: false,
+    };
+
+    /// Each of them or not.
+    pub(crate) fn some(rng: &crate::rng::Rng) -> Self {
+        let some = || rng.chance(0.75);
+        Self {
+            keeps_histories: some(),
+            assumes_new: some(),
+            holds_own_messages: some(),
+            fuses_answers: some(),
+            coalesces_rows: some(),
+        }
+    }
+}

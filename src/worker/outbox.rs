@@ -1,0 +1,51 @@
+//! The messages of a turn that are held for readers of this process: they reach them when the turn is committed, and nobody if it never is.
+
+use std::sync::{Mutex, PoisonError};
+
+use futures::{StreamExt, stream};
+
+use crate::hub::{Hub, Sent};
+
+/// Calls about these messages that are under way at once.
+const PARALLEL: usize = 16;
+
+/// What a turn has sent and nobody has yet.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox(Mutex<Vec<Sent>>);
+
+impl Outbox {
+    pub(super) fn add(&self, sent: Sent) {
+        if sent.is_held() {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(sent);
+        }
+    }
+
+    /// The turn is committed.
+    pub(super) fn hand_over(&self) {
+        self.take().into_iter().for_each(Sent::hand_over);
+    }
+
+    /// Nothing of the turn is in the history, nor ever will be: it is as if nothing had been sent.
+    pub(super) async fn withdraw(&self, hub: &Hub) {
+        let back = self.take().into_iter().map(|sent| async {
+            if let Err(error) = hub.queues.take_back(sent).await {
+                tracing::debug!(%error, "a message of a turn that was not committed stays until somebody finds it void");
+            }
+        });
+        stream::iter(back).for_each_concurrent(PARALLEL, |back| back).await;
+    }
+
+    /// What has become of the turn is not known, or for others to find out: everybody may receive what it has sent.
+    pub(super) async fn let_go(&self, hub: &Hub) {
+        let gone = self.take().into_iter().map(|sent| async {
+            if let Err(error) = hub.queues.let_go(sent).await {
+                tracing::debug!(%error, "a message that was held for this process stays hidden until its visibility timeout expires");
+            }
+        });
+        stream::iter(gone).for_each_concurrent(PARALLEL, |gone| gone).await;
+    }
+
+    fn take(&self) -> Vec<Sent> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
