@@ -237,10 +237,7 @@ impl Partition {
 
     /// An instance row as it was seen last, for a write that makes it void.
     pub(crate) fn take_row(&self, instance_id: &str) -> Option<SeenRow> {
-        let mut instances = self.instances();
-        let room = instances.get(instance_id)?;
-        room.unshown = None;
-        room.row.take()
+        self.instances().get(instance_id)?.row.take()
     }
 
     /// The history that was kept of an instance, for a step that may change it.
@@ -260,16 +257,19 @@ impl Partition {
 
     /// An instance row is this now.
     pub(crate) fn saw_row(&self, instance_id: &str, row: SeenRow) {
-        self.instances().enter(instance_id).row = Some(row);
+        let mut instances = self.instances();
+        let room = instances.enter(instance_id);
+        (room.row, room.unshown) = (Some(row), None);
     }
 
     /// An instance row is still this, but for the time of the last update, which is to be shown a little later.
     pub(crate) fn left_row(&self, instance_id: &str, row: SeenRow, updated: Timestamp) {
         let mut instances = self.instances();
         let room = instances.enter(instance_id);
-        (room.row, room.unshown) = (Some(row), Some(updated));
-        drop(instances);
-        self.unshown.add(instance_id);
+        room.row = Some(row);
+        if room.unshown.replace(updated).is_none() {
+            self.unshown.add(instance_id);
+        }
     }
 
     /// The row of an instance and the time of its last update, if it does not show that.

@@ -35,6 +35,7 @@ mod remembered;
 mod rewind;
 mod runaways;
 mod scripted;
+mod short_cuts;
 mod stored_values;
 mod terminate;
 mod texts;
