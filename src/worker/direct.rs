@@ -20,39 +20,28 @@ use crate::window::{Place, Window};
 /// Work that takes up more than this part of a hold is slow.
 const SLOW: u32 = 12;
 
-/// The reader of a partition.
-pub(super) struct ToPartition {
+/// A queue that this worker reads, as its senders in this process see it.
+pub(super) struct Direct {
     pub(super) shared: Arc<Shared>,
-    pub(super) partition: Arc<Partition>,
+    pub(super) to: To,
     /// What lines about its messages are about, whoever sends them.
     pub(super) span: Span,
 }
 
-/// The reader of work items.
-pub(super) struct ToActivities {
-    pub(super) shared: Arc<Shared>,
-    pub(super) until: CancellationToken,
-    /// What lines about activities are about, whoever calls them.
-    pub(super) span: Span,
+/// Who works on the messages of the queue.
+pub(super) enum To {
+    /// The instances of a partition.
+    Partition(Arc<Partition>),
+    /// Activities, until no more of them begin.
+    Activities(CancellationToken),
 }
 
-impl Reader for ToPartition {
+impl Reader for Direct {
     fn place_for(&self, message: &Message) -> Option<Place> {
-        let (shared, partition) = (&self.shared, &self.partition);
-        let is_open = !partition.stopping.is_cancelled() && partition.may_commit();
-        if !is_open || shared.keeper.is_behind(QueueId::Control(partition.id)) {
-            return None;
+        match &self.to {
+            To::Partition(partition) => self.place_in(partition, message),
+            To::Activities(until) => self.slot_for(message, until),
         }
-        // It would overtake those that were sent before it and are still in the queue.
-        if is_in_order(message) || Need::of_entity(&message.target.instance_id).is_some() {
-            return None;
-        }
-        if let EventKind::ExecutionStarted(start) = &message.event.kind
-            && (start.scheduled_start.is_some() || shared.hosting.missing_orchestrator(start).is_some())
-        {
-            return None;
-        }
-        enter_if_quick(&partition.places, self.hold())
     }
 
     fn hold(&self) -> Duration {
@@ -65,14 +54,35 @@ impl Reader for ToPartition {
 
     fn take_in(self: Arc<Self>, held: Held, place: Place) {
         let _about = self.span.enter();
-        self.shared.accept(&self.partition, Delivery::new(held, place));
+        let delivery = Delivery::new(held, place);
+        match &self.to {
+            To::Partition(partition) => self.shared.accept(partition, delivery),
+            To::Activities(until) => self.shared.begin_work_item(delivery, until),
+        }
     }
 }
 
-impl Reader for ToActivities {
-    fn place_for(&self, message: &Message) -> Option<Place> {
+impl Direct {
+    fn place_in(&self, partition: &Partition, message: &Message) -> Option<Place> {
+        let is_open = !partition.stopping.is_cancelled() && partition.may_commit();
+        if !is_open || self.shared.keeper.is_behind(QueueId::Control(partition.id)) {
+            return None;
+        }
+        // It would overtake those that were sent before it and are still in the queue.
+        if is_in_order(message) || Need::of_entity(&message.target.instance_id).is_some() {
+            return None;
+        }
+        if let EventKind::ExecutionStarted(start) = &message.event.kind
+            && (start.scheduled_start.is_some() || self.shared.hosting.missing_orchestrator(start).is_some())
+        {
+            return None;
+        }
+        enter_if_quick(&partition.places, self.hold())
+    }
+
+    fn slot_for(&self, message: &Message, until: &CancellationToken) -> Option<Place> {
         let shared = &self.shared;
-        if self.until.is_cancelled() || shared.keeper.is_behind(QueueId::WorkItems) {
+        if until.is_cancelled() || shared.keeper.is_behind(QueueId::WorkItems) {
             return None;
         }
         let task = task_of(message, Ends::default())?;
@@ -82,19 +92,6 @@ impl Reader for ToActivities {
         }
         enter_if_quick(&shared.activities, self.hold())
     }
-
-    fn hold(&self) -> Duration {
-        self.shared.options.hold
-    }
-
-    fn keep(&self, hold: Hold) -> Option<Arc<Hold>> {
-        self.shared.keeper.keep(hold)
-    }
-
-    fn take_in(self: Arc<Self>, held: Held, place: Place) {
-        let _about = self.span.enter();
-        self.shared.begin_work_item(Delivery::new(held, place), &self.until);
-    }
 }
 
 /// A place, unless work takes so long that what is held ahead of it would have to be renewed: that would only make it longer.
@@ -102,14 +99,12 @@ fn enter_if_quick(window: &Arc<Window>, hold: Duration) -> Option<Place> {
     if window.typical() * SLOW > hold { None } else { window.try_enter() }
 }
 
-impl Debug for ToPartition {
+impl Debug for Direct {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ToPartition").field("partition", &self.partition.id).finish_non_exhaustive()
-    }
-}
-
-impl Debug for ToActivities {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ToActivities").finish_non_exhaustive()
+        let queue = match &self.to {
+            To::Partition(partition) => QueueId::Control(partition.id),
+            To::Activities(_) => QueueId::WorkItems,
+        };
+        f.debug_struct("Direct").field("queue", &queue).finish_non_exhaustive()
     }
 }

@@ -13,7 +13,7 @@ use tracing::{Instrument as _, Span};
 
 use super::Shared;
 use super::delivery::{Delivery, Holding, Incoming};
-use super::direct::ToPartition;
+use super::direct::{Direct, To};
 use super::dispatcher::several_at_once;
 use super::hosting::Waiting;
 use super::memory::{Room, Size};
@@ -60,7 +60,8 @@ impl Source for ControlQueue<'_> {
     }
 
     fn reader(&self) -> Arc<dyn Reader> {
-        Arc::new(ToPartition { shared: Arc::clone(self.shared), partition: Arc::clone(&self.partition), span: Span::current() })
+        let (shared, to) = (Arc::clone(self.shared), To::Partition(Arc::clone(&self.partition)));
+        Arc::new(Direct { shared, to, span: Span::current() })
     }
 }
 

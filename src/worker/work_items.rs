@@ -11,7 +11,7 @@ use tracing::{Instrument as _, Span};
 
 use super::Shared;
 use super::delivery::{Delivery, Incoming, Undone};
-use super::direct::ToActivities;
+use super::direct::{Direct, To};
 use super::executor::{Answer, Unavailable};
 use super::hosting::Waiting;
 use super::intake::Read;
@@ -80,7 +80,8 @@ impl Source for WorkItems<'_> {
     }
 
     fn reader(&self) -> Arc<dyn Reader> {
-        Arc::new(ToActivities { shared: Arc::clone(self.shared), until: self.until.clone(), span: Span::current() })
+        let (shared, to) = (Arc::clone(self.shared), To::Activities(self.until.clone()));
+        Arc::new(Direct { shared, to, span: Span::current() })
     }
 }
 
