@@ -91,11 +91,11 @@ async fn a_backlog_is_worked_off_at_a_steady_pace() {
     let mut pace = Vec::new();
     let watch = async {
         let (mut last, mut next) = (0, begun + WINDOW);
-        // Start, work item and completion of each.
-        while last < 3 * instances {
+        // Start and work item of each: the answers need no message.
+        while last < 2 * instances {
             tokio::time::sleep(Duration::from_millis(200)).await;
             let done = log.deleted();
-            if Instant::now() >= next || done >= 3 * instances {
+            if Instant::now() >= next || done >= 2 * instances {
                 pace.push(done - last);
                 println!("{:?}: {}", begun.elapsed(), done - last);
                 (last, next) = (done, Instant::now() + WINDOW);

@@ -135,7 +135,7 @@ pub(super) struct Log;
 
 impl Subscriber for Log {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let is_sending = *metadata.level() == Level::TRACE && metadata.target() == "taskhub::hub::queues";
+        let is_sending = *metadata.level() == Level::TRACE && metadata.target() == "taskhub::hub::sent";
         metadata.is_event() && (*metadata.level() <= Level::DEBUG || is_sending) && metadata.target().starts_with("taskhub")
     }
 

@@ -80,8 +80,8 @@ impl Shared {
                         let Some(place) = room.take() else { break };
                         source.take_in(Delivery::new(received, place));
                     }
-                    // That something comes when it was to come tells nothing of when others send.
-                    if std::mem::take(&mut was_due) {
+                    // That something comes when it was to come tells nothing of when others send, however many receives it takes.
+                    if was_due {
                         quiet.goes_on();
                     } else {
                         quiet.ends();

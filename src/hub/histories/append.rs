@@ -61,6 +61,8 @@ pub(crate) struct Committed {
     /// The ordinal of the first row that was written.
     pub(crate) first: usize,
     pub(crate) blobs: ColumnBlobs,
+    /// For how many of the first rows the last one says that code has run on them.
+    pub(crate) put_off: usize,
     pub(crate) sentinel: Sentinel,
     /// The version of the sentinel, if it is known.
     pub(crate) version: Option<Etag>,
@@ -73,7 +75,7 @@ impl Histories {
     pub(crate) async fn append(&self, append: Append<'_>) -> Result<Appended> {
         let commit = self.rng.uuid();
         let mut etag = append.etag.cloned();
-        let Prepared { batches, blobs, put, remainder } = self.prepare(&append).await?;
+        let Prepared { batches, blobs, put, put_off, remainder } = self.prepare(&append).await?;
         let (last, mut end, mut written) = (batches.len() - 1, append.first, Sentinel::default());
         for (number, mut ops) in batches.into_iter().enumerate() {
             end += count_rows(&ops);
@@ -105,7 +107,14 @@ impl Histories {
         }
         let spent = append.remainder.into_iter().chain(&remainder).flat_map(|known| known.blobs.clone());
         let first = usize::try_from(append.first).unwrap_or(usize::MAX);
-        Ok(Appended::Done(Box::new(Committed { first, blobs, sentinel: written, version: etag, spent: spent.collect() })))
+        Ok(Appended::Done(Box::new(Committed {
+            first,
+            blobs,
+            put_off,
+            sentinel: written,
+            version: etag,
+            spent: spent.collect(),
+        })))
     }
 
     /// Removes the blobs of a transaction that can no longer take effect.

@@ -23,6 +23,8 @@ pub(super) struct Prepared {
     pub(super) blobs: ColumnBlobs,
     /// The blobs that were put for it.
     pub(super) put: Vec<String>,
+    /// For how many of its rows the last one says that code has run on them.
+    pub(super) put_off: usize,
     /// What is carried over behind the first transaction.
     pub(super) remainder: Option<Remainder>,
 }
@@ -54,12 +56,12 @@ impl Histories {
             let row_key = rows::row_key(ordinal);
             batches.add(vec![(TableOp::Delete { partition_key: key.clone(), row_key, condition: Match::Any }, 512)]);
         }
-        put_off_played(append, &mut batches.all);
+        let put_off = put_off_played(append, &mut batches.all);
         let remainder = self.remainder_of(append, &batches.all).await?;
         if append.remainder.is_none_or(|known| Some(&known.blobs) != remainder.as_ref().map(|new| &new.blobs)) {
             put.extend(remainder.iter().flat_map(|new| new.blobs.clone()));
         }
-        Ok(Prepared { batches: batches.all, blobs, put, remainder })
+        Ok(Prepared { batches: batches.all, blobs, put, put_off, remainder })
     }
 
     /// What is carried over and has no rows after the first transaction; blobs that have it already are not put again.
@@ -82,10 +84,10 @@ impl Histories {
 }
 
 /// Rows that a generation begins with say that its code has run on them. Where they are stored before what the code has decided, the last row of all
-/// says it for them: what is left of an interrupted checkpoint has not run.
-fn put_off_played(append: &Append<'_>, batches: &mut [Vec<TableOp>]) {
+/// says it for them: what is left of an interrupted checkpoint has not run. For how many rows it does.
+fn put_off_played(append: &Append<'_>, batches: &mut [Vec<TableOp>]) -> usize {
     if append.first > 0 || batches.len() < 2 {
-        return;
+        return 0;
     }
     let carried = usize::try_from(append.carried_to).unwrap_or(usize::MAX);
     let rows = batches.iter_mut().flatten().filter_map(|op| match op {
@@ -100,9 +102,9 @@ fn put_off_played(append: &Append<'_>, batches: &mut [Vec<TableOp>]) {
         }
         last = Some(row);
     }
-    if let Some(last) = last.filter(|_| was_played) {
-        last.set(PLAYED, Value::Bool(true));
-    }
+    let Some(last) = last.filter(|_| was_played) else { return 0 };
+    last.set(PLAYED, Value::Bool(true));
+    carried
 }
 
 /// How many rows of events these write.

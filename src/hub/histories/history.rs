@@ -47,7 +47,7 @@ impl History {
     /// The history once a commit has been stored, as it would be loaded: the first `kept` events, and behind them these. `None` if its version
     /// is not known.
     pub(crate) fn after(mut self, kept: usize, new: Vec<StoredEvent>, committed: Committed) -> Option<Self> {
-        let Committed { first, blobs, sentinel, version, .. } = committed;
+        let Committed { first, blobs, put_off, sentinel, version, .. } = committed;
         let mut events = std::mem::take(&mut self.events);
         events.truncate(kept);
         if !sabotage::is(Sabotage::HistoriesKeptAsTheyWere) {
@@ -59,6 +59,10 @@ impl History {
             let ordinal = first + index;
             events.get_mut(ordinal)?.blobs.push((column, blob.clone()));
             self.blobs.push((ordinal as u64, blob));
+        }
+        events.iter_mut().take(put_off).for_each(|stored| stored.event.is_played = false);
+        if let Some(last) = events.last_mut().filter(|_| put_off > 0) {
+            last.event.is_played = true;
         }
         let has_parked = self.etag.is_some() && self.sentinel.has_parked;
         Some(Self {

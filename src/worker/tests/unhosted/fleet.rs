@@ -115,7 +115,7 @@ async fn calls_that_wait_cost_little_however_many_they_are_and_come_through_when
         (
             5000,
             HOUR,
-            "42835: container.lease 90, poll 120, queue.peek 4479, queue.receive 1793, queue.update 35860, table.query 61, \
+            "43049: container.lease 90, poll 121, queue.peek 4734, queue.receive 1791, queue.update 35820, table.query 61, \
              table.transact 360, table.upsert_replace 72",
         ),
     );
@@ -155,7 +155,7 @@ async fn instances_that_wait_cost_little_however_many_they_are_and_begin_when_th
         (
             5000,
             HOUR,
-            "40181: container.lease 90, poll 3000, queue.receive 1298, queue.update 35300, table.query 61, table.transact 360, \
+            "37620: container.lease 90, poll 428, queue.receive 1299, queue.update 35310, table.query 61, table.transact 360, \
              table.upsert_replace 72",
         ),
     );
