@@ -188,21 +188,8 @@ fn list_text(instances: &[(usize, &InstanceStatus)], more: bool, lacks: impl Fn(
 mod tests {
     use std::time::Duration;
 
-    use taskhub::{Storage, TaskHub};
-
+    use super::super::show::tests::instance;
     use super::*;
-
-    async fn instance() -> InstanceStatus {
-        let hub = TaskHub::open(Storage::in_memory(), "MyHub").await.unwrap();
-        let client = Client::new(&hub);
-        let input = values::json("{\"cents\": 7}").unwrap();
-        let order = client.start_named("Fulfil", input).instance_id("order-7").await.unwrap();
-        let mut status = order.status().await.unwrap();
-        status.created = Timestamp::parse("2026-01-01T12:00:00Z");
-        status.last_updated = Timestamp::parse("2026-01-01T12:00:05.1234567Z");
-        status.execution_id = Some("e".repeat(8));
-        status
-    }
 
     #[tokio::test]
     async fn instances_are_listed_whole() {

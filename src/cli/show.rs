@@ -199,13 +199,14 @@ pub(crate) fn members(status: &InstanceStatus, with_payloads: bool) -> Vec<(&'st
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use taskhub::{Storage, TaskHub};
 
     use super::super::values;
     use super::*;
 
-    async fn instance() -> InstanceStatus {
+    /// One that has just been started.
+    pub(in crate::cli) async fn instance() -> InstanceStatus {
         let hub = TaskHub::open(Storage::in_memory(), "MyHub").await.unwrap();
         let client = Client::new(&hub);
         let input = values::json("{\"cents\": 7}").unwrap();

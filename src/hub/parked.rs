@@ -114,15 +114,20 @@ impl Parked {
         Ok(self.table.rows(query).await.or_none()?.unwrap_or_default())
     }
 
+    /// The text of a parked message.
+    async fn body(&self, entity: &Entity) -> Result<String> {
+        match entity.text("BodyBlobName") {
+            Some(name) => self.payloads.get(name).await,
+            None => Ok(entity.text("Body").unwrap_or_default().to_owned()),
+        }
+    }
+
     /// Puts a parked message back into its queue. An instance that is shown as Failed is shown again as it is, unless another
     /// message of it is parked.
     pub(crate) async fn retry(&self, id: &str) -> Result<()> {
         let row = self.read(id).await?;
         let entity = &row.entity;
-        let body = match entity.text("BodyBlobName") {
-            Some(name) => self.payloads.get(name).await?,
-            None => entity.text("Body").unwrap_or_default().to_owned(),
-        };
+        let body = self.body(entity).await?;
         let name = entity.text("Queue").unwrap_or_default();
         let corrupt = |why: &str| Error::new(ErrorKind::Corrupt, format!("parked message \"{id}\": {why}"));
         let queue = self.queues.named(name).ok_or_else(|| corrupt(&format!("the hub has no queue \"{name}\"")))?;
@@ -155,12 +160,9 @@ impl Parked {
         let filter = Filter::And(vec![Filter::eq("InstanceId", child), Filter::eq("EventType", "ExecutionStarted")]);
         let mut is_dropped = false;
         for row in self.rows(Some(filter), &[]).await? {
-            let body = match row.entity.text("BodyBlobName") {
-                Some(name) => match self.payloads.get(name).await {
-                    Err(error) if error.is_lasting() => continue,
-                    body => body?,
-                },
-                None => row.entity.text("Body").unwrap_or_default().to_owned(),
+            let body = match self.body(&row.entity).await {
+                Err(error) if error.is_lasting() => continue,
+                body => body?,
             };
             let is_its = Message::from_json(&body).is_ok_and(|message| match message.event.kind {
                 EventKind::ExecutionStarted(start) => start.parent.is_some_and(|it| it.instance.instance_id == parent),

@@ -81,9 +81,10 @@ impl Queues {
         let dequeue_count = 1 + u32::from(message.seen_before);
         message.seen_before |= reader.is_some();
         let json = message.to_json();
+        let is_large = codec::is_large(&json);
         // What needs memory is received, by whoever has it.
-        let reader = reader.filter(|_| !codec::is_large(&json));
-        let (text, body) = if codec::is_large(&json) {
+        let reader = reader.filter(|_| !is_large);
+        let (text, body) = if is_large {
             let name = self.body_blob(&message);
             self.payloads.put(&name, &json).await?;
             (codec::encode(&codec::wrapper_json(&name), self.encoding), Some(name))

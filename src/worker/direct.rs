@@ -11,8 +11,6 @@ use tracing::Span;
 use super::Shared;
 use super::delivery::Delivery;
 use super::partition::{Partition, is_in_order};
-use super::work_items::task_of;
-use crate::authoring::Ends;
 use crate::hub::{Held, Hold, Need, QueueId, Reader};
 use crate::model::{EventKind, Message};
 use crate::window::{Place, Window};
@@ -85,9 +83,10 @@ impl Direct {
         if until.is_cancelled() || shared.keeper.is_behind(QueueId::WorkItems) {
             return None;
         }
-        let task = task_of(message, Ends::default())?;
+        let EventKind::TaskScheduled { name, version, .. } = &message.event.kind else { return None };
+        let version = version.as_deref().filter(|version| !version.is_empty());
         // One that may have to wait here is for others too.
-        if shared.executor.throttles().activity(&task.name).is_some() || shared.hosting.missing_activity(&task).is_some() {
+        if shared.executor.throttles().activity(name).is_some() || shared.hosting.missing_activity(name, version).is_some() {
             return None;
         }
         enter_if_quick(&shared.activities, self.hold())

@@ -18,7 +18,7 @@ use super::partition::{Next, Ordered, Partition, is_in_order};
 use super::spans;
 use super::step::Step;
 
-/// Calls that end deliveries of one instance, under way at once.
+/// Calls of one kind that nothing waits for but their end, under way at once: deletions, hand-backs.
 const ENDING_PARALLEL: usize = 16;
 
 impl Shared {
@@ -225,5 +225,5 @@ fn pairs(deliveries: Vec<Delivery>, decided: Vec<Disposition>) -> Vec<(Delivery,
 
 /// A hand-over must not wait for hundreds of calls in a row.
 pub(super) async fn several_at_once(all: Vec<BoxFuture<'_, ()>>) {
-    stream::iter(all).for_each_concurrent(ENDING_PARALLEL, |giving_back| giving_back).await;
+    stream::iter(all).for_each_concurrent(ENDING_PARALLEL, |call| call).await;
 }

@@ -13,7 +13,7 @@ use super::outages::Outages;
 use super::patience::Patience;
 use super::sightings::{RowDue, Sightings};
 use super::step::back_off;
-use crate::authoring::{ActivityTask, Registry};
+use crate::authoring::Registry;
 use crate::error::Result;
 use crate::hub::{AwaitedKind, Hold, Hub, Need, QueueId};
 use crate::model::{ExecutionStarted, FailureDetails, Timestamp, in_words};
@@ -80,9 +80,9 @@ impl Hosting {
     }
 
     /// The activity that this worker would need and does not have.
-    pub(crate) fn missing_activity(&self, task: &ActivityTask) -> Option<Need> {
-        let is_here = self.registry.hosts_activity(&task.name, task.version.as_deref());
-        (!is_here).then(|| Need::new(AwaitedKind::Activity, &task.name, task.version.as_deref()))
+    pub(crate) fn missing_activity(&self, name: &str, version: Option<&str>) -> Option<Need> {
+        let is_here = self.registry.hosts_activity(name, version);
+        (!is_here).then(|| Need::new(AwaitedKind::Activity, name, version))
     }
 
     /// Notes that a message waits, and tells people at the first one and then now and then.

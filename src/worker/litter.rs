@@ -9,18 +9,7 @@ use crate::error::Result;
 use crate::hub::Hub;
 use crate::hub::histories::History;
 
-/// The blobs of history rows that there are now, if a checkpoint of the instance may have been cut off: its messages come again then. Nobody
-/// looks for them otherwise.
-pub(super) async fn suspected<'a>(
-    hub: &Hub,
-    instance_id: &str,
-    history: &History,
-    messages: impl Iterator<Item = &'a &'a Delivery>,
-) -> Result<Vec<String>> {
-    if is_suspected(history, messages) { hub.histories.blobs(instance_id).await } else { Ok(Vec::new()) }
-}
-
-/// Whether a checkpoint of the instance may have been cut off.
+/// Whether a checkpoint of the instance may have been cut off: its messages come again then. Nobody looks for blobs otherwise.
 pub(super) fn is_suspected<'a>(history: &History, mut messages: impl Iterator<Item = &'a &'a Delivery>) -> bool {
     history.is_torn() || messages.any(|held| held.dequeue_count > 1)
 }
@@ -53,7 +42,10 @@ pub(super) async fn sweep(
         let mut all = history.blobs.iter().map(|(_, known)| known).chain(beside.clone());
         all.any(|known| known == blob)
     };
-    let found = suspected(hub, instance_id, history, messages.iter()).await?;
+    if !is_suspected(history, messages.iter()) {
+        return Ok(());
+    }
+    let found = hub.histories.blobs(instance_id).await?;
     let Some(etag) = history.etag.as_ref().filter(|_| found.iter().any(|blob| !kept(blob))) else { return Ok(()) };
     if partition.may_commit() && hub.histories.bump_fence(instance_id, etag).await? {
         remove(hub, instance_id, &found, kept).await?;

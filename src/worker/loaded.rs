@@ -1,16 +1,15 @@
 //! The history over which a step works: kept since the last commit, assumed to be empty for a new instance, or read.
 
-use super::delivery::Delivery;
 use super::fate::{Fate, Sorted};
 use super::recorder::{Record, keep_last};
-use super::step::Step;
+use super::step::{Step, start_of};
 use crate::error::Result;
 use crate::hub::Held;
 use crate::hub::histories::{Committed, History};
 use crate::hub::rows::Sentinel;
 use crate::ids;
 use crate::limits;
-use crate::model::{EventKind, ExecutionStarted, State, StoredEvent};
+use crate::model::{State, StoredEvent};
 
 /// A history, with what it amounts to.
 #[derive(Debug, Default)]
@@ -77,13 +76,6 @@ impl Step<'_> {
             && messages.iter().all(|(_, delivery)| delivery.dequeue_count == 1)
             && self.hosting.missing_orchestrator(start).is_none()
             && self.executor.throttles().orchestrator(&start.name).is_none()
-    }
-}
-
-fn start_of(delivery: &Delivery) -> Option<&ExecutionStarted> {
-    match &delivery.message.event.kind {
-        EventKind::ExecutionStarted(start) => Some(start),
-        _ => None,
     }
 }
 

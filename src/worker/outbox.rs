@@ -2,12 +2,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use futures::{StreamExt, stream};
+use futures::FutureExt;
 
+use super::dispatcher::several_at_once;
 use crate::hub::{Hub, Sent};
-
-/// Calls about these messages that are under way at once.
-const PARALLEL: usize = 16;
 
 /// What a turn has sent and nobody has yet.
 #[derive(Debug, Default)]
@@ -32,7 +30,7 @@ impl Outbox {
                 tracing::debug!(%error, "a message of a turn that was not committed stays until somebody finds it void");
             }
         });
-        stream::iter(back).for_each_concurrent(PARALLEL, |back| back).await;
+        several_at_once(back.map(FutureExt::boxed).collect()).await;
     }
 
     /// What has become of the turn is not known, or for others to find out: everybody may receive what it has sent.
@@ -42,7 +40,7 @@ impl Outbox {
                 tracing::debug!(%error, "a message that was held for this process stays hidden until its visibility timeout expires");
             }
         });
-        stream::iter(gone).for_each_concurrent(PARALLEL, |gone| gone).await;
+        several_at_once(gone.map(FutureExt::boxed).collect()).await;
     }
 
     fn take(&self) -> Vec<Sent> {

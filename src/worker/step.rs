@@ -22,7 +22,7 @@ use super::watch::{Code, What};
 use crate::error::Result;
 use crate::hub::histories::History;
 use crate::hub::{Held, Hub, InstanceRow};
-use crate::model::{EventKind, HistoryEvent, State, StoredEvent};
+use crate::model::{EventKind, ExecutionStarted, HistoryEvent, State, StoredEvent};
 use crate::replay::Completion;
 use crate::sabotage::{self, Sabotage};
 use crate::usage;
@@ -59,7 +59,7 @@ enum Passed {
 impl Step<'_> {
     /// Runs at most one turn over the messages that are still open. On an error nothing has been decided about them.
     pub(super) async fn step(self, sorted: Sorted<'_>) -> Result<Vec<Disposition>> {
-        let (known, all_back) = (self.known_history(&sorted).await, sorted.clone().all_back());
+        let known = self.known_history(&sorted).await;
         // A turn over what was known may have sent its messages.
         let over_stored = Step { sends_again: known.is_some(), ..self };
         if let Some(known) = known
@@ -67,11 +67,11 @@ impl Step<'_> {
         {
             return Ok(decided);
         }
-        match over_stored.step_over(self.load().await?, sorted).await? {
+        match over_stored.step_over(self.load().await?, sorted.clone()).await? {
             Passed::Decided(decided) => Ok(decided),
             Passed::Outdated => {
                 tracing::info!("another worker committed first; the messages go back");
-                Ok(all_back)
+                Ok(sorted.all_back())
             }
         }
     }
@@ -218,10 +218,11 @@ impl Step<'_> {
             return Ok(Passed::Decided(sorted.all_back()));
         }
         let Self { hub, instance_id, partition, outbox, .. } = self;
-        let litter = litter::suspected(hub, instance_id, &history, applied.iter().chain(&repeats)).await?;
+        let may_be_cut_off = litter::is_suspected(&history, applied.iter().chain(&repeats));
+        let litter = if may_be_cut_off { hub.histories.blobs(instance_id).await? } else { Vec::new() };
         let (applied, repeats, litter) = (&applied, &repeats, &litter);
         let coalesces_rows = self.fast_path.coalesces_rows;
-        let sends_again = self.sends_again || litter::is_suspected(&history, applied.iter().chain(repeats));
+        let sends_again = self.sends_again || may_be_cut_off;
         let commit = Commit {
             hub,
             instance_id,
@@ -343,17 +344,22 @@ impl Step<'_> {
     }
 }
 
-/// The instance that sends this start, if it is that of a child.
-fn parent_of(start: &Held) -> Option<&str> {
-    match &start.message.event.kind {
-        EventKind::ExecutionStarted(start) => start.parent_id(),
+/// What a message starts, if it is a start.
+pub(super) fn start_of(held: &Held) -> Option<&ExecutionStarted> {
+    match &held.message.event.kind {
+        EventKind::ExecutionStarted(start) => Some(start),
         _ => None,
     }
 }
 
+/// The instance that sends this start, if it is that of a child.
+fn parent_of(start: &Held) -> Option<&str> {
+    start_of(start)?.parent_id()
+}
+
 /// Whether a message starts an execution.
 pub(super) fn is_start(held: &Held) -> bool {
-    matches!(held.message.event.kind, EventKind::ExecutionStarted(_))
+    start_of(held).is_some()
 }
 
 /// Whether a message is for whatever execution the instance has.

@@ -4,17 +4,16 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
+use futures::FutureExt;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Shared;
+use super::dispatcher::several_at_once;
 use super::partition::{Partition, SeenRow};
 
 /// How long a row may lack the time of the last update.
 const SHOWN_AFTER: Duration = Duration::from_secs(5);
-/// Rows that are written at once.
-const PARALLEL: usize = 16;
 
 /// The instances of a partition whose rows lack it, those first that have lacked it for longest.
 #[derive(Debug, Default)]
@@ -77,7 +76,7 @@ impl Shared {
         let writes = partition.unshown.take(by).into_iter().map(|instance_id| async move {
             partition.while_ours(self.show_update(partition, &instance_id)).await.unwrap_or_default();
         });
-        stream::iter(writes).for_each_concurrent(PARALLEL, |write| write).await;
+        several_at_once(writes.map(FutureExt::boxed).collect()).await;
     }
 
     /// A row that could not be written stays as it is until the next turn of its instance: it lacks nothing that matters.

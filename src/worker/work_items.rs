@@ -161,7 +161,7 @@ impl Shared {
 
     /// Runs an activity, if it is here, and answers its call.
     async fn serve_activity(&self, mut item: Delivery, task: ActivityTask) {
-        if let Some(need) = self.hosting.missing_activity(&task) {
+        if let Some(need) = self.hosting.missing_activity(&task.name, task.version.as_deref()) {
             return self.serve_missing(item, &need).await;
         }
         let _place = match self.place_of(&mut item, &task).await {
@@ -277,7 +277,7 @@ impl Shared {
     }
 }
 
-pub(super) fn task_of(item: &Message, ends: Ends) -> Option<ActivityTask> {
+fn task_of(item: &Message, ends: Ends) -> Option<ActivityTask> {
     let EventKind::TaskScheduled { name, version, input, tags, .. } = &item.event.kind else { return None };
     Some(ActivityTask {
         instance: item.target.clone(),

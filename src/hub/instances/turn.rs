@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use super::Instances;
 use super::projection::{self, BlobUrls, Projection, RowChange};
-use super::write::{RowVersion, RowWrite, RowWritten};
+use super::write::{RowVersion, RowWrite, RowWritten, is_conflict};
 use crate::error::Result;
 use crate::hub::histories::History;
 use crate::hub::keys;
 use crate::model::{EventKind, State, StoredEvent, Timestamp};
-use crate::storage::ErrorKind;
 use crate::storage::table::{Entity, Etag, Match, TableOp, Value};
 
 /// A turn whose history is committed, for the row of its instance.
@@ -131,7 +130,7 @@ impl Instances {
         let entity = Entity::new(keys::escape(instance_id), "").with("LastUpdatedTime", Value::time(time));
         match self.put(&TableOp::Merge(entity, Match::Etag(version))).await {
             Ok(version) => Ok(version),
-            Err(error) if matches!(error.kind, ErrorKind::Precondition | ErrorKind::NotFound) => Ok(None),
+            Err(error) if is_conflict(&error) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

@@ -228,7 +228,7 @@ fn unwritten(key: &str, last: Option<storage::Error>) -> Error {
 }
 
 /// Whether the row is not what the write was meant for.
-fn is_conflict(error: &storage::Error) -> bool {
+pub(super) fn is_conflict(error: &storage::Error) -> bool {
     use storage::ErrorKind::{AlreadyExists, NotFound, Precondition};
     matches!(error.kind, AlreadyExists | NotFound | Precondition)
 }
