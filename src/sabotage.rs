@@ -28,6 +28,8 @@ pub(crate) enum Sabotage {
     PayloadsKept,
     OwnMessagesForgotten,
     HistoriesKeptAsTheyWere,
+    LocalAnswersDoubled,
+    LocalCallsForgotten,
 }
 
 #[cfg(not(test))]
@@ -44,7 +46,7 @@ mod chosen {
 
     use super::Sabotage::{self, *};
 
-    pub(crate) const ALL: [Sabotage; 22] = [
+    pub(crate) const ALL: [Sabotage; 24] = [
         HistoryBeforeMessages,
         InputsBeforeHistory,
         InputsBeforeRow,
@@ -67,6 +69,8 @@ mod chosen {
         PayloadsKept,
         OwnMessagesForgotten,
         HistoriesKeptAsTheyWere,
+        LocalAnswersDoubled,
+        LocalCallsForgotten,
     ];
 
     thread_local! {

@@ -105,6 +105,42 @@ impl<C: Callable> Call<C> {
     }
 }
 
+impl<I, O> Call<Activity<I, O>> {
+    /// Runs the activity inside the turn, in this process: no message for the call and none for the answer, and no wait for either. What it costs is a part of
+    /// the one transaction that commits the turn.
+    ///
+    /// For work that is short: a turn goes on with local activities for up to [five seconds](crate::WorkerBuilder::local_activity_time), 90 rows of
+    /// history or 3 MiB of it, and is committed then, with everything that they have answered. A call that is still to be answered goes on as any other;
+    /// the run that is under way answers it. So does a call from the beginning whose activity is not registered here, or has a
+    /// [limit of its own](crate::WorkerBuilder::limit_activity), or that is made while the worker stops. A termination ends the turn at once; events and other messages
+    /// for the instance wait for it.
+    ///
+    /// It runs at least once, as every activity. Whatever a crash undoes is the whole turn: all its local activities run again, also those that have
+    /// answered. Retry policies wait in durable timers, as ever. History has the call as that of any other activity, so a .NET worker and code with or without
+    /// `.local()` replay it alike, and it can be added and taken away at any time.
+    ///
+    /// ```
+    /// use taskhub::{Activity, Failure, OrchestrationContext};
+    ///
+    /// const PRICE: Activity<String, u64> = Activity::new("Price");
+    /// const CHARGE: Activity<u64, ()> = Activity::new("Charge");
+    ///
+    /// async fn order(ctx: OrchestrationContext, item: String) -> Result<(), Failure> {
+    ///     let cents = ctx.call(PRICE, item).local().await?;
+    ///     Ok(ctx.call(CHARGE, cents).await?)
+    /// }
+    /// # let _ = order;
+    /// ```
+    pub fn local(mut self) -> Self {
+        self.wait.revise(|kind| {
+            if let ActionKind::Activity { is_local, .. } = kind {
+                *is_local = true;
+            }
+        });
+        self
+    }
+}
+
 impl<I, O> Call<Orchestrator<I, O>> {
     /// The instance id of the sub-orchestration; without it, one is derived. The call fails at once with the parent's own id, with
     /// one that begins with `@`, which are those of entities, and with one that is empty or longer than a table key: 512 UTF-16

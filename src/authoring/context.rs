@@ -339,6 +339,6 @@ fn decision(name: &str, is_orchestrator: bool, input: Option<String>) -> ActionK
     if is_orchestrator {
         ActionKind::SubOrchestration { name, version: None, instance_id: None, input, tags: None }
     } else {
-        ActionKind::Activity { name, version: None, input, tags: None }
+        ActionKind::Activity { name, version: None, input, tags: None, is_local: false }
     }
 }

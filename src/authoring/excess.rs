@@ -8,7 +8,7 @@ use crate::replay::ActionKind;
 /// The failure of a decision that cannot be sent as it is. A child has the tags of its parent beside its own.
 pub(super) fn of_decision(kind: &ActionKind, inherited: Option<&Tags>) -> Option<FailureDetails> {
     let why = match kind {
-        ActionKind::Activity { name, version, input, tags } => {
+        ActionKind::Activity { name, version, input, tags, .. } => {
             let texts = [Some(name), input.as_ref()].into_iter().flatten().map(String::as_str);
             why_empty("its name", name)
                 .or_else(|| why_no_version(version.as_deref()))

@@ -13,6 +13,7 @@ use super::waiting::due;
 use crate::error::{Error, ErrorKind};
 use crate::model::{EventKind, Message, Timestamp};
 use crate::storage::queue::QueueMessage;
+use crate::storage::table::Etag;
 
 /// A held message that could be read.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(crate) struct Held {
     pub(super) blob: Option<String>,
     /// Whether what is held is the work item whose answer the message is: the answer itself was never sent.
     pub(super) is_answer: bool,
+    /// The version of the instance row, if the message is a start that this process has sent with it.
+    pub(crate) row: Option<Etag>,
 }
 
 /// A held message whose body is still in its blob.
@@ -89,7 +92,9 @@ impl Received {
     /// A message whose body may still be in a blob.
     pub(crate) fn of(hold: Arc<Hold>, Content { text, decoded }: Content) -> Self {
         match decoded {
-            Ok(Incoming::Message(message)) => Self::Held(Held { hold, bytes: text.len(), message, blob: None, is_answer: false }),
+            Ok(Incoming::Message(message)) => {
+                Self::Held(Held { hold, bytes: text.len(), message, blob: None, is_answer: false, row: None })
+            }
             Ok(Incoming::InBlob(blob)) => Self::InBlob(InBlob { hold, text, blob }),
             Err(bad) => {
                 let error = match &bad {
@@ -132,7 +137,7 @@ impl InBlob {
     /// The message with the body that was read.
     pub(crate) fn with(self, body: Body) -> Held {
         let Self { hold, blob, .. } = self;
-        Held { hold, bytes: body.bytes, message: body.message, blob: Some(blob), is_answer: false }
+        Held { hold, bytes: body.bytes, message: body.message, blob: Some(blob), is_answer: false, row: None }
     }
 
     /// The message whose body could not be read.

@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::model::{EventKind, Message};
 use crate::sabotage::{self, Sabotage};
 use crate::storage::queue::{QueueMessage, VISIBILITY_MAX};
+use crate::storage::table::Etag;
 use crate::window::Place;
 
 /// How a message goes to whoever works on it.
@@ -60,6 +61,19 @@ impl Sent {
         }
     }
 
+    /// A start whose instance row stands in this version: whoever takes the message need not read it.
+    pub(crate) fn with_row(mut self, version: Etag) -> Self {
+        if let Some(held) = &mut self.held {
+            held.held.row = Some(version);
+        }
+        self
+    }
+
+    /// The message, if it is held for a reader of this process.
+    pub(crate) fn message(&self) -> Option<&Message> {
+        self.held.as_ref().map(|held| &*held.held.message)
+    }
+
     /// Whether it reaches nobody before it is handed over.
     pub(crate) fn is_held(&self) -> bool {
         self.held.is_some()
@@ -101,7 +115,11 @@ impl Queues {
         let held = reader.and_then(|(reader, place)| {
             let bytes = text.len();
             let hold = reader.keep(Hold::of(queue, QueueMessage { dequeue_count, ..put }, expires).0)?;
-            Some(HeldFor { reader, held: Held { hold, bytes, message: Box::new(message), blob: None, is_answer: false }, place })
+            Some(HeldFor {
+                reader,
+                held: Held { hold, bytes, message: Box::new(message), blob: None, is_answer: false, row: None },
+                place,
+            })
         });
         if held.is_none() {
             self.bell(queue).ring(hidden);

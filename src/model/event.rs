@@ -212,6 +212,17 @@ impl HistoryEvent {
 const PATCHED: &str = "Patched: ";
 
 impl EventKind {
+    /// The answer to the call of an activity.
+    pub(crate) fn answer(task_id: i32, result: Result<Option<String>, FailureDetails>) -> Self {
+        match result {
+            Ok(result) => Self::TaskCompleted { task_id, result },
+            Err(failure) => {
+                let reason = Some(failure.error_message.clone());
+                Self::TaskFailed { task_id, reason, details: None, failure: Some(failure) }
+            }
+        }
+    }
+
     /// The name in the `EventType` column, and of the .NET class without the suffix `Event`.
     #[must_use]
     pub fn type_name(&self) -> &'static str {

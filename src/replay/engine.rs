@@ -118,12 +118,13 @@ where
     S: FnOnce(&Rc<Execution>) -> Result<Program, FailureDetails>,
 {
     fn run(mut self) -> Outcome {
-        let Turn { past, new, is_repeat, .. } = self.turn;
+        let Turn { past, new, seen, is_repeat, .. } = self.turn;
         // Rows with which a generation begins may be there before its code has run on them.
         let is_behind = |stored: &StoredEvent| stored.event.is_played || stored.event.event_id >= 0;
-        let played = past.iter().rposition(is_behind).map_or(0, |last| last + 1);
+        let behind = past.len() + seen;
+        let played = if seen > 0 { behind } else { past.iter().rposition(is_behind).map_or(0, |last| last + 1) };
         for (position, stored) in past.iter().chain(new).enumerate() {
-            self.execution.state.borrow_mut().goes_through(position < past.len() || is_repeat, position < played);
+            self.execution.state.borrow_mut().goes_through(position < behind || is_repeat, position < played);
             if matches!(stored.event.kind, EventKind::ExecutionStarted(_)) && self.start.is_some() && self.suspended.is_none() {
                 self.suspended = suspended_at_birth(past.iter().chain(new).enumerate().skip(position + 1));
             }

@@ -160,7 +160,7 @@ impl State {
 
     /// A call that failed before it became a decision.
     pub(super) fn refused(&mut self, name: &str, details: FailureDetails) -> u64 {
-        let kind = ActionKind::Activity { name: name.to_owned(), version: None, input: None, tags: None };
+        let kind = ActionKind::Activity { name: name.to_owned(), version: None, input: None, tags: None, is_local: false };
         let label = Label::of_action(&kind);
         let (called, result) = (self.now(), Some(Err(details)));
         self.add_slot(Slot { id: REFUSED, label, called, result, waker: None, retry: None, long: None })

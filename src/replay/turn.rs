@@ -15,6 +15,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) past: &'a [StoredEvent],
     /// The events of this turn: `OrchestratorStarted` first, then what arrived, in order.
     pub(crate) new: &'a [StoredEvent],
+    /// How many of the new events the code has been run on already in this turn, which went on with the answers of local activities.
+    pub(crate) seen: usize,
     /// The JSON text of the custom status before `past`; kept unless code sets another.
     pub(crate) custom_status: Option<&'a str>,
     /// Whether the turn has run already, so that all of it is replay.
@@ -114,6 +116,8 @@ pub(crate) enum ActionKind {
         /// The wire text: an array of the arguments.
         input: Option<String>,
         tags: Option<Tags>,
+        /// Whether it is to run inside the turn. That is no part of what is decided: history has it as any other activity.
+        is_local: bool,
     },
     SubOrchestration {
         name: String,

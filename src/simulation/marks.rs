@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 /// Log messages of the engine, and marks of the simulation.
-const MUST_BE_HIT: [&str; 58] = [
+const MUST_BE_HIT: [&str; 61] = [
     // The checkpoint and its crash points.
     "a message was sent again",
+    "a turn goes on with the answers of local activities",
+    "calls of local activities become ordinary ones",
+    "an activity goes on that was begun inside its turn",
     "torn checkpoint",
     "rows of an interrupted checkpoint are ignored",
     "the sentinel says that a transaction without an answer is stored",

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::limits;
 use crate::rng::Rng;
 use crate::{
-    Activity, ActivityContext, Event, Failure, OrchestrationContext, Orchestrator, RetryPolicy, TaskFailed, WorkerBuilder,
+    Activity, ActivityContext, AsInput, Call, Event, Failure, OrchestrationContext, Orchestrator, RetryPolicy, TaskFailed,
+    WorkerBuilder,
 };
 
 pub(super) const PROGRAM: Orchestrator<Program, Done> = Orchestrator::new("Program");
@@ -137,6 +138,19 @@ impl Build {
     fn input(self, tag: &str) -> String {
         if self == Self::Second { format!("{tag}+") } else { tag.to_owned() }
     }
+
+    /// Calls an activity; about half of them locally, and in another build others.
+    fn call<I: Serialize>(
+        self,
+        ctx: &OrchestrationContext,
+        activity: Activity<I, String>,
+        tag: &str,
+        input: impl AsInput<I>,
+    ) -> Call<Activity<I, String>> {
+        let call = ctx.call(activity, input);
+        let is_local = tag.bytes().fold(self as u32, |sum, byte| sum.wrapping_mul(31) ^ u32::from(byte)) % 2 == 0;
+        if is_local { call.local() } else { call }
+    }
 }
 
 /// A result without the marks of the build that asked for it.
@@ -199,13 +213,17 @@ async fn run(ctx: OrchestrationContext, mut program: Program, build: Build) -> R
 async fn perform(ctx: &OrchestrationContext, step: Step, events: &mut Vec<String>, build: Build) -> Result<String, Failure> {
     let secs = Duration::from_secs;
     Ok(match step {
-        Step::Echo { tag } => told(ctx.call(ECHO, build.input(&tag)).await),
-        Step::Fail { tag, attempts } => told(ctx.call(FAIL, &tag).retry(RetryPolicy::fixed(attempts, secs(1))).await),
-        Step::Flaky { tag } => told(ctx.call(FLAKY, &tag).retry(RetryPolicy::exponential(4, secs(1))).await),
-        Step::Slow { tag, seconds } => told(ctx.call(SLOW, (tag, seconds)).await),
-        Step::Large { tag, bytes, is_input: true } => told(ctx.call(MEASURE, (tag, "x".repeat(bytes))).await),
+        Step::Echo { tag } => told(build.call(ctx, ECHO, &tag, build.input(&tag)).await),
+        Step::Fail { tag, attempts } => {
+            told(build.call(ctx, FAIL, &tag, &tag).retry(RetryPolicy::fixed(attempts, secs(1))).await)
+        }
+        Step::Flaky { tag } => told(build.call(ctx, FLAKY, &tag, &tag).retry(RetryPolicy::exponential(4, secs(1))).await),
+        Step::Slow { tag, seconds } => told(build.call(ctx, SLOW, &tag, (tag.clone(), seconds)).await),
+        Step::Large { tag, bytes, is_input: true } => {
+            told(build.call(ctx, MEASURE, &tag, (tag.clone(), "x".repeat(bytes))).await)
+        }
         Step::Large { tag, bytes, .. } => {
-            let all = told(ctx.call(LARGE, (tag.clone(), bytes)).await);
+            let all = told(build.call(ctx, LARGE, &tag, (tag.clone(), bytes)).await);
             format!("{} {}", all.trim_end_matches('x'), all.len() - tag.len())
         }
         Step::Ballast { .. } => "loaded".to_owned(),
@@ -226,10 +244,12 @@ async fn perform(ctx: &OrchestrationContext, step: Step, events: &mut Vec<String
             (0..count).for_each(|_| ctx.send_event("nobody", NEWS, String::new()));
             "sent".to_owned()
         }
-        Step::RaceTimer { tag, slow, limit } => match select(ctx.call(SLOW, (tag, slow)), ctx.timer(secs(limit))).await {
-            Either::Left((result, _)) => told(result),
-            Either::Right(_) => "timer".to_owned(),
-        },
+        Step::RaceTimer { tag, slow, limit } => {
+            match select(build.call(ctx, SLOW, &tag, (tag.clone(), slow)), ctx.timer(secs(limit))).await {
+                Either::Left((result, _)) => told(result),
+                Either::Right(_) => "timer".to_owned(),
+            }
+        }
         Step::RaceEvent { limit } => match ctx.wait_for_event(NEWS).within(secs(limit)).await {
             Ok(news) => {
                 events.push(news);
@@ -282,7 +302,7 @@ async fn clash(ctx: &OrchestrationContext) -> Result<String, Failure> {
 async fn fan(ctx: &OrchestrationContext, tag: &str, width: usize, build: Build) -> String {
     let calls = (0..width).map(|n| {
         let tag = format!("{tag}.{n}");
-        if n % 5 == 4 { ctx.call(FAIL, tag) } else { ctx.call(ECHO, build.input(&tag)) }
+        if n % 5 == 4 { build.call(ctx, FAIL, &tag, &tag) } else { build.call(ctx, ECHO, &tag, build.input(&tag)) }
     });
     join_all(calls).await.into_iter().map(told).collect::<Vec<_>>().join(",")
 }

@@ -120,6 +120,7 @@ impl Shared {
         let step = Step {
             hub,
             executor,
+            local: &self.local,
             hosting,
             instance_id,
             partition,

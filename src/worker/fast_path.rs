@@ -13,11 +13,20 @@ pub(crate) struct FastPath {
     pub(crate) fuses_answers: bool,
     /// An instance row that lacks nothing but the time of the last update is written a little later.
     pub(crate) coalesces_rows: bool,
+    /// Local activities run inside the turn. Without it their calls are ordinary ones.
+    pub(crate) runs_local: bool,
 }
 
 impl Default for FastPath {
     fn default() -> Self {
-        Self { keeps_histories: true, assumes_new: true, holds_own_messages: true, fuses_answers: true, coalesces_rows: true }
+        Self {
+            keeps_histories: true,
+            assumes_new: true,
+            holds_own_messages: true,
+            fuses_answers: true,
+            coalesces_rows: true,
+            runs_local: true,
+        }
     }
 }
 
@@ -30,6 +39,7 @@ impl FastPath {
         holds_own_messages: false,
         fuses_answers: false,
         coalesces_rows: false,
+        runs_local: false,
     };
 
     /// Each of them or not.
@@ -41,6 +51,7 @@ impl FastPath {
             holds_own_messages: some(),
             fuses_answers: some(),
             coalesces_rows: some(),
+            runs_local: some(),
         }
     }
 }

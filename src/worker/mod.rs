@@ -20,6 +20,7 @@ mod intake;
 mod keeper;
 mod litter;
 pub(crate) mod loaded;
+mod local;
 mod log;
 mod memory;
 mod options;
@@ -29,6 +30,7 @@ mod ownership;
 mod park;
 mod partition;
 mod patience;
+mod play;
 mod poll;
 mod recorder;
 mod runaway;
@@ -63,6 +65,7 @@ use tracing::Instrument as _;
 use self::executor::Executor;
 use self::hosting::Hosting;
 use self::keeper::Keeper;
+use self::local::LocalActivities;
 use self::memory::Bodies;
 use self::options::Options;
 use self::outages::Outages;
@@ -94,7 +97,8 @@ pub struct Worker {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) hub: Arc<Hub>,
-    pub(crate) executor: Executor,
+    pub(crate) executor: Arc<Executor>,
+    pub(crate) local: LocalActivities,
     pub(crate) options: Options,
     pub(crate) worker_id: String,
     pub(crate) tasks: Tasks,

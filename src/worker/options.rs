@@ -20,6 +20,10 @@ pub(crate) struct Options {
     pub(crate) turns: usize,
     /// Activities at once.
     pub(crate) activities: usize,
+    /// Local activities at once; unless set, as many.
+    pub(crate) local_activities: Option<usize>,
+    /// How long a turn goes on with local activities.
+    pub(crate) local_time: Duration,
     /// Most messages of one partition in memory.
     pub(crate) places: usize,
     /// How long a received message stays hidden unless it is renewed; no longer than the lease, so that a crash costs no more.
@@ -99,6 +103,8 @@ impl Default for Options {
         Self {
             turns: 100,
             activities: 10 * cores,
+            local_activities: None,
+            local_time: Duration::from_secs(5),
             places: 256,
             hold: Duration::from_secs(30),
             poll_interval_max: None,

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use futures::FutureExt;
+use uuid::Uuid;
 
 use super::dispatcher::several_at_once;
 use crate::hub::{Hub, Sent};
@@ -16,6 +17,12 @@ impl Outbox {
         if sent.is_held() {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).push(sent);
         }
+    }
+
+    /// Whether it has a message of this identity.
+    pub(super) fn holds(&self, activity_id: Uuid) -> bool {
+        let sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.iter().any(|sent| sent.message().is_some_and(|message| message.activity_id == activity_id))
     }
 
     /// The turn is committed.

@@ -143,6 +143,17 @@ impl Partition {
         self.instances().enter(instance_id).mailbox.clear()
     }
 
+    /// Completes when a message waits that terminates the instance.
+    pub(crate) async fn is_to_terminate(&self, instance_id: &str) {
+        loop {
+            let (waits, news) = self.instances().enter(instance_id).mailbox.termination();
+            if waits {
+                return;
+            }
+            news.notified().await;
+        }
+    }
+
     /// Lets the next step of the instance look at these messages again, in front of what came meanwhile.
     pub(crate) fn retry(&self, instance_id: &str, deliveries: Vec<Delivery>) {
         self.instances().enter(instance_id).mailbox.waiting.push_in_front(deliveries);

@@ -1,7 +1,9 @@
 //! What a turn decided, written down: rows, messages, status. It calls no code of users, and does no I/O.
 
+mod child;
 mod ended;
 mod generations;
+mod local;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +16,8 @@ use crate::clock::Clock;
 use crate::hub::{QueueId, partition_of};
 use crate::ids::DecisionId;
 use crate::model::{
-    EventKind, ExecutionStarted, FIRE_AND_FORGET, FailureDetails, HistoryEvent, InstanceRef, Message, ParentInstance,
-    RuntimeStatus, Sender, Started, State, StoredEvent, Tags, Timestamp,
+    EventKind, ExecutionStarted, FIRE_AND_FORGET, FailureDetails, HistoryEvent, InstanceRef, Message, RuntimeStatus, Sender,
+    Started, State, StoredEvent, Timestamp,
 };
 use crate::replay::{Action, ActionKind, Completion, Difference, Outcome, Retrying, Turn};
 
@@ -115,6 +117,10 @@ pub(crate) struct Recorder<'a> {
     pub(super) past: &'a [StoredEvent],
     pub(super) descent: Option<Descent>,
     stores_inputs: bool,
+    /// How many of the events the code has been run on in this turn, before those that it is run on next.
+    seen: usize,
+    /// The work items of calls that are to run inside the turn, until somebody takes them.
+    local: Vec<Message>,
     pub(super) record: Record,
 }
 
@@ -141,6 +147,8 @@ impl<'a> Recorder<'a> {
             past,
             descent,
             stores_inputs,
+            seen: 0,
+            local: Vec::new(),
             record: Record {
                 execution_id,
                 kept_rows: past.len() as u64,
@@ -170,6 +178,7 @@ impl<'a> Recorder<'a> {
             execution_id: &self.record.execution_id,
             past: self.past,
             new: &self.record.events,
+            seen: self.seen,
             custom_status: self.record.custom_status.as_deref(),
             is_repeat: false,
         }
@@ -251,7 +260,7 @@ impl<'a> Recorder<'a> {
 
     /// As .NET marks what went through its executor (docs/storage-layout.md, Columns): what arrived, not the decisions.
     fn mark_played(&mut self) {
-        for stored in &mut self.record.events {
+        for stored in &mut self.record.events[self.seen..] {
             stored.event.is_played = !matches!(stored.event.kind, EventKind::OrchestratorStarted);
         }
     }
@@ -260,7 +269,7 @@ impl<'a> Recorder<'a> {
         let decision = action.decision(&self.record.execution_id).again(self.record.state.times_taken_back(action.id));
         let (id, now) = (action.id, self.now());
         let kind = match action.kind {
-            ActionKind::Activity { name, version, input, tags } => {
+            ActionKind::Activity { name, version, input, tags, is_local } => {
                 let version = Some(version.unwrap_or_default());
                 let event = |input| EventKind::TaskScheduled {
                     name: name.clone(),
@@ -275,7 +284,11 @@ impl<'a> Recorder<'a> {
                 let mut message = self.message(decision, message, target);
                 message.context_tags = Some(started.event.tags.clone().unwrap_or_default());
                 message.attempt = Some(action.attempt).filter(|attempt| *attempt > 1);
-                self.send(QueueId::WorkItems, message, Duration::ZERO);
+                if is_local {
+                    self.local.push(message);
+                } else {
+                    self.send(QueueId::WorkItems, message, Duration::ZERO);
+                }
                 event(stored)
             }
             ActionKind::SubOrchestration { name, version, instance_id, input, tags } => {
@@ -310,41 +323,6 @@ impl<'a> Recorder<'a> {
         };
         let event = HistoryEvent::decision(id, now, kind);
         self.record.push(StoredEvent { decision_id: Some(decision.text()), ..event.into() });
-    }
-
-    fn start_child(
-        &mut self,
-        id: i32,
-        decision: DecisionId,
-        started: &Started,
-        child: &str,
-        (name, version, input): (&str, &Option<String>, Option<String>),
-        tags: Option<Tags>,
-    ) {
-        let instance = InstanceRef::new(child, decision.execution_id());
-        let parent = ParentInstance {
-            name: Some(started.event.name.clone()),
-            instance: InstanceRef::new(self.instance_id, &self.record.execution_id),
-            task_id: id,
-            version: started.event.version.clone(),
-        };
-        let inherited = started.event.tags.clone().unwrap_or_default();
-        let inherited: Tags = inherited.into_iter().filter(|(name, _)| name != FIRE_AND_FORGET).collect();
-        let merged: Tags = inherited.clone().into_iter().chain(tags.unwrap_or_default()).collect();
-        let start = ExecutionStarted {
-            instance: instance.clone(),
-            parent: Some(parent),
-            name: name.to_owned(),
-            version: version.clone(),
-            input,
-            tags: Some(merged).filter(|t| !t.is_empty()),
-            level: Some(started.event.level.unwrap_or(0).saturating_add(1)),
-            ..ExecutionStarted::default()
-        };
-        let event = HistoryEvent::arriving(self.now(), EventKind::ExecutionStarted(Box::new(start)));
-        let mut message = self.message(decision, event, instance);
-        message.context_tags = Some(inherited);
-        self.send(self.control_queue(child), message, Duration::ZERO);
     }
 
     fn complete(

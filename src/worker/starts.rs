@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::hub::histories::History;
 use crate::hub::{Held, InstanceRow};
 use crate::model::{EventKind, ExecutionStarted, RuntimeStatus, Sender, State, Timestamp};
+use crate::storage::table::Etag;
 
 /// How often a start whose instance row is missing is received before it is given up: its client died between the two
 /// (docs/storage-layout.md, Starts that a worker takes).
@@ -112,21 +113,10 @@ impl Step<'_> {
     /// the row; the parent of a child that is replaced must not wait for ever.
     async fn fate_of_clients_start(&self, loaded: &Loaded, held: &Held, start: &ExecutionStarted) -> Result<Fate> {
         let state = &loaded.state;
-        let stored = self.hub.instances.await_row_of_start(self.instance_id).await?;
-        match wanted(stored.as_ref().map(|stored| &stored.row), start, held.message.event.timestamp) {
-            Wanted::Yes => {}
-            Wanted::NotYet(why) => return Ok(self.defer_start(held, start, why).await),
-            Wanted::Never(why) => {
-                // It may have waited, and kept everything else waiting.
-                self.hosting.forget(self.instance_id);
-                self.log_drop(held, why);
-                return Ok(Fate::Drop);
-            }
-        }
-        if loaded.is_assumed && stored.as_ref().is_some_and(|stored| stored.row.status != Some(RuntimeStatus::Pending)) {
-            // A copy of it has begun, or another start: that is for the history to tell.
-            return Ok(Fate::Open);
-        }
+        let row = match self.row_of_start(loaded, held, start).await? {
+            Ok(row) => row,
+            Err(fate) => return Ok(fate),
+        };
         let waits = match self.drain_keeps(held, start).await? {
             None => self.code_or_limit_keeps(held, start).await,
             waits => waits,
@@ -137,13 +127,42 @@ impl Step<'_> {
             return Ok(waits);
         }
         // Not before: as long as the start waits, nobody may write over its row who does not know of it.
-        if let Some(stored) = stored {
-            self.partition.saw_row(self.instance_id, SeenRow { version: stored.etag, shown: None });
+        if let Some(version) = row {
+            self.partition.saw_row(self.instance_id, SeenRow { version, shown: None });
         }
         if let Some(replaced) = state.started.as_ref().filter(|_| state.completed.is_none()) {
             self.refuse(&replaced.event, replaced.decision_id.as_deref(), CLIENTS).await?;
         }
         Ok(Fate::Apply)
+    }
+
+    /// The version of the row that names this start, or what becomes of one that no row names.
+    async fn row_of_start(
+        &self,
+        loaded: &Loaded,
+        held: &Held,
+        start: &ExecutionStarted,
+    ) -> Result<std::result::Result<Option<Etag>, Fate>> {
+        if loaded.is_assumed && held.row.is_some() {
+            // This process has just written it. Whoever has changed it since is found out when the turn writes over it.
+            return Ok(Ok(held.row.clone()));
+        }
+        let stored = self.hub.instances.await_row_of_start(self.instance_id).await?;
+        match wanted(stored.as_ref().map(|stored| &stored.row), start, held.message.event.timestamp) {
+            Wanted::Yes => {}
+            Wanted::NotYet(why) => return Ok(Err(self.defer_start(held, start, why).await)),
+            Wanted::Never(why) => {
+                // It may have waited, and kept everything else waiting.
+                self.hosting.forget(self.instance_id);
+                self.log_drop(held, why);
+                return Ok(Err(Fate::Drop));
+            }
+        }
+        if loaded.is_assumed && stored.as_ref().is_some_and(|stored| stored.row.status != Some(RuntimeStatus::Pending)) {
+            // A copy of it has begun, or another start: that is for the history to tell.
+            return Ok(Err(Fate::Open));
+        }
+        Ok(Ok(stored.map(|stored| stored.etag)))
     }
 
     async fn defer_start(&self, held: &Held, start: &ExecutionStarted, why: DropReason) -> Fate {

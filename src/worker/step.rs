@@ -11,6 +11,7 @@ use super::fate::{Fate, Sorted};
 use super::hosting::Hosting;
 use super::litter;
 use super::loaded::{Loaded, Memory};
+use super::local::{LocalActivities, Unfinished};
 use super::log;
 use super::outbox::Outbox;
 use super::partition::Partition;
@@ -36,6 +37,7 @@ pub(super) const EARLY_TRIES: u32 = 5;
 pub(crate) struct Step<'a> {
     pub(crate) hub: &'a Hub,
     pub(crate) executor: &'a Executor,
+    pub(crate) local: &'a LocalActivities,
     pub(crate) hosting: &'a Hosting,
     pub(crate) instance_id: &'a str,
     /// Asked right before an effect whether this worker may still write.
@@ -203,10 +205,11 @@ impl Step<'_> {
         usage::bill(name);
         let code = Code::new(spans::orchestrator(&opened.execution_id, name), What::Turn);
         let mut recorder = Recorder::new(&self.hub.clock, self.hub.partition_count, opened);
+        let mut unfinished = Unfinished::default();
         match ends {
             Some(completion) => recorder.end_without_code(completion),
             None => {
-                if let Err(Unavailable) = self.executor.watched(&code, self.play(&mut recorder)).await {
+                if let Err(Unavailable) = self.play(&mut recorder, &code, &mut unfinished).await {
                     return Ok(Passed::Decided(sorted.all_back()));
                 }
             }
@@ -242,6 +245,7 @@ impl Step<'_> {
                 if let Some(kept) = kept.filter(|_| self.fast_path.keeps_histories) {
                     partition.keep_history(instance_id, kept);
                 }
+                self.local.adopt(unfinished, outbox);
                 outbox.hand_over();
                 Ok(Passed::Decided(sorted.settled()))
             }
@@ -253,25 +257,6 @@ impl Step<'_> {
             Err(lost) => {
                 commit.log_loss(&lost);
                 Ok(Passed::Decided(sorted.all_back()))
-            }
-        }
-    }
-
-    /// Runs the code of the turn, and of the generations that follow in it.
-    async fn play(&self, recorder: &mut Recorder<'_>) -> std::result::Result<(), Unavailable> {
-        let (limits, before) = (self.executor.limits(), self.partition.generations(self.instance_id));
-        loop {
-            let generations = u64::from(before) + u64::from(recorder.generations());
-            if let Some(failure) = limits.before_run(recorder.input().orchestrator(), recorder.size(), generations) {
-                recorder.end_without_code(Completion::Failed { failure });
-                return Ok(());
-            }
-            let Ok(outcome) = self.executor.run_turn(recorder.input()).await else {
-                return if recorder.hand_on() { Ok(()) } else { Err(Unavailable) };
-            };
-            let outcome = limits.after_run(recorder.input().orchestrator(), recorder.size(), outcome);
-            if recorder.apply(outcome).is_done() {
-                return Ok(());
             }
         }
     }

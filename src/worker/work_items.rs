@@ -171,7 +171,17 @@ impl Shared {
             Err(pause) => return item.leave_to_others(self, pause).await,
         };
         let (ends, code) = (task.ends.clone(), Code::new(Span::current(), What::Activity));
-        let running = std::panic::AssertUnwindSafe(self.executor.watched(&code, self.executor.run_activity(task)));
+        let run = async {
+            // One that was begun inside its turn has its own end in view.
+            match self.local.adopted(&item.message) {
+                Some(run) => {
+                    tracing::debug!("an activity goes on that was begun inside its turn");
+                    run.await.ok_or(Unavailable)
+                }
+                None => self.executor.watched(&code, self.executor.run_activity(task)).await,
+            }
+        };
+        let running = std::panic::AssertUnwindSafe(run);
         let begun = Instant::now();
         let ran = tokio::select! {
             biased;
@@ -253,14 +263,8 @@ impl Shared {
     /// The completion message. It carries the decision that it answers, recomputed if .NET sent the work item.
     fn answer(&self, item: &Message, result: Answer) -> Outbound {
         let task_id = item.event.event_id;
-        let kind = match result {
-            Ok(result) => EventKind::TaskCompleted { task_id, result },
-            Err(failure) => {
-                let reason = Some(failure.error_message.clone());
-                EventKind::TaskFailed { task_id, reason, details: None, failure: Some(failure) }
-            }
-        };
-        let (id, event) = (self.hub.rng.uuid(), HistoryEvent::arriving(self.hub.now(), kind));
+        let event = HistoryEvent::arriving(self.hub.now(), EventKind::answer(task_id, result));
+        let id = self.hub.rng.uuid();
         let InstanceRef { instance_id, execution_id } = item.target.clone();
         let sender = Sender { instance_id, execution_id };
         let decision_id = item.decision_id.clone().or_else(|| recomputed_decision(item));
@@ -277,7 +281,8 @@ impl Shared {
     }
 }
 
-fn task_of(item: &Message, ends: Ends) -> Option<ActivityTask> {
+/// The call that a work item is.
+pub(super) fn task_of(item: &Message, ends: Ends) -> Option<ActivityTask> {
     let EventKind::TaskScheduled { name, version, input, tags, .. } = &item.event.kind else { return None };
     Some(ActivityTask {
         instance: item.target.clone(),

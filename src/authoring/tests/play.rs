@@ -117,7 +117,7 @@ impl Play {
     fn show(&self, action: &Action) -> String {
         let id = action.id;
         match &action.kind {
-            ActionKind::Activity { name, version, input, tags } => {
+            ActionKind::Activity { name, version, input, tags, .. } => {
                 format!("#{id} {name}({}){}", text(input), extras(version.as_ref(), tags.as_ref()))
             }
             ActionKind::SubOrchestration { name, version, instance_id, input, tags } => {
@@ -162,7 +162,7 @@ impl Play {
             for Action { id, kind, .. } in outcome.actions {
                 match kind {
                     ActionKind::Timer { fire_at } => due.push((fire_at, id)),
-                    ActionKind::Activity { name, version, input, tags } => {
+                    ActionKind::Activity { name, version, input, tags, .. } => {
                         arrived.push(self.perform(id, name, version, input, tags.unwrap_or_default()));
                     }
                     ActionKind::SubOrchestration { input, .. } => arrived.push(sub_done(id, input.as_deref())),

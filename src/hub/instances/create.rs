@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::projection;
+use super::write::PendingWritten;
 use crate::error::Result;
 use crate::hub::{Hub, Way};
 use crate::model::{EventKind, ExecutionStarted, HistoryEvent, Message, Timestamp};
@@ -35,12 +36,14 @@ impl Hub {
         let input = url.as_deref().or(start.input.as_deref());
         let mut row = projection::pending(self.name(), &start, input, at, self.now());
         self.instances.offload(&mut row).await?;
-        let is_ours = self.instances.write_pending(row, replaced).await?;
-        if is_ours {
-            sent.hand_over();
-        } else {
-            self.queues.take_back(sent).await?;
+        match self.instances.write_pending(row, replaced).await? {
+            PendingWritten::Is(version) => sent.with_row(version).hand_over(),
+            PendingWritten::Before => sent.hand_over(),
+            PendingWritten::Lost => {
+                self.queues.take_back(sent).await?;
+                return Ok(false);
+            }
         }
-        Ok(is_ours)
+        Ok(true)
     }
 }

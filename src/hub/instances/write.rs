@@ -95,20 +95,32 @@ fn change_without_output(row: &mut Entity, changes: &Entity) -> bool {
 /// The most attempts to write a row while others write it, or replies are lost.
 const ROW_TRIES_MAX: usize = 8;
 
+/// What became of the row of a new start.
+#[derive(Debug, PartialEq)]
+pub(crate) enum PendingWritten {
+    /// It stands, in this version.
+    Is(Etag),
+    /// An earlier try has written it, and somebody may have written over it since.
+    Before,
+    /// Another start won the race.
+    Lost,
+}
+
 impl Instances {
-    /// Writes the row of a new start. `false` if another start won the race.
-    pub(crate) async fn write_pending(&self, entity: Entity, replaced: Option<&Etag>) -> Result<bool> {
+    /// Writes the row of a new start.
+    pub(crate) async fn write_pending(&self, entity: Entity, replaced: Option<&Etag>) -> Result<PendingWritten> {
         let (key, execution_id) = (entity.partition_key.clone(), entity.text("ExecutionId").map(str::to_owned));
         let op = match replaced {
             Some(etag) => TableOp::Replace(entity, Match::Etag(etag.clone())),
             None => TableOp::Insert(entity),
         };
-        if self.write_if(&op).await? {
-            return Ok(true);
+        if let Some(version) = self.put(&op).await? {
+            return Ok(PendingWritten::Is(version));
         }
         // If the reply to the first attempt was lost and a worker has begun the start since, the row looks like a rival's.
         let row = self.table.get(&key, "", &["ExecutionId"]).await.or_none()?;
-        Ok(row.is_some_and(|row| row.entity.text("ExecutionId") == execution_id.as_deref()))
+        let is_ours = row.is_some_and(|row| row.entity.text("ExecutionId") == execution_id.as_deref());
+        Ok(if is_ours { PendingWritten::Before } else { PendingWritten::Lost })
     }
 
     /// Writes a row over the version that is known, or creates it; large columns go to blobs of their own. Nothing is
@@ -280,10 +292,11 @@ mod tests {
     async fn a_start_that_a_worker_has_begun_meanwhile_is_still_ours() {
         let TaskHub(hub) = hub(false).await;
         let pending = |execution_id: &str| showing(RuntimeStatus::Pending).with("ExecutionId", Value::string(execution_id));
-        assert!(hub.instances.write_pending(pending("ours"), None).await.unwrap());
+        assert!(matches!(hub.instances.write_pending(pending("ours"), None).await.unwrap(), PendingWritten::Is(_)));
         hub.instances.write(write(RuntimeStatus::Running, None), None).await.unwrap();
-        assert!(hub.instances.write_pending(pending("ours"), None).await.unwrap(), "the answer to the first try was lost");
-        assert!(!hub.instances.write_pending(pending("a rival's"), None).await.unwrap());
+        let again = hub.instances.write_pending(pending("ours"), None).await.unwrap();
+        assert_eq!(again, PendingWritten::Before, "the answer to the first try was lost");
+        assert_eq!(hub.instances.write_pending(pending("a rival's"), None).await.unwrap(), PendingWritten::Lost);
         assert_eq!(status(&hub).await, Some(RuntimeStatus::Running));
     }
 
@@ -306,7 +319,10 @@ mod tests {
     async fn the_row_of_a_start_is_left_to_it_by_the_execution_that_it_is_to_replace() {
         let TaskHub(hub) = hub(false).await;
         let naming = |status, execution: &str| showing(status).with("ExecutionId", Value::string(execution));
-        assert!(hub.instances.write_pending(naming(RuntimeStatus::Pending, "new"), None).await.unwrap());
+        assert!(matches!(
+            hub.instances.write_pending(naming(RuntimeStatus::Pending, "new"), None).await.unwrap(),
+            PendingWritten::Is(_)
+        ));
         let by = |execution: &str, superseded| {
             let change = RowChange { entity: naming(RuntimeStatus::Running, execution), clears_output: false };
             hub.instances.write(RowWrite { change, superseded, ..write(RuntimeStatus::Running, None) }, None)

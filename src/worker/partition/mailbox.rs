@@ -121,6 +121,12 @@ impl Mailbox {
         Next::Gather(Arc::clone(&self.news), first.due.max(now) + LOOK_EVERY)
     }
 
+    /// Whether a termination waits, and what is rung when anything comes.
+    pub(super) fn termination(&self) -> (bool, Arc<Notify>) {
+        let is_termination = |waiting: &Delivery| matches!(waiting.message.event.kind, EventKind::ExecutionTerminated { .. });
+        (self.waiting.queue.iter().any(is_termination), Arc::clone(&self.news))
+    }
+
     /// What has been in memory for too long and takes places from others: most of what waits, the last first, each with the time for
     /// which it goes back.
     pub(super) fn stuck(&mut self, after: Duration, most: usize) -> Vec<(Delivery<Received>, Duration)> {

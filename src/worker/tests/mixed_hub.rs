@@ -360,7 +360,7 @@ async fn starts_and_events_in_every_form_of_dotnet_are_run() {
     };
     let row = instances::pending("Test", &started, started.input.as_deref(), account.now(), account.now());
     send(EventKind::ExecutionStarted(Box::new(started.clone())), started.instance.clone(), Sender::client()).await;
-    assert!(plain.0.instances.write_pending(row, None).await.unwrap());
+    plain.0.instances.write_pending(row, None).await.unwrap();
     let raised = EventKind::EventRaised { name: "item".to_owned(), input: payload(4), trace: None };
     let entity = Sender { instance_id: "@counter@a".to_owned(), execution_id: None };
     send(raised, InstanceRef::current("i"), entity).await;

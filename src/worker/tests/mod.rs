@@ -19,6 +19,7 @@ pub(super) mod harness;
 mod idle;
 mod keeping;
 mod limits;
+mod local;
 mod logged;
 mod manners;
 mod marked;

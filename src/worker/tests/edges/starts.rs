@@ -14,7 +14,7 @@ async fn a_start_that_is_polled_before_its_row_exists_runs_when_the_row_is_there
         tokio::time::sleep(Duration::from_secs(3)).await;
         assert!(client.history("late-row").await.unwrap().is_empty());
         let row = crate::hub::instances::pending("Test", &event, Some("0"), made, hub.0.now());
-        assert!(hub.0.instances.write_pending(row, None).await.unwrap());
+        hub.0.instances.write_pending(row, None).await.unwrap();
         assert_eq!(ended(&client, "late-row").await.status, RuntimeStatus::Completed);
         quiet(&hub).await;
     })

@@ -1,0 +1,56 @@
+//! A turn that goes on with the answers of local activities: in history it is as many turns as it would be if messages had brought them.
+
+use std::time::Duration;
+
+use super::Recorder;
+use crate::hub::QueueId;
+use crate::model::{EventKind, HistoryEvent, Message, StoredEvent};
+use crate::sabotage::{self, Sabotage};
+use crate::worker::executor::Answer;
+use crate::worker::local::{BYTES_MAX, EVENTS_MAX};
+
+impl Recorder<'_> {
+    /// The work items of the calls that the code has made to be run inside the turn.
+    pub(crate) fn take_local_calls(&mut self) -> Vec<Message> {
+        std::mem::take(&mut self.local)
+    }
+
+    /// Whether more of them may begin.
+    pub(crate) fn has_room(&self) -> bool {
+        let events = &self.record.events;
+        events.len() < EVENTS_MAX && events.iter().map(StoredEvent::weight).sum::<usize>() < BYTES_MAX
+    }
+
+    /// How long it takes until a timer is due that the turn has set.
+    pub(crate) fn next_due(&self) -> Option<Duration> {
+        let due = self.record.outbound.iter().filter_map(|sent| match sent.message.event.kind {
+            EventKind::TimerFired { fire_at, .. } => Some(fire_at.since(self.clock.now())),
+            _ => None,
+        });
+        due.min()
+    }
+
+    /// Whether the execution has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.record.status.is_some()
+    }
+
+    /// The code is to go on with these answers.
+    pub(crate) fn go_on(&mut self, answers: Vec<(i32, Answer)>) {
+        self.record.push(HistoryEvent::arriving(self.now(), EventKind::OrchestratorCompleted));
+        self.seen = self.record.events.len();
+        self.record.push(HistoryEvent::arriving(self.now(), EventKind::OrchestratorStarted));
+        for (task_id, answer) in answers {
+            let event = HistoryEvent::arriving(self.now(), EventKind::answer(task_id, answer));
+            if sabotage::is(Sabotage::LocalAnswersDoubled) {
+                self.record.push(event.clone());
+            }
+            self.record.push(event);
+        }
+    }
+
+    /// Calls that are to be answered by messages after all.
+    pub(crate) fn send_calls(&mut self, calls: Vec<Message>) {
+        calls.into_iter().for_each(|call| self.send(QueueId::WorkItems, call, Duration::ZERO));
+    }
+}
