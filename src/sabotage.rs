@@ -30,6 +30,7 @@ pub(crate) enum Sabotage {
     HistoriesKeptAsTheyWere,
     LocalAnswersDoubled,
     LocalCallsForgotten,
+    KeptExecutionMissesEvents,
 }
 
 #[cfg(not(test))]
@@ -46,7 +47,7 @@ mod chosen {
 
     use super::Sabotage::{self, *};
 
-    pub(crate) const ALL: [Sabotage; 24] = [
+    pub(crate) const ALL: [Sabotage; 25] = [
         HistoryBeforeMessages,
         InputsBeforeHistory,
         InputsBeforeRow,
@@ -71,6 +72,7 @@ mod chosen {
         HistoriesKeptAsTheyWere,
         LocalAnswersDoubled,
         LocalCallsForgotten,
+        KeptExecutionMissesEvents,
     ];
 
     thread_local! {

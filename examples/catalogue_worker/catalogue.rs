@@ -9,7 +9,23 @@ mod orchestrators;
 #[path = "catalogue/waits.rs"]
 mod waits;
 
-use taskhub::WorkerBuilder;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use taskhub::{Activity, Call, WorkerBuilder};
+
+/// Whether short activities run inside their turns.
+static RUNS_LOCAL: AtomicBool = AtomicBool::new(false);
+
+/// Runs short activities inside their turns from now on, in all workers of this process.
+#[allow(dead_code, reason = "tests run the catalogue as .NET does")]
+pub(crate) fn run_local() {
+    RUNS_LOCAL.store(true, Ordering::Relaxed);
+}
+
+/// A call of a short activity. History tells nobody whether it is a local one, so it may change between two turns.
+pub(crate) fn short<I, O>(call: Call<Activity<I, O>>) -> Call<Activity<I, O>> {
+    if RUNS_LOCAL.load(Ordering::Relaxed) { call.local() } else { call }
+}
 
 /// Registers the whole catalogue.
 pub(crate) fn register(builder: WorkerBuilder) -> WorkerBuilder {

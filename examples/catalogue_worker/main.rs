@@ -16,12 +16,13 @@ const PARTITIONS: Argument = ("--partitions", "partitions of a hub that does not
 const WORKER_ID: Argument = ("--worker-id", "name under which partitions are owned; generated unless set");
 const POLL_SECONDS: Argument = ("--poll-seconds", "longest wait between two looks at an idle queue; 30 unless set");
 const BUILD: Argument = ("--build", "hosts an application that grows as its build 1, 2 or 3 does, and not the catalogue");
+const LOCAL: Argument = ("--local", "runs short activities inside their turns");
 const RUN_SECONDS: Argument = ("--run-seconds", "ends the worker after so long; without it: ctrl-c or SIGTERM");
 
 #[tokio::main]
 async fn main() -> ExitCode {
     support::log_to_stderr("info");
-    match Arguments::from_command_line(&[STORAGE, HUB, PARTITIONS, WORKER_ID, POLL_SECONDS, BUILD, RUN_SECONDS]) {
+    match Arguments::with_switches(&[STORAGE, HUB, PARTITIONS, WORKER_ID, POLL_SECONDS, BUILD, RUN_SECONDS], &[LOCAL]) {
         Ok(arguments) => support::exit_code(run(&arguments).await),
         Err(code) => code,
     }
@@ -32,6 +33,9 @@ async fn run(arguments: &Arguments) -> Outcome {
     let (hub, is_shared) = support::open(arguments, "Catalogue", arguments.number(PARTITIONS)?).await?;
     if !is_shared {
         tracing::warn!("nobody can start anything in a hub that is in the memory of this process");
+    }
+    if arguments.has(LOCAL) {
+        catalogue::run_local();
     }
     let mut worker = match arguments.number(BUILD)? {
         Some(build) => versions::register(Worker::builder(&hub), build),

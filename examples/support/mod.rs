@@ -33,10 +33,17 @@ pub(crate) struct Arguments(BTreeMap<&'static str, String>);
 impl Arguments {
     /// Reads the command line. `--help`, and what is not known, end the program with the list of what is.
     pub(crate) fn from_command_line(known: &[Argument]) -> Result<Self, ExitCode> {
+        Self::with_switches(known, &[])
+    }
+
+    /// The same, with arguments that take no value.
+    pub(crate) fn with_switches(known: &[Argument], switches: &[Argument]) -> Result<Self, ExitCode> {
         let mut words = std::env::args();
         let program = words.next().unwrap_or_default();
-        Self::parse(known, words).map_err(|problem| {
-            let list: String = known.iter().map(|(name, meaning)| format!("\n  {name} <value>\n      {meaning}")).collect();
+        Self::parse(known, switches, words).map_err(|problem| {
+            let values = known.iter().map(|(name, meaning)| format!("\n  {name} <value>\n      {meaning}"));
+            let switches = switches.iter().map(|(name, meaning)| format!("\n  {name}\n      {meaning}"));
+            let list: String = values.chain(switches).collect();
             match problem {
                 Some(problem) => {
                     eprintln!("{problem}\n\nusage: {program}{list}");
@@ -51,11 +58,15 @@ impl Arguments {
     }
 
     /// `Err(None)` is a request for help.
-    fn parse(known: &[Argument], mut words: impl Iterator<Item = String>) -> Result<Self, Option<String>> {
+    fn parse(known: &[Argument], switches: &[Argument], mut words: impl Iterator<Item = String>) -> Result<Self, Option<String>> {
         let mut values = BTreeMap::new();
         while let Some(word) = words.next() {
             if matches!(word.as_str(), "--help" | "-h") {
                 return Err(None);
+            }
+            if let Some((name, _)) = switches.iter().find(|(name, _)| *name == word) {
+                values.insert(*name, String::new());
+                continue;
             }
             let (name, attached) = match word.split_once('=') {
                 Some((name, value)) => (name, Some(value.to_owned())),
@@ -69,6 +80,11 @@ impl Arguments {
             values.insert(*name, value);
         }
         Ok(Self(values))
+    }
+
+    /// Whether an argument was given.
+    pub(crate) fn has(&self, (name, _): Argument) -> bool {
+        self.0.contains_key(name)
     }
 
     pub(crate) fn text(&self, (name, _): Argument) -> Option<&str> {

@@ -14,6 +14,8 @@ mod continue_as_new;
 mod fan_out_fan_in;
 #[path = "../human_interaction.rs"]
 mod human_interaction;
+#[path = "../local_activities.rs"]
+mod local_activities;
 #[path = "../monitor.rs"]
 mod monitor;
 #[path = "../order_processing.rs"]

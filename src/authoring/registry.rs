@@ -23,7 +23,7 @@ use super::rigour::Rigour;
 use super::versioning::Versioning;
 use crate::bounds;
 use crate::model::{ExecutionStarted, FailureDetails, InstanceRef, Tags};
-use crate::replay::{self, ActionKind, Completion, Execution, Outcome, Program, Turn, not_durable, panicked};
+use crate::replay::{self, ActionKind, Completion, Execution, Live, Outcome, Program, Turn, not_durable, panicked};
 
 type Start = Box<dyn Fn(&Rc<Execution>) -> Result<Program, FailureDetails> + Send + Sync>;
 type Work = Box<dyn Fn(ActivityTask) -> BoxFuture<'static, Result<Option<String>, FailureDetails>> + Send + Sync>;
@@ -65,10 +65,39 @@ impl Registry {
         self.0.rigour.judge(turn, outcome, |turn| self.replay(turn))
     }
 
-    /// Runs one turn. Panics of user code are failures, and so is what it does with the runtime.
+    /// Runs one turn from the beginning of its history. Panics of user code are failures, and so is what it does with the runtime.
     pub(crate) fn replay(&self, turn: &Turn<'_>) -> Outcome {
+        self.watched(turn.orchestrator(), |start| replay::run(turn, start))
+    }
+
+    /// Runs one turn over an execution that is live, which is begun if there is none. It is live afterwards if it can go on in another turn.
+    pub(crate) fn go_on(&self, live: &mut Option<Live>, turn: &Turn<'_>) -> Outcome {
+        let mut execution = match live.take().map_or_else(|| Live::begin(turn), Ok) {
+            Ok(execution) => execution,
+            Err(outcome) => return outcome,
+        };
+        let name = execution.started().name.clone();
+        let outcome = self.watched(&name, |start| execution.go_on(turn, start));
+        let outcome = self.0.rigour.judge(turn, outcome, |turn| self.replay(turn));
+        *live = Some(execution).filter(|execution| execution.may_go_on() && outcome.completion.is_none());
+        outcome
+    }
+
+    /// Whether executions may be live.
+    pub(crate) fn takes_live(&self) -> bool {
+        self.0.rigour.takes_live()
+    }
+
+    /// Runs code in a runtime that has nothing, and judges what it did with that.
+    fn watched(&self, orchestrator: &str, run: impl FnOnce(replay::Start<'_>) -> Outcome) -> Outcome {
+        let start = |execution: &Rc<Execution>| {
+            let started = execution.started();
+            let version = started.version.as_deref();
+            let start = self.0.orchestrator(&started.name, version);
+            start.ok_or_else(|| self.no_orchestrator(&started.name, version))?(execution)
+        };
         let runtime = BareRuntime::new();
-        let outcome = runtime.within(|| self.run_code(turn));
+        let outcome = runtime.within(|| run(&start));
         let has_tasks = runtime.has_tasks();
         let outcome = self.0.with_own_version(outcome);
         let what = match &outcome.completion {
@@ -77,16 +106,7 @@ impl Registry {
             _ if has_tasks => "spawned a task",
             _ => return outcome,
         };
-        outcome.broken_off(not_durable(turn.orchestrator(), what))
-    }
-
-    fn run_code(&self, turn: &Turn<'_>) -> Outcome {
-        replay::run(turn, |execution| {
-            let started = execution.started();
-            let version = started.version.as_deref();
-            let start = self.0.orchestrator(&started.name, version);
-            start.ok_or_else(|| self.no_orchestrator(&started.name, version))?(execution)
-        })
+        outcome.broken_off(not_durable(orchestrator, what))
     }
 
     /// Runs an activity. Panics of user code are failures.

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::model::{FailureDetails, Timestamp};
-use crate::replay::{Action, ActionKind, Completion, Label, Outcome, Turn, not_deterministic};
+use crate::replay::{Action, Completion, Outcome, Turn, disagreement, input_of};
 
 /// How often a turn runs again: a set of two elements is in another order in one of them but for one time in 128.
 const REPEATS: usize = 7;
@@ -49,7 +49,7 @@ impl Rehearsal {
         let mut difference = outcome.differences.first()?.clone();
         let decided = self.decided();
         let before = decided.iter().find(|d| d.execution_id == turn.execution_id && d.action.id == difference.id);
-        difference.history = difference.history.or_else(|| input(&before?.action.kind).cloned());
+        difference.history = difference.history.or_else(|| input_of(&before?.action.kind).cloned());
         Some(difference.failure(turn.orchestrator(), true))
     }
 
@@ -65,63 +65,5 @@ impl Rehearsal {
                 decided.push(Decided { instance_id, execution_id, at, action: action.clone() });
             }
         }
-    }
-}
-
-/// How two runs of one turn differ.
-fn disagreement(turn: &Turn<'_>, first: &Outcome, again: &Outcome) -> Option<FailureDetails> {
-    let runs = |first: String, again: String| Some(format!("a run of one turn {first}, and another run of it {again}"));
-    let decided = |outcome: &Outcome, index: usize| match outcome.actions.get(index) {
-        Some(action) => format!("decided {} as number {}", shown(&action.kind), action.id),
-        None => "decided nothing there".to_owned(),
-    };
-    let count = first.actions.len().max(again.actions.len());
-    let differing = (0..count).find(|index| first.actions.get(*index) != again.actions.get(*index));
-    let what = match differing {
-        Some(index) => runs(decided(first, index), decided(again, index)),
-        None if first.differences != again.differences => {
-            let difference = again.differences.first().or(first.differences.first())?;
-            return Some(difference.failure(turn.orchestrator(), true));
-        }
-        None if first.completion != again.completion => runs(end(first.completion.as_ref()), end(again.completion.as_ref())),
-        None if first.custom_status != again.custom_status => {
-            let status =
-                |outcome: &Outcome| format!("set the custom status {}", outcome.custom_status.as_deref().unwrap_or("null"));
-            runs(status(first), status(again))
-        }
-        None => None,
-    };
-    Some(not_deterministic(turn.orchestrator(), &what?))
-}
-
-/// What a decision gives to others.
-fn input(kind: &ActionKind) -> Option<&String> {
-    match kind {
-        ActionKind::Activity { input, .. } | ActionKind::SubOrchestration { input, .. } | ActionKind::SendEvent { input, .. } => {
-            input.as_ref()
-        }
-        ActionKind::Timer { .. } => None,
-    }
-}
-
-fn shown(kind: &ActionKind) -> String {
-    let label = Label::of_action(kind);
-    let with = input(kind).map(|input| format!(" with {input}")).unwrap_or_default();
-    match kind {
-        ActionKind::Timer { fire_at } => format!("{label} until {fire_at}"),
-        ActionKind::SendEvent { instance_id, .. } => format!("{label} to \"{instance_id}\"{with}"),
-        ActionKind::SubOrchestration { instance_id: Some(child), .. } => format!("{label}{with} under the id \"{child}\""),
-        ActionKind::SubOrchestration { .. } | ActionKind::Activity { .. } => format!("{label}{with}"),
-    }
-}
-
-fn end(completion: Option<&Completion>) -> String {
-    let text = |json: &Option<String>| json.clone().unwrap_or_else(|| "null".to_owned());
-    match completion {
-        None => "did not end the instance".to_owned(),
-        Some(Completion::Completed { output }) => format!("ended with {}", text(output)),
-        Some(Completion::Failed { failure }) => format!("failed with {failure}"),
-        Some(Completion::Terminated { .. }) => "was terminated".to_owned(),
-        Some(Completion::ContinuedAsNew { input, .. }) => format!("continued as new with {}", text(input)),
     }
 }

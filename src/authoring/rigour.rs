@@ -43,6 +43,11 @@ impl Rigour {
         }
     }
 
+    /// Whether an execution may stay in memory between turns: what its code makes again is then compared in a part of them only.
+    pub(super) fn takes_live(&self) -> bool {
+        matches!(self, Self::Tells(_))
+    }
+
     /// The outcome that counts. `run` runs the turn again.
     #[cfg_attr(not(feature = "testing"), allow(unused_variables, reason = "only rehearsals run a turn again"))]
     pub(super) fn judge(&self, turn: &Turn<'_>, outcome: Outcome, run: impl Fn(&Turn<'_>) -> Outcome) -> Outcome {

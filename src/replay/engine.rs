@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -14,14 +15,13 @@ use tracing::Dispatch;
 use super::execution::Execution;
 use super::inputs::Recorded;
 use super::label::Label;
-use super::long_timer::Decided;
-use super::patches::Patches;
 use super::retry::Verdict;
 use super::state::Next;
 use super::turn::{Completion, Outcome, Turn};
 use super::waker::TurnWaker;
 use crate::limits;
-use crate::model::{EventKind, FailureDetails, StoredEvent, text_member};
+use crate::model::{EventKind, ExecutionStarted, FailureDetails, StoredEvent, text_member};
+use crate::sabotage::{self, Sabotage};
 
 /// Polls that follow one event. Combinators wake themselves a few times; code that never stops would hang the worker.
 const MOST_POLLS: u32 = 100_000;
@@ -32,38 +32,15 @@ const PANIC: &str = "Panic";
 /// The code of an orchestrator, bound to its context and input; it gives the output.
 pub(crate) type Program = Pin<Box<dyn Future<Output = Result<Option<String>, FailureDetails>>>>;
 
-/// Runs one turn. `start` makes the program; its failure is that of the execution.
-pub(crate) fn run<S>(turn: &Turn<'_>, start: S) -> Outcome
-where
-    S: FnOnce(&Rc<Execution>) -> Result<Program, FailureDetails>,
-{
-    let custom_status = turn.custom_status.map(str::to_owned);
-    let nothing = Outcome { custom_status: custom_status.clone(), ..Outcome::default() };
-    let is_over = turn.past.iter().any(|stored| matches!(stored.event.kind, EventKind::ExecutionCompleted { .. }));
-    let Some(started) = turn.started().filter(|_| !is_over) else { return nothing };
-    if let Some(reason) = terminated_at_birth(turn.new) {
-        return Outcome { completion: Some(Completion::Terminated { reason }), ..nothing };
+/// What makes the program of an execution; its failure is that of the execution.
+pub(crate) type Start<'a> = &'a dyn Fn(&Rc<Execution>) -> Result<Program, FailureDetails>;
+
+/// Runs one turn from the beginning of its history.
+pub(crate) fn run(turn: &Turn<'_>, start: Start<'_>) -> Outcome {
+    match Live::begin(turn) {
+        Ok(mut live) => live.go_on(turn, start),
+        Err(outcome) => outcome,
     }
-    let decided = Decided::of(turn.events());
-    let patches = Patches::of(turn.past.iter().chain(turn.new));
-    let execution = Execution::new(started.clone(), custom_status.clone(), decided, patches);
-    let runner = Runner {
-        turn: *turn,
-        execution,
-        start: Some(start),
-        program: None,
-        custom_status,
-        waker: TurnWaker::woken(&started.name),
-        completion: None,
-        keeps_actions: true,
-        suspended: None,
-        held: VecDeque::new(),
-        position: 0,
-        next_id: turn.next_id(),
-        taken_back: BTreeMap::new(),
-        rewound_to: turn.rewound_to(),
-    };
-    runner.run()
 }
 
 /// The reason of a termination that comes with the start: the code does not run at all.
@@ -89,10 +66,12 @@ fn suspended_at_birth<'a>(events: impl Iterator<Item = (usize, &'a StoredEvent)>
     suspended
 }
 
-struct Runner<'a, S> {
-    turn: Turn<'a>,
+/// An execution with its code, which may stay in memory between turns: then a turn costs what is new, and not what has been.
+pub(crate) struct Live {
+    execution_id: String,
     execution: Rc<Execution>,
-    start: Option<S>,
+    /// Whether the program was made, or could not be.
+    has_begun: bool,
     program: Option<Program>,
     /// The custom status before the turn.
     custom_status: Option<String>,
@@ -103,9 +82,11 @@ struct Runner<'a, S> {
     /// The place of the suspension in effect.
     suspended: Option<usize>,
     /// Events that arrived while suspended, with their positions.
-    held: VecDeque<(usize, &'a StoredEvent)>,
+    held: VecDeque<(usize, StoredEvent)>,
     /// The place of the current event in history.
     position: usize,
+    /// How many events the execution has gone through.
+    gone_through: usize,
     /// The first id that history has not used.
     next_id: i32,
     /// How often decisions were taken back so far, by their ids, and the place of the last one of which that is true.
@@ -113,43 +94,113 @@ struct Runner<'a, S> {
     rewound_to: usize,
 }
 
-impl<'a, S> Runner<'a, S>
-where
-    S: FnOnce(&Rc<Execution>) -> Result<Program, FailureDetails>,
-{
-    fn run(mut self) -> Outcome {
-        let Turn { past, new, seen, is_repeat, .. } = self.turn;
-        // Rows with which a generation begins may be there before its code has run on them.
-        let is_behind = |stored: &StoredEvent| stored.event.is_played || stored.event.event_id >= 0;
-        let behind = past.len() + seen;
-        let played = if seen > 0 { behind } else { past.iter().rposition(is_behind).map_or(0, |last| last + 1) };
-        for (position, stored) in past.iter().chain(new).enumerate() {
+impl Live {
+    /// An execution whose code has not run yet. If it is not to run at all, what comes of the turn.
+    pub(crate) fn begin(turn: &Turn<'_>) -> Result<Self, Outcome> {
+        let custom_status = turn.custom_status.map(str::to_owned);
+        let nothing = Outcome { custom_status: custom_status.clone(), ..Outcome::default() };
+        let is_over = turn.past.iter().any(|stored| matches!(stored.event.kind, EventKind::ExecutionCompleted { .. }));
+        let Some(started) = turn.started().filter(|_| !is_over) else { return Err(nothing) };
+        if let Some(reason) = terminated_at_birth(turn.new) {
+            return Err(Outcome { completion: Some(Completion::Terminated { reason }), ..nothing });
+        }
+        Ok(Self {
+            execution_id: turn.execution_id.to_owned(),
+            execution: Execution::new(started.clone(), custom_status),
+            has_begun: false,
+            program: None,
+            custom_status: None,
+            waker: TurnWaker::woken(&started.name),
+            completion: None,
+            keeps_actions: true,
+            suspended: None,
+            held: VecDeque::new(),
+            position: 0,
+            gone_through: 0,
+            next_id: 0,
+            taken_back: BTreeMap::new(),
+            rewound_to: turn.rewound_to(),
+        })
+    }
+
+    /// Runs the code on the events of a turn that it has not gone through.
+    pub(crate) fn go_on(&mut self, turn: &Turn<'_>, start: Start<'_>) -> Outcome {
+        let turn = turn.behind(self.gone_through);
+        self.learn(&turn);
+        let Turn { past, new, before, is_repeat, .. } = turn;
+        let misses_one = before > 0 && new.len() > 2 && sabotage::is(Sabotage::KeptExecutionMissesEvents);
+        let new = if misses_one { &new[..new.len() - 1] } else { new };
+        let (behind, played) = turn.seen_before();
+        for (place, stored) in past.iter().chain(new).enumerate() {
+            let position = before + place;
             self.execution.state.borrow_mut().goes_through(position < behind || is_repeat, position < played);
-            if matches!(stored.event.kind, EventKind::ExecutionStarted(_)) && self.start.is_some() && self.suspended.is_none() {
-                self.suspended = suspended_at_birth(past.iter().chain(new).enumerate().skip(position + 1));
+            if matches!(stored.event.kind, EventKind::ExecutionStarted(_)) && !self.has_begun && self.suspended.is_none() {
+                let behind_start = past.iter().chain(new).enumerate().skip(place + 1);
+                self.suspended = suspended_at_birth(behind_start.map(|(place, stored)| (before + place, stored)));
             }
-            self.take_in(position, stored);
+            self.take_in(position, stored, start);
             if !self.keeps_actions {
                 break;
             }
         }
+        self.gone_through = before + past.len() + new.len();
         self.check_that_it_waits();
         self.check_custom_status();
-        self.finish()
+        if !self.may_go_on() {
+            self.close();
+        }
+        self.outcome()
     }
 
-    fn take_in(&mut self, position: usize, stored: &'a StoredEvent) {
+    /// Whether the code can be left as it is and go on in a later turn. What is suspended is not: it has asked for things that are not decided yet.
+    pub(crate) fn may_go_on(&self) -> bool {
+        self.program.is_some() && self.completion.is_none() && self.suspended.is_none()
+    }
+
+    /// How many events it has gone through.
+    pub(crate) fn gone_through(&self) -> usize {
+        self.gone_through
+    }
+
+    /// How it was started.
+    pub(crate) fn started(&self) -> &ExecutionStarted {
+        self.execution.started()
+    }
+
+    /// About how many bytes the code takes up.
+    pub(crate) fn bytes(&self) -> usize {
+        self.program.as_ref().map_or(0, |program| size_of_val(&**program)) + size_of::<Self>()
+    }
+
+    /// Until the next turn nobody may wake the code.
+    pub(crate) fn rest(&self) {
+        self.waker.rest();
+    }
+
+    /// What the events say of decisions and changes of the code, ahead of them.
+    fn learn(&mut self, turn: &Turn<'_>) {
+        let mut state = self.execution.state.borrow_mut();
+        state.decided.learn(turn.events());
+        state.patches.learn(turn.past.iter().chain(turn.new));
+        self.next_id = self.next_id.max(turn.next_id());
+        self.custom_status =
+            if self.gone_through == 0 { turn.custom_status.map(str::to_owned) } else { state.custom_status.clone() };
+        drop(state);
+        self.waker.wake_again();
+    }
+
+    fn take_in(&mut self, position: usize, stored: &StoredEvent, start: Start<'_>) {
         match &stored.event.kind {
             EventKind::ExecutionTerminated { reason } => self.terminate(reason.as_ref()),
             EventKind::ExecutionResumed { .. } => {
                 self.suspended = None;
                 while let Some((position, stored)) = self.held.pop_front().filter(|_| self.keeps_actions) {
-                    self.apply(position, stored);
+                    self.apply(position, &stored, start);
                 }
             }
             EventKind::ExecutionSuspended { .. } => self.suspended = self.suspended.or(Some(position)),
-            _ if self.suspended.is_some() => self.held.push_back((position, stored)),
-            _ => self.apply(position, stored),
+            _ if self.suspended.is_some() => self.held.push_back((position, stored.clone())),
+            _ => self.apply(position, stored, start),
         }
     }
 
@@ -160,7 +211,7 @@ where
         }
     }
 
-    fn apply(&mut self, position: usize, stored: &StoredEvent) {
+    fn apply(&mut self, position: usize, stored: &StoredEvent, start: Start<'_>) {
         self.position = position;
         let event = &stored.event;
         if let Some(label) = Label::of_event(&event.kind) {
@@ -168,7 +219,7 @@ where
         }
         match &event.kind {
             EventKind::OrchestratorStarted => self.execution.state.borrow_mut().now = Some(event.timestamp),
-            EventKind::ExecutionStarted(_) => self.begin(),
+            EventKind::ExecutionStarted(_) => self.make_program(start),
             kind if kind.is_taken_back(event.event_id) => *self.taken_back.entry(event.event_id).or_default() += 1,
             kind => {
                 let wakers = deliver(&self.execution, position, kind);
@@ -180,7 +231,7 @@ where
 
     fn confirm(&mut self, label: Label, stored: &StoredEvent) {
         let StoredEvent { event, decision_id, .. } = stored;
-        let (execution_id, decision_id) = (self.turn.execution_id, decision_id.as_deref());
+        let (execution_id, decision_id) = (&*self.execution_id, decision_id.as_deref());
         let times = self.taken_back.get(&event.event_id).copied().unwrap_or(0);
         let recorded = Recorded { execution_id, id: event.event_id, kind: &event.kind, decision_id, times };
         let confirmed = self.execution.state.borrow_mut().confirm(label, recorded);
@@ -200,8 +251,10 @@ where
         !self.taken_back.is_empty() && self.position < self.rewound_to
     }
 
-    fn begin(&mut self) {
-        let Some(start) = self.start.take() else { return };
+    fn make_program(&mut self, start: Start<'_>) {
+        if std::mem::replace(&mut self.has_begun, true) {
+            return;
+        }
         match guarded(&self.execution, || start(&self.execution)) {
             Ok(Ok(program)) => self.program = Some(program),
             Ok(Err(failure)) | Err(failure) => self.completion = Some(Completion::Failed { failure }),
@@ -275,27 +328,30 @@ where
         self.keeps_actions = false;
     }
 
-    fn finish(mut self) -> Outcome {
+    /// Ends the code where it stands.
+    fn close(&mut self) {
         let mut state = self.execution.state.borrow_mut();
         state.closed = true;
         state.replaying = true;
         drop(state);
         let program = self.program.take();
-        // Destructors of code that is still under way run at every turn: they must not log, nor may their panics count.
+        // Destructors of code that is still under way may run at every turn: they must not log, nor may their panics count.
         let _ = tracing::dispatcher::with_default(&Dispatch::none(), || catch_unwind(AssertUnwindSafe(|| drop(program))));
         self.waker.end();
+    }
 
+    fn outcome(&mut self) -> Outcome {
         let mut state = self.execution.state.borrow_mut();
-        let actions = state.take_actions();
+        let actions = state.actions();
         let next_id = if self.keeps_actions { state.next_id().max(self.next_id) } else { self.next_id };
         // What was asked for in a turn that ends suspended is asked for again in the turn that resumes.
         let holds = !self.keeps_actions || (self.suspended.is_some() && self.completion.is_none());
-        let mut completion = self.completion;
+        let mut completion = self.completion.take();
         if let Some(Completion::ContinuedAsNew { carry, .. }) = &mut completion {
             // The suspension first: a checkpoint that is interrupted keeps the first rows of the next generation.
             carry.extend(self.suspended);
             carry.extend(std::mem::take(&mut state.mailbox).into_unconsumed());
-            let held = self.held.into_iter().filter(|(_, stored)| matches!(stored.event.kind, EventKind::EventRaised { .. }));
+            let held = self.held.iter().filter(|(_, stored)| matches!(stored.event.kind, EventKind::EventRaised { .. }));
             carry.extend(held.map(|(position, _)| position));
         }
         let actions = if holds { Vec::new() } else { actions };
@@ -304,8 +360,20 @@ where
         let patches = state.patches.take_new();
         // Whoever has ended tries nothing again.
         let retries = std::mem::take(&mut state.retries).into_iter().filter(|_| completion.is_none()).collect();
-        let (custom_status, differences) = (state.custom_status.take(), std::mem::take(&mut state.differences));
+        let (custom_status, differences) = (state.custom_status.clone(), std::mem::take(&mut state.differences));
         Outcome { actions, patches, completion, custom_status, next_id, retries, differences }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live").field("execution_id", &self.execution_id).finish_non_exhaustive()
     }
 }
 

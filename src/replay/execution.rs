@@ -5,8 +5,6 @@ use std::rc::Rc;
 
 use uuid::Uuid;
 
-use super::long_timer::Decided;
-use super::patches::Patches;
 use super::state::{Next, State};
 use super::turn::ActionKind;
 use super::waits::{EventWait, TaskWait, TimerWait};
@@ -24,8 +22,8 @@ pub(crate) struct Execution {
 }
 
 impl Execution {
-    pub(super) fn new(started: ExecutionStarted, custom_status: Option<String>, decided: Decided, patches: Patches) -> Rc<Self> {
-        Rc::new(Self { started, state: RefCell::new(State::new(custom_status, decided, patches)) })
+    pub(super) fn new(started: ExecutionStarted, custom_status: Option<String>) -> Rc<Self> {
+        Rc::new(Self { started, state: RefCell::new(State::new(custom_status)) })
     }
 
     /// How the execution was started.

@@ -22,7 +22,8 @@ pub(super) struct LongTimer {
 }
 
 impl Decided {
-    pub(super) fn of<'a>(history: impl Iterator<Item = &'a HistoryEvent>) -> Self {
+    /// What a history has decided, or more of it.
+    pub(super) fn learn<'a>(&mut self, history: impl Iterator<Item = &'a HistoryEvent>) {
         let due = history.filter_map(|event| match &event.kind {
             EventKind::TimerCreated { fire_at } => Some((event.event_id, Some(*fire_at))),
             EventKind::TaskScheduled { .. } | EventKind::SubOrchestrationCreated { .. } | EventKind::EventSent { .. } => {
@@ -30,7 +31,7 @@ impl Decided {
             }
             _ => None,
         });
-        Self(due.collect())
+        self.0.extend(due);
     }
 }
 

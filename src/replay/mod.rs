@@ -1,6 +1,7 @@
 //! One turn of an orchestrator: history and new events in, decisions out. Pure and synchronous; no I/O, no wall clock.
 #![allow(clippy::result_large_err, reason = "a failure is made once, on a path that is not hot")]
 
+mod disagreement;
 mod engine;
 mod execution;
 mod inputs;
@@ -14,15 +15,16 @@ mod turn;
 mod waits;
 mod waker;
 
-pub(crate) use engine::{Program, is_panic, not_durable, panicked, run};
+pub(crate) use disagreement::disagreement;
+#[cfg(feature = "testing")]
+pub(crate) use disagreement::input_of;
+pub(crate) use engine::{Live, Program, Start, is_panic, not_durable, panicked, run};
 pub(crate) use execution::Execution;
 pub(crate) use inputs::Difference;
 #[cfg(feature = "testing")]
 pub(crate) use inputs::only_argument;
-#[cfg(feature = "testing")]
-pub(crate) use label::{Label, not_deterministic};
 pub use retry::RetryPolicy;
 pub(crate) use state::{Next, TaskEnd, TaskName};
 #[allow(unused_imports, reason = "the worker uses them")]
-pub(crate) use turn::{Action, ActionKind, Completion, Outcome, Retrying, Turn};
+pub(crate) use turn::{Action, ActionKind, Completion, Outcome, OwnedTurn, Retrying, Turn};
 pub(crate) use waits::{EventWait, TaskWait, TimerWait};

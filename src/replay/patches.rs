@@ -19,10 +19,9 @@ pub(super) struct Patches {
 }
 
 impl Patches {
-    /// What a history says.
-    pub(super) fn of<'a>(history: impl Iterator<Item = &'a StoredEvent>) -> Self {
-        let recorded = history.filter_map(|stored| stored.change().map(str::to_owned));
-        Self { recorded: recorded.collect(), ..Self::default() }
+    /// What a history says, or more of it.
+    pub(super) fn learn<'a>(&mut self, history: impl Iterator<Item = &'a StoredEvent>) {
+        self.recorded.extend(history.filter_map(|stored| stored.change().map(str::to_owned)));
     }
 
     /// Whether the execution runs with this change: always, unless it came past this place before there was the change.

@@ -68,7 +68,7 @@ pub(super) struct State {
     /// Confirmed decisions in which something is not as history has it.
     pub(super) differences: Vec<Difference>,
     pub(super) patches: Patches,
-    decided: Decided,
+    pub(super) decided: Decided,
     next_id: i32,
     pending: BTreeMap<i32, ActionKind>,
     confirmed: BTreeMap<i32, Label>,
@@ -116,8 +116,8 @@ impl Slot {
 }
 
 impl State {
-    pub(super) fn new(custom_status: Option<String>, decided: Decided, patches: Patches) -> Self {
-        Self { custom_status, decided, patches, ..Self::default() }
+    pub(super) fn new(custom_status: Option<String>) -> Self {
+        Self { custom_status, ..Self::default() }
     }
 
     /// An event is next, in a turn that is run again, or that is past.
@@ -350,10 +350,9 @@ impl State {
     }
 
     /// Decisions that history does not have.
-    pub(super) fn take_actions(&mut self) -> Vec<Action> {
-        let pending = std::mem::take(&mut self.pending);
+    pub(super) fn actions(&self) -> Vec<Action> {
         let attempt = |id| self.again.get(&id).copied().unwrap_or(1);
-        pending.into_iter().map(|(id, kind)| Action { attempt: attempt(id), id, kind }).collect()
+        self.pending.iter().map(|(id, kind)| Action { attempt: attempt(*id), id: *id, kind: kind.clone() }).collect()
     }
 
     /// The first id that the code has not used.

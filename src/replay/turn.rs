@@ -11,6 +11,8 @@ use crate::model::{EventKind, ExecutionStarted, FailureDetails, HistoryEvent, St
 pub(crate) struct Turn<'a> {
     /// The execution that the events belong to: decisions that history has under an identity are compared with it.
     pub(crate) execution_id: &'a str,
+    /// How many events of the execution are left out in front of these, because its code has gone through them.
+    pub(crate) before: usize,
     /// The committed history of this execution.
     pub(crate) past: &'a [StoredEvent],
     /// The events of this turn: `OrchestratorStarted` first, then what arrived, in order.
@@ -54,10 +56,56 @@ impl<'a> Turn<'a> {
         places.last().map_or(0, |(place, _)| place + 1)
     }
 
+    /// The turn without its first events, in all so many of the execution.
+    pub(crate) fn behind(self, gone_through: usize) -> Self {
+        let gone = gone_through.saturating_sub(self.before);
+        let of_past = gone.min(self.past.len());
+        let of_new = (gone - of_past).min(self.new.len());
+        let (past, new) = (&self.past[of_past..], &self.new[of_new..]);
+        Self { before: self.before + of_past + of_new, past, new, seen: self.seen.saturating_sub(of_new), ..self }
+    }
+
+    pub(crate) fn to_owned(self) -> OwnedTurn {
+        let Self { execution_id, before, past, new, seen, custom_status, is_repeat } = self;
+        let (execution_id, custom_status) = (execution_id.to_owned(), custom_status.map(str::to_owned));
+        OwnedTurn { execution_id, before, past: past.to_vec(), new: new.to_vec(), seen, custom_status, is_repeat }
+    }
+
+    /// The places behind the events that the code has been run on before, and behind those of earlier turns.
+    pub(super) fn seen_before(&self) -> (usize, usize) {
+        let behind = self.before + self.past.len() + self.seen;
+        if self.seen > 0 {
+            return (behind, behind);
+        }
+        // Rows with which a generation begins may be there before its code has run on them.
+        let is_behind = |stored: &StoredEvent| stored.event.is_played || stored.event.event_id >= 0;
+        (behind, self.before + self.past.iter().rposition(is_behind).map_or(0, |last| last + 1))
+    }
+
     /// What comes of it if the execution ends so, whatever its code would do.
     pub(crate) fn ended_without_code(&self, completion: Completion) -> Outcome {
         let custom_status = self.custom_status.map(str::to_owned);
         Outcome { completion: Some(completion), custom_status, next_id: self.next_id(), ..Outcome::default() }
+    }
+}
+
+/// A turn to run on another thread.
+#[derive(Debug)]
+pub(crate) struct OwnedTurn {
+    execution_id: String,
+    before: usize,
+    past: Vec<StoredEvent>,
+    new: Vec<StoredEvent>,
+    seen: usize,
+    custom_status: Option<String>,
+    is_repeat: bool,
+}
+
+impl OwnedTurn {
+    pub(crate) fn as_turn(&self) -> Turn<'_> {
+        let Self { execution_id, before, past, new, seen, custom_status, is_repeat } = self;
+        let custom_status = custom_status.as_deref();
+        Turn { execution_id, before: *before, past, new, seen: *seen, custom_status, is_repeat: *is_repeat }
     }
 }
 

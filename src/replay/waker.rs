@@ -13,6 +13,7 @@ pub(super) struct TurnWaker {
     woken: AtomicBool,
     foreign: AtomicBool,
     over: AtomicBool,
+    resting: AtomicBool,
 }
 
 impl TurnWaker {
@@ -24,6 +25,7 @@ impl TurnWaker {
             woken: AtomicBool::new(true),
             foreign: AtomicBool::new(false),
             over: AtomicBool::new(false),
+            resting: AtomicBool::new(false),
         })
     }
 
@@ -35,6 +37,16 @@ impl TurnWaker {
     /// Whether another thread ever woke the turn, which nothing durable does.
     pub(super) fn was_foreign(&self) -> bool {
         self.foreign.load(Ordering::Acquire)
+    }
+
+    /// The turn is over, and the code goes on in the next: until then nobody has a reason to wake it.
+    pub(super) fn rest(&self) {
+        self.resting.store(true, Ordering::Release);
+    }
+
+    /// The next turn begins.
+    pub(super) fn wake_again(&self) {
+        self.resting.store(false, Ordering::Release);
     }
 
     /// Ends the turn, when the code is dropped: whoever wakes from now on waits for something that is not durable.
@@ -53,7 +65,7 @@ impl Wake for TurnWaker {
             let orchestrator = &self.orchestrator;
             tracing::warn!(orchestrator, "an orchestrator was woken after its turn: it waits for something that is not durable");
         }
-        if thread::current().id() != self.owner {
+        if thread::current().id() != self.owner || self.resting.load(Ordering::Acquire) {
             self.foreign.store(true, Ordering::Release);
         }
         self.woken.store(true, Ordering::Release);

@@ -195,7 +195,7 @@ impl WorkerBuilder {
         let patience = if hub.storage.in_process { Patience::NONE } else { Patience::default() };
         let patience = self.options.patience.unwrap_or(patience);
         let worker_id = self.worker_id.unwrap_or_else(|| format!("taskhub-{}-{}", std::process::id(), hub.rng.uuid().simple()));
-        let executor = Arc::new(Executor::new(registry.clone(), throttles, self.instance_limits));
+        let executor = Arc::new(Executor::new(registry.clone(), throttles, self.instance_limits, hub.clock.clone()));
         let (stopping, places) = (CancellationToken::new(), self.options.local_activities.unwrap_or(self.options.activities));
         let shared = Shared {
             local: LocalActivities::new(Arc::clone(&executor), places, self.options.local_time, stopping.clone()),

@@ -287,7 +287,7 @@ impl Step<'_> {
         let past = history.events.split(is_end).next().unwrap_or_default();
         let turn = Turn { execution_id, past, custom_status: history.sentinel.custom_status.as_deref(), ..Turn::default() };
         let code = Code::new(spans::orchestrator(execution_id, &started.event.name), What::Turn);
-        let shown = self.executor.watched(&code, self.executor.custom_status(turn)).await;
+        let shown = self.executor.custom_status(turn, &code).await;
         let shown = shown.unwrap_or_else(|Unavailable| lagging.custom_status.clone());
         let written = hub.instances.repair(instance_id, lagging, history, shown.as_deref()).await?;
         Ok(written != RowWritten::Lost)

@@ -1,15 +1,18 @@
 //! The seam to the code of users: nothing else in the worker runs it.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use super::instance_limits::InstanceLimits;
+use super::log;
 use super::throttle::Throttles;
+use super::turn_threads::{Kept, TurnThreads};
 use super::watch::{Code, Watch, Watching};
 use crate::authoring::{ActivityTask, Registry};
 use crate::clock::Clock;
 use crate::model::FailureDetails;
-use crate::replay::{Outcome, Turn};
+use crate::replay::{Outcome, OwnedTurn, Turn, disagreement};
 
 /// Runs the code of orchestrators and activities that is registered in this process.
 #[derive(Debug)]
@@ -18,7 +21,15 @@ pub(crate) struct Executor {
     throttles: Throttles,
     limits: InstanceLimits,
     watch: Arc<Watch>,
+    clock: Clock,
+    /// Started by the first turn.
+    threads: OnceLock<TurnThreads>,
+    /// Turns of executions that were kept.
+    kept_turns: AtomicU64,
 }
+
+/// Of the turns of executions that are kept one in so many is compared with a replay.
+const CHECKED_TURN: u64 = 100;
 
 /// The code cannot be run here and now. That is no failure of what was asked for: the message goes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +39,9 @@ pub(crate) struct Unavailable;
 pub(crate) type Answer = Result<Option<String>, FailureDetails>;
 
 impl Executor {
-    pub(crate) fn new(registry: Registry, throttles: Throttles, limits: InstanceLimits) -> Self {
-        Self { registry, throttles, limits, watch: Arc::default() }
+    pub(crate) fn new(registry: Registry, throttles: Throttles, limits: InstanceLimits, clock: Clock) -> Self {
+        let (watch, threads, kept_turns) = Default::default();
+        Self { registry, throttles, limits, watch, clock, threads, kept_turns }
     }
 
     /// How large an instance may become.
@@ -52,20 +64,89 @@ impl Executor {
         self.watch.each_poll(code, running).await
     }
 
-    /// Runs the code of an orchestrator, and judges what it does again.
-    pub(crate) async fn run_turn(&self, turn: Turn<'_>) -> Result<Outcome, Unavailable> {
+    /// Runs the code of an orchestrator: goes on with its execution, if that was kept, and keeps it if it can go on in a later turn.
+    pub(crate) async fn run_turn(
+        &self,
+        turn: Turn<'_>,
+        code: &Arc<Code>,
+        kept: Option<Kept>,
+        keeps: bool,
+    ) -> Result<(Outcome, Option<Kept>), Unavailable> {
         self.check_orchestrator(&turn)?;
         let _place = match self.throttles.orchestrator(turn.orchestrator()) {
             Some(throttle) => throttle.turn().await,
             None => None,
         };
-        Ok(self.registry.run_turn(&turn))
+        let keeps = keeps && self.registry.takes_live();
+        let rest = turn.behind(kept.as_ref().map_or(0, |kept| kept.gone_through)).to_owned();
+        let was_kept = kept.is_some();
+        let (outcome, kept) = self.play(rest, code, kept, keeps).await;
+        if was_kept && self.is_to_be_checked(&outcome) {
+            self.check(turn, code, &outcome).await;
+        }
+        Ok((outcome, kept))
+    }
+
+    /// Runs code where it belongs.
+    async fn play(&self, turn: OwnedTurn, code: &Arc<Code>, kept: Option<Kept>, keeps: bool) -> (Outcome, Option<Kept>) {
+        let (registry, watch, code) = (self.registry.clone(), Arc::clone(&self.watch), Arc::clone(code));
+        let threads = self.threads.get_or_init(|| TurnThreads::start(&self.clock));
+        let is_kept = kept.is_some();
+        let on = kept.as_ref().map(Kept::thread);
+        threads
+            .run(on, move |thread| {
+                let _busy = watch.enter(&code);
+                let _about = code.span.enter();
+                let mut live = kept.as_ref().and_then(Kept::take);
+                assert!(live.is_some() == is_kept, "an execution that is kept is on its thread");
+                let outcome = registry.go_on(&mut live, &turn.as_turn());
+                let live = live.filter(|_| keeps);
+                let kept = live.map(|live| match kept {
+                    Some(kept) => kept.go_on(live),
+                    None => Kept::begin(live, thread),
+                });
+                (outcome, kept)
+            })
+            .await
     }
 
     /// The custom status that the code of an orchestrator leaves. Nobody is told of what it does otherwise than before.
-    pub(crate) async fn custom_status(&self, turn: Turn<'_>) -> Result<Option<String>, Unavailable> {
+    pub(crate) async fn custom_status(&self, turn: Turn<'_>, code: &Arc<Code>) -> Result<Option<String>, Unavailable> {
         self.check_orchestrator(&turn)?;
-        Ok(self.registry.replay(&turn).custom_status)
+        Ok(self.replay(turn, code, Registry::replay).await.custom_status)
+    }
+
+    /// Runs the code of an orchestrator from the beginning of its history.
+    async fn replay(&self, turn: Turn<'_>, code: &Arc<Code>, run: fn(&Registry, &Turn<'_>) -> Outcome) -> Outcome {
+        let (registry, watch, code, turn) = (self.registry.clone(), Arc::clone(&self.watch), Arc::clone(code), turn.to_owned());
+        let threads = self.threads.get_or_init(|| TurnThreads::start(&self.clock));
+        threads
+            .run(None, move |_| {
+                let _busy = watch.enter(&code);
+                code.span.in_scope(|| run(&registry, &turn.as_turn()))
+            })
+            .await
+    }
+
+    /// Whether a turn of an execution that was kept is to be compared with a replay: the last one, and one of so many.
+    fn is_to_be_checked(&self, outcome: &Outcome) -> bool {
+        #[cfg(test)]
+        if super::loaded::check::is_on() {
+            return true;
+        }
+        let turns = self.kept_turns.fetch_add(1, Relaxed);
+        outcome.completion.is_some() || turns % CHECKED_TURN == CHECKED_TURN - 1
+    }
+
+    /// Code that does not do the same again would be noticed only after a crash: its execution never replays.
+    async fn check(&self, turn: Turn<'_>, code: &Arc<Code>, outcome: &Outcome) {
+        let replayed = self.replay(Turn { is_repeat: true, ..turn }, code, Registry::run_turn).await;
+        log::differences(code, &replayed.differences);
+        let bare = |outcome: &Outcome| Outcome { differences: Vec::new(), retries: Vec::new(), ..outcome.clone() };
+        let Some(differs) = disagreement(&turn, &bare(outcome), &bare(&replayed)) else { return };
+        #[cfg(test)]
+        assert!(!super::loaded::check::is_on(), "an execution that was kept is not what its history makes: {differs}");
+        code.span.in_scope(|| log::not_repeatable(&differs));
     }
 
     /// Runs an activity. Its panics are failures.
@@ -86,6 +167,7 @@ mod tests {
     use super::*;
     use crate::authoring::{Activity, Ends, OrchestrationContext, Orchestrator};
     use crate::model::{EventKind, ExecutionStarted, HistoryEvent, InstanceRef, StoredEvent, Tags, Timestamp};
+    use crate::worker::watch::What;
 
     const MAIN: Orchestrator<(), u32> = Orchestrator::new("Main");
     const ONE: Activity<(), u32> = Activity::new("One");
@@ -99,6 +181,7 @@ mod tests {
             Registry::builder().orchestrator(MAIN, code).activity(ONE, async |_, ()| Ok(1)).build().unwrap(),
             Throttles::default(),
             InstanceLimits::default(),
+            Clock::paused(Timestamp::UNIX_EPOCH),
         )
     }
 
@@ -125,10 +208,11 @@ mod tests {
         let executor = executor();
         let (here, elsewhere) = (started("Main"), started("Other"));
         let turn = |past| Turn { past, ..Turn::default() };
-        assert_eq!(executor.custom_status(turn(&here)).await, Ok(Some("\"shown\"".to_owned())));
-        assert_eq!(executor.custom_status(turn(&elsewhere)).await, Err(Unavailable));
-        assert!(executor.run_turn(turn(&here)).await.unwrap().completion.is_some());
-        assert_eq!(executor.run_turn(turn(&elsewhere)).await, Err(Unavailable));
+        let code = Code::new(tracing::Span::none(), What::Turn);
+        assert_eq!(executor.custom_status(turn(&here), &code).await, Ok(Some("\"shown\"".to_owned())));
+        assert_eq!(executor.custom_status(turn(&elsewhere), &code).await, Err(Unavailable));
+        assert!(executor.run_turn(turn(&here), &code, None, true).await.unwrap().0.completion.is_some());
+        assert_eq!(executor.run_turn(turn(&elsewhere), &code, None, true).await.unwrap_err(), Unavailable);
         assert_eq!(executor.run_activity(call("One")).await, Ok(Ok(Some("1".to_owned()))));
         assert_eq!(executor.run_activity(call("Other")).await, Err(Unavailable));
     }

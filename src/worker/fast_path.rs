@@ -5,6 +5,8 @@
 pub(crate) struct FastPath {
     /// The history that a commit leaves is kept, and not read again for the next turn.
     pub(crate) keeps_histories: bool,
+    /// The execution itself stays in memory between turns, and goes through nothing again.
+    pub(crate) keeps_executions: bool,
     /// A start that comes for the first time is taken to be that of a new instance, whose history is not read.
     pub(crate) assumes_new: bool,
     /// What is sent to a queue that is read in this process is hidden there and goes to its reader at once.
@@ -21,6 +23,7 @@ impl Default for FastPath {
     fn default() -> Self {
         Self {
             keeps_histories: true,
+            keeps_executions: true,
             assumes_new: true,
             holds_own_messages: true,
             fuses_answers: true,
@@ -35,6 +38,7 @@ impl FastPath {
     /// None of them.
     pub(crate) const NONE: Self = Self {
         keeps_histories: false,
+        keeps_executions: false,
         assumes_new: false,
         holds_own_messages: false,
         fuses_answers: false,
@@ -47,6 +51,7 @@ impl FastPath {
         let some = || rng.chance(0.75);
         Self {
             keeps_histories: some(),
+            keeps_executions: some(),
             assumes_new: some(),
             holds_own_messages: some(),
             fuses_answers: some(),

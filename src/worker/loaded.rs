@@ -3,6 +3,7 @@
 use super::fate::{Fate, Sorted};
 use super::recorder::{Record, keep_last};
 use super::step::{Step, start_of};
+use super::turn_threads::Kept;
 use crate::error::Result;
 use crate::hub::Held;
 use crate::hub::histories::{Committed, History};
@@ -19,6 +20,8 @@ pub(crate) struct Loaded {
     pub(crate) state: State,
     /// About what the events take up in memory.
     pub(crate) bytes: usize,
+    /// The execution itself, gone on to where the last commit has left it.
+    pub(crate) kept: Option<Kept>,
     /// Whether it was not read, but taken to be that of a new instance.
     pub(crate) is_assumed: bool,
 }
@@ -27,20 +30,31 @@ impl Loaded {
     fn of(history: History) -> Self {
         let state = State::fold(history.events.iter().chain(&history.late));
         let bytes = history.events.iter().map(StoredEvent::weight).sum();
-        Self { history, state, bytes, is_assumed: false }
+        Self { history, state, bytes, kept: None, is_assumed: false }
+    }
+
+    /// About what it takes up in memory.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes + self.kept.as_ref().map_or(0, |kept| kept.bytes)
     }
 
     /// What a commit has left of a history, whose events took up so many bytes. `None` if its version is not known, or if the execution has
     /// ended: others may change such a history, because clients rewind and purge it.
-    pub(super) fn after(history: History, bytes: usize, record: Record, committed: Committed) -> Option<Self> {
+    pub(super) fn after(
+        history: History,
+        bytes: usize,
+        record: Record,
+        committed: Committed,
+        execution: Option<Kept>,
+    ) -> Option<Self> {
         if record.status.is_some_and(|status| status.is_terminal()) {
             return None;
         }
-        let kept = record.kept_events(&history);
+        let kept_events = record.kept_events(&history);
         let new: usize = record.events.iter().map(StoredEvent::weight).sum();
-        let bytes = if kept == 0 { new } else { bytes + new };
-        let history = history.after(kept, record.events, committed)?;
-        Some(Self { history, state: record.state, bytes, is_assumed: false })
+        let bytes = if kept_events == 0 { new } else { bytes + new };
+        let history = history.after(kept_events, record.events, committed)?;
+        Some(Self { history, state: record.state, bytes, kept: execution, is_assumed: false })
     }
 }
 
@@ -116,6 +130,11 @@ pub(crate) mod check {
     /// From now on every history that is kept is compared with what is stored, by a read more for each turn.
     pub(crate) fn set(on: bool) {
         ON.set(on);
+    }
+
+    /// Whether they are.
+    pub(crate) fn is_on() -> bool {
+        ON.get()
     }
 
     pub(super) async fn as_stored(step: &Step<'_>, kept: &Loaded) {

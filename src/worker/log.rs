@@ -84,6 +84,11 @@ pub(super) fn differences(code: &Code, differences: &[Difference]) {
     code.span.in_scope(|| tracing::warn!(call, task, part, more, "a call is not what its history has"));
 }
 
+/// Tells of an orchestrator that does not do the same when it goes through its history again.
+pub(super) fn not_repeatable(differs: &FailureDetails) {
+    tracing::warn!(reason = shown(&differs.error_message), "an orchestrator does not do the same when it is replayed");
+}
+
 /// Tells of an instance that was terminated while it waited for its start.
 pub(super) fn terminated_before_start(row: &InstanceRow, reason: Option<&str>) {
     let (execution, name, reason) = (row.execution_id.as_deref(), row.name.as_deref(), reason.map(shown));

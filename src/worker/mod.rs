@@ -42,6 +42,7 @@ mod starts;
 mod step;
 mod tasks;
 mod throttle;
+mod turn_threads;
 mod unhosted;
 mod unshown;
 mod usage;

@@ -6,6 +6,7 @@ use super::executor::Unavailable;
 use super::local::{LocalRun, Unfinished};
 use super::recorder::Recorder;
 use super::step::Step;
+use super::turn_threads::Kept;
 use super::watch::Code;
 use crate::replay::Completion;
 use crate::sabotage::{self, Sabotage};
@@ -16,6 +17,7 @@ impl Step<'_> {
         &self,
         recorder: &mut Recorder<'_>,
         code: &Arc<Code>,
+        kept: &mut Option<Kept>,
         unfinished: &mut Unfinished,
     ) -> std::result::Result<(), Unavailable> {
         let (limits, before) = (self.executor.limits(), self.partition.generations(self.instance_id));
@@ -26,9 +28,11 @@ impl Step<'_> {
                 recorder.end_without_code(Completion::Failed { failure });
                 return Ok(());
             }
-            let Ok(outcome) = self.executor.watched(code, self.executor.run_turn(recorder.input())).await else {
+            let keeps = self.fast_path.keeps_executions;
+            let Ok((outcome, still_kept)) = self.executor.run_turn(recorder.input(), code, kept.take(), keeps).await else {
                 return if recorder.hand_on() { Ok(()) } else { Err(Unavailable) };
             };
+            *kept = still_kept;
             let outcome = limits.after_run(recorder.input().orchestrator(), recorder.size(), outcome);
             let has_room = self.fast_path.runs_local && recorder.has_room();
             let progress = recorder.apply(outcome);

@@ -176,6 +176,7 @@ impl<'a> Recorder<'a> {
     pub(crate) fn input(&self) -> Turn<'_> {
         Turn {
             execution_id: &self.record.execution_id,
+            before: 0,
             past: self.past,
             new: &self.record.events,
             seen: self.seen,

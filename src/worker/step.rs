@@ -80,7 +80,7 @@ impl Step<'_> {
 
     async fn step_over(self, loaded: Loaded, mut sorted: Sorted<'_>) -> Result<Passed> {
         self.accept_start(&loaded, &mut sorted).await?;
-        let Loaded { mut history, mut state, bytes, is_assumed } = loaded;
+        let Loaded { mut history, mut state, bytes, kept, is_assumed } = loaded;
         if is_assumed && sorted.start().is_none() {
             // Only a beginning can be assumed.
             return Ok(Passed::Outdated);
@@ -106,7 +106,7 @@ impl Step<'_> {
             Outlook::Waits => None,
         };
         if sorted.has(Fate::Apply) || is_torn {
-            return self.turn(Loaded { history, state, bytes, is_assumed }, sorted, ends).await;
+            return self.turn(Loaded { history, state, bytes, kept, is_assumed }, sorted, ends).await;
         }
         if start.is_none() && sorted.has(Fate::Drop) {
             let repair = self.repair_row(&history, &state);
@@ -189,7 +189,7 @@ impl Step<'_> {
 
     /// Runs and commits the turn.
     async fn turn(self, loaded: Loaded, sorted: Sorted<'_>, ends: Option<Completion>) -> Result<Passed> {
-        let Loaded { history, state, bytes, .. } = loaded;
+        let Loaded { history, state, bytes, kept, .. } = loaded;
         let (start, applied, repeats) = (sorted.start(), sorted.applied(), sorted.dropped());
         let mut opened = self.open(&history, state, start.map(|start| &**start), &applied);
         opened.descent = self.descent(&history, &applied).await?;
@@ -206,10 +206,12 @@ impl Step<'_> {
         let code = Code::new(spans::orchestrator(&opened.execution_id, name), What::Turn);
         let mut recorder = Recorder::new(&self.hub.clock, self.hub.partition_count, opened);
         let mut unfinished = Unfinished::default();
+        // It is that of this history, unless another execution begins.
+        let mut kept = kept.filter(|_| start.is_none());
         match ends {
             Some(completion) => recorder.end_without_code(completion),
             None => {
-                if let Err(Unavailable) = self.play(&mut recorder, &code, &mut unfinished).await {
+                if let Err(Unavailable) = self.play(&mut recorder, &code, &mut kept, &mut unfinished).await {
                     return Ok(Passed::Decided(sorted.all_back()));
                 }
             }
@@ -241,7 +243,7 @@ impl Step<'_> {
         };
         match commit.run(&record).await {
             Ok(committed) => {
-                let kept = Loaded::after(history, bytes, record, committed);
+                let kept = Loaded::after(history, bytes, record, committed, kept);
                 if let Some(kept) = kept.filter(|_| self.fast_path.keeps_histories) {
                     partition.keep_history(instance_id, kept);
                 }

@@ -10,6 +10,7 @@ use super::activities::{
     ALWAYS_FAILS, ECHO, FLAKY_ONCE, FLAKY_TWICE, GEN_STRING, HELLO, NO_SUCH_ACTIVITY, NOTHING, POCO, Poco, SLOW, SQUARE,
     invalid_operation,
 };
+use super::short;
 
 /// What an orchestrator of the catalogue returns.
 pub(super) type End<T> = Result<T, Failure>;
@@ -54,9 +55,9 @@ pub(super) fn register(builder: WorkerBuilder) -> WorkerBuilder {
 
 /// Input: anything.
 async fn hello_sequence(ctx: OrchestrationContext, _: Value) -> End<[String; 3]> {
-    let a = ctx.call(HELLO, "Tokyo").await?;
-    let b = ctx.call(HELLO, "Seattle").await?;
-    let c = ctx.call(HELLO, "London").await?;
+    let a = short(ctx.call(HELLO, "Tokyo")).await?;
+    let b = short(ctx.call(HELLO, "Seattle")).await?;
+    let c = short(ctx.call(HELLO, "London")).await?;
     Ok([a, b, c])
 }
 
@@ -64,7 +65,7 @@ async fn hello_sequence(ctx: OrchestrationContext, _: Value) -> End<[String; 3]>
 async fn sequence(ctx: OrchestrationContext, count: i32) -> End<i32> {
     let mut done = 0;
     for i in 0..count {
-        ctx.call(SQUARE, i).await?;
+        short(ctx.call(SQUARE, i)).await?;
         done += 1;
     }
     Ok(done)
@@ -72,13 +73,13 @@ async fn sequence(ctx: OrchestrationContext, count: i32) -> End<i32> {
 
 /// Input: how many activities at once.
 async fn fan_out(ctx: OrchestrationContext, count: i32) -> End<usize> {
-    let all = try_join_all((0..count).map(|i| ctx.call(HELLO, format!("n{i}")))).await?;
+    let all = try_join_all((0..count).map(|i| short(ctx.call(HELLO, format!("n{i}"))))).await?;
     Ok(all.len())
 }
 
 /// Output: the sum of the squares of 0 to the input minus one.
 async fn fan_in_sum(ctx: OrchestrationContext, count: i32) -> End<i32> {
-    let all = try_join_all((0..count).map(|i| ctx.call(SQUARE, i))).await?;
+    let all = try_join_all((0..count).map(|i| short(ctx.call(SQUARE, i)))).await?;
     Ok(all.into_iter().fold(0, i32::wrapping_add))
 }
 
@@ -100,7 +101,7 @@ async fn sub_child(ctx: OrchestrationContext, input: String) -> End<String> {
         let failed: Result<String, TaskFailed> = ctx.call(ALWAYS_FAILS, "child").await;
         failed.map_err(|failed| Failure::from(failed.details().clone()))?;
     }
-    Ok(ctx.call(HELLO, input).await?)
+    Ok(short(ctx.call(HELLO, input)).await?)
 }
 
 async fn sub_parent_catches(ctx: OrchestrationContext, _: Value) -> End<String> {

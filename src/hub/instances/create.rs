@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::projection;
-use super::write::PendingWritten;
+use super::write::IfWritten;
 use crate::error::Result;
 use crate::hub::{Hub, Way};
 use crate::model::{EventKind, ExecutionStarted, HistoryEvent, Message, Timestamp};
@@ -37,9 +37,9 @@ impl Hub {
         let mut row = projection::pending(self.name(), &start, input, at, self.now());
         self.instances.offload(&mut row).await?;
         match self.instances.write_pending(row, replaced).await? {
-            PendingWritten::Is(version) => sent.with_row(version).hand_over(),
-            PendingWritten::Before => sent.hand_over(),
-            PendingWritten::Lost => {
+            IfWritten::Is(version) => sent.with_row(version).hand_over(),
+            IfWritten::Before => sent.hand_over(),
+            IfWritten::Lost => {
                 self.queues.take_back(sent).await?;
                 return Ok(false);
             }

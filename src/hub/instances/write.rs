@@ -95,32 +95,33 @@ fn change_without_output(row: &mut Entity, changes: &Entity) -> bool {
 /// The most attempts to write a row while others write it, or replies are lost.
 const ROW_TRIES_MAX: usize = 8;
 
-/// What became of the row of a new start.
+/// What became of a conditional write.
 #[derive(Debug, PartialEq)]
-pub(crate) enum PendingWritten {
-    /// It stands, in this version.
+pub(crate) enum IfWritten {
+    /// The row stands so, in this version.
     Is(Etag),
-    /// An earlier try has written it, and somebody may have written over it since.
+    /// It was written, in a version that is not known: an earlier try has done it, and somebody may have written over it since.
     Before,
-    /// Another start won the race.
+    /// The condition did not hold.
     Lost,
 }
 
 impl Instances {
     /// Writes the row of a new start.
-    pub(crate) async fn write_pending(&self, entity: Entity, replaced: Option<&Etag>) -> Result<PendingWritten> {
+    pub(crate) async fn write_pending(&self, entity: Entity, replaced: Option<&Etag>) -> Result<IfWritten> {
         let (key, execution_id) = (entity.partition_key.clone(), entity.text("ExecutionId").map(str::to_owned));
         let op = match replaced {
             Some(etag) => TableOp::Replace(entity, Match::Etag(etag.clone())),
             None => TableOp::Insert(entity),
         };
-        if let Some(version) = self.put(&op).await? {
-            return Ok(PendingWritten::Is(version));
+        let written = self.write_if(&op).await?;
+        if written != IfWritten::Lost {
+            return Ok(written);
         }
         // If the reply to the first attempt was lost and a worker has begun the start since, the row looks like a rival's.
         let row = self.table.get(&key, "", &["ExecutionId"]).await.or_none()?;
         let is_ours = row.is_some_and(|row| row.entity.text("ExecutionId") == execution_id.as_deref());
-        Ok(if is_ours { PendingWritten::Before } else { PendingWritten::Lost })
+        Ok(if is_ours { IfWritten::Before } else { IfWritten::Lost })
     }
 
     /// Writes a row over the version that is known, or creates it; large columns go to blobs of their own. Nothing is
@@ -164,23 +165,26 @@ impl Instances {
 
     /// Merges columns into this version of the row. `false` if it has changed or gone.
     pub(crate) async fn merge_version(&self, entity: Entity, etag: &Etag) -> Result<bool> {
-        self.write_if(&TableOp::Merge(entity, Match::Etag(etag.clone()))).await
+        Ok(self.write_if(&TableOp::Merge(entity, Match::Etag(etag.clone()))).await? != IfWritten::Lost)
     }
 
     /// Replaces this version of the row. `false` if it has changed or gone.
     pub(crate) async fn replace_version(&self, entity: Entity, etag: &Etag) -> Result<bool> {
-        self.write_if(&TableOp::Replace(entity, Match::Etag(etag.clone()))).await
+        Ok(self.write_if(&TableOp::Replace(entity, Match::Etag(etag.clone()))).await? != IfWritten::Lost)
     }
 
-    /// One conditional write. `false` if its condition does not hold.
-    async fn write_if(&self, op: &TableOp) -> Result<bool> {
+    /// One conditional write.
+    async fn write_if(&self, op: &TableOp) -> Result<IfWritten> {
         let mut lost = None;
         for _ in 0..ROW_TRIES_MAX {
             match self.put(op).await {
-                Ok(_) => return Ok(true),
+                Ok(version) => return Ok(version.map_or(IfWritten::Before, IfWritten::Is)),
                 // The change may come from an earlier attempt of this write.
-                Err(e) if is_conflict(&e) => return if lost.is_some() { self.is_written(op).await } else { Ok(false) },
-                Err(e) if e.outcome_unknown() && self.is_written(op).await? => return Ok(true),
+                Err(e) if is_conflict(&e) => {
+                    let is_written = lost.is_some() && self.is_written(op).await?;
+                    return Ok(if is_written { IfWritten::Before } else { IfWritten::Lost });
+                }
+                Err(e) if e.outcome_unknown() && self.is_written(op).await? => return Ok(IfWritten::Before),
                 Err(e) if e.outcome_unknown() => lost = Some(e),
                 Err(e) => return Err(e.into()),
             }
@@ -292,11 +296,11 @@ mod tests {
     async fn a_start_that_a_worker_has_begun_meanwhile_is_still_ours() {
         let TaskHub(hub) = hub(false).await;
         let pending = |execution_id: &str| showing(RuntimeStatus::Pending).with("ExecutionId", Value::string(execution_id));
-        assert!(matches!(hub.instances.write_pending(pending("ours"), None).await.unwrap(), PendingWritten::Is(_)));
+        assert!(matches!(hub.instances.write_pending(pending("ours"), None).await.unwrap(), IfWritten::Is(_)));
         hub.instances.write(write(RuntimeStatus::Running, None), None).await.unwrap();
         let again = hub.instances.write_pending(pending("ours"), None).await.unwrap();
-        assert_eq!(again, PendingWritten::Before, "the answer to the first try was lost");
-        assert_eq!(hub.instances.write_pending(pending("a rival's"), None).await.unwrap(), PendingWritten::Lost);
+        assert_eq!(again, IfWritten::Before, "the answer to the first try was lost");
+        assert_eq!(hub.instances.write_pending(pending("a rival's"), None).await.unwrap(), IfWritten::Lost);
         assert_eq!(status(&hub).await, Some(RuntimeStatus::Running));
     }
 
@@ -321,7 +325,7 @@ mod tests {
         let naming = |status, execution: &str| showing(status).with("ExecutionId", Value::string(execution));
         assert!(matches!(
             hub.instances.write_pending(naming(RuntimeStatus::Pending, "new"), None).await.unwrap(),
-            PendingWritten::Is(_)
+            IfWritten::Is(_)
         ));
         let by = |execution: &str, superseded| {
             let change = RowChange { entity: naming(RuntimeStatus::Running, execution), clears_output: false };

@@ -102,17 +102,17 @@ impl Instances {
     /// Takes the history out of the room of an instance.
     pub(super) fn take_history(&mut self, instance_id: &str) -> Option<Loaded> {
         let history = self.rooms.get_mut(instance_id)?.history.take()?;
-        self.histories.now -= history.bytes;
+        self.histories.now -= history.size();
         Some(history)
     }
 
     /// Keeps the history of an instance, unless it takes up too much. Those that were used longest ago give way to it.
     pub(super) fn keep_history(&mut self, instance_id: &str, history: Loaded) {
         drop(self.take_history(instance_id));
-        if history.bytes > self.histories.max {
+        if history.size() > self.histories.max {
             return;
         }
-        self.histories.now += history.bytes;
+        self.histories.now += history.size();
         self.enter(instance_id).history = Some(history);
         if self.histories.now > self.histories.max {
             self.forget_histories(instance_id);
@@ -128,7 +128,7 @@ impl Instances {
             if self.histories.now <= self.histories.max / 2 {
                 break;
             }
-            self.histories.now -= room.history.take().map_or(0, |history| history.bytes);
+            self.histories.now -= room.history.take().map_or(0, |history| history.size());
         }
     }
 

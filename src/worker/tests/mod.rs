@@ -18,6 +18,7 @@ mod handover;
 pub(super) mod harness;
 mod idle;
 mod keeping;
+mod kept;
 mod limits;
 mod local;
 mod logged;
