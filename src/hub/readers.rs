@@ -4,6 +4,8 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::hold::Hold;
 use super::received::Held;
 use crate::model::Message;
@@ -15,6 +17,9 @@ pub(crate) trait Reader: Debug + Send + Sync {
     /// waits for nobody.
     fn place_for(&self, message: &Message) -> Option<Place>;
 
+    /// A seat for a timer that is to fire here from memory when it is due.
+    fn seat_for(&self, message: &Message) -> Option<OwnedSemaphorePermit>;
+
     /// For how long messages are hidden unless they are renewed.
     fn hold(&self) -> Duration;
 
@@ -23,6 +28,9 @@ pub(crate) trait Reader: Debug + Send + Sync {
 
     /// Takes a message as if it had been received.
     fn take_in(self: Arc<Self>, held: Held, place: Place);
+
+    /// Takes a timer as if it had been received when it is due. One that cannot be worked on then is left to the end of its visibility timeout.
+    fn take_in_when_due(self: Arc<Self>, held: Held, seat: OwnedSemaphorePermit);
 }
 
 /// The readers of one queue.
@@ -46,6 +54,11 @@ impl Readers {
     /// The first who has a place for this message.
     pub(crate) fn place_for(&self, message: &Message) -> Option<(Arc<dyn Reader>, Place)> {
         self.lock().iter().find_map(|reader| Some((Arc::clone(reader), reader.place_for(message)?)))
+    }
+
+    /// The first who has a seat for this timer.
+    pub(crate) fn seat_for(&self, message: &Message) -> Option<(Arc<dyn Reader>, OwnedSemaphorePermit)> {
+        self.lock().iter().find_map(|reader| Some((Arc::clone(reader), reader.seat_for(message)?)))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<dyn Reader>>> {

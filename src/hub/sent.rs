@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::hold::{Hold, lost_is_fine};
@@ -48,16 +49,29 @@ pub(crate) struct Sent {
 struct HeldFor {
     reader: Arc<dyn Reader>,
     held: Held,
-    place: Place,
+    when: When,
 }
+
+/// When the reader takes it.
+#[derive(Debug)]
+enum When {
+    Now(Place),
+    /// It is a timer.
+    Due(OwnedSemaphorePermit),
+}
+
+/// How much later than it is due a timer becomes visible that is to fire from memory: the message is there in case that nobody does.
+const TIMER_SLACK: Duration = Duration::from_secs(2);
 
 impl Sent {
     /// Gives the message to whoever reads the queue in this process, if it is held for him.
     pub(crate) fn hand_over(self) {
-        if let Some(HeldFor { reader, held, place }) = self.held
-            && !sabotage::is(Sabotage::OwnMessagesForgotten)
-        {
-            reader.take_in(held, place);
+        let Some(HeldFor { reader, held, when }) = self.held.filter(|_| !sabotage::is(Sabotage::OwnMessagesForgotten)) else {
+            return;
+        };
+        match when {
+            When::Now(place) => reader.take_in(held, place),
+            When::Due(seat) => reader.take_in_when_due(held, seat),
         }
     }
 
@@ -80,6 +94,15 @@ impl Sent {
     }
 }
 
+/// For how long a message is hidden that this process holds.
+fn hidden(reader: &dyn Reader, when: &When, delay: Duration) -> Duration {
+    match when {
+        _ if sabotage::is(Sabotage::OwnMessagesForgotten) => VISIBILITY_MAX,
+        When::Now(_) => reader.hold(),
+        When::Due(_) => delay + TIMER_SLACK,
+    }
+}
+
 impl Queues {
     /// Sends a message, visible after `delay` rounded up to whole seconds (at most seven days).
     /// A message sent twice by a retry is recognised by its `activity_id` and task id.
@@ -91,7 +114,7 @@ impl Queues {
     /// The same, but what a reader of this process is to have is not handed over yet.
     pub(crate) async fn put(&self, queue: QueueId, mut message: Message, delay: Duration, way: Way) -> Result<Sent> {
         message.sequence_number = self.sent.fetch_add(1, Ordering::Relaxed) + 1;
-        let reader = if way == Way::Direct && delay.is_zero() { self.readers(queue).place_for(&message) } else { None };
+        let reader = if way == Way::Direct { self.reader_for(queue, &message, delay) } else { None };
         let dequeue_count = 1 + u32::from(message.seen_before);
         message.seen_before |= reader.is_some();
         let json = message.to_json();
@@ -105,26 +128,38 @@ impl Queues {
         } else {
             (codec::encode(&json, self.encoding), None)
         };
-        let hold =
-            |reader: &dyn Reader| if sabotage::is(Sabotage::OwnMessagesForgotten) { VISIBILITY_MAX } else { reader.hold() };
-        let hidden = reader.as_ref().map_or(delay, |(reader, _)| hold(&**reader)).min(VISIBILITY_MAX);
+        let hidden = reader.as_ref().map_or(delay, |(reader, when)| hidden(&**reader, when, delay)).min(VISIBILITY_MAX);
         let expires = Instant::now() + hidden;
         let put = self.store.put(self.name(queue), &text, hidden).await?;
         tracing::trace!(id = %message.activity_id, event = message.event.kind.type_name(), "message sent");
         let (id, receipt) = (put.id.clone(), put.pop_receipt.clone());
-        let held = reader.and_then(|(reader, place)| {
+        let held = reader.and_then(|(reader, when)| {
             let bytes = text.len();
-            let hold = reader.keep(Hold::of(queue, QueueMessage { dequeue_count, ..put }, expires).0)?;
-            Some(HeldFor {
-                reader,
-                held: Held { hold, bytes, message: Box::new(message), blob: None, is_answer: false, row: None },
-                place,
-            })
+            let hold = Hold::of(queue, QueueMessage { dequeue_count, ..put }, expires).0;
+            let hold = match when {
+                When::Now(_) => reader.keep(hold)?,
+                // Kept from when it is due.
+                When::Due(_) => Arc::new(hold),
+            };
+            let held = Held { hold, bytes, message: Box::new(message), blob: None, is_answer: false, row: None };
+            Some(HeldFor { reader, held, when })
         });
         if held.is_none() {
             self.bell(queue).ring(hidden);
         }
         Ok(Sent { queue, id, receipt, body, held })
+    }
+
+    /// Who takes a message in this process, at once or when it is due.
+    fn reader_for(&self, queue: QueueId, message: &Message, delay: Duration) -> Option<(Arc<dyn Reader>, When)> {
+        let readers = self.readers(queue);
+        if delay.is_zero() {
+            return readers.place_for(message).map(|(reader, place)| (reader, When::Now(place)));
+        }
+        let is_in_reach = delay + TIMER_SLACK < VISIBILITY_MAX;
+        let is_timer = matches!(message.event.kind, EventKind::TimerFired { .. });
+        let seat = if is_timer && is_in_reach { readers.seat_for(message) } else { None };
+        seat.map(|(reader, seat)| (reader, When::Due(seat)))
     }
 
     /// Deletes a message that this process has just sent, unless somebody has received it. The body of a large one stays.
@@ -135,11 +170,12 @@ impl Queues {
         }
     }
 
-    /// Lets everybody receive a message that this process has just sent, if it is held.
+    /// Lets everybody receive a message that this process has just sent, if it is held. A timer is not due yet: it comes when its visibility timeout
+    /// expires.
     pub(crate) async fn let_go(&self, sent: Sent) -> Result<()> {
         match sent.held {
-            Some(held) => self.give_back(held.held.hold(), Duration::ZERO).await,
-            None => Ok(()),
+            Some(HeldFor { held, when: When::Now(_), .. }) => self.give_back(held.hold(), Duration::ZERO).await,
+            Some(HeldFor { when: When::Due(_), .. }) | None => Ok(()),
         }
     }
 

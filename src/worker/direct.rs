@@ -5,6 +5,7 @@ use std::fmt::{self, Debug};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
@@ -12,7 +13,7 @@ use super::Shared;
 use super::delivery::Delivery;
 use super::partition::{Partition, is_in_order};
 use crate::hub::{Held, Hold, Need, QueueId, Reader};
-use crate::model::{EventKind, Message};
+use crate::model::{EventKind, Message, Timestamp};
 use crate::window::{Place, Window};
 
 /// Work that takes up more than this part of a hold is slow.
@@ -42,6 +43,15 @@ impl Reader for Direct {
         }
     }
 
+    fn seat_for(&self, message: &Message) -> Option<OwnedSemaphorePermit> {
+        let To::Partition(partition) = &self.to else { return None };
+        let is_open = self.shared.options.fast_path.holds_timers && !partition.stopping.is_cancelled() && partition.may_commit();
+        if !is_open || Need::of_entity(&message.target.instance_id).is_some() {
+            return None;
+        }
+        Arc::clone(&partition.timers).try_acquire_owned().ok()
+    }
+
     fn hold(&self) -> Duration {
         self.shared.options.hold
     }
@@ -58,9 +68,42 @@ impl Reader for Direct {
             To::Activities(until) => self.shared.begin_work_item(delivery, until),
         }
     }
+
+    fn take_in_when_due(self: Arc<Self>, held: Held, seat: OwnedSemaphorePermit) {
+        let shared = Arc::clone(&self.shared);
+        let firing = async move {
+            let _seat = seat;
+            let (To::Partition(partition), EventKind::TimerFired { fire_at, .. }) = (&self.to, &held.message.event.kind) else {
+                return;
+            };
+            if !self.is_due(partition, *fire_at).await {
+                return;
+            }
+            // Where it finds no place it is received like any other.
+            let Some(place) = partition.places.try_enter().filter(|_| self.shared.keeper.keep_on(held.hold())) else { return };
+            let _about = self.span.enter();
+            self.shared.accept(partition, Delivery::new(held, place));
+        };
+        shared.tasks.spawn(firing);
+    }
 }
 
 impl Direct {
+    /// Waits until a timer is due. `false` if the partition is given up before.
+    async fn is_due(&self, partition: &Partition, fire_at: Timestamp) -> bool {
+        loop {
+            let wait = fire_at.since(self.shared.hub.now());
+            if wait.is_zero() {
+                return partition.may_commit();
+            }
+            tokio::select! {
+                biased;
+                () = partition.stopping.cancelled() => return false,
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
     fn place_in(&self, partition: &Partition, message: &Message) -> Option<Place> {
         let is_open = !partition.stopping.is_cancelled() && partition.may_commit();
         if !is_open || self.shared.keeper.is_behind(QueueId::Control(partition.id)) {

@@ -11,6 +11,8 @@ pub(crate) struct FastPath {
     pub(crate) assumes_new: bool,
     /// What is sent to a queue that is read in this process is hidden there and goes to its reader at once.
     pub(crate) holds_own_messages: bool,
+    /// A timer fires from memory; its message is there in case that the process ends before.
+    pub(crate) holds_timers: bool,
     /// The answer to a call that has run here goes into the history without a message, if its instance is worked on here.
     pub(crate) fuses_answers: bool,
     /// An instance row that lacks nothing but the time of the last update is written a little later.
@@ -26,6 +28,7 @@ impl Default for FastPath {
             keeps_executions: true,
             assumes_new: true,
             holds_own_messages: true,
+            holds_timers: true,
             fuses_answers: true,
             coalesces_rows: true,
             runs_local: true,
@@ -41,6 +44,7 @@ impl FastPath {
         keeps_executions: false,
         assumes_new: false,
         holds_own_messages: false,
+        holds_timers: false,
         fuses_answers: false,
         coalesces_rows: false,
         runs_local: false,
@@ -54,6 +58,7 @@ impl FastPath {
             keeps_executions: some(),
             assumes_new: some(),
             holds_own_messages: some(),
+            holds_timers: some(),
             fuses_answers: some(),
             coalesces_rows: some(),
             runs_local: some(),

@@ -40,6 +40,18 @@ impl Keeper {
         Some(hold)
     }
 
+    /// Keeps a message that was held without being kept. `false` if work on it goes on already, or its hold has ended.
+    pub(crate) fn keep_on(&self, hold: &Arc<Hold>) -> bool {
+        let mut holds = self.lock();
+        let key = (hold.queue, hold.id.clone());
+        let is_free =
+            holds.get(&key).and_then(Weak::upgrade).is_none() && hold.held_until().is_some_and(|at| at > Instant::now());
+        if is_free {
+            holds.insert(key, Arc::downgrade(hold));
+        }
+        is_free
+    }
+
     /// Whether renewals of this queue come late: whoever receives more of it then makes them later.
     pub(crate) fn is_behind(&self, queue: QueueId) -> bool {
         self.behind.lock().unwrap_or_else(PoisonError::into_inner).contains(&queue)

@@ -29,6 +29,8 @@ use crate::window::{Bounds, Window};
 const STUCK_AFTER: Duration = Duration::from_secs(1);
 /// The part of the places that an instance which is stuck may keep although others need them, beside what it works on.
 const STUCK_SHARE: usize = 8;
+/// Timers in memory, beside those that wait in the queue.
+const TIMERS_MAX: usize = 10_000;
 /// How long bodies are read on when the partition is given up.
 const READ_PATIENCE: Duration = Duration::from_secs(1);
 /// The longest that a message stays away which is handed back for want of room.
@@ -49,6 +51,8 @@ pub(crate) struct Partition {
     /// Places for messages in memory.
     pub(crate) places: Arc<Window>,
     pub(crate) bodies: Bodies,
+    /// Seats for timers that fire from memory.
+    pub(crate) timers: Arc<Semaphore>,
     /// What was told of instances that run away.
     pub(crate) told: Told,
     /// Free places for turns: a share of its own, so that no partition waits for the storage of another.
@@ -72,6 +76,7 @@ impl Partition {
             lost: CancellationToken::new(),
             places: Window::new(places),
             bodies: Bodies::default(),
+            timers: Arc::new(Semaphore::new(TIMERS_MAX)),
             told: Told::default(),
             turns: Arc::new(Semaphore::new(turns)),
             instances: Mutex::new(Instances::new(bytes_max)),

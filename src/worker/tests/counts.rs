@@ -155,8 +155,8 @@ async fn a_fan_out_of_a_hundred_local_activities() {
 #[tokio::test(start_paused = true)]
 async fn one_timer() {
     let plain = "14: queue.delete 2, queue.put 2, queue.receive 2, table.get 1, table.insert 1, table.merge 2, table.query 2, table.transact 2";
-    let other = "12: queue.delete 2, queue.put 2, queue.receive 2, table.get 1, table.insert 1, table.merge 2, table.transact 2";
-    let own = "10: queue.delete 2, queue.put 2, queue.receive 1, table.insert 1, table.merge 2, table.transact 2";
+    let other = "11: queue.delete 2, queue.put 2, queue.receive 1, table.get 1, table.insert 1, table.merge 2, table.transact 2";
+    let own = "9: queue.delete 2, queue.put 2, table.insert 1, table.merge 2, table.transact 2";
     check(NAP, false, [plain, other, own]).await;
 }
 

@@ -160,3 +160,53 @@ async fn histories_are_kept_within_their_bound_and_read_again_beyond_it() {
         running.stop().await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_timer_of_this_process_fires_in_the_millisecond_in_which_it_is_due() {
+    const NAPS: Orchestrator<Vec<u64>, Vec<u64>> = Orchestrator::new("Naps");
+    let world = World::new();
+    let hub = world.hub(1).await;
+    let naps = async |ctx: OrchestrationContext, naps: Vec<u64>| {
+        let mut late = Vec::new();
+        for milliseconds in naps {
+            let due = ctx.now().plus(Duration::from_millis(milliseconds));
+            ctx.timer_until(due).await;
+            late.push(u64::try_from(ctx.now().since(due).as_millis()).unwrap());
+        }
+        Ok(late)
+    };
+    let running = Running::start(worker(&hub, "a", &Arc::default()).orchestrator(NAPS, naps));
+    let late = Client::new(&hub).start(NAPS, vec![1, 50, 777, 2_500, 60_001]).await.unwrap().result().await.unwrap();
+    assert!(late.iter().all(|late| *late <= 5), "{late:?}");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(world.memory.all_messages().values().all(Vec::is_empty), "{:?}", world.memory.all_messages());
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timer_whose_process_is_gone_when_it_is_due_fires_two_seconds_later_elsewhere() {
+    const NAP: Orchestrator<(), ()> = Orchestrator::new("Nap");
+    let nap = async |ctx: OrchestrationContext, (): ()| {
+        ctx.timer(Duration::from_secs(100)).await;
+        Ok(())
+    };
+    for is_crash in [true, false] {
+        let world = World::new();
+        let (first, second) = (world.hub(1).await, world.hub(2).await);
+        let running = Running::start(worker(&first, "a", &Arc::default()).orchestrator(NAP, nap));
+        let client = Client::new(&first);
+        let napping = client.start(NAP, ()).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        if is_crash {
+            running.crash();
+        } else {
+            running.stop().await;
+        }
+        let running = Running::start(worker(&second, "b", &Arc::default()).orchestrator(NAP, nap));
+        napping.result().await.unwrap();
+        let status = napping.status().await.unwrap();
+        let took = status.last_updated.unwrap().since(status.created.unwrap());
+        assert!(took >= Duration::from_secs(100) && took < Duration::from_secs(106), "{took:?}");
+        running.stop().await;
+    }
+}
