@@ -8,6 +8,7 @@ pub(crate) mod contract;
 pub(crate) mod error;
 pub(crate) mod layer;
 pub(crate) mod memory;
+pub(crate) mod pool;
 pub(crate) mod queue;
 pub(crate) mod table;
 

@@ -20,6 +20,7 @@ use super::memory::Bodies;
 use super::options::Options;
 use super::outages::Outages;
 use super::patience::Patience;
+use super::renewals::Pulse;
 use super::tasks::Tasks;
 use super::throttle::{Limited, Throttles};
 use super::usage::Usage;
@@ -206,6 +207,7 @@ impl WorkerBuilder {
             usage: Usage::default(),
             tasks: Tasks::default(),
             keeper: Keeper::default(),
+            pulse: Pulse::default(),
             activities: Window::new(self.options.activities_window()),
             left_until: Mutex::default(),
             items: Bodies::default(),

@@ -9,6 +9,7 @@ use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use super::outages::Outages;
+use super::renewals::Pulse;
 use crate::hub::{Hold, Hub, QueueId};
 
 /// All messages that this worker holds.
@@ -59,7 +60,7 @@ impl Keeper {
 
     /// Renews, for ever, what has used up a third of its hold. No renewal waits for another: a queue that does not answer is its
     /// own trouble, and how many calls storage sees at once is the affair of their lane.
-    pub(crate) async fn run(&self, hub: &Hub, hold: Duration) {
+    pub(crate) async fn run(&self, hub: &Hub, hold: Duration, pulse: &Pulse) {
         let mut renewing = FuturesUnordered::new();
         let mut next = Instant::now() + hold / 6;
         loop {
@@ -67,7 +68,9 @@ impl Keeper {
                 biased;
                 () = tokio::time::sleep_until(next) => {
                     next = Instant::now() + hold / 6;
-                    renewing.extend(self.due(hold).into_iter().map(|held| self.renew(hub, held, hold)));
+                    // What a dead runtime holds is for others to have.
+                    let due = if pulse.has_stopped() { Vec::new() } else { self.due(hold) };
+                    renewing.extend(due.into_iter().map(|held| self.renew(hub, held, hold)));
                 }
                 Some(()) = renewing.next() => {}
             }

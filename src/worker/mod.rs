@@ -33,6 +33,7 @@ mod patience;
 mod play;
 mod poll;
 mod recorder;
+mod renewals;
 mod runaway;
 mod shutdown;
 mod sightings;
@@ -72,6 +73,7 @@ use self::options::Options;
 use self::outages::Outages;
 use self::ownership::Ownership;
 use self::partition::Partition;
+use self::renewals::{Keeping, Pulse, RenewalThread};
 use self::tasks::Tasks;
 use self::usage::Usage;
 use crate::error::Result;
@@ -104,6 +106,8 @@ pub(crate) struct Shared {
     pub(crate) worker_id: String,
     pub(crate) tasks: Tasks,
     pub(crate) keeper: Keeper,
+    /// Whether the runtime goes on in which the worker works.
+    pub(crate) pulse: Pulse,
     pub(crate) hosting: Hosting,
     pub(crate) outages: Outages,
     pub(crate) usage: Usage,
@@ -150,15 +154,16 @@ impl Worker {
         shared.hub.ensure().await?;
         tracing::info!("worker started");
         let _watching = shared.executor.start_watch(&shared.hub.clock);
-        let keeper = Arc::clone(&shared);
+        let renewals = RenewalThread::start(&shared.hub.clock);
+        shared.tasks.run_in(renewals.handle());
         // Not among the tasks that stopping waits for: it renews to the very end.
-        let keeping = keeper.steadily("renewing held messages", |_| keeper.keeper.run(&keeper.hub, keeper.options.hold));
+        let keeping = Keeping::start(&shared, &renewals);
         let teller = Arc::clone(&shared);
         let telling = teller.steadily("telling what is waited for", |_| teller.hosting.tell(&teller.hub, teller.options.refresh));
         let counting = Arc::clone(&shared);
         let counting = counting.steadily("telling the storage calls", |_| counting.tell_usage());
         let working = async {
-            shared.tasks.spawn(Arc::clone(&shared).work());
+            shared.tasks.spawn_renewing(Arc::clone(&shared).work());
             shutdown.await;
             tracing::info!("worker stopping");
             shared.stopping.cancel();
@@ -167,10 +172,11 @@ impl Worker {
         tokio::select! {
             biased;
             () = working => {}
-            () = keeping => {}
+            () = shared.pulse.beat(&shared.hub.clock) => {}
             () = telling => {}
             () = counting => {}
         }
+        drop(keeping);
         shared.hosting.withdraw(&shared.hub).await;
         shared.tell_last_usage().await;
         tracing::info!("worker stopped");
@@ -203,13 +209,13 @@ impl Shared {
             shared.steadily("receiving work items", poll).await;
         };
         self.tasks.spawn(tracker.track_future(polling));
-        // A task of its own, so that lease calls never wait behind data calls.
+        // A task of its own, on a thread of its own, so that lease calls never wait behind data calls or code of users.
         let shared = Arc::clone(&self);
         let owning = async move {
             let own = |again| Ownership::new(Arc::clone(&shared), until.clone()).run(again);
             shared.steadily("owning partitions", own).await;
         };
-        self.tasks.spawn(tracker.track_future(owning));
+        self.tasks.spawn_renewing(tracker.track_future(owning));
         tracker.close();
         tracker.wait().await;
     }

@@ -98,6 +98,7 @@ impl Ownership {
         }
         while !self.until.is_cancelled() {
             let (drained, until) = (Arc::clone(&self.drained), self.until.clone());
+            self.give_up_if_dead();
             let passed = tokio::select! {
                 biased;
                 passed = self.pass() => passed,
@@ -123,6 +124,14 @@ impl Ownership {
             }
         }
         self.leave().await;
+    }
+
+    /// A runtime that stands still for good would keep its partitions for ever: they are renewed on another.
+    fn give_up_if_dead(&mut self) {
+        if self.shared.pulse.has_stopped() && !self.owned.is_empty() {
+            tracing::error!("the runtime has stood still for five minutes; its partitions are left to other workers");
+            self.owned.clear();
+        }
     }
 
     /// Tells how this worker stands among others. Once there are any they may send work items, which it has not looked for often.

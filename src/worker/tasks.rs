@@ -4,13 +4,15 @@
 use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::task::Context;
 use std::time::Duration;
 
 use futures::FutureExt;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
+use tracing::instrument::WithSubscriber as _;
 
 use super::Shared;
 
@@ -47,14 +49,43 @@ pub(super) fn words_of(panic: &(dyn Any + Send)) -> &str {
 
 /// Tasks that end with the set.
 #[derive(Debug, Default)]
-pub(crate) struct Tasks(Mutex<JoinSet<()>>);
+pub(crate) struct Tasks {
+    set: Mutex<JoinSet<()>>,
+    runtimes: OnceLock<Runtimes>,
+}
+
+/// Where tasks run.
+#[derive(Debug)]
+struct Runtimes {
+    /// All that do nothing but renew.
+    renewing: Handle,
+    /// All others, and code of users.
+    working: Handle,
+}
 
 impl Tasks {
+    /// From now on tasks run in the runtime of the caller, but those that renew.
+    pub(super) fn run_in(&self, renewing: Handle) {
+        drop(self.runtimes.set(Runtimes { renewing, working: Handle::current() }));
+    }
+
     /// Starts a task, whose log lines are about what those of the caller are about.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.spawn_on(|runtimes| &runtimes.working, task.in_current_span());
+    }
+
+    /// The same for one that must go on whatever code of users does.
+    pub(super) fn spawn_renewing(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.spawn_on(|runtimes| &runtimes.renewing, task.in_current_span().with_current_subscriber());
+    }
+
+    fn spawn_on(&self, of: impl Fn(&Runtimes) -> &Handle, task: impl Future<Output = ()> + Send + 'static) {
         let mut set = self.lock();
         while set.try_join_next().is_some() {}
-        set.spawn(task.in_current_span());
+        match self.runtimes.get() {
+            Some(runtimes) => set.spawn_on(task, of(runtimes)),
+            None => set.spawn(task),
+        };
     }
 
     /// Stops every task where it stands, as a crash does.
@@ -69,6 +100,6 @@ impl Tasks {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, JoinSet<()>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.set.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

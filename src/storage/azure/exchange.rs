@@ -13,6 +13,7 @@ use super::batch;
 use super::entity::in_ascii;
 use super::failure::{Effect, Failure};
 use crate::storage::error::ErrorKind;
+use crate::storage::pool;
 
 /// Largest answer that is read when the call sets no other bound: a page of rows or messages is far below.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -47,6 +48,8 @@ pub(super) struct BodyMax(pub(super) usize);
 #[derive(Clone, Debug)]
 pub(super) struct Exchange {
     client: reqwest::Client,
+    /// For the threads that renew leases and held messages.
+    renewing: reqwest::Client,
     limits: TimeLimits,
 }
 
@@ -55,6 +58,11 @@ impl Exchange {
     pub(super) fn new(loopback: bool, limits: TimeLimits) -> reqwest::Result<Arc<Self>> {
         // Azurite closes idle connections after about six seconds; a request on a dying one fails.
         let idle = Duration::from_secs(if loopback { 4 } else { 60 });
+        let client = || Self::client(loopback, idle, limits);
+        Ok(Arc::new(Self { client: client()?, renewing: client()?, limits }))
+    }
+
+    fn client(loopback: bool, idle: Duration, limits: TimeLimits) -> reqwest::Result<reqwest::Client> {
         let builder = reqwest::Client::builder()
             .connect_timeout(limits.connect)
             .read_timeout(limits.total)
@@ -66,8 +74,7 @@ impl Exchange {
             .no_brotli()
             .no_deflate()
             .no_zstd();
-        let client = if loopback { builder.no_proxy() } else { builder }.build()?;
-        Ok(Arc::new(Self { client, limits }))
+        if loopback { builder.no_proxy() } else { builder }.build()
     }
 
     async fn exchange(&self, context: &Context, request: &Request) -> Result<Response, Failure> {
@@ -77,8 +84,8 @@ impl Exchange {
         let body = body_of(request, table, batch)?;
         let max = context.get::<BodyMax>().map_or(ANSWER_BYTES_MAX, |bound| bound.0);
         let payload = context.get::<BodyMax>().map_or(0, |bound| bound.0).saturating_add(body.len());
-        let mut outgoing = self
-            .client
+        let client = if pool::is_renewing() { &self.renewing } else { &self.client };
+        let mut outgoing = client
             .request(method_of(*request.method())?, request.url().clone())
             .headers(headers_to_send(request, &body)?)
             .timeout(self.total(payload));
