@@ -19,6 +19,12 @@ const FORM: u32 = 1;
 const PAYLOADS: [&str; 2] = ["Input", "Output"];
 /// Where the name of the blob of large tags stands.
 const TAGS_BLOB: &str = "TagsBlobName";
+/// Which execution a row shows.
+const EXECUTION: &str = "ExecutionId";
+/// What is no column of an export: the keys are told apart from the columns, and the service sets the time.
+const KEYS: [&str; 3] = ["PartitionKey", "RowKey", "Timestamp"];
+/// Characters that the service takes in the name of a column.
+const COLUMN_NAME_MAX: usize = 255;
 /// Digits of the key of a history row.
 const ROW_KEY_CHARS: usize = 16;
 /// How often an export begins again because the instance has changed.
@@ -81,24 +87,64 @@ impl ExportedInstance {
         if !shown.own_status().is_some_and(RuntimeStatus::is_terminal) {
             return Err("it has not ended, and without its messages it would never go on".to_owned());
         }
-        let (mut keys, mut ends) = (BTreeSet::new(), self.history.is_empty());
+        check_columns(&self.row).map_err(|why| unread("row", &why))?;
+        let (mut keys, mut ends) = (BTreeSet::new(), false);
         for row in &self.history {
             if !keys.insert(&row.row_key) {
                 return Err(format!("its history row {} is there twice", row.row_key));
             }
             ends |= row.check(&self.instance_id)?;
         }
-        if ends { Ok(()) } else { Err("its history has no end".to_owned()) }
+        // One that was terminated before it began has no event.
+        let has_begun = self.history.iter().any(|row| !row.is_sentinel());
+        if ends || !has_begun { Ok(()) } else { Err("its history has no end".to_owned()) }
+    }
+
+    /// The rows in the order in which they are written: the sentinel, which sorts behind the others, is last and tells that all are there.
+    fn in_order(&self) -> Vec<&ExportedRow> {
+        let mut rows: Vec<_> = self.history.iter().collect();
+        rows.sort_by_key(|row| &row.row_key);
+        rows
     }
 }
 
+/// Why a row cannot have these columns. None refers to a blob: an export has the texts, and blobs that others name are not its own.
+fn check_columns(columns: &Columns) -> std::result::Result<(), String> {
+    let is_name = |name: &str| {
+        !KEYS.contains(&name)
+            && !name.starts_with(|c: char| c.is_ascii_digit())
+            && !name.is_empty()
+            && name.len() <= COLUMN_NAME_MAX
+            && name.chars().all(|c| c.is_alphanumeric() || c == '_')
+    };
+    let is_reference = |name: &str| rows::LARGE_COLUMNS.iter().any(|column| rows::blob_column(column) == name);
+    for name in columns.keys() {
+        if !is_name(name) {
+            return Err(format!("\"{name}\" is no name of a column"));
+        }
+        if is_reference(name) {
+            return Err(format!("its column {name} names a blob"));
+        }
+    }
+    Ok(())
+}
+
 impl ExportedRow {
+    fn is_sentinel(&self) -> bool {
+        self.row_key == rows::SENTINEL
+    }
+
     /// Whether it is the end of an execution; or why it cannot be read.
     fn check(&self, instance_id: &str) -> std::result::Result<bool, String> {
         let unread = |error: &dyn std::fmt::Display| format!("its history row {} cannot be read: {error}", self.row_key);
+        check_columns(&self.columns).map_err(|why| unread(&why))?;
         let entity = self.entity(&keys::escape(instance_id));
-        if self.row_key == rows::SENTINEL {
-            return rows::sentinel_from_entity(&entity).map(|_| false).map_err(|error| unread(&error));
+        if self.is_sentinel() {
+            let sentinel = rows::sentinel_from_entity(&entity).map_err(|error| unread(&error))?;
+            return match sentinel.remainder {
+                None => Ok(false),
+                Some(_) => Err(unread(&"events of it are in a blob")),
+            };
         }
         if self.row_key.len() != ROW_KEY_CHARS || !self.row_key.chars().all(|c| c.is_ascii_hexdigit()) {
             return Err(unread(&format!("its key has not {ROW_KEY_CHARS} hexadecimal digits")));
@@ -154,8 +200,8 @@ impl Hub {
         Ok(ExportedInstance { form: FORM, instance_id: instance_id.to_owned(), row: columns(row.properties), history })
     }
 
-    /// Writes an instance that has ended and is not there. The row comes first, so that one that was cut off is there, can be purged, and
-    /// imported again.
+    /// Writes an instance that has ended and is not there. The row comes first and the sentinel last: one that was cut off can be purged, and
+    /// another import of it goes on.
     pub(crate) async fn import(&self, exported: &ExportedInstance) -> Result<()> {
         let id = &exported.instance_id;
         if exported.form != FORM {
@@ -167,18 +213,41 @@ impl Hub {
         exported
             .check(&row)
             .map_err(|why| Error::new(ErrorKind::Invalid, format!("instance \"{id}\" is not imported: {why}")))?;
+        if PAYLOADS.iter().any(|column| row.text(column).is_some_and(|text| self.payloads.blob_of(text).is_some())) {
+            let message = format!("instance \"{id}\" is not imported: its row refers to a blob");
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
         let already = || Error::new(ErrorKind::AlreadyExists, format!("instance \"{id}\" is there already; purge it first"));
-        let filter = Some(Filter::eq("PartitionKey", key.clone()));
-        let left = self.histories.table.page(&Query { filter, top: Some(1), ..Query::default() }).await?;
-        if !left.rows.is_empty() || self.instances.table.get(&key, "", &["PartitionKey"]).await.or_none()?.is_some() {
-            return Err(already());
+        match self.instances.table.get(&key, "", &[]).await.or_none()? {
+            Some(found) if self.is_cut_off(exported, &found.entity).await? => {}
+            None if !self.has_history(&key).await? => {
+                self.offload_row(&mut row).await?;
+                row.set("TaskHubName", Value::string(self.name()));
+                if unless_changed(self.instances.put(&TableOp::Insert(row)).await)?.is_none() {
+                    return Err(already());
+                }
+            }
+            _ => return Err(already()),
         }
-        self.offload_row(&mut row).await?;
-        row.set("TaskHubName", Value::string(self.name()));
-        if unless_changed(self.instances.put(&TableOp::Insert(row)).await)?.is_none() {
-            return Err(already());
+        self.import_history(&key, &exported.in_order()).await
+    }
+
+    /// Whether this row is of an import of the same instance that was cut off: the last row of the history is missing.
+    async fn is_cut_off(&self, exported: &ExportedInstance, found: &Entity) -> Result<bool> {
+        let has_ended =
+            || instances::from_entity(found).is_ok_and(|row| row.own_status().is_some_and(RuntimeStatus::is_terminal));
+        let is_same = found.properties.get(EXECUTION) == values(&exported.row).get(EXECUTION);
+        let ends_in_sentinel = exported.history.iter().any(ExportedRow::is_sentinel);
+        if !is_same || !ends_in_sentinel || !has_ended() {
+            return Ok(false);
         }
-        self.import_history(&key, &exported.history).await
+        Ok(self.histories.table.get(&found.partition_key, rows::SENTINEL, &["PartitionKey"]).await.or_none()?.is_none())
+    }
+
+    async fn has_history(&self, key: &str) -> Result<bool> {
+        let filter = Some(Filter::eq("PartitionKey", key));
+        let page = self.histories.table.page(&Query { filter, top: Some(1), ..Query::default() }).await?;
+        Ok(!page.rows.is_empty())
     }
 
     async fn offload_row(&self, row: &mut Entity) -> Result<()> {
@@ -196,8 +265,7 @@ impl Hub {
         }
     }
 
-    /// The rows in their order; the sentinel, which sorts behind them, last.
-    async fn import_history(&self, key: &str, history: &[ExportedRow]) -> Result<()> {
+    async fn import_history(&self, key: &str, history: &[&ExportedRow]) -> Result<()> {
         let (mut ops, mut bytes) = (Vec::new(), 0);
         for row in history {
             let mut entity = row.entity(key);
