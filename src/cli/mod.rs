@@ -52,8 +52,9 @@ struct Cli {
     command: Command,
 }
 
-/// Clap's refusal that is the help itself.
-const NO_COMMAND: clap::error::ErrorKind = clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+/// How clap refuses who gives no command: by the help itself, or, where variables stand for arguments, by an error.
+const NO_COMMAND: [clap::error::ErrorKind; 2] =
+    [clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, clap::error::ErrorKind::MissingSubcommand];
 
 /// What scripts need to know.
 fn exit_codes() -> String {
@@ -139,10 +140,11 @@ enum Command {
 pub(crate) async fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(refused) if refused.use_stderr() && (asks_for_json() || refused.kind() != NO_COMMAND) => {
+        Err(refused) if refused.use_stderr() && (asks_for_json() || !NO_COMMAND.contains(&refused.kind())) => {
             return Failure::from(refused).report(asks_for_json());
         }
-        // `--help` and `--version`, whose code is 0, and help for who gave no command. If nobody reads, there is nothing to tell.
+        Err(refused) if refused.use_stderr() => return help_instead(),
+        // `--help` and `--version`, whose code is 0. If nobody reads, there is nothing to tell.
         Err(refused) => {
             let _ = refused.print();
             return ExitCode::from(u8::try_from(refused.exit_code()).unwrap_or(2));
@@ -154,6 +156,16 @@ pub(crate) async fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(as_json),
     }
+}
+
+/// The help for who gave no command, or no command of a group, beside the result that there is none of.
+#[allow(clippy::print_stderr, reason = "the command speaks")]
+fn help_instead() -> ExitCode {
+    let arguments = std::env::args_os().chain(["-h".into()]);
+    if let Err(help) = Cli::try_parse_from(arguments) {
+        eprint!("{}", help.render());
+    }
+    ExitCode::from(Kind::Invalid as u8)
 }
 
 /// Whether JSON is asked for by arguments that make no sense otherwise.

@@ -130,6 +130,23 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     table.trim_fmt()
 }
 
+/// A table from which columns are left out, those first that are named first, until it fits the width; a line below says which.
+pub(crate) fn fitted_table(header: &[&str], rows: &[Vec<String>], spare: &[&str], width: usize) -> String {
+    let mut left_out = Vec::new();
+    loop {
+        let kept: Vec<usize> = (0..header.len()).filter(|at| !left_out.contains(&header[*at])).collect();
+        let headers: Vec<&str> = kept.iter().map(|at| header[*at]).collect();
+        let cells: Vec<Vec<String>> = rows.iter().map(|row| kept.iter().map(|at| row[*at].clone()).collect()).collect();
+        let drawn = table(&headers, &cells);
+        let fits = drawn.lines().all(|line| line.chars().count() <= width);
+        match spare.iter().find(|name| headers.contains(name)) {
+            Some(name) if !fits => left_out.push(*name),
+            _ if left_out.is_empty() => return drawn,
+            _ => return format!("{drawn}\n(the terminal is too narrow for {})", left_out.join(", ")),
+        }
+    }
+}
+
 /// A table of one line per row whose last column is shortened to the width.
 pub(crate) fn shortened_table(header: &[&str], rows: &[Vec<String>], width: usize) -> String {
     let columns = header.len();
@@ -171,6 +188,15 @@ mod tests {
     fn columns_are_aligned_and_lines_end_where_their_text_ends() {
         let text = table(&["ID", "NAME", "STATUS"], &rows(&[["order-7", "Fulfil", "Running"], ["x", "", "Failed"]]));
         assert_eq!(text, "ID       NAME    STATUS\norder-7  Fulfil  Running\nx                Failed");
+    }
+
+    #[test]
+    fn columns_are_left_out_where_there_is_no_room_for_them() {
+        let rows = rows(&[["order-7", "Fulfil", "Running"], ["x", "", "Failed"]]);
+        let at = |width| fitted_table(&["ID", "NAME", "STATUS"], &rows, &["STATUS", "MORE", "NAME"], width);
+        assert_eq!(at(24), table(&["ID", "NAME", "STATUS"], &rows));
+        assert_eq!(at(23), "ID       NAME\norder-7  Fulfil\nx\n(the terminal is too narrow for STATUS)");
+        assert_eq!(at(3), "ID\norder-7\nx\n(the terminal is too narrow for STATUS, NAME)");
     }
 
     #[test]
