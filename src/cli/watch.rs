@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 use taskhub::{Client, InstanceQuery, InstanceStatus, RuntimeStatus, Timestamp};
 
 use super::failure::{Failure, Kind, Outcome, of_instance};
 use super::instances::Which;
+use super::json::{Json, payload};
 use super::output::Output;
 use super::{events, text, values};
 
@@ -129,13 +130,13 @@ fn as_text(instance: &InstanceStatus, before: Option<RuntimeStatus>) -> String {
     format!("{}  {id}  {name}  {change}{status}", text::time_or_dash(instance.last_updated))
 }
 
-fn as_json(instance: &InstanceStatus, before: Option<RuntimeStatus>) -> Value {
-    json!({
-        "instanceId": instance.instance_id,
-        "name": instance.name,
-        "runtimeStatus": instance.status.name(),
-        "before": before.map(RuntimeStatus::name),
-        "customStatus": instance.custom_status.as_deref().map(|status| serde_json::from_str::<Value>(status).unwrap_or_else(|_| status.into())),
-        "lastUpdatedTime": instance.last_updated.map(|at| at.to_string()),
-    })
+fn as_json(instance: &InstanceStatus, before: Option<RuntimeStatus>) -> Json {
+    Json::Object(vec![
+        ("instanceId", instance.instance_id.as_str().into()),
+        ("name", instance.name.as_str().into()),
+        ("runtimeStatus", instance.status.name().into()),
+        ("before", before.map(RuntimeStatus::name).into()),
+        ("customStatus", payload(instance.custom_status.as_deref())),
+        ("lastUpdatedTime", instance.last_updated.map(|at| at.to_string()).into()),
+    ])
 }
