@@ -97,7 +97,7 @@ impl Output {
         if matches!(self.to, To::Screen(_)) {
             return SCREEN_COLUMNS;
         }
-        let columns = || std::env::var("COLUMNS").ok()?.parse().ok();
+        let columns = || std::env::var("COLUMNS").ok()?.parse().ok().filter(|columns| *columns > 0);
         let of_terminal = || io::stdout().is_terminal().then(|| Table::new().width()).flatten().map(usize::from);
         columns().or_else(of_terminal).unwrap_or(usize::MAX)
     }

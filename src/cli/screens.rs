@@ -67,12 +67,15 @@ const LOOKS: [&str; 31] = [
     "terminate order-7 --recursive --reason cancelled",
 ];
 /// What is typed another minute later.
-const AFTERWARDS: [&str; 36] = [
+const AFTERWARDS: [&str; 39] = [
     "show parcel",
     "show waits",
     "show order-7",
     "history order-8",
     "history order-8 --timeline",
+    "watch long",
+    "watch order-7-parcel --json",
+    "watch nobody",
     "list --newest --top 3",
     "hub status",
     "drain Fulfil --no-wait",

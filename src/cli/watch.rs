@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::json;
 use taskhub::{Client, InstanceQuery, InstanceStatus, RuntimeStatus, Timestamp};
 
 use super::failure::{Failure, Kind, Outcome, of_instance};
@@ -63,13 +62,10 @@ impl Watch {
                 (seen, execution) = (0, status.execution_id.clone());
             }
             let history = instance.history().await?;
-            let lines = events::lines(&history);
-            for (line, event) in lines.iter().zip(&history).skip(seen) {
-                let words = || line.iter().skip(1).filter(|cell| !cell.is_empty()).cloned().collect::<Vec<_>>().join("  ");
-                out.print_line(
-                    || json!({ "instanceId": id, "eventType": event.kind.type_name(), "timestamp": event.timestamp.to_string() }),
-                    words,
-                )?;
+            for (line, members) in events::lines(&history).iter().zip(events::members(&history)).skip(seen) {
+                let cells = || line.iter().skip(1).filter(|cell| !cell.is_empty()).cloned().collect::<Vec<_>>();
+                let words = || text::shortened(&cells().join("  "), out.width());
+                out.print_line(|| Json::Object([("instanceId", id.into())].into_iter().chain(members).collect()), words)?;
             }
             seen = history.len().max(seen);
             if status.status.is_terminal() {
@@ -94,7 +90,7 @@ impl Watch {
                 if before != Some(now) && !is_old {
                     out.print_line(
                         || as_json(&instance, before.map(|(status, _)| status)),
-                        || as_text(&instance, before.map(|(status, _)| status)),
+                        || text::shortened(&as_text(&instance, before.map(|(status, _)| status)), out.width()),
                     )?;
                 }
             }
