@@ -8,7 +8,7 @@ use taskhub::{Client, ErrorKind, HubStatus, PartitionStatus, Storage, TaskHub, T
 
 use super::failure::{Failure, Kind, Outcome};
 use super::output::{self, Output, fitted_table};
-use super::{Target, awaited, drain, text};
+use super::{Target, awaited, drain, patiently, text};
 
 /// The hub as a whole.
 #[derive(Debug, Subcommand)]
@@ -60,7 +60,7 @@ impl Command {
 }
 
 async fn list(account: &Storage, out: &Output) -> Outcome {
-    let names = TaskHub::list(account).await?;
+    let names = patiently(TaskHub::list(account), out).await?;
     let words = || if names.is_empty() { "No task hub is in this storage account.".to_owned() } else { names.join("\n") };
     out.print(|| json!({ "hubs": names }), words)
 }
