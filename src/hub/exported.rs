@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::histories::{estimate, rows};
+use super::histories::{estimate, rows, why_not_ended};
 use super::purge::unless_changed;
 use super::{Hub, blob_names, instances, keys, payloads};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
-use crate::model::{EventKind, JsonColumn as _, RuntimeStatus, Tags, Timestamp};
+use crate::model::{JsonColumn as _, RuntimeStatus, Tags, Timestamp};
 use crate::storage::error::OrNone;
 use crate::storage::table::{Entity, Filter, Query, TRANSACTION_OPERATIONS_MAX, TableOp, Value};
 
@@ -25,6 +25,11 @@ const EXECUTION: &str = "ExecutionId";
 const KEYS: [&str; 3] = ["PartitionKey", "RowKey", "Timestamp"];
 /// Characters that the service takes in the name of a column.
 const COLUMN_NAME_MAX: usize = 255;
+/// Columns beside those that the service has itself.
+const COLUMNS_MAX: usize = 252;
+/// UTF-16 units that the service takes in one text, and those of a whole row that leave room for all else: its limit is 1 MiB.
+const STORED_UNITS_MAX: usize = 32 * 1024;
+const ROW_UNITS_MAX: usize = 450 * 1024;
 /// Digits of the key of a history row.
 const ROW_KEY_CHARS: usize = 16;
 /// How often an export begins again because the instance has changed.
@@ -88,16 +93,16 @@ impl ExportedInstance {
             return Err("it has not ended, and without its messages it would never go on".to_owned());
         }
         check_columns(&self.row).map_err(|why| unread("row", &why))?;
-        let (mut keys, mut ends) = (BTreeSet::new(), false);
+        let mut keys = BTreeSet::new();
         for row in &self.history {
             if !keys.insert(&row.row_key) {
                 return Err(format!("its history row {} is there twice", row.row_key));
             }
-            ends |= row.check(&self.instance_id)?;
+            row.check().map_err(|why| unread(&format!("history row {}", row.row_key), &why))?;
         }
-        // One that was terminated before it began has no event.
-        let has_begun = self.history.iter().any(|row| !row.is_sentinel());
-        if ends || !has_begun { Ok(()) } else { Err("its history has no end".to_owned()) }
+        let key = keys::escape(&self.instance_id);
+        let rows: Vec<_> = self.in_order().into_iter().map(|row| row.entity(&key)).collect();
+        why_not_ended(&rows).map_or(Ok(()), |why| Err(format!("its history is not whole: {why}")))
     }
 
     /// The rows in the order in which they are written: the sentinel, which sorts behind the others, is last and tells that all are there.
@@ -106,6 +111,10 @@ impl ExportedInstance {
         rows.sort_by_key(|row| &row.row_key);
         rows
     }
+}
+
+fn is_digit_of_key(c: char) -> bool {
+    matches!(c, '0'..='9' | 'A'..='F')
 }
 
 /// Why a row cannot have these columns. None refers to a blob: an export has the texts, and blobs that others name are not its own.
@@ -118,13 +127,27 @@ fn check_columns(columns: &Columns) -> std::result::Result<(), String> {
             && name.chars().all(|c| c.is_alphanumeric() || c == '_')
     };
     let is_reference = |name: &str| rows::LARGE_COLUMNS.iter().any(|column| rows::blob_column(column) == name);
-    for name in columns.keys() {
+    if columns.len() > COLUMNS_MAX {
+        return Err(format!("it has {} columns, and a row has {COLUMNS_MAX} at most", columns.len()));
+    }
+    let mut units = 0;
+    for (name, column) in columns {
         if !is_name(name) {
             return Err(format!("\"{name}\" is no name of a column"));
         }
         if is_reference(name) {
             return Err(format!("its column {name} names a blob"));
         }
+        let own = if let Column::Text(text) = column { text.encode_utf16().count() } else { 0 };
+        // What is larger goes to a blob.
+        let goes_to_blob = own > limits::COLUMN_UNITS_MAX && rows::LARGE_COLUMNS.contains(&name.as_str());
+        if own > STORED_UNITS_MAX && !goes_to_blob {
+            return Err(format!("its column {name} has {own} UTF-16 units, and a column takes {STORED_UNITS_MAX}"));
+        }
+        units += if goes_to_blob { 0 } else { own };
+    }
+    if units > ROW_UNITS_MAX {
+        return Err(format!("its texts have {units} UTF-16 units, and a row takes {ROW_UNITS_MAX}"));
     }
     Ok(())
 }
@@ -134,23 +157,12 @@ impl ExportedRow {
         self.row_key == rows::SENTINEL
     }
 
-    /// Whether it is the end of an execution; or why it cannot be read.
-    fn check(&self, instance_id: &str) -> std::result::Result<bool, String> {
-        let unread = |error: &dyn std::fmt::Display| format!("its history row {} cannot be read: {error}", self.row_key);
-        check_columns(&self.columns).map_err(|why| unread(&why))?;
-        let entity = self.entity(&keys::escape(instance_id));
-        if self.is_sentinel() {
-            let sentinel = rows::sentinel_from_entity(&entity).map_err(|error| unread(&error))?;
-            return match sentinel.remainder {
-                None => Ok(false),
-                Some(_) => Err(unread(&"events of it are in a blob")),
-            };
+    /// Why it is no row of a history.
+    fn check(&self) -> std::result::Result<(), String> {
+        if !self.is_sentinel() && (self.row_key.len() != ROW_KEY_CHARS || !self.row_key.chars().all(is_digit_of_key)) {
+            return Err(format!("its key has not {ROW_KEY_CHARS} hexadecimal digits"));
         }
-        if self.row_key.len() != ROW_KEY_CHARS || !self.row_key.chars().all(|c| c.is_ascii_hexdigit()) {
-            return Err(unread(&format!("its key has not {ROW_KEY_CHARS} hexadecimal digits")));
-        }
-        let event = rows::event_from_entity(&entity).map_err(|error| unread(&error))?;
-        Ok(matches!(event.event.kind, EventKind::ExecutionCompleted { .. }))
+        check_columns(&self.columns)
     }
 
     fn entity(&self, key: &str) -> Entity {
@@ -308,7 +320,7 @@ fn values(columns: &Columns) -> BTreeMap<String, Value> {
         Column::Text(text) => Value::String(text.clone()),
         Column::Other(Other::Int64(number)) => number.parse().map_or(Value::Null, Value::I64),
         Column::Other(Other::Double(number)) => Value::F64(*number),
-        Column::Other(Other::Time(time)) => Value::DateTime(*time),
+        Column::Other(Other::Time(time)) => Value::time(*time),
     };
     columns.iter().map(|(name, column)| (name.clone(), value(column))).collect()
 }

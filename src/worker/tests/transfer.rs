@@ -101,17 +101,29 @@ async fn what_has_ended_is_in_another_hub_what_it_was_and_can_be_started_again_t
         serde_json::from_value::<ExportedInstance>(bad).unwrap()
     };
     let blob = target.0.payloads.url("large^f1/history-x");
+    fn ends(bad: &mut serde_json::Value) -> impl Iterator<Item = &mut serde_json::Value> {
+        let kinds = bad["history"].as_array_mut().unwrap().iter_mut().filter_map(|row| row["columns"].get_mut("EventType"));
+        kinds.filter(|kind| **kind == "ExecutionCompleted")
+    }
     let carried = r#"{"remainder":{"first":0,"from":0,"blobs":["large^f1/history-x"]}}"#;
-    let cases: [(ExportedInstance, &str); 12] = [
+    let cases: [(ExportedInstance, &str); 17] = [
         (spoilt(&|bad| bad["form"] = 2.into()), "exported in form 2"),
         (spoilt(&|bad| bad["row"]["CreatedTime"] = "yesterday".into()), "its row cannot be read"),
         (spoilt(&|bad| bad["history"][1]["rowKey"] = "x".into()), "its history row x cannot be read"),
         (spoilt(&|bad| bad["history"][1]["rowKey"] = bad["history"][0]["rowKey"].clone()), "is there twice"),
-        (spoilt(&|bad| bad["history"][1]["columns"]["EventType"] = "Nonsense".into()), "cannot be read"),
-        (spoilt(&|bad| bad["history"].as_array_mut().unwrap().truncate(3)), "its history has no end"),
+        (spoilt(&|bad| bad["history"][1]["columns"]["EventType"] = "Nonsense".into()), "0001: \"Nonsense\" is no event"),
+        (spoilt(&|bad| bad["history"].as_array_mut().unwrap().truncate(3)), "row sentinel: it is missing"),
+        (spoilt(&|bad| drop(bad["history"].as_array_mut().unwrap().remove(2))), "row 0000000000000002: it is missing"),
+        (spoilt(&|bad| ends(bad).for_each(|end| *end = "GenericEvent".into())), "it has no end"),
         (spoilt(&|bad| bad["row"]["PartitionKey"] = "small".into()), "\"PartitionKey\" is no name of a column"),
         (spoilt(&|bad| bad["row"]["Name@odata.type"] = "Edm.Int64".into()), "\"Name@odata.type\" is no name of a column"),
         (spoilt(&|bad| bad["row"]["TagsBlobName"] = "large^f1/history-x".into()), "its column TagsBlobName names a blob"),
+        (spoilt(&|bad| bad["row"]["CustomStatus"] = "x".repeat(LARGE).into()), "CustomStatus has 100000 UTF-16 units"),
+        (spoilt(&|bad| (0..300).for_each(|n| bad["row"][format!("More{n}")] = 1.into())), "columns, and a row has 252 at most"),
+        (
+            spoilt(&|bad| (0..20).for_each(|n| bad["row"][format!("More{n}")] = "x".repeat(30_000).into())),
+            "and a row takes 460800",
+        ),
         (spoilt(&|bad| bad["row"]["Input"] = blob.clone().into()), "its row refers to a blob"),
         (
             spoilt(&|bad| bad["history"][1]["columns"]["InputBlobName"] = "large^f1/history-x".into()),
