@@ -92,7 +92,9 @@ async fn delete(account: Storage, name: String, yes: bool, force: bool, out: &Ou
         let owners = owners.into_iter().map(text::line).collect::<Vec<_>>().join(", ");
         return Err(Failure::new(
             Kind::Exists,
-            format!("workers of the hub are running ({owners}): stop them first, or pass --force"),
+            format!(
+                "workers of the hub run, or were killed less than half a minute ago ({owners}): stop them first, or pass --force"
+            ),
         ));
     }
     output::confirm(&format!("The task hub {} with all that is in it", text::line(&name)), yes, out)?;

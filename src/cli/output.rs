@@ -123,11 +123,29 @@ pub(crate) fn confirm(what: &str, is_agreed: bool, out: &Output) -> Outcome {
     }
 }
 
-/// A table as wide as what it holds.
+/// Characters of the first cell of a row behind which the other rows are not moved out of the way.
+const FIRST_CHARS: usize = 72;
+
+/// A table as wide as what it holds; a first cell of great length makes its own row longer, and no other.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
-    let mut table = plain(header, rows);
+    let beginning = |row: &Vec<String>| {
+        let mut row = row.clone();
+        if let Some(first) = row.first_mut() {
+            *first = first.chars().take(FIRST_CHARS).collect();
+        }
+        row
+    };
+    let mut table = plain(header, &rows.iter().map(beginning).collect::<Vec<_>>());
     table.set_content_arrangement(ContentArrangement::Disabled);
-    table.trim_fmt()
+    let drawn = table.trim_fmt();
+    let mut lines = drawn.lines();
+    let mut whole: Vec<String> = lines.next().map(str::to_owned).into_iter().collect();
+    whole.extend(lines.zip(rows).map(|(line, row)| {
+        let rest: String = row.first().into_iter().flat_map(|first| first.chars()).skip(FIRST_CHARS).collect();
+        let at = if rest.is_empty() { 0 } else { line.char_indices().nth(FIRST_CHARS).map_or(line.len(), |(at, _)| at) };
+        format!("{}{rest}{}", &line[..at], &line[at..])
+    }));
+    whole.join("\n")
 }
 
 /// A table from which columns are left out, those first that are named first, until it fits the width; a line below says which.
@@ -188,6 +206,13 @@ mod tests {
     fn columns_are_aligned_and_lines_end_where_their_text_ends() {
         let text = table(&["ID", "NAME", "STATUS"], &rows(&[["order-7", "Fulfil", "Running"], ["x", "", "Failed"]]));
         assert_eq!(text, "ID       NAME    STATUS\norder-7  Fulfil  Running\nx                Failed");
+    }
+
+    #[test]
+    fn a_first_cell_of_great_length_moves_no_other_row() {
+        let long = "é".repeat(300);
+        let text = table(&["ID", "NAME", "STATUS"], &rows(&[["order-7", "Fulfil", "x"], [&long, "Ship", "y"]]));
+        assert_eq!(text, format!("{:72}  NAME    STATUS\n{:72}  Fulfil  x\n{long}  Ship    y", "ID", "order-7"));
     }
 
     #[test]
