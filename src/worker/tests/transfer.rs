@@ -93,6 +93,30 @@ async fn what_has_ended_is_in_another_hub_what_it_was_and_can_be_started_again_t
     }
     let error = client.import(&exported(&source, "open").await).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("has not ended"), "{error}");
+    assert_eq!(source.export("nobody").await.unwrap_err().kind(), ErrorKind::NotFound);
+    let again = Worker::builder(&target).orchestrator(FAILS, async |_, text: String| Ok(format!("{text} more")));
+    let acting = async {
+        client.instance("failed").restart().await.unwrap();
+        assert_eq!(client.instance_of(FAILS, "failed").result().await.unwrap(), "no more");
+    };
+    again.run(acting).await.unwrap();
+    for id in ended.iter().filter(|id| *id != "failed") {
+        client.instance(id).purge().await.unwrap();
+    }
+    assert!(memory(2).dump().queues.is_empty());
+}
+
+/// What tells in an export that an execution has ended.
+fn ends(bad: &mut serde_json::Value) -> impl Iterator<Item = &mut serde_json::Value> {
+    let kinds = bad["history"].as_array_mut().unwrap().iter_mut().filter_map(|row| row["columns"].get_mut("EventType"));
+    kinds.filter(|kind| **kind == "ExecutionCompleted")
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_of_what_no_hub_can_have_exported() {
+    let source = source().await;
+    let target = hub(memory(2).storage(), "Target", 2).await;
+    let client = Client::new(&target);
     let good = serde_json::to_value(exported(&source, "small").await).unwrap();
     let spoilt = |spoil: &dyn Fn(&mut serde_json::Value)| {
         let mut bad = good.clone();
@@ -101,10 +125,6 @@ async fn what_has_ended_is_in_another_hub_what_it_was_and_can_be_started_again_t
         serde_json::from_value::<ExportedInstance>(bad).unwrap()
     };
     let blob = target.0.payloads.url("large^f1/history-x");
-    fn ends(bad: &mut serde_json::Value) -> impl Iterator<Item = &mut serde_json::Value> {
-        let kinds = bad["history"].as_array_mut().unwrap().iter_mut().filter_map(|row| row["columns"].get_mut("EventType"));
-        kinds.filter(|kind| **kind == "ExecutionCompleted")
-    }
     let carried = r#"{"remainder":{"first":0,"from":0,"blobs":["large^f1/history-x"]}}"#;
     let cases: [(ExportedInstance, &str); 17] = [
         (spoilt(&|bad| bad["form"] = 2.into()), "exported in form 2"),
@@ -139,17 +159,6 @@ async fn what_has_ended_is_in_another_hub_what_it_was_and_can_be_started_again_t
         assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains(words), "{error}");
         assert_eq!(client.export("spoilt").await.unwrap_err().kind(), ErrorKind::NotFound, "nothing is half done");
     }
-    assert_eq!(source.export("nobody").await.unwrap_err().kind(), ErrorKind::NotFound);
-    let again = Worker::builder(&target).orchestrator(FAILS, async |_, text: String| Ok(format!("{text} more")));
-    let acting = async {
-        client.instance("failed").restart().await.unwrap();
-        assert_eq!(client.instance_of(FAILS, "failed").result().await.unwrap(), "no more");
-    };
-    again.run(acting).await.unwrap();
-    for id in ended.iter().filter(|id| *id != "failed") {
-        client.instance(id).purge().await.unwrap();
-    }
-    assert!(memory(2).dump().queues.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
