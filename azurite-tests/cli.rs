@@ -5,6 +5,7 @@ mod cli_payloads;
 mod cli_purge;
 mod cli_restart;
 mod cli_serve;
+mod cli_transfer;
 mod cli_versions;
 mod harness;
 
@@ -178,6 +179,14 @@ async fn wrong_usage_is_told_with_its_remedy() {
         assert_eq!((ran.code, ran.out.as_str()), (if kind == "invalid" { 2 } else { 3 }, ""));
         assert_eq!(error["error"]["kind"], kind);
         assert!(error["error"]["message"].as_str().expect("a message").contains(words), "{error}");
+    }
+    // Who gives no command is helped, also where variables stand for arguments.
+    for (arguments, words) in
+        [(&[][..], "Usage: taskhub [OPTIONS] <COMMAND>"), (&["hub"], "Usage: taskhub hub [OPTIONS] <COMMAND>")]
+    {
+        world.run(arguments).await.failed(2, words);
+        world.run(&[arguments, &["--json"]].concat()).await.failed(2, "requires a subcommand");
+        run(&[], arguments).await.failed(2, words);
     }
     // Looking never creates.
     for command in [&["list"][..], &["hub", "status"], &["poison", "list"], &["show", "x"], &["list"]] {

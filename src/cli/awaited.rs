@@ -3,11 +3,11 @@
 use taskhub::{Awaited, AwaitedKind, Client, InstanceStatus, Timestamp};
 
 use super::failure::Failure;
-use super::output::table;
+use super::output::fitted_table;
 use super::text;
 
-/// A table with its heading; nothing if nothing is waited for.
-pub(crate) fn as_text(all: &[Awaited], now: Timestamp) -> Option<String> {
+/// A table of at most this width, with its heading; nothing if nothing is waited for.
+pub(crate) fn as_text(all: &[Awaited], now: Timestamp, width: usize) -> Option<String> {
     let row = |awaited: &Awaited| {
         vec![
             awaited.kind.name().to_owned(),
@@ -22,7 +22,9 @@ pub(crate) fn as_text(all: &[Awaited], now: Timestamp) -> Option<String> {
     };
     let header = ["KIND", "NAME", "VERSION", "QUEUE", "FOR", "LAST SEEN", "INSTANCES", "SUCH AS"];
     let of = |wanted: fn(AwaitedKind) -> bool| all.iter().filter(|awaited| wanted(awaited.kind)).map(row).collect::<Vec<_>>();
-    let part = |heading: &str, rows: &[Vec<String>]| (!rows.is_empty()).then(|| format!("{heading}:\n{}", table(&header, rows)));
+    let part = |heading: &str, rows: &[Vec<String>]| {
+        (!rows.is_empty()).then(|| format!("{heading}:\n{}", fitted_table(&header, rows, &["QUEUE", "LAST SEEN"], width)))
+    };
     // What is drained is listed by itself.
     let missing = of(|kind| !matches!(kind, AwaitedKind::Drain | AwaitedKind::Limit));
     let parts = [
@@ -121,12 +123,12 @@ mod tests {
             ran = worker.run(std::future::pending()) => panic!("{ran:?}"),
             awaited = looking => awaited,
         };
-        assert_eq!(as_text(&[], awaited[0].last_seen), None);
+        assert_eq!(as_text(&[], awaited[0].last_seen, 120), None);
         let expected = "\
 Waiting for code that the workers which were asked do not have:
 KIND          NAME    VERSION  QUEUE             FOR  LAST SEEN  INSTANCES  SUCH AS
 orchestrator  Nobody  2.0      myhub-control-00  0 s  0 s ago    1          order-7";
-        assert_eq!(as_text(&awaited, awaited[0].since).unwrap(), expected);
+        assert_eq!(as_text(&awaited, awaited[0].since, 120).unwrap(), expected);
         let json = json!(awaited[0]);
         assert_eq!((&json["kind"], &json["worker"], &json["instances"]), (&json!("orchestrator"), &json!("w"), &json!(1)));
         let instance = order.status().await.unwrap();

@@ -6,7 +6,7 @@ use taskhub::{Client, ErrorKind, EventKind, HistoryEvent, InstanceStatus};
 
 use super::failure::Failure;
 use super::json::Json;
-use super::output::table;
+use super::output::fitted_table;
 use super::text;
 
 /// So many are looked at; each is one call.
@@ -52,15 +52,16 @@ impl Children {
         Ok(Self { shown, more: called.len().saturating_sub(SHOWN_MAX) })
     }
 
-    /// A table, if there are any; `parent` is their parent.
-    pub(crate) fn as_text(&self, parent: &str) -> Option<String> {
+    /// A table of at most this width, if there are any; `parent` is their parent.
+    pub(crate) fn as_text(&self, parent: &str, width: usize) -> Option<String> {
         let row = |child: &Child| {
             let status =
                 child.status.as_ref().map_or_else(|| "not begun, or purged".to_owned(), |status| status.status.to_string());
             let ended = child.status.as_ref().and_then(|status| status.completed.or(status.last_updated));
             vec![text::line(&child.id), text::line(&child.name), status, text::time_or_dash(ended)]
         };
-        let listed = table(&["ID", "NAME", "STATUS", "UPDATED (UTC)"], &self.shown.iter().map(row).collect::<Vec<_>>());
+        let header = ["ID", "NAME", "STATUS", "UPDATED (UTC)"];
+        let listed = fitted_table(&header, &self.shown.iter().map(row).collect::<Vec<_>>(), &header[3..], width);
         let more = match self.more {
             0 => String::new(),
             more => format!("\nand {more} more: taskhub list --parent {}", text::shell_word(parent)),

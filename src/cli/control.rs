@@ -189,7 +189,8 @@ impl Restart {
                      terminate it first"
                 ),
             ),
-            (ErrorKind::Open, _) => Failure::new(
+            // Of several at once one wins.
+            (ErrorKind::Open | ErrorKind::AlreadyExists, _) => Failure::new(
                 Kind::Exists,
                 format!(
                     "instance \"{}\" has not ended; wait for its end, terminate it, or start it once more beside itself with --new-id",

@@ -48,7 +48,24 @@ impl Cost {
         let Some(path) = &self.prices else { return Ok(Prices::default()) };
         let invalid = |error: String| Failure::new(Kind::Invalid, format!("the prices in {}: {error}", path.display()));
         let json = std::fs::read_to_string(path).map_err(|error| invalid(error.to_string()))?;
-        serde_json::from_str(&json).map_err(|error| invalid(format!("{error}; `taskhub cost --show-prices` shows the form")))
+        read_prices(&json).map_err(|error| invalid(format!("{error}; `taskhub cost --show-prices` shows the form")))
+    }
+}
+
+/// Above it is no price, and sums could become too large to be numbers.
+const PRICE_MAX: f64 = 1e6;
+
+fn read_prices(json: &str) -> Result<Prices, String> {
+    // A list would be read as the members in their order.
+    if !json.trim_start().starts_with('{') {
+        return Err("there is no JSON object in it".to_owned());
+    }
+    let prices: Prices = serde_json::from_str(json).map_err(|error| error.to_string())?;
+    let Value::Object(members) = json!(prices) else { return Ok(prices) };
+    let bad = members.into_iter().find(|(_, price)| price.as_f64().is_some_and(|price| !(0.0..=PRICE_MAX).contains(&price)));
+    match bad {
+        Some((name, price)) => Err(format!("{name} is {price}, and a price is a number from 0 to a million")),
+        None => Ok(prices),
     }
 }
 
@@ -156,4 +173,27 @@ fn as_json(usage: &[WorkerUsage], prices: &Prices) -> Value {
         "total": calls(&usage.iter().map(|worker| worker.calls).sum::<Calls>()),
         "workers": workers.collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prices_that_make_no_sense_are_refused_by_name() {
+        assert_eq!(read_prices("{\"queue\": 0.5}").unwrap(), {
+            let mut prices = Prices::default();
+            prices.queue = 0.5;
+            prices
+        });
+        for (bad, words) in [
+            ("[]", "no JSON object"),
+            ("{\"queue\": -1}", "queue is -1.0, and a price is a number from 0 to a million"),
+            ("{\"table_read\": 1e300}", "table_read is 1e+300, and a price"),
+            ("{\"queues\": 1}", "unknown field `queues`"),
+        ] {
+            let error = read_prices(bad).unwrap_err();
+            assert!(error.contains(words), "{bad}: {error}");
+        }
+    }
 }

@@ -50,8 +50,13 @@ pub(crate) fn lines(history: &[HistoryEvent]) -> Vec<Vec<String>> {
     history.iter().enumerate().map(line).collect()
 }
 
-/// The events for JSON, with the members that they have.
+/// The events for JSON.
 pub(crate) fn as_json(history: &[HistoryEvent]) -> Json {
+    Json::List(members(history).into_iter().map(Json::Object).collect())
+}
+
+/// The members that each event has in JSON.
+pub(crate) fn members(history: &[HistoryEvent]) -> Vec<Vec<(&'static str, Json)>> {
     let names = task_names(history);
     let one = |(number, event): (usize, &HistoryEvent)| {
         let before = event.before_rewind();
@@ -80,9 +85,9 @@ pub(crate) fn as_json(history: &[HistoryEvent]) -> Json {
             all.push(("failure", Json::Object(details.into_iter().chain([stack]).collect())));
         }
         all.extend(said.more.map(|(label, value)| (label, value.into())));
-        Json::Object(all)
+        all
     };
-    Json::List(history.iter().enumerate().map(one).collect())
+    history.iter().enumerate().map(one).collect()
 }
 
 /// The names of tasks by their ids, and by whether a rewind has taken them back, for the events that answer them.

@@ -44,7 +44,7 @@ impl Kind {
         (Self::Error, "error", "anything that has no code of its own"),
         (Self::Invalid, "invalid", "an argument, or the connection string"),
         (Self::NotFound, "notFound", "no such hub, instance or message"),
-        (Self::Exists, "exists", "an instance with this id is there and has not ended"),
+        (Self::Exists, "exists", "an instance with this id is there and has not ended, or workers of the hub run"),
         (Self::Ended, "ended", "the instance has ended, so nothing was sent"),
         (Self::Failed, "failed", "the instance that was waited for ended, but did not complete"),
         (Self::Timeout, "timeout", "what was waited for did not come in time"),
@@ -60,7 +60,7 @@ impl Kind {
         Self::ALL.into_iter().find(|(kind, ..)| *kind == self).map_or("error", |(_, name, _)| name)
     }
 
-    fn of(error: &Error) -> Self {
+    pub(crate) fn of(error: &Error) -> Self {
         match (error.kind(), error.storage().map(|storage| storage.kind)) {
             (ErrorKind::NotFound, _) => Self::NotFound,
             (ErrorKind::AlreadyExists | ErrorKind::Open, _) => Self::Exists,

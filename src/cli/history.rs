@@ -48,6 +48,9 @@ impl History {
             || {
                 let width = if self.full { usize::MAX } else { out.width() };
                 let shown = match status.as_ref().map(|s| s.status) {
+                    Some(status) if history.is_empty() && status.is_terminal() => {
+                        format!("The instance is {status} and has never run.")
+                    }
                     Some(status) if history.is_empty() => format!("The instance is {status} and has not run yet."),
                     _ if self.timeline => timeline::draw(&history, client.now(), out.width()),
                     _ => shortened_table(&events::HEADER, &lines, width),

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use clap::Subcommand;
 use serde_json::json;
-use taskhub::{Client, ErrorKind, HubStatus, PartitionStatus, TaskHub, Timestamp};
+use taskhub::{Client, ErrorKind, HubStatus, PartitionStatus, Storage, TaskHub, Timestamp};
 
 use super::failure::{Failure, Kind, Outcome};
-use super::output::{self, Output, table};
-use super::{Target, awaited, drain, text};
+use super::output::{self, Output, fitted_table};
+use super::{Target, awaited, drain, patiently, text};
 
 /// The hub as a whole.
 #[derive(Debug, Subcommand)]
@@ -36,28 +36,41 @@ pub(crate) enum Command {
 
 impl Command {
     pub(crate) async fn run(self, target: &Target, out: &Output) -> Outcome {
+        if matches!(self, Self::Status) {
+            return status(&target.open(out).await?, out).await;
+        }
+        let profile = target.profile()?;
+        self.in_account(target.account(&profile)?, || target.hub_name(&profile), out).await
+    }
+
+    /// Does what needs no hub that is there; `name` gives the one that is meant.
+    pub(crate) async fn in_account(
+        self,
+        account: Storage,
+        name: impl FnOnce() -> Result<String, Failure>,
+        out: &Output,
+    ) -> Outcome {
         match self {
-            Self::Status => status(&target.open(out).await?, out).await,
-            Self::List => {
-                let names = TaskHub::list(&target.account(&target.profile()?)?).await?;
-                let words =
-                    || if names.is_empty() { "No task hub is in this storage account.".to_owned() } else { names.join("\n") };
-                out.print(|| json!({ "hubs": names }), words)
-            }
-            Self::Create { partitions } => create(target, partitions, out).await,
-            Self::Delete { yes, force } => delete(target, yes, force, out).await,
+            Self::Status => status(&Client::new(&TaskHub::builder(account, name()?).must_exist().open().await?), out).await,
+            Self::List => list(&account, out).await,
+            Self::Create { partitions } => create(account, name()?, partitions, out).await,
+            Self::Delete { yes, force } => delete(account, name()?, yes, force, out).await,
         }
     }
 }
 
-pub(crate) async fn status(client: &Client, out: &Output) -> Outcome {
-    let status = client.hub_status().await?;
-    out.print(|| json!(status), || as_text(&status))
+async fn list(account: &Storage, out: &Output) -> Outcome {
+    let names = patiently(TaskHub::list(account), out).await?;
+    let words = || if names.is_empty() { "No task hub is in this storage account.".to_owned() } else { names.join("\n") };
+    out.print(|| json!({ "hubs": names }), words)
 }
 
-async fn create(target: &Target, partitions: Option<u32>, out: &Output) -> Outcome {
-    let profile = target.profile()?;
-    let (account, name) = (target.account(&profile)?, target.hub_name(&profile)?);
+pub(crate) async fn status(client: &Client, out: &Output) -> Outcome {
+    let status = client.hub_status().await?;
+    out.print(|| json!(status), || as_text(&status, out.width()))
+}
+
+async fn create(account: Storage, name: String, partitions: Option<u32>, out: &Output) -> Outcome {
     let mut builder = TaskHub::builder(account, name);
     if let Some(count) = partitions {
         builder = builder.partitions(count);
@@ -70,9 +83,7 @@ async fn create(target: &Target, partitions: Option<u32>, out: &Output) -> Outco
     )
 }
 
-async fn delete(target: &Target, yes: bool, force: bool, out: &Output) -> Outcome {
-    let profile = target.profile()?;
-    let (account, name) = (target.account(&profile)?, target.hub_name(&profile)?);
+async fn delete(account: Storage, name: String, yes: bool, force: bool, out: &Output) -> Outcome {
     let hub = TaskHub::builder(account, &name).must_exist().open().await?;
     let status = Client::new(&hub).hub_status().await?;
     let owners: BTreeSet<_> =
@@ -81,7 +92,9 @@ async fn delete(target: &Target, yes: bool, force: bool, out: &Output) -> Outcom
         let owners = owners.into_iter().map(text::line).collect::<Vec<_>>().join(", ");
         return Err(Failure::new(
             Kind::Exists,
-            format!("workers of the hub are running ({owners}): stop them first, or pass --force"),
+            format!(
+                "workers of the hub run, or were killed less than half a minute ago ({owners}): stop them first, or pass --force"
+            ),
         ));
     }
     output::confirm(&format!("The task hub {} with all that is in it", text::line(&name)), yes, out)?;
@@ -89,16 +102,17 @@ async fn delete(target: &Target, yes: bool, force: bool, out: &Output) -> Outcom
         hub.delete_although_in_use().await?;
     } else {
         hub.delete().await.map_err(|error| match error.kind() {
-            ErrorKind::Mismatch => Failure::new(Kind::Mismatch, format!("{error}, or pass --force, which takes the lease away")),
+            ErrorKind::Mismatch => Failure::new(Kind::Exists, format!("{error}, or pass --force, which takes the lease away")),
             _ => error.into(),
         })?;
     }
     out.print(|| json!({ "deleted": name }), || format!("Task hub {} was deleted.", text::line(&name)))
 }
 
-fn as_text(status: &HubStatus) -> String {
+fn as_text(status: &HubStatus, width: usize) -> String {
     let now = status.read_at;
-    let rows: Vec<_> = status.partitions.iter().map(|partition| partition_row(partition, now)).collect();
+    let owner_width = if width < WIDE { OWNER_CHARS } else { usize::MAX };
+    let rows: Vec<_> = status.partitions.iter().map(|partition| partition_row(partition, now, owner_width)).collect();
     let header = ["PARTITION", "MESSAGES", "OLDEST WAITING", "OWNER", "NEXT OWNER", "LEASE"];
     let items = &status.work_items;
     let waiting = match items.oldest_visible {
@@ -115,9 +129,9 @@ fn as_text(status: &HubStatus) -> String {
         format!("Parked      {parked}"),
         format!("App lease   {}", app_lease(status)),
         String::new(),
-        table(&header, &rows),
+        fitted_table(&header, &rows, &["NEXT OWNER", "OLDEST WAITING"], width),
     ];
-    if let Some(awaited) = awaited::as_text(&status.awaited, now) {
+    if let Some(awaited) = awaited::as_text(&status.awaited, now, width) {
         lines.push(format!("\n{awaited}"));
     }
     if let Some(draining) = drain::as_text(&status.draining, now) {
@@ -144,10 +158,15 @@ fn app_lease(status: &HubStatus) -> String {
     }
 }
 
+/// Columns of a terminal in which a worker is named to the end.
+const WIDE: usize = 120;
+/// Characters that tell a worker from others on a narrower one.
+const OWNER_CHARS: usize = 26;
+
 /// The hash of an empty name.
 const NO_APP_NAME: &str = "811c9dc5-0000-0000-0000-000000000000";
 
-fn partition_row(partition: &PartitionStatus, now: Timestamp) -> Vec<String> {
+fn partition_row(partition: &PartitionStatus, now: Timestamp, owner_width: usize) -> Vec<String> {
     let queue = &partition.queue;
     let lease = match (partition.expires_at, partition.owner.is_some()) {
         (Some(at), true) if at > now => format!("ends {}", text::relative(at, now)),
@@ -155,7 +174,9 @@ fn partition_row(partition: &PartitionStatus, now: Timestamp) -> Vec<String> {
         _ => "-".to_owned(),
     };
     let draining = if partition.is_draining { ", draining" } else { "" };
-    let who = |owner: &Option<String>| owner.as_deref().map_or_else(|| "-".to_owned(), text::line);
+    let who = |owner: &Option<String>| {
+        owner.as_deref().map_or_else(|| "-".to_owned(), |id| text::shortened(&text::line(id), owner_width))
+    };
     vec![
         queue.name.rsplit('-').next().unwrap_or_default().to_owned(),
         queue.messages.to_string(),
@@ -170,8 +191,6 @@ fn partition_row(partition: &PartitionStatus, now: Timestamp) -> Vec<String> {
 mod tests {
     use std::time::Duration;
 
-    use taskhub::{Storage, TaskHub};
-
     use super::*;
 
     #[tokio::test]
@@ -181,7 +200,7 @@ mod tests {
         let now = Timestamp::parse("2026-01-01T12:00:00Z").unwrap();
         let before = |seconds: i64| Some(now.plus_ticks(-10_000_000 * seconds));
         status.read_at = now;
-        let text = as_text(&status);
+        let text = as_text(&status, usize::MAX);
         assert!(text.ends_with("No worker is running: nothing moves until one starts."), "{text}");
         assert!(text.contains("\nApp lease   never taken\n"), "{text}");
 
@@ -212,7 +231,11 @@ PARTITION  MESSAGES  OLDEST WAITING  OWNER      NEXT OWNER  LEASE
 02         0         -               worker-3   -           expired 2 h ago
 
 1 partition without an owner: running workers claim what is free within seconds.";
-        assert_eq!(as_text(&status), expected);
+        assert_eq!(as_text(&status, usize::MAX), expected);
+        status.partitions[0].owner = Some("taskhub-15354-833aca7ca9b54762b838e661d2a56b27".into());
+        let narrow = as_text(&status, 80);
+        assert!(narrow.contains("\n00         7         taskhub-15354-833aca7ca9b…  ends in 25 s\n"), "{narrow}");
+        assert!(narrow.contains("\n(the terminal is too narrow for NEXT OWNER, OLDEST WAITING)\n"), "{narrow}");
         let json = json!(status);
         assert_eq!(json["partitions"][1]["isDraining"], true);
         assert_eq!(json["partitions"][2]["isOwned"], false);

@@ -7,7 +7,7 @@ use taskhub::{Client, InstanceQuery, InstanceStatus, RuntimeStatus, Timestamp};
 
 use super::failure::Outcome;
 use super::json::Json;
-use super::output::{Output, table};
+use super::output::{Output, fitted_table};
 use super::show::{awaits, members};
 use super::{awaited, text, values};
 
@@ -109,8 +109,8 @@ impl List {
                 ])
             },
             || {
-                let listed = list_text(&shown, more, |instance| lacks(instance).map_or("", awaited::label));
-                match awaited::as_text(&awaited, client.now()) {
+                let listed = list_text(&shown, more, out.width(), |instance| lacks(instance).map_or("", awaited::label));
+                match awaited::as_text(&awaited, client.now(), out.width()) {
                     Some(awaited) => format!("{listed}\n\n{awaited}"),
                     None => listed,
                 }
@@ -157,8 +157,16 @@ fn tree(all: &[InstanceStatus]) -> Vec<(usize, &InstanceStatus)> {
     shown
 }
 
+/// What is left out of a list on a narrow terminal.
+const SPARE: [&str; 4] = ["UPDATED (UTC)", "PARENT", "CREATED (UTC)", "VERSION"];
+
 /// `instances` with how deep each is below others; `lacks`: what is shown behind the status of an instance.
-fn list_text(instances: &[(usize, &InstanceStatus)], more: bool, lacks: impl Fn(&InstanceStatus) -> &'static str) -> String {
+fn list_text(
+    instances: &[(usize, &InstanceStatus)],
+    more: bool,
+    width: usize,
+    lacks: impl Fn(&InstanceStatus) -> &'static str,
+) -> String {
     if instances.is_empty() {
         return if more { "There are instances; --top 0 shows none.".to_owned() } else { "No instances.".to_owned() };
     }
@@ -180,7 +188,7 @@ fn list_text(instances: &[(usize, &InstanceStatus)], more: bool, lacks: impl Fn(
     header.extend(has_versions.then_some("VERSION"));
     header.extend(["STATUS", "CREATED (UTC)", "UPDATED (UTC)"]);
     header.extend(has_parents.then_some("PARENT"));
-    let listed = table(&header, &instances.iter().map(row).collect::<Vec<_>>());
+    let listed = fitted_table(&header, &instances.iter().map(row).collect::<Vec<_>>(), &SPARE, width);
     if more { format!("{listed}\n\nThere are more: use filters, or --top with a higher number.") } else { listed }
 }
 
@@ -203,7 +211,7 @@ order-7                Fulfil  Pending     2026-01-01 12:00:00  2026-01-01 12:00
 longlonglonglonglong   Fulfil  Terminated  2026-01-01 12:00:00  2026-01-01 13:00:00";
         let both = [instance().await, other];
         let flat = |all: &[InstanceStatus], more, lacks: fn(&InstanceStatus) -> &'static str| {
-            list_text(&all.iter().map(|instance| (0, instance)).collect::<Vec<_>>(), more, lacks)
+            list_text(&all.iter().map(|instance| (0, instance)).collect::<Vec<_>>(), more, usize::MAX, lacks)
         };
         let nothing: fn(&InstanceStatus) -> &'static str = |_| "";
         assert_eq!(flat(&both, false, nothing), expected);
@@ -247,6 +255,6 @@ a        Fulfil  Pending  2026-01-01 12:00:00  2026-01-01 12:00:05
   a2     Fulfil  Pending  2026-01-01 12:00:00  2026-01-01 12:00:05
 x        Fulfil  Pending  2026-01-01 12:00:00  2026-01-01 12:00:05
   y      Fulfil  Pending  2026-01-01 12:00:00  2026-01-01 12:00:05";
-        assert_eq!(list_text(&tree(&all), false, nothing), expected);
+        assert_eq!(list_text(&tree(&all), false, usize::MAX, nothing), expected);
     }
 }

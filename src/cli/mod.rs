@@ -31,6 +31,7 @@ mod waits;
 mod watch;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use taskhub::{Client, Storage, TaskHub};
@@ -52,8 +53,9 @@ struct Cli {
     command: Command,
 }
 
-/// Clap's refusal that is the help itself.
-const NO_COMMAND: clap::error::ErrorKind = clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+/// How clap refuses who gives no command: by the help itself, or, where variables stand for arguments, by an error.
+const NO_COMMAND: [clap::error::ErrorKind; 2] =
+    [clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, clap::error::ErrorKind::MissingSubcommand];
 
 /// What scripts need to know.
 fn exit_codes() -> String {
@@ -139,10 +141,11 @@ enum Command {
 pub(crate) async fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(refused) if refused.use_stderr() && (asks_for_json() || refused.kind() != NO_COMMAND) => {
+        Err(refused) if refused.use_stderr() && (asks_for_json() || !NO_COMMAND.contains(&refused.kind())) => {
             return Failure::from(refused).report(asks_for_json());
         }
-        // `--help` and `--version`, whose code is 0, and help for who gave no command. If nobody reads, there is nothing to tell.
+        Err(refused) if refused.use_stderr() => return help_instead(),
+        // `--help` and `--version`, whose code is 0. If nobody reads, there is nothing to tell.
         Err(refused) => {
             let _ = refused.print();
             return ExitCode::from(u8::try_from(refused.exit_code()).unwrap_or(2));
@@ -154,6 +157,16 @@ pub(crate) async fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(as_json),
     }
+}
+
+/// The help for who gave no command, or no command of a group, beside the result that there is none of.
+#[allow(clippy::print_stderr, reason = "the command speaks")]
+fn help_instead() -> ExitCode {
+    let arguments = std::env::args_os().chain(["-h".into()]);
+    if let Err(help) = Cli::try_parse_from(arguments) {
+        eprint!("{}", help.render());
+    }
+    ExitCode::from(Kind::Invalid as u8)
 }
 
 /// Whether JSON is asked for by arguments that make no sense otherwise.
@@ -205,7 +218,8 @@ impl Target {
     /// Opens the hub; never creates one.
     async fn open(&self, out: &Output) -> Result<Client, Failure> {
         let profile = self.profile()?;
-        let hub = TaskHub::builder(self.account(&profile)?, self.hub_name(&profile)?).must_exist().open().await?;
+        let opening = TaskHub::builder(self.account(&profile)?, self.hub_name(&profile)?).must_exist().open();
+        let hub = patiently(opening, out).await?;
         if hub.is_run_with_blob_leases() {
             out.warn(
                 "the .NET workers of this hub manage its partitions by leases of blobs; a worker of taskhub would be refused",
@@ -242,6 +256,21 @@ impl Target {
     }
 }
 
+/// How long nothing is said of an account that does not answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits for the first answers of an account, and says so if that takes longer: calls are tried again for up to a minute.
+async fn patiently<T>(work: impl Future<Output = T>, out: &Output) -> T {
+    let mut work = std::pin::pin!(work);
+    match tokio::time::timeout(PATIENCE, &mut work).await {
+        Ok(done) => done,
+        Err(_) => {
+            out.say("the storage account has not answered yet; it is asked again for up to a minute");
+            work.await
+        }
+    }
+}
+
 /// An empty variable is one that is not set.
 fn given(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.trim().is_empty())
@@ -250,6 +279,18 @@ fn given(text: Option<String>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    #[cfg(feature = "testing")]
+    async fn of_an_account_that_does_not_answer_people_are_told() {
+        for (seconds, as_json, said) in [(9, false, ""), (11, false, "the storage account has not answered yet"), (11, true, "")]
+        {
+            let (out, screen) = Output::to_screen(as_json);
+            patiently(tokio::time::sleep(Duration::from_secs(seconds)), &out).await;
+            let screen = screen.lock().unwrap();
+            assert!(if said.is_empty() { screen.is_empty() } else { screen.starts_with(said) }, "{screen}");
+        }
+    }
 
     #[test]
     fn the_arguments_are_consistent_and_help_holds_no_value_of_the_environment() {

@@ -97,7 +97,7 @@ impl Output {
         if matches!(self.to, To::Screen(_)) {
             return SCREEN_COLUMNS;
         }
-        let columns = || std::env::var("COLUMNS").ok()?.parse().ok();
+        let columns = || std::env::var("COLUMNS").ok()?.parse().ok().filter(|columns| *columns > 0);
         let of_terminal = || io::stdout().is_terminal().then(|| Table::new().width()).flatten().map(usize::from);
         columns().or_else(of_terminal).unwrap_or(usize::MAX)
     }
@@ -123,11 +123,46 @@ pub(crate) fn confirm(what: &str, is_agreed: bool, out: &Output) -> Outcome {
     }
 }
 
-/// A table as wide as what it holds.
+/// Characters of the first cell of a row behind which the other rows are not moved out of the way.
+const FIRST_CHARS: usize = 72;
+
+/// A table as wide as what it holds; a first cell of great length makes its own row longer, and no other.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
-    let mut table = plain(header, rows);
+    let beginning = |row: &Vec<String>| {
+        let mut row = row.clone();
+        if let Some(first) = row.first_mut() {
+            *first = first.chars().take(FIRST_CHARS).collect();
+        }
+        row
+    };
+    let mut table = plain(header, &rows.iter().map(beginning).collect::<Vec<_>>());
     table.set_content_arrangement(ContentArrangement::Disabled);
-    table.trim_fmt()
+    let drawn = table.trim_fmt();
+    let mut lines = drawn.lines();
+    let mut whole: Vec<String> = lines.next().map(str::to_owned).into_iter().collect();
+    whole.extend(lines.zip(rows).map(|(line, row)| {
+        let rest: String = row.first().into_iter().flat_map(|first| first.chars()).skip(FIRST_CHARS).collect();
+        let at = if rest.is_empty() { 0 } else { line.char_indices().nth(FIRST_CHARS).map_or(line.len(), |(at, _)| at) };
+        format!("{}{rest}{}", &line[..at], &line[at..])
+    }));
+    whole.join("\n")
+}
+
+/// A table from which columns are left out, those first that are named first, until it fits the width; a line below says which.
+pub(crate) fn fitted_table(header: &[&str], rows: &[Vec<String>], spare: &[&str], width: usize) -> String {
+    let mut left_out = Vec::new();
+    loop {
+        let kept: Vec<usize> = (0..header.len()).filter(|at| !left_out.contains(&header[*at])).collect();
+        let headers: Vec<&str> = kept.iter().map(|at| header[*at]).collect();
+        let cells: Vec<Vec<String>> = rows.iter().map(|row| kept.iter().map(|at| row[*at].clone()).collect()).collect();
+        let drawn = table(&headers, &cells);
+        let fits = drawn.lines().all(|line| line.chars().count() <= width);
+        match spare.iter().find(|name| headers.contains(name)) {
+            Some(name) if !fits => left_out.push(*name),
+            _ if left_out.is_empty() => return drawn,
+            _ => return format!("{drawn}\n(the terminal is too narrow for {})", left_out.join(", ")),
+        }
+    }
 }
 
 /// A table of one line per row whose last column is shortened to the width.
@@ -171,6 +206,22 @@ mod tests {
     fn columns_are_aligned_and_lines_end_where_their_text_ends() {
         let text = table(&["ID", "NAME", "STATUS"], &rows(&[["order-7", "Fulfil", "Running"], ["x", "", "Failed"]]));
         assert_eq!(text, "ID       NAME    STATUS\norder-7  Fulfil  Running\nx                Failed");
+    }
+
+    #[test]
+    fn a_first_cell_of_great_length_moves_no_other_row() {
+        let long = "é".repeat(300);
+        let text = table(&["ID", "NAME", "STATUS"], &rows(&[["order-7", "Fulfil", "x"], [&long, "Ship", "y"]]));
+        assert_eq!(text, format!("{:72}  NAME    STATUS\n{:72}  Fulfil  x\n{long}  Ship    y", "ID", "order-7"));
+    }
+
+    #[test]
+    fn columns_are_left_out_where_there_is_no_room_for_them() {
+        let rows = rows(&[["order-7", "Fulfil", "Running"], ["x", "", "Failed"]]);
+        let at = |width| fitted_table(&["ID", "NAME", "STATUS"], &rows, &["STATUS", "MORE", "NAME"], width);
+        assert_eq!(at(24), table(&["ID", "NAME", "STATUS"], &rows));
+        assert_eq!(at(23), "ID       NAME\norder-7  Fulfil\nx\n(the terminal is too narrow for STATUS)");
+        assert_eq!(at(3), "ID\norder-7\nx\n(the terminal is too narrow for STATUS, NAME)");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! How far something long is, beside its result: a line that changes on a terminal, a line now and then elsewhere, nothing beside JSON.
 
+use std::fmt;
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use super::output::Output;
 use super::text;
@@ -84,13 +85,21 @@ fn so_far(count: u64) -> String {
 
 fn bar(total: Option<u64>) -> ProgressBar {
     let (bar, template) = match total {
-        Some(total) => (ProgressBar::new(total), "{bar:40} {pos} of {len} instances, {eta} left"),
+        Some(total) => (ProgressBar::new(total), "{bar:40} {pos} of {len} instances{left}"),
         None => (ProgressBar::new_spinner(), "{spinner} {msg}"),
     };
     bar.enable_steady_tick(TICK);
     // A template that cannot be read would leave the usual form.
     match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
+        Ok(style) => bar.with_style(style.with_key("left", left)),
         Err(_) => bar,
+    }
+}
+
+/// How much longer it may take, once something is done by which that can be told.
+fn left(state: &ProgressState, words: &mut dyn fmt::Write) {
+    if state.pos() > 0 {
+        // It goes on without.
+        let _ = write!(words, ", about {} left", text::span(state.eta()));
     }
 }

@@ -89,7 +89,7 @@ fn print(report: &PurgeReport, out: &Output) -> Outcome {
     out.print(|| as_json(report), || as_text(report))?;
     match report.damaged {
         0 => Ok(()),
-        some => Err(Failure::new(Kind::Corrupt, format!("{} cannot be read and stay", text::count(some, "instance")))),
+        some => Err(Failure::new(Kind::Corrupt, format!("what cannot be read stays: {}", text::count(some, "instance")))),
     }
 }
 

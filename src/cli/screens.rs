@@ -6,10 +6,11 @@ use std::time::Duration;
 use clap::Parser as _;
 use taskhub::testing::TestHost;
 use taskhub::{
-    Activity, ActivityContext, Client, Event, Failure as Failed, OrchestrationContext, Orchestrator, RetryPolicy, WorkerBuilder,
+    Activity, ActivityContext, Client, Event, Failure as Failed, OrchestrationContext, Orchestrator, RetryPolicy, Storage,
+    WorkerBuilder,
 };
 
-use super::failure::Failure;
+use super::failure::{Failure, Outcome};
 use super::output::Output;
 use super::{Cli, Command, hub};
 
@@ -66,12 +67,15 @@ const LOOKS: [&str; 31] = [
     "terminate order-7 --recursive --reason cancelled",
 ];
 /// What is typed another minute later.
-const AFTERWARDS: [&str; 21] = [
+const AFTERWARDS: [&str; 39] = [
     "show parcel",
     "show waits",
     "show order-7",
     "history order-8",
     "history order-8 --timeline",
+    "watch long",
+    "watch order-7-parcel --json",
+    "watch nobody",
     "list --newest --top 3",
     "hub status",
     "drain Fulfil --no-wait",
@@ -81,7 +85,22 @@ const AFTERWARDS: [&str; 21] = [
     "poison list",
     "poison drop nothing",
     "cost",
+    "export order-7 --json",
+    "export nobody",
+    "import archive",
+    "import archive --skip-existing",
     "purge order-7 --yes",
+    "import archive",
+    "import archive --skip-existing --skip-invalid",
+    "import nothing",
+    "serve --port 0",
+    "serve --address 0.0.0.0",
+    "hub list",
+    "hub create --partitions 8 --hub Shop",
+    "hub list",
+    "hub delete --hub Shop",
+    "hub delete --hub Shop --yes",
+    "hub delete --hub Shop --yes",
     "purge --all --recursive --yes",
     "purge parcel --yes",
     "purge --all",
@@ -125,9 +144,16 @@ fn register(worker: WorkerBuilder) -> WorkerBuilder {
         })
 }
 
+/// Characters of an exported instance that are shown.
+const SCREEN_EXPORTED: usize = 100;
+
 /// A shell in which the command is typed.
 struct Shell<'a> {
     client: &'a Client,
+    /// Where other hubs can be made.
+    account: Storage,
+    /// Where `archive` is, which is shown without it.
+    folder: String,
     screens: String,
 }
 
@@ -140,19 +166,46 @@ impl Shell<'_> {
 
     /// Types a command, and keeps what it shows.
     async fn types(&mut self, line: &str) {
-        let words = line.split(' ').map(|word| word.replace('_', " "));
+        let words = line.split(' ').map(|word| match word {
+            "archive" | "nothing" => format!("{}{word}", self.folder),
+            _ => word.replace('_', " "),
+        });
         let _ = writeln!(self.screens, "$ taskhub {}", line.replace('_', " "));
         let (out, screen) = Output::to_screen(line.ends_with("--json"));
         let ended = match Cli::try_parse_from(std::iter::once("taskhub".to_owned()).chain(words)) {
             Err(refused) => Err(Failure::from(refused)),
-            Ok(Cli { command: Command::Hub(hub::Command::Status), .. }) => hub::status(self.client, &out).await,
-            Ok(cli) => cli.command.run(self.client, &out).await,
+            Ok(cli) => self.run(cli, &out).await,
         };
-        self.screens.push_str(&screen.lock().expect("nobody panics"));
-        if let Err(Failure::Told(kind, words, _)) = ended {
-            let _ = writeln!(self.screens, "error: {words}\n(exit code {})", kind as u8);
+        let mut shown = screen.lock().expect("nobody panics").clone();
+        if line.starts_with("export") && ended.is_ok() {
+            self.keep(&shown);
+            shown = format!("{}…\n", shown.chars().take(SCREEN_EXPORTED).collect::<String>());
         }
-        self.screens.push('\n');
+        if let Err(Failure::Told(kind, words, _)) = ended {
+            let _ = writeln!(shown, "error: {words}\n(exit code {})", kind as u8);
+        }
+        // Where the archive is, and which port was free, differs from run to run.
+        let shown = shown.replace(&self.folder, "");
+        let (before, port) = shown.split_once("http://127.0.0.1:").unwrap_or((&shown, ""));
+        let port = if port.is_empty() { "" } else { "http://127.0.0.1:50123/\n" };
+        let _ = writeln!(self.screens, "{before}{port}");
+    }
+
+    async fn run(&self, cli: Cli, out: &Output) -> Outcome {
+        match cli.command {
+            Command::Hub(hub::Command::Status) => hub::status(self.client, out).await,
+            Command::Hub(command) => {
+                command.in_account(self.account.clone(), || Ok(cli.target.hub.unwrap_or_default()), out).await
+            }
+            Command::Serve(serve) => serve.listen(self.client, out).await.map(drop),
+            command => command.run(self.client, out).await,
+        }
+    }
+
+    /// The archive: what was exported, the beginning of a line that was cut off, and nothing.
+    fn keep(&self, exported: &str) {
+        let half: String = exported.chars().take(300).collect();
+        std::fs::write(format!("{}archive", self.folder), format!("\u{feff}{exported}\n{half}\n")).expect("a file");
     }
 }
 
@@ -160,7 +213,10 @@ impl Shell<'_> {
 async fn every_screen_is_as_it_was_looked_at() {
     let host = TestHost::builder(register).start().await;
     let client = host.client();
-    let mut shell = Shell { client, screens: String::new() };
+    let folder = std::env::temp_dir().join(format!("taskhub-screens-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let folder = format!("{}/", folder.display());
+    let mut shell = Shell { client, account: Storage::in_memory(), folder, screens: String::new() };
     let pass = |seconds| host.pass_time(Duration::from_secs(seconds));
 
     shell.types("list").await;
@@ -176,6 +232,7 @@ async fn every_screen_is_as_it_was_looked_at() {
     shell.type_all(&LOOKS).await;
     pass(60).await;
     shell.type_all(&AFTERWARDS).await;
+    std::fs::remove_dir_all(&shell.folder).expect("the folder is there");
     let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/screens.txt");
     if std::env::var_os("TASKHUB_SCREENS").is_some() {
         std::fs::write(kept, &shell.screens).expect("the screens can be written");

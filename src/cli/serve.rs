@@ -68,6 +68,14 @@ const KEYS: &str = "TASKHUB_HTTP_KEYS";
 
 impl Serve {
     pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
+        // Before anybody can know that it is there, and stop it.
+        let stop = shutdown_signal();
+        let (api, listener) = self.listen(client, out).await?;
+        Ok(api.serve(listener, stop).await?)
+    }
+
+    /// Listens, and says where.
+    pub(super) async fn listen(&self, client: &Client, out: &Output) -> Result<(ManagementApi, TcpListener), Failure> {
         let address = SocketAddr::new(self.address, self.port);
         let api = self.api(client)?;
         let listener = TcpListener::bind(address)
@@ -75,11 +83,9 @@ impl Serve {
             .map_err(|error| Failure::new(Kind::Error, format!("nothing can listen on {address}: {error}")))?;
         let address = listener.local_addr()?;
         let (hub, url) = (client.hub_name(), format!("http://{address}/"));
-        // Before anybody can know that it is there, and stop it.
-        let stop = shutdown_signal();
         // Nothing else tells whoever started it that it is there.
         out.print(|| json!({ "hub": hub, "url": url }), || format!("Serving task hub {hub} on {url}"))?;
-        Ok(api.serve(listener, stop).await?)
+        Ok((api, listener))
     }
 
     fn api(&self, client: &Client) -> Result<ManagementApi, Failure> {

@@ -60,7 +60,7 @@ pub(crate) async fn print(client: &Client, status: &InstanceStatus, how: How, ou
         failure: why_failed(status, history.as_deref().unwrap_or_default()),
         children: Children::of(client, &status.instance_id, history.as_deref().unwrap_or_default()).await?,
     };
-    out.print(|| as_json(status, &about), || as_text(status, &about, how, client.now()))
+    out.print(|| as_json(status, &about), || as_text(status, &about, how, client.now(), out.width()))
 }
 
 /// The whole chain, as the history has it, or what the row shows if there is no more.
@@ -95,7 +95,7 @@ fn as_json(status: &InstanceStatus, about: &About) -> Json {
     Json::Object(members(status, true).into_iter().chain(beside).collect())
 }
 
-fn as_text(status: &InstanceStatus, about: &About, how: How, now: Timestamp) -> String {
+fn as_text(status: &InstanceStatus, about: &About, how: How, now: Timestamp, width: usize) -> String {
     let mut lines = Vec::new();
     let mut add = |name: &str, value: Option<String>| {
         if let Some(value) = value {
@@ -132,7 +132,7 @@ fn as_text(status: &InstanceStatus, about: &About, how: How, now: Timestamp) -> 
         ("Input", payload(&status.input)),
         ("Failure", failure),
         ("Output", payload(&output)),
-        ("Children", about.children.as_text(&status.instance_id)),
+        ("Children", about.children.as_text(&status.instance_id, width.saturating_sub(2))),
     ];
     for (name, part) in parts {
         if let Some(part) = part {
@@ -219,7 +219,7 @@ pub(super) mod tests {
     }
 
     fn shown(status: &InstanceStatus, about: &About) -> String {
-        as_text(status, about, How::default(), Timestamp::parse("2026-01-01T12:05:00Z").unwrap())
+        as_text(status, about, How::default(), Timestamp::parse("2026-01-01T12:05:00Z").unwrap(), usize::MAX)
     }
 
     #[tokio::test]

@@ -1,6 +1,8 @@
 //! `taskhub export` and `taskhub import`: instances with their histories and payloads, one to a line of JSON.
 
-use std::io::{self, BufRead as _, IsTerminal as _};
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal as _};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -36,7 +38,7 @@ pub(crate) struct Import {
     /// Leaves out instances that are there already, instead of stopping at the first
     #[arg(long)]
     skip_existing: bool,
-    /// Leaves out instances that cannot be imported, such as those that have not ended, and says which
+    /// Leaves out lines that are damaged, and instances that cannot be imported, such as those that have not ended, and says which
     #[arg(long)]
     skip_invalid: bool,
 }
@@ -56,15 +58,21 @@ impl Export {
             page_size: PAGE_ROWS,
             ..InstanceQuery::default()
         };
-        let (mut pages, mut count, progress) = (client.pages(query), 0, Progress::new(out, None));
+        let (mut pages, progress) = (client.pages(query), Progress::new(out, None));
         // What is exported to a terminal shows by itself how far it is.
         let is_shown = io::stdout().is_terminal();
+        let (mut count, mut damaged) = (0, 0);
         while let Some(page) = pages.next().await? {
             for instance in page {
                 match client.export(&instance.instance_id).await {
                     Ok(exported) => write(&exported, out)?,
                     // It was purged meanwhile.
                     Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                    Err(error) if error.kind() == ErrorKind::Corrupt => {
+                        out.warn(&text::line(&format!("instance \"{}\" is not exported: {error}", instance.instance_id)));
+                        damaged += 1;
+                        continue;
+                    }
                     Err(error) => return Err(error.into()),
                 }
                 count += 1;
@@ -75,59 +83,116 @@ impl Export {
         }
         progress.end();
         out.say(&format!("Exported {}.", text::count(count, "instance")));
-        Ok(())
+        match damaged {
+            0 => Ok(()),
+            some => {
+                Err(Failure::new(Kind::Corrupt, format!("what cannot be read is left out: {}", text::count(some, "instance"))))
+            }
+        }
     }
 }
 
 /// JSON in any case: it is for a file.
 fn write(exported: &ExportedInstance, out: &Output) -> Outcome {
-    out.line(&serde_json::to_string(exported).map_err(io::Error::from)?)
+    out.line(&text::json(&serde_json::to_string(exported).map_err(io::Error::from)?))
+}
+
+/// How many instances an import has written, and how many it has left out.
+#[derive(Debug, Default)]
+struct Counts {
+    imported: u64,
+    skipped: u64,
 }
 
 impl Import {
     pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
-        let path = self.file.display().to_string();
-        let lines: Box<dyn io::BufRead> = match &*path {
-            "-" => Box::new(io::stdin().lock()),
-            _ => {
-                let file = std::fs::File::open(&self.file);
-                Box::new(io::BufReader::new(file.map_err(|error| Failure::new(Kind::Invalid, format!("{path}: {error}")))?))
-            }
-        };
-        let (mut imported, mut skipped, progress) = (0, 0, Progress::new(out, None));
-        for (number, line) in lines.lines().enumerate() {
-            let line = line?;
-            if line.trim().is_empty() {
-                continue;
-            }
-            let at = |words: &str| format!("line {} of {path}: {words}", number + 1);
-            let exported: ExportedInstance = serde_json::from_str(&line)
-                .map_err(|error| Failure::new(Kind::Invalid, at(&format!("no exported instance: {error}"))))?;
-            progress.reach(imported + skipped);
-            match client.import(&exported).await {
-                Ok(()) => imported += 1,
-                Err(error) if error.kind() == ErrorKind::AlreadyExists && self.skip_existing => skipped += 1,
-                Err(error) if error.kind() == ErrorKind::Invalid && self.skip_invalid => {
-                    out.warn(&at(&error.to_string()));
-                    skipped += 1;
-                }
-                Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Invalid) => {
-                    let kind = if error.kind() == ErrorKind::Invalid { Kind::Invalid } else { Kind::Exists };
-                    let so_far = text::count(imported, "instance");
-                    let option = if kind == Kind::Invalid { "--skip-invalid" } else { "--skip-existing" };
-                    return Err(Failure::new(
-                        kind,
-                        at(&format!("{error} (imported before it: {so_far}; {option} leaves out such instances)")),
-                    ));
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let (mut counts, progress) = (Counts::default(), Progress::new(out, None));
+        let imported = self.lines(client, &mut counts, &progress, out).await;
         progress.end();
+        imported?;
+        let Counts { imported, skipped } = counts;
         let left_out = if skipped > 0 { format!(" Left out: {}.", text::count(skipped, "instance")) } else { String::new() };
         out.print(
             || json!({ "importedInstanceCount": imported, "skippedInstanceCount": skipped }),
             || format!("Imported {}.{left_out}", text::count(imported, "instance")),
         )
     }
+
+    async fn lines(&self, client: &Client, counts: &mut Counts, progress: &Progress, out: &Output) -> Outcome {
+        let mut lines = self.open()?;
+        let mut line = Vec::new();
+        for number in 1_u64.. {
+            line.clear();
+            if lines.read_until(b'\n', &mut line).map_err(|error| self.unread(&error))? == 0 {
+                break;
+            }
+            // Shells of Windows write a mark of the byte order in front of the first line.
+            let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line).trim_ascii();
+            if line.is_empty() {
+                continue;
+            }
+            match import(client, line).await {
+                Ok(()) => counts.imported += 1,
+                Err(refusal) => self.refused(refusal, number, counts, out)?,
+            }
+            progress.reach(counts.imported + counts.skipped);
+        }
+        Ok(())
+    }
+
+    fn open(&self) -> Result<Box<dyn BufRead>, Failure> {
+        if self.file.as_os_str() == "-" {
+            return Ok(Box::new(io::stdin().lock()));
+        }
+        let file = File::open(&self.file).map_err(|error| self.unread(&error))?;
+        Ok(Box::new(BufReader::new(file)))
+    }
+
+    fn unread(&self, error: &io::Error) -> Failure {
+        Failure::new(Kind::Invalid, format!("the file \"{}\" cannot be read: {error}", self.file.display()))
+    }
+
+    /// Leaves the instance of a line out, if that was asked for; otherwise the import ends there.
+    fn refused(&self, refusal: Refusal, number: u64, counts: &mut Counts, out: &Output) -> Outcome {
+        let at = |words: &dyn Display| format!("line {number} of {}: {words}", self.file.display());
+        let so_far = text::count(counts.imported, "instance");
+        let (kind, words, option) = match refusal {
+            Refusal::Exists(_) if self.skip_existing => {
+                counts.skipped += 1;
+                return Ok(());
+            }
+            Refusal::Invalid(words) if self.skip_invalid => {
+                counts.skipped += 1;
+                out.warn(&text::line(&at(&words)));
+                return Ok(());
+            }
+            Refusal::Exists(words) => (Kind::Exists, words, "; --skip-existing leaves out such instances"),
+            Refusal::Invalid(words) => (Kind::Invalid, words, "; --skip-invalid leaves out such instances"),
+            Refusal::Failed(error) => {
+                (Kind::of(&error), error.to_string(), "; import the file again with --skip-existing to go on")
+            }
+        };
+        Err(Failure::new(kind, at(&format!("{words} (imported before it: {so_far}{option})"))))
+    }
+}
+
+/// Why an instance was not imported.
+enum Refusal {
+    Exists(String),
+    Invalid(String),
+    Failed(taskhub::Error),
+}
+
+/// Imports the instance of a line.
+async fn import(client: &Client, line: &[u8]) -> Result<(), Refusal> {
+    let exported: ExportedInstance = serde_json::from_slice(line).map_err(|error| {
+        // It is the line of the file that counts.
+        let words = error.to_string().replacen(" at line 1 column", " at column", 1);
+        Refusal::Invalid(format!("no exported instance: {words}"))
+    })?;
+    client.import(&exported).await.map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => Refusal::Exists(error.to_string()),
+        ErrorKind::Invalid => Refusal::Invalid(error.to_string()),
+        _ => Refusal::Failed(error),
+    })
 }

@@ -32,23 +32,26 @@ pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
 pub(crate) fn time_to_come(text: &str) -> Result<Timestamp, String> {
     match duration(text) {
         Ok(_) => Err(format!("it is not a time; --after {text} starts so long from now")),
-        Err(_) => time(text),
+        Err(_) => absolute(text).ok_or_else(|| format!("{BAD_TIME}; --after 2h starts so long from now")),
     }
+}
+
+const BAD_TIME: &str = "give a UTC time such as 2026-01-31, \"2026-01-31 12:00\" or 2026-01-31T12:00:00Z";
+
+fn absolute(text: &str) -> Option<Timestamp> {
+    let text = text.trim().replacen(' ', "T", 1);
+    Timestamp::parse(&match text.len() {
+        10 => format!("{text}T00:00:00Z"),
+        16 => format!("{text}:00Z"),
+        _ => text,
+    })
 }
 
 fn time_before(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     if let Ok(ago) = duration(text) {
         return Ok(now.plus_ticks(-i64::try_from(ago.as_nanos() / 100).unwrap_or(i64::MAX)));
     }
-    let text = text.trim().replacen(' ', "T", 1);
-    let whole = match text.len() {
-        10 => format!("{text}T00:00:00Z"),
-        16 => format!("{text}:00Z"),
-        _ => text,
-    };
-    Timestamp::parse(&whole).ok_or_else(|| {
-        "give a UTC time such as 2026-01-31, \"2026-01-31 12:00\" or 2026-01-31T12:00:00Z, or how long ago, such as 2h".to_owned()
-    })
+    absolute(text).ok_or_else(|| format!("{BAD_TIME}, or how long ago, such as 2h"))
 }
 
 /// A tag: name and value with `=` between them.
@@ -73,7 +76,10 @@ pub(crate) fn payload(text: &str) -> Result<Box<RawValue>, String> {
         }
         None => return json(text),
     };
-    json(read.strip_prefix('\u{feff}').unwrap_or(&read).trim())
+    match read.strip_prefix('\u{feff}').unwrap_or(&read).trim() {
+        "" => Err("there is nothing in it; give JSON, such as null, or leave it out".to_owned()),
+        text => json(text),
+    }
 }
 
 /// JSON text, kept as it was given.
@@ -104,6 +110,8 @@ mod tests {
         assert_eq!(read("2h"), "2026-01-02T10:00:00Z");
         assert!(time_before("yesterday", now).unwrap_err().contains("2026-01-31"));
         assert!(time_to_come("2h").unwrap_err().contains("--after 2h"));
+        let error = time_to_come("tomorrow").unwrap_err();
+        assert!(error.contains("--after 2h") && !error.contains("ago"), "{error}");
         assert!(time_to_come("2026-01-01T10:30:05Z").is_ok());
         assert!(time_before("日本語日本語日本語", now).is_err());
     }
@@ -117,6 +125,8 @@ mod tests {
         assert_eq!(payload(&named).unwrap().get(), "{ \"a\": 1.0 }");
         fs::write(&path, "hello").unwrap();
         assert!(payload(&named).unwrap_err().contains("it is not JSON"));
+        fs::write(&path, "\r\n").unwrap();
+        assert!(payload(&named).unwrap_err().contains("there is nothing in it"));
         fs::remove_file(&path).unwrap();
         assert!(payload(&named).unwrap_err().contains("cannot be read"));
     }

@@ -156,13 +156,14 @@ mod tests {
         Ok(())
     }
 
-    /// What an instance waits for, once a worker has gone as far as it can.
+    /// What an instance waits for, once a worker has gone as far as it can. A child is there a while after its parent has asked for it.
     async fn waits(client: &Client, id: &str, fits: impl Fn(&Waits) -> bool) -> Waits {
         loop {
-            let status = client.instance(id).status().await.unwrap();
-            let history = show::history_of(client, &status).await.unwrap().unwrap();
-            if let Some(waits) = Waits::of(&status, &history).filter(&fits) {
-                return waits;
+            if let Ok(status) = client.instance(id).status().await {
+                let history = show::history_of(client, &status).await.unwrap().unwrap();
+                if let Some(waits) = Waits::of(&status, &history).filter(&fits) {
+                    return waits;
+                }
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

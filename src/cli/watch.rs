@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::{Value, json};
 use taskhub::{Client, InstanceQuery, InstanceStatus, RuntimeStatus, Timestamp};
 
 use super::failure::{Failure, Kind, Outcome, of_instance};
 use super::instances::Which;
+use super::json::{Json, payload};
 use super::output::Output;
 use super::{events, text, values};
 
@@ -62,13 +62,10 @@ impl Watch {
                 (seen, execution) = (0, status.execution_id.clone());
             }
             let history = instance.history().await?;
-            let lines = events::lines(&history);
-            for (line, event) in lines.iter().zip(&history).skip(seen) {
-                let words = || line.iter().skip(1).filter(|cell| !cell.is_empty()).cloned().collect::<Vec<_>>().join("  ");
-                out.print_line(
-                    || json!({ "instanceId": id, "eventType": event.kind.type_name(), "timestamp": event.timestamp.to_string() }),
-                    words,
-                )?;
+            for (line, members) in events::lines(&history).iter().zip(events::members(&history)).skip(seen) {
+                let cells = || line.iter().skip(1).filter(|cell| !cell.is_empty()).cloned().collect::<Vec<_>>();
+                let words = || text::shortened(&cells().join("  "), out.width());
+                out.print_line(|| Json::Object([("instanceId", id.into())].into_iter().chain(members).collect()), words)?;
             }
             seen = history.len().max(seen);
             if status.status.is_terminal() {
@@ -93,7 +90,7 @@ impl Watch {
                 if before != Some(now) && !is_old {
                     out.print_line(
                         || as_json(&instance, before.map(|(status, _)| status)),
-                        || as_text(&instance, before.map(|(status, _)| status)),
+                        || text::shortened(&as_text(&instance, before.map(|(status, _)| status)), out.width()),
                     )?;
                 }
             }
@@ -129,13 +126,13 @@ fn as_text(instance: &InstanceStatus, before: Option<RuntimeStatus>) -> String {
     format!("{}  {id}  {name}  {change}{status}", text::time_or_dash(instance.last_updated))
 }
 
-fn as_json(instance: &InstanceStatus, before: Option<RuntimeStatus>) -> Value {
-    json!({
-        "instanceId": instance.instance_id,
-        "name": instance.name,
-        "runtimeStatus": instance.status.name(),
-        "before": before.map(RuntimeStatus::name),
-        "customStatus": instance.custom_status.as_deref().map(|status| serde_json::from_str::<Value>(status).unwrap_or_else(|_| status.into())),
-        "lastUpdatedTime": instance.last_updated.map(|at| at.to_string()),
-    })
+fn as_json(instance: &InstanceStatus, before: Option<RuntimeStatus>) -> Json {
+    Json::Object(vec![
+        ("instanceId", instance.instance_id.as_str().into()),
+        ("name", instance.name.as_str().into()),
+        ("runtimeStatus", instance.status.name().into()),
+        ("before", before.map(RuntimeStatus::name).into()),
+        ("customStatus", payload(instance.custom_status.as_deref())),
+        ("lastUpdatedTime", instance.last_updated.map(|at| at.to_string()).into()),
+    ])
 }

@@ -19,7 +19,7 @@ impl Client {
     /// Writes an instance that was exported, from this hub or another: row, history and payloads. Only one that has ended, because the messages are
     /// missing by which another would go on; it is there to be looked at, restarted or purged.
     ///
-    /// If it is cut off, the instance is there with a part of its history: purge it, and import it again.
+    /// If it is cut off, the instance is there with a part of its history: importing the same again goes on.
     ///
     /// # Errors
     /// `AlreadyExists` if there is an instance with this id, or a history; `Invalid` if it has not ended, or was exported by a later version of this crate; `Storage` if storage

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::histories::{estimate, rows};
+use super::histories::{estimate, rows, why_not_ended};
 use super::purge::unless_changed;
 use super::{Hub, blob_names, instances, keys, payloads};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
-use crate::model::{EventKind, JsonColumn as _, RuntimeStatus, Tags, Timestamp};
+use crate::model::{JsonColumn as _, RuntimeStatus, Tags, Timestamp};
 use crate::storage::error::OrNone;
 use crate::storage::table::{Entity, Filter, Query, TRANSACTION_OPERATIONS_MAX, TableOp, Value};
 
@@ -19,6 +19,17 @@ const FORM: u32 = 1;
 const PAYLOADS: [&str; 2] = ["Input", "Output"];
 /// Where the name of the blob of large tags stands.
 const TAGS_BLOB: &str = "TagsBlobName";
+/// Which execution a row shows.
+const EXECUTION: &str = "ExecutionId";
+/// What is no column of an export: the keys are told apart from the columns, and the service sets the time.
+const KEYS: [&str; 3] = ["PartitionKey", "RowKey", "Timestamp"];
+/// Characters that the service takes in the name of a column.
+const COLUMN_NAME_MAX: usize = 255;
+/// Columns beside those that the service has itself.
+const COLUMNS_MAX: usize = 252;
+/// UTF-16 units that the service takes in one text, and those of a whole row that leave room for all else: its limit is 1 MiB.
+const STORED_UNITS_MAX: usize = 32 * 1024;
+const ROW_UNITS_MAX: usize = 450 * 1024;
 /// Digits of the key of a history row.
 const ROW_KEY_CHARS: usize = 16;
 /// How often an export begins again because the instance has changed.
@@ -81,30 +92,77 @@ impl ExportedInstance {
         if !shown.own_status().is_some_and(RuntimeStatus::is_terminal) {
             return Err("it has not ended, and without its messages it would never go on".to_owned());
         }
-        let (mut keys, mut ends) = (BTreeSet::new(), self.history.is_empty());
+        check_columns(&self.row).map_err(|why| unread("row", &why))?;
+        let mut keys = BTreeSet::new();
         for row in &self.history {
             if !keys.insert(&row.row_key) {
                 return Err(format!("its history row {} is there twice", row.row_key));
             }
-            ends |= row.check(&self.instance_id)?;
+            row.check().map_err(|why| unread(&format!("history row {}", row.row_key), &why))?;
         }
-        if ends { Ok(()) } else { Err("its history has no end".to_owned()) }
+        let key = keys::escape(&self.instance_id);
+        let rows: Vec<_> = self.in_order().into_iter().map(|row| row.entity(&key)).collect();
+        why_not_ended(&rows).map_or(Ok(()), |why| Err(format!("its history is not whole: {why}")))
+    }
+
+    /// The rows in the order in which they are written: the sentinel, which sorts behind the others, is last and tells that all are there.
+    fn in_order(&self) -> Vec<&ExportedRow> {
+        let mut rows: Vec<_> = self.history.iter().collect();
+        rows.sort_by_key(|row| &row.row_key);
+        rows
     }
 }
 
+fn is_digit_of_key(c: char) -> bool {
+    matches!(c, '0'..='9' | 'A'..='F')
+}
+
+/// Why a row cannot have these columns. None refers to a blob: an export has the texts, and blobs that others name are not its own.
+fn check_columns(columns: &Columns) -> std::result::Result<(), String> {
+    let is_name = |name: &str| {
+        !KEYS.contains(&name)
+            && !name.starts_with(|c: char| c.is_ascii_digit())
+            && !name.is_empty()
+            && name.len() <= COLUMN_NAME_MAX
+            && name.chars().all(|c| c.is_alphanumeric() || c == '_')
+    };
+    let is_reference = |name: &str| rows::LARGE_COLUMNS.iter().any(|column| rows::blob_column(column) == name);
+    if columns.len() > COLUMNS_MAX {
+        return Err(format!("it has {} columns, and a row has {COLUMNS_MAX} at most", columns.len()));
+    }
+    let mut units = 0;
+    for (name, column) in columns {
+        if !is_name(name) {
+            return Err(format!("\"{name}\" is no name of a column"));
+        }
+        if is_reference(name) {
+            return Err(format!("its column {name} names a blob"));
+        }
+        let own = if let Column::Text(text) = column { text.encode_utf16().count() } else { 0 };
+        // What is larger goes to a blob.
+        let goes_to_blob = own > limits::COLUMN_UNITS_MAX && rows::LARGE_COLUMNS.contains(&name.as_str());
+        if own > STORED_UNITS_MAX && !goes_to_blob {
+            return Err(format!("its column {name} has {own} UTF-16 units, and a column takes {STORED_UNITS_MAX}"));
+        }
+        units += if goes_to_blob { 0 } else { own };
+    }
+    if units > ROW_UNITS_MAX {
+        return Err(format!("its texts have {units} UTF-16 units, and a row takes {ROW_UNITS_MAX}"));
+    }
+    Ok(())
+}
+
 impl ExportedRow {
-    /// Whether it is the end of an execution; or why it cannot be read.
-    fn check(&self, instance_id: &str) -> std::result::Result<bool, String> {
-        let unread = |error: &dyn std::fmt::Display| format!("its history row {} cannot be read: {error}", self.row_key);
-        let entity = self.entity(&keys::escape(instance_id));
-        if self.row_key == rows::SENTINEL {
-            return rows::sentinel_from_entity(&entity).map(|_| false).map_err(|error| unread(&error));
+    fn is_sentinel(&self) -> bool {
+        self.row_key == rows::SENTINEL
+    }
+
+    /// Why it is no row of a history.
+    fn check(&self) -> std::result::Result<(), String> {
+        if !self.is_sentinel() && (self.row_key.len() != ROW_KEY_CHARS || !self.row_key.chars().all(is_digit_of_key)) {
+            return Err(format!("its key has not {ROW_KEY_CHARS} hexadecimal digits"));
         }
-        if self.row_key.len() != ROW_KEY_CHARS || !self.row_key.chars().all(|c| c.is_ascii_hexdigit()) {
-            return Err(unread(&format!("its key has not {ROW_KEY_CHARS} hexadecimal digits")));
-        }
-        let event = rows::event_from_entity(&entity).map_err(|error| unread(&error))?;
-        Ok(matches!(event.event.kind, EventKind::ExecutionCompleted { .. }))
+        check_columns(&self.columns)
     }
 
     fn entity(&self, key: &str) -> Entity {
@@ -154,8 +212,8 @@ impl Hub {
         Ok(ExportedInstance { form: FORM, instance_id: instance_id.to_owned(), row: columns(row.properties), history })
     }
 
-    /// Writes an instance that has ended and is not there. The row comes first, so that one that was cut off is there, can be purged, and
-    /// imported again.
+    /// Writes an instance that has ended and is not there. The row comes first and the sentinel last: one that was cut off can be purged, and
+    /// another import of it goes on.
     pub(crate) async fn import(&self, exported: &ExportedInstance) -> Result<()> {
         let id = &exported.instance_id;
         if exported.form != FORM {
@@ -167,18 +225,41 @@ impl Hub {
         exported
             .check(&row)
             .map_err(|why| Error::new(ErrorKind::Invalid, format!("instance \"{id}\" is not imported: {why}")))?;
+        if PAYLOADS.iter().any(|column| row.text(column).is_some_and(|text| self.payloads.blob_of(text).is_some())) {
+            let message = format!("instance \"{id}\" is not imported: its row refers to a blob");
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
         let already = || Error::new(ErrorKind::AlreadyExists, format!("instance \"{id}\" is there already; purge it first"));
-        let filter = Some(Filter::eq("PartitionKey", key.clone()));
-        let left = self.histories.table.page(&Query { filter, top: Some(1), ..Query::default() }).await?;
-        if !left.rows.is_empty() || self.instances.table.get(&key, "", &["PartitionKey"]).await.or_none()?.is_some() {
-            return Err(already());
+        match self.instances.table.get(&key, "", &[]).await.or_none()? {
+            Some(found) if self.is_cut_off(exported, &found.entity).await? => {}
+            None if !self.has_history(&key).await? => {
+                self.offload_row(&mut row).await?;
+                row.set("TaskHubName", Value::string(self.name()));
+                if unless_changed(self.instances.put(&TableOp::Insert(row)).await)?.is_none() {
+                    return Err(already());
+                }
+            }
+            _ => return Err(already()),
         }
-        self.offload_row(&mut row).await?;
-        row.set("TaskHubName", Value::string(self.name()));
-        if unless_changed(self.instances.put(&TableOp::Insert(row)).await)?.is_none() {
-            return Err(already());
+        self.import_history(&key, &exported.in_order()).await
+    }
+
+    /// Whether this row is of an import of the same instance that was cut off: the last row of the history is missing.
+    async fn is_cut_off(&self, exported: &ExportedInstance, found: &Entity) -> Result<bool> {
+        let has_ended =
+            || instances::from_entity(found).is_ok_and(|row| row.own_status().is_some_and(RuntimeStatus::is_terminal));
+        let is_same = found.properties.get(EXECUTION) == values(&exported.row).get(EXECUTION);
+        let ends_in_sentinel = exported.history.iter().any(ExportedRow::is_sentinel);
+        if !is_same || !ends_in_sentinel || !has_ended() {
+            return Ok(false);
         }
-        self.import_history(&key, &exported.history).await
+        Ok(self.histories.table.get(&found.partition_key, rows::SENTINEL, &["PartitionKey"]).await.or_none()?.is_none())
+    }
+
+    async fn has_history(&self, key: &str) -> Result<bool> {
+        let filter = Some(Filter::eq("PartitionKey", key));
+        let page = self.histories.table.page(&Query { filter, top: Some(1), ..Query::default() }).await?;
+        Ok(!page.rows.is_empty())
     }
 
     async fn offload_row(&self, row: &mut Entity) -> Result<()> {
@@ -196,8 +277,7 @@ impl Hub {
         }
     }
 
-    /// The rows in their order; the sentinel, which sorts behind them, last.
-    async fn import_history(&self, key: &str, history: &[ExportedRow]) -> Result<()> {
+    async fn import_history(&self, key: &str, history: &[&ExportedRow]) -> Result<()> {
         let (mut ops, mut bytes) = (Vec::new(), 0);
         for row in history {
             let mut entity = row.entity(key);
@@ -240,7 +320,7 @@ fn values(columns: &Columns) -> BTreeMap<String, Value> {
         Column::Text(text) => Value::String(text.clone()),
         Column::Other(Other::Int64(number)) => number.parse().map_or(Value::Null, Value::I64),
         Column::Other(Other::Double(number)) => Value::F64(*number),
-        Column::Other(Other::Time(time)) => Value::DateTime(*time),
+        Column::Other(Other::Time(time)) => Value::time(*time),
     };
     columns.iter().map(|(name, column)| (name.clone(), value(column))).collect()
 }

@@ -147,6 +147,8 @@ impl Error {
         match self.operation {
             // No call, and nobody has answered.
             CONNECT => format!("{} cannot be used", self.target),
+            // Of the account as a whole there is no name.
+            operation if self.target.is_empty() => format!("{operation}: {:?}", self.kind),
             operation => format!("{operation} {}: {:?}", self.target, self.kind),
         }
     }
@@ -217,6 +219,8 @@ mod tests {
         assert_eq!(shown, "The storage account is busy: try again later. (table.get Test: Throttled (HTTP 503 ServerBusy))");
         let failed = format!("{:?}", error(ErrorKind::Transient).with_status(500, "InternalError"));
         assert_eq!(failed, "The storage account failed: try again later. (table.get Test: Transient (HTTP 500 InternalError))");
+        let of_account = Error::new(ErrorKind::Throttled, "table.list", "").to_string();
+        assert_eq!(of_account, "table.list: Throttled");
         let connection = Error::new(ErrorKind::Invalid, CONNECT, "the connection string").with_message("it is empty");
         assert_eq!(format!("{connection:?}"), "the connection string cannot be used: it is empty");
         // Told once, however often it is wrapped.

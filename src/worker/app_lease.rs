@@ -127,7 +127,8 @@ impl Shared {
 
     /// Renews the lease until the worker stops or the lease is, or may be, another's.
     ///
-    /// It is not released: the other workers of the app hold it under the same id.
+    /// It is not released: the other workers of the app hold it under the same id, and some of them show nowhere. A .NET worker that loses
+    /// it does nothing more until its process is restarted.
     async fn keep(&self, id: &str, mut since: Instant, until: &CancellationToken) {
         let mut next = since + self.options.app_lease_renewal;
         loop {

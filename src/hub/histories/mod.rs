@@ -12,6 +12,7 @@ pub(super) use batches::estimate;
 pub(crate) use history::History;
 use history::drop_torn_rows;
 use rows::Sentinel;
+pub(super) use soundness::why_not_ended;
 
 use super::payloads::Payloads;
 use super::table::Table;
@@ -52,7 +53,8 @@ impl Histories {
         history.sentinel = rows::sentinel_from_entity(&row.entity).map_err(|e| corrupt(instance_id, rows::SENTINEL, &e))?;
         history.etag = Some(row.etag.clone());
         history.execution_id = Some(history.sentinel.execution_id.clone());
-        let count = soundness::rows_of_execution(&rows, &history.sentinel).map_err(|flaw| flaw.within(instance_id))?;
+        let count = soundness::rows_of_execution(rows.iter().map(|row| &row.entity), &history.sentinel)
+            .map_err(|flaw| flaw.within(instance_id))?;
         for (ordinal, row) in (0..).zip(rows.into_iter().take(count)) {
             let mut entity = row.entity;
             self.payloads.inline_blobs(&mut entity).await?;
@@ -104,7 +106,8 @@ impl Histories {
         let Some(row) = rows.iter().rev().find(|r| r.entity.row_key == rows::SENTINEL) else { return Ok(None) };
         let etag = row.etag.clone();
         let sentinel = rows::sentinel_from_entity(&row.entity).map_err(|e| corrupt(instance_id, rows::SENTINEL, &e))?;
-        let count = soundness::rows_of_execution(&rows, &sentinel).map_err(|flaw| flaw.within(instance_id))?;
+        let count = soundness::rows_of_execution(rows.iter().map(|row| &row.entity), &sentinel)
+            .map_err(|flaw| flaw.within(instance_id))?;
         rows.truncate(count);
         Ok(Some((sentinel.execution_id, etag, rows)))
     }

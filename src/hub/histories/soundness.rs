@@ -3,8 +3,8 @@
 use super::corrupt;
 use super::rows::{self, SENTINEL, Sentinel};
 use crate::error::Error;
-use crate::model::{EventKind, StoredEvent};
-use crate::storage::table::Row;
+use crate::model::{DecodeError, EventKind, StoredEvent};
+use crate::storage::table::Entity;
 
 /// What is wrong, and at which row.
 #[derive(Debug)]
@@ -25,10 +25,10 @@ impl Flaw {
 
 /// How many of the rows are of the execution that the sentinel names. They are the first ones, and each has the key of its ordinal:
 /// rows of an older, longer execution lie behind them and are never trimmed.
-pub(super) fn rows_of_execution(all: &[Row], sentinel: &Sentinel) -> Result<usize, Flaw> {
+pub(super) fn rows_of_execution<'a>(all: impl IntoIterator<Item = &'a Entity>, sentinel: &Sentinel) -> Result<usize, Flaw> {
     let execution_id = Some(sentinel.execution_id.as_str());
-    let events: Vec<_> = all.iter().map(|row| &row.entity).filter(|row| row.row_key != SENTINEL).collect();
-    let is_ours = |row: &&&crate::storage::table::Entity| row.text("ExecutionId") == execution_id;
+    let events: Vec<_> = all.into_iter().filter(|row| row.row_key != SENTINEL).collect();
+    let is_ours = |row: &&&Entity| row.text("ExecutionId") == execution_id;
     let count = events.iter().take_while(is_ours).count();
     // What is left of a purge that was cut off has rows of the execution that it removes.
     if sentinel.is_fence && !events.iter().any(|row| is_ours(&row)) {
@@ -50,6 +50,33 @@ pub(super) fn rows_of_execution(all: &[Row], sentinel: &Sentinel) -> Result<usiz
         )),
         None => Ok(count),
     }
+}
+
+/// Why these rows, in the order of their keys and with all their texts, are not the whole history of an execution that has ended.
+pub(in crate::hub) fn why_not_ended(all: &[Entity]) -> Option<String> {
+    match check_ended(all) {
+        Ok(true) => None,
+        Ok(false) => Some("it has no end".to_owned()),
+        Err(Flaw { row, what }) => Some(format!("row {row}: {what}")),
+    }
+}
+
+/// Whether the execution has ended; one that never began has.
+fn check_ended(all: &[Entity]) -> Result<bool, Flaw> {
+    if all.is_empty() {
+        return Ok(true);
+    }
+    let unread = |row: &Entity, error: &DecodeError| Flaw::new(&row.row_key, error.to_string());
+    let row = all.iter().find(|row| row.row_key == SENTINEL).ok_or_else(|| Flaw::new(SENTINEL, "it is missing"))?;
+    let sentinel = rows::sentinel_from_entity(row).map_err(|error| unread(row, &error))?;
+    if sentinel.remainder.is_some() {
+        return Err(Flaw::new(SENTINEL, "events of it are in a blob"));
+    }
+    let count = rows_of_execution(all, &sentinel)?;
+    let read = |row| rows::event_from_entity(row).map_err(|error| unread(row, &error));
+    let events = all[..count].iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    check_events(&events, &sentinel)?;
+    Ok(events.is_empty() || events.iter().any(|stored| matches!(stored.event.kind, EventKind::ExecutionCompleted { .. })))
 }
 
 /// The events of such rows: the first turn has the start, and a checkpoint that is complete ends with `OrchestratorCompleted`.

@@ -75,6 +75,27 @@ async fn a_swap_moves_all_work_to_the_other_app_and_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_stops_keeps_the_lease_for_its_app_unless_another_app_is_named_as_the_next() {
+    let account = Account::new();
+    let (hub, other) = (account.hub(1).await, account.hub(2).await);
+    let a = Running::start(of_app(&hub, "a", "one"));
+    seconds(1).await;
+    let b = Running::start(of_app(&other, "b", "two"));
+    seconds(100).await;
+    a.stop().await;
+    seconds(20).await;
+    assert_eq!(owned_by(&hub, "b").await, 0, "a worker of the first app may be there that shows nowhere");
+    let again = Running::start(of_app(&hub, "c", "one"));
+    seconds(1).await;
+    assert_eq!(owned_by(&hub, "c").await, 4, "its own app goes on at once");
+    again.stop().await;
+    Client::new(&hub).make_primary("two").await.unwrap();
+    seconds(6).await;
+    assert_eq!(owned_by(&hub, "b").await, 4);
+    b.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hub_whose_workers_have_stopped_can_be_deleted_although_the_app_lease_has_not_ended() {
     let account = Account::new();
     let (hub, other) = (account.hub(1).await, account.hub(2).await);

@@ -1,5 +1,6 @@
 //! Instances that are taken from one hub to another.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::clock::Clock;
@@ -92,26 +93,6 @@ async fn what_has_ended_is_in_another_hub_what_it_was_and_can_be_started_again_t
     }
     let error = client.import(&exported(&source, "open").await).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("has not ended"), "{error}");
-    let good = serde_json::to_value(exported(&source, "small").await).unwrap();
-    let spoilt = |spoil: &dyn Fn(&mut serde_json::Value)| {
-        let mut bad = good.clone();
-        bad["instanceId"] = "spoilt".into();
-        spoil(&mut bad);
-        serde_json::from_value::<ExportedInstance>(bad).unwrap()
-    };
-    let cases: [(ExportedInstance, &str); 6] = [
-        (spoilt(&|bad| bad["form"] = 2.into()), "exported in form 2"),
-        (spoilt(&|bad| bad["row"]["CreatedTime"] = "yesterday".into()), "its row cannot be read"),
-        (spoilt(&|bad| bad["history"][1]["rowKey"] = "x".into()), "its history row x cannot be read"),
-        (spoilt(&|bad| bad["history"][1]["rowKey"] = bad["history"][0]["rowKey"].clone()), "is there twice"),
-        (spoilt(&|bad| bad["history"][1]["columns"]["EventType"] = "Nonsense".into()), "cannot be read"),
-        (spoilt(&|bad| bad["history"].as_array_mut().unwrap().truncate(3)), "its history has no end"),
-    ];
-    for (bad, words) in cases {
-        let error = client.import(&bad).await.unwrap_err();
-        assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains(words), "{error}");
-        assert_eq!(client.export("spoilt").await.unwrap_err().kind(), ErrorKind::NotFound, "nothing is half done");
-    }
     assert_eq!(source.export("nobody").await.unwrap_err().kind(), ErrorKind::NotFound);
     let again = Worker::builder(&target).orchestrator(FAILS, async |_, text: String| Ok(format!("{text} more")));
     let acting = async {
@@ -125,11 +106,66 @@ async fn what_has_ended_is_in_another_hub_what_it_was_and_can_be_started_again_t
     assert!(memory(2).dump().queues.is_empty());
 }
 
+/// What tells in an export that an execution has ended.
+fn ends(bad: &mut serde_json::Value) -> impl Iterator<Item = &mut serde_json::Value> {
+    let kinds = bad["history"].as_array_mut().unwrap().iter_mut().filter_map(|row| row["columns"].get_mut("EventType"));
+    kinds.filter(|kind| **kind == "ExecutionCompleted")
+}
+
 #[tokio::test(start_paused = true)]
-async fn an_import_that_was_cut_off_anywhere_can_be_purged_and_done_again() {
+async fn nothing_is_written_of_what_no_hub_can_have_exported() {
+    let source = source().await;
+    let target = hub(memory(2).storage(), "Target", 2).await;
+    let client = Client::new(&target);
+    let good = serde_json::to_value(exported(&source, "small").await).unwrap();
+    let spoilt = |spoil: &dyn Fn(&mut serde_json::Value)| {
+        let mut bad = good.clone();
+        bad["instanceId"] = "spoilt".into();
+        spoil(&mut bad);
+        serde_json::from_value::<ExportedInstance>(bad).unwrap()
+    };
+    let blob = target.0.payloads.url("large^f1/history-x");
+    let carried = r#"{"remainder":{"first":0,"from":0,"blobs":["large^f1/history-x"]}}"#;
+    let cases: [(ExportedInstance, &str); 17] = [
+        (spoilt(&|bad| bad["form"] = 2.into()), "exported in form 2"),
+        (spoilt(&|bad| bad["row"]["CreatedTime"] = "yesterday".into()), "its row cannot be read"),
+        (spoilt(&|bad| bad["history"][1]["rowKey"] = "x".into()), "its history row x cannot be read"),
+        (spoilt(&|bad| bad["history"][1]["rowKey"] = bad["history"][0]["rowKey"].clone()), "is there twice"),
+        (spoilt(&|bad| bad["history"][1]["columns"]["EventType"] = "Nonsense".into()), "0001: \"Nonsense\" is no event"),
+        (spoilt(&|bad| bad["history"].as_array_mut().unwrap().truncate(3)), "row sentinel: it is missing"),
+        (spoilt(&|bad| drop(bad["history"].as_array_mut().unwrap().remove(2))), "row 0000000000000002: it is missing"),
+        (spoilt(&|bad| ends(bad).for_each(|end| *end = "GenericEvent".into())), "it has no end"),
+        (spoilt(&|bad| bad["row"]["PartitionKey"] = "small".into()), "\"PartitionKey\" is no name of a column"),
+        (spoilt(&|bad| bad["row"]["Name@odata.type"] = "Edm.Int64".into()), "\"Name@odata.type\" is no name of a column"),
+        (spoilt(&|bad| bad["row"]["TagsBlobName"] = "large^f1/history-x".into()), "its column TagsBlobName names a blob"),
+        (spoilt(&|bad| bad["row"]["CustomStatus"] = "x".repeat(LARGE).into()), "CustomStatus has 100000 UTF-16 units"),
+        (spoilt(&|bad| (0..300).for_each(|n| bad["row"][format!("More{n}")] = 1.into())), "columns, and a row has 252 at most"),
+        (
+            spoilt(&|bad| (0..20).for_each(|n| bad["row"][format!("More{n}")] = "x".repeat(30_000).into())),
+            "and a row takes 460800",
+        ),
+        (spoilt(&|bad| bad["row"]["Input"] = blob.clone().into()), "its row refers to a blob"),
+        (
+            spoilt(&|bad| bad["history"][1]["columns"]["InputBlobName"] = "large^f1/history-x".into()),
+            "InputBlobName names a blob",
+        ),
+        (
+            spoilt(&|bad| bad["history"].as_array_mut().unwrap().last_mut().unwrap()["columns"]["Taskhub"] = carried.into()),
+            "in a blob",
+        ),
+    ];
+    for (bad, words) in cases {
+        let error = client.import(&bad).await.unwrap_err();
+        assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains(words), "{error}");
+        assert_eq!(client.export("spoilt").await.unwrap_err().kind(), ErrorKind::NotFound, "nothing is half done");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_import_that_was_cut_off_anywhere_goes_on_or_can_be_purged_and_done_again() {
     let source = source().await;
     let instance = exported(&source, "large/1").await;
-    for cut in 1.. {
+    for (cut, is_purged) in (1..).flat_map(|cut| [(cut, false), (cut, true)]) {
         let memory = memory(cut);
         let faulty = Faulty::new(Faults::default(), Rng::seeded(cut));
         let target = hub(memory.storage().layered(faulty.clone()), "Target", cut).await;
@@ -137,17 +173,41 @@ async fn an_import_that_was_cut_off_anywhere_can_be_purged_and_done_again() {
         let importing = Client::new(&target);
         let cut_off = tokio::time::timeout(Duration::from_secs(1), importing.import(&instance)).await.is_err();
         let client = Client::new(&hub(memory.storage(), "Target", 100).await);
-        if cut_off {
+        if cut_off && is_purged {
             match client.instance("large/1").purge().await {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 purged => drop(purged.unwrap()),
             }
-            client.import(&instance).await.unwrap();
+        }
+        match client.import(&instance).await {
+            // Its last call had come through.
+            Err(error) if !is_purged || !cut_off => assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}"),
+            imported => imported.unwrap(),
         }
         assert_eq!(shown(&client, "large/1").await, shown(&source, "large/1").await, "cut off after call {cut}");
+        client.instance("large/1").purge().await.unwrap();
+        let left = memory.all_blobs().into_values().flat_map(BTreeMap::into_keys).find(|name| name.starts_with("large"));
+        assert_eq!(left, None, "cut off after call {cut}");
         if !cut_off {
             assert!(cut > 5, "{cut}");
             return;
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_terminated_before_it_began_can_be_imported() {
+    let hub_of = |seed| hub(memory(seed).storage(), "Hub", seed);
+    let source = hub_of(1).await;
+    let client = Client::new(&source);
+    let worker = Worker::builder(&source).orchestrator(CHILD, async |_, text| Ok(text));
+    let acting = async {
+        let never = client.start_named("Nobody", ()).instance_id("never").await.unwrap();
+        never.terminate("enough").await.unwrap();
+        never.wait().await.unwrap();
+    };
+    worker.run(acting).await.unwrap();
+    let target = Client::new(&hub_of(2).await);
+    target.import(&exported(&client, "never").await).await.unwrap();
+    assert_eq!(shown(&target, "never").await, shown(&client, "never").await);
 }
