@@ -68,8 +68,9 @@ struct Crew {
 }
 
 impl Crew {
-    /// Starts what is missing, each worker under a name of its own.
+    /// Starts what is missing, each worker under a name of its own, as a supervisor does. Who comes while storage fails may be turned away.
     fn complete(&mut self) {
+        self.working.retain(|_, worker| !worker.was_turned_away());
         while self.working.len() + usize::from(self.paused.is_some()) < WORKERS {
             let id = format!("w{}", self.started);
             self.working.insert(id.clone(), self.place.start(&id));

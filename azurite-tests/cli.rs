@@ -1,13 +1,12 @@
-//! The `taskhub` command, as a user runs it, on an Azurite of our own. Run by `cargo test --features cli --test cli`.
+//! The `taskhub` command, as a user runs it, on an Azurite of our own.
 
-mod cli_operations;
-mod cli_payloads;
-mod cli_purge;
-mod cli_restart;
-mod cli_serve;
-mod cli_transfer;
-mod cli_versions;
-mod harness;
+mod operations;
+mod payloads;
+mod purge;
+mod restart;
+mod serve;
+mod transfer;
+mod versions;
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -18,7 +17,7 @@ use taskhub::{Activity, ActivityContext, Event, Failure, OrchestrationContext, O
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use harness::{azurite, unique_hub_name};
+use crate::harness::{azurite, unique_hub_name};
 
 const GREET: Orchestrator<String, String> = Orchestrator::new("Greet");
 const APPROVAL: Orchestrator<Value, bool> = Orchestrator::new("Approval");
@@ -269,7 +268,7 @@ async fn scripts_can_tell_errors_apart() {
 async fn who_cannot_be_reached_has_a_kind_of_its_own() {
     // A port that was free a moment ago: nobody listens.
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
-    let nobody = harness::connection_string_at(&std::array::from_fn(|_| format!("http://127.0.0.1:{port}")));
+    let nobody = crate::harness::connection_string_at(&std::array::from_fn(|_| format!("http://127.0.0.1:{port}")));
     assert_eq!(kind_of(&nobody, "Hub", &["list"]).await, (9, "unreachable".to_owned()));
 }
 

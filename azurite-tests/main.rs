@@ -10,12 +10,16 @@ mod catalogue;
 // Pausing a process takes the signals of Unix.
 #[cfg(unix)]
 mod chaos;
+#[cfg(feature = "cli")]
+mod cli;
 mod contract;
 mod entities;
 mod fleet;
 mod generations;
 mod harness;
 mod load;
+#[cfg(target_os = "linux")]
+mod memory;
 mod odd_ids;
 mod operations;
 mod patterns;

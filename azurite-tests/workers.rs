@@ -83,6 +83,13 @@ impl WorkerProcess {
         assert!(ended.is_none(), "the worker ended by itself: {ended:?}; see {}", self.log.display());
     }
 
+    /// Whether the worker has ended before it began to work, because storage failed.
+    pub(crate) fn was_turned_away(&mut self) -> bool {
+        let has_ended = self.child.try_wait().expect("a child can be asked for its state").is_some();
+        has_ended
+            && std::fs::read_to_string(&self.log).is_ok_and(|log| !log.contains("worker started") && log.contains("error: "))
+    }
+
     /// By the system's command: the standard library sends SIGKILL only, and signals are unsafe calls of libc.
     fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();

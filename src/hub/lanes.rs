@@ -9,6 +9,7 @@ use crate::storage::layer::limited::Limited;
 use crate::storage::layer::retrying::{RetryPolicy, Retrying};
 use crate::storage::layer::timed::Timed;
 use crate::storage::layer::traced::Traced;
+use crate::storage::pool;
 use crate::usage::Meter;
 use crate::window::Bounds;
 
@@ -70,6 +71,11 @@ impl Lanes {
             leases: traced(Timed::new(LEASE_ATTEMPT)).layered(retrying(impatient)),
         }
     }
+}
+
+/// From now on this thread has connections of its own, for the renewal of leases and held messages.
+pub(crate) fn renew_on_this_thread() {
+    pool::renews();
 }
 
 /// As many concurrent storage calls as .NET allows by default, but at least as many as on two cores.

@@ -51,6 +51,7 @@ pub(crate) use fnv::partition_of;
 pub(crate) use histories::rows;
 pub(crate) use hold::Hold;
 pub(crate) use instances::InstanceRow;
+pub(crate) use lanes::renew_on_this_thread;
 pub use parked::PoisonMessage;
 pub(crate) use purge::{Purged, Removed};
 pub(crate) use queues::QueueId;

@@ -12,7 +12,7 @@ use tracing::instrument::WithSubscriber as _;
 
 use super::Shared;
 use crate::clock::Clock;
-use crate::storage::pool;
+use crate::hub::renew_on_this_thread;
 
 /// How often the runtime shows that it goes on.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
@@ -38,7 +38,7 @@ impl RenewalThread {
             return Self(None);
         }
         let mut runtime = Builder::new_multi_thread();
-        runtime.worker_threads(1).thread_name("taskhub-renewals").on_thread_start(pool::renews).enable_all();
+        runtime.worker_threads(1).thread_name("taskhub-renewals").on_thread_start(renew_on_this_thread).enable_all();
         match runtime.build() {
             Ok(runtime) => Self(Some(runtime)),
             Err(error) => {

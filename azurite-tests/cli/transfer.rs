@@ -11,7 +11,7 @@ use taskhub::internals::Snapshot;
 use tokio::process::Command;
 
 use super::World;
-use super::harness::azurite;
+use crate::harness::azurite;
 
 /// A file of this test process.
 fn file(name: &str, bytes: &[u8]) -> PathBuf {

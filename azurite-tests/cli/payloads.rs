@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 use taskhub::TaskHub;
 
+use super::{World, run_with};
 use crate::harness::azurite;
-use crate::{World, run_with};
 
 #[tokio::test]
 async fn payloads_are_arguments_files_or_standard_input() {

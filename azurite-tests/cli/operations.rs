@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use taskhub::{Activity, ActivityContext, Event, Failure, OrchestrationContext, Orchestrator, TaskHub, Worker};
 
-use crate::World;
+use super::World;
 use crate::harness::azurite;
 
 const PARENT: Orchestrator<Value, String> = Orchestrator::new("Parent");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::World;
+use super::World;
 
 #[tokio::test]
 async fn versions_are_started_and_listed_and_what_lacks_its_code_says_so() {

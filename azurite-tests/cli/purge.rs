@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use taskhub::{Client, TaskHub};
 
 use super::World;
-use super::harness::azurite;
+use crate::harness::azurite;
 
 #[tokio::test]
 async fn what_has_ended_is_purged_and_nothing_else() {
