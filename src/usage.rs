@@ -250,6 +250,11 @@ pub(crate) fn bill(name: &str) {
     let _ = BILL.try_with(|bill| drop(bill.whose.set(name.to_owned())));
 }
 
+/// Whose the work is that is under way, if that is known.
+pub(crate) fn billed() -> Option<String> {
+    BILL.try_with(|bill| bill.whose.get().cloned()).ok().flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -330,7 +330,7 @@ async fn a_start_whose_answer_is_lost_has_succeeded_once() {
 #[tokio::test(start_paused = true)]
 async fn children_are_listed_by_their_parent_and_a_reused_id_shows_no_stale_one() {
     let world = World::new().await;
-    let hub = TaskHub::open(world.memory.storage(), "Test").await.unwrap();
+    let hub = TaskHub::builder(world.memory.storage(), "Test").clock(Clock::paused(world.begun)).open().await.unwrap();
     let call = |ctx: OrchestrationContext, (): ()| async move {
         ctx.start_orchestration(LEAF, ()).instance_id("leaf/2");
         Ok::<_, Failure>(ctx.call(LEAF, ()).instance_id("leaf/1").await?)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
-use tokio::sync::SemaphorePermit;
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument as _;
 
 use super::Shared;
@@ -17,6 +17,7 @@ use super::park::Trouble;
 use super::partition::{Next, Ordered, Partition, is_in_order};
 use super::spans;
 use super::step::Step;
+use crate::usage;
 
 /// Calls of one kind that nothing waits for but their end, under way at once: deletions, hand-backs.
 const ENDING_PARALLEL: usize = 16;
@@ -41,7 +42,7 @@ impl Shared {
     }
 
     /// Works on one instance until it has no messages left.
-    async fn serve_instance(self: Arc<Self>, partition: &Partition, instance_id: &str) {
+    async fn serve_instance(self: Arc<Self>, partition: &Arc<Partition>, instance_id: &str) {
         loop {
             match partition.next(instance_id) {
                 Next::End => return,
@@ -63,11 +64,11 @@ impl Shared {
     }
 
     /// Runs a pass over the next messages of an instance.
-    async fn serve_turn(&self, partition: &Partition, instance_id: &str) {
+    async fn serve_turn(self: &Arc<Self>, partition: &Arc<Partition>, instance_id: &str) {
         let turn = tokio::select! {
             biased;
             () = partition.stopping.cancelled() => None,
-            turn = partition.turns.acquire() => turn.ok(),
+            turn = Arc::clone(&partition.turns).acquire_owned() => turn.ok(),
         };
         let mut deliveries = partition.take(instance_id);
         if deliveries.is_empty() {
@@ -85,24 +86,58 @@ impl Shared {
             deliveries.iter_mut().for_each(|delivery| delivery.place().excuse());
             partition.places.widen_to(partition.places.width() + deliveries.len());
         }
-        let (done, mut others): (Vec<_>, Vec<_>) =
+        let (done, others): (Vec<_>, Vec<_>) =
             pairs(deliveries, decided).into_iter().partition(|(_, decided)| *decided == Disposition::Done);
-        let undone = self.delete(partition, done).await;
-        drop(turn);
-        others.extend(self.decide_undone(partition, undone).await);
+        if self.options.fast_path.deletes_beside {
+            self.end_beside(partition, instance_id, done, turn);
+        } else {
+            self.end(partition, instance_id, done).await;
+            drop(turn);
+        }
         self.dispose(partition, instance_id, others).await;
+    }
+
+    /// Deletes what is done with while the instance goes on: nothing waits for it but whoever is to own the partition next.
+    /// It keeps the place of the turn, so that no more is under way than the worker was told.
+    fn end_beside(
+        self: &Arc<Self>,
+        partition: &Arc<Partition>,
+        instance_id: &str,
+        done: Vec<(Delivery, Disposition)>,
+        turn: OwnedSemaphorePermit,
+    ) {
+        if done.is_empty() {
+            return;
+        }
+        let (shared, partition, instance_id) = (Arc::clone(self), Arc::clone(partition), instance_id.to_owned());
+        let (busy, bill) = (partition.busy(), usage::billed());
+        self.tasks.spawn(async move {
+            let (_busy, _turn) = (busy, turn);
+            let ending = async {
+                bill.iter().for_each(|name| usage::bill(name));
+                shared.end(&partition, &instance_id, done).await;
+            };
+            shared.unless_it_panics("deleting messages", shared.usage.turns.of(ending)).await;
+        });
+    }
+
+    /// Deletes what is done with. What cannot be deleted goes back or is parked.
+    async fn end(&self, partition: &Partition, instance_id: &str, done: Vec<(Delivery, Disposition)>) {
+        let undone = self.delete(partition, done).await;
+        let undone = self.decide_undone(partition, undone).await;
+        self.dispose(partition, instance_id, undone).await;
     }
 
     /// A turn of a partition that is given up. Its messages go back at once, unless their order counts: whoever owns it next would
     /// receive them behind those that were sent later.
-    async fn last_turn<'p>(&self, partition: &'p Partition, deliveries: &[Delivery]) -> Option<SemaphorePermit<'p>> {
+    async fn last_turn(&self, partition: &Partition, deliveries: &[Delivery]) -> Option<OwnedSemaphorePermit> {
         if !deliveries.iter().any(|delivery| is_in_order(&delivery.message)) {
             return None;
         }
         tokio::select! {
             biased;
             () = partition.lost.cancelled() => None,
-            turn = partition.turns.acquire() => turn.ok(),
+            turn = Arc::clone(&partition.turns).acquire_owned() => turn.ok(),
         }
     }
 

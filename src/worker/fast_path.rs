@@ -17,6 +17,8 @@ pub(crate) struct FastPath {
     pub(crate) fuses_answers: bool,
     /// An instance row that lacks nothing but the time of the last update is written a little later.
     pub(crate) coalesces_rows: bool,
+    /// An instance does not wait for the deletion of what its last turn has applied.
+    pub(crate) deletes_beside: bool,
     /// Local activities run inside the turn. Without it their calls are ordinary ones.
     pub(crate) runs_local: bool,
 }
@@ -31,6 +33,7 @@ impl Default for FastPath {
             holds_timers: true,
             fuses_answers: true,
             coalesces_rows: true,
+            deletes_beside: true,
             runs_local: true,
         }
     }
@@ -47,6 +50,7 @@ impl FastPath {
         holds_timers: false,
         fuses_answers: false,
         coalesces_rows: false,
+        deletes_beside: false,
         runs_local: false,
     };
 
@@ -61,6 +65,7 @@ impl FastPath {
             holds_timers: some(),
             fuses_answers: some(),
             coalesces_rows: some(),
+            deletes_beside: some(),
             runs_local: some(),
         }
     }

@@ -1,8 +1,10 @@
 //! One owned partition: its instances, at most one open turn of each, and its fence.
 
+mod idle;
 mod instance;
 mod mailbox;
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -61,6 +63,8 @@ pub(crate) struct Partition {
     pub(crate) unshown: Unshown,
     /// How messages are received; nothing since a receive failed, or before the first.
     receiving: Mutex<Option<Receiving>>,
+    /// How much goes on beside the instances.
+    beside: AtomicUsize,
     idle: Notify,
     /// Until when, by the monotonic clock, nobody else can own the partition.
     fence: Mutex<Instant>,
@@ -82,6 +86,7 @@ impl Partition {
             instances: Mutex::new(Instances::new(bytes_max)),
             unshown: Unshown::default(),
             receiving: Mutex::default(),
+            beside: AtomicUsize::new(0),
             idle: Notify::new(),
             fence: Mutex::new(fence),
         }
@@ -304,20 +309,6 @@ impl Partition {
     /// Counts generations that an instance has begun. Answers how many within a minute, if that is too many.
     pub(crate) fn continued(&self, instance_id: &str, generations: u32) -> Option<u32> {
         self.instances().enter(instance_id).pace.get_or_insert_with(Pace::default).begun(generations)
-    }
-
-    /// Waits until nothing more is received and no instance has messages in memory.
-    pub(crate) async fn idle(&self) {
-        self.polled.cancelled().await;
-        loop {
-            let idle = self.idle.notified();
-            tokio::pin!(idle);
-            idle.as_mut().enable();
-            if *self.instances().served() == 0 {
-                return;
-            }
-            idle.await;
-        }
     }
 
     /// The lease was renewed: the fence moves.
