@@ -30,6 +30,7 @@ pub(crate) enum Sabotage {
     HistoriesKeptAsTheyWere,
     LocalAnswersDoubled,
     LocalCallsForgotten,
+    LocalCallsUninsured,
     KeptExecutionMissesEvents,
 }
 
@@ -47,7 +48,7 @@ mod chosen {
 
     use super::Sabotage::{self, *};
 
-    pub(crate) const ALL: [Sabotage; 25] = [
+    pub(crate) const ALL: [Sabotage; 26] = [
         HistoryBeforeMessages,
         InputsBeforeHistory,
         InputsBeforeRow,
@@ -72,6 +73,7 @@ mod chosen {
         HistoriesKeptAsTheyWere,
         LocalAnswersDoubled,
         LocalCallsForgotten,
+        LocalCallsUninsured,
         KeptExecutionMissesEvents,
     ];
 

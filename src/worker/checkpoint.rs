@@ -5,6 +5,7 @@ mod sabotaged;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 
@@ -24,6 +25,12 @@ use crate::hub::{Hub, QueueId, Way};
 use crate::model::{EventKind, Message, RuntimeStatus, State, StoredEvent};
 use crate::replay::Turn;
 use crate::sabotage::{self, Sabotage};
+
+/// What has no more rows and bytes than these goes into one transaction, whatever is escaped in its texts.
+const ONE_TRANSACTION_ROWS: usize = 95;
+const ONE_TRANSACTION_BYTES: usize = 512 * 1024;
+/// When the work item of a local activity becomes visible whose commit was interrupted.
+const INSURED_FOR: Duration = Duration::from_secs(30);
 
 /// Storage calls of one step that are under way at once.
 const PARALLEL_MAX: usize = 16;
@@ -141,11 +148,37 @@ impl Commit<'_> {
         // What is to be in front of an event is received as the event is.
         let in_order = record.outbound.iter().filter(|sent| is_in_order(&sent.message));
         let to: BTreeSet<_> = in_order.map(|sent| sent.message.target.instance_id.as_str()).collect();
+        self.insure(record).await?;
         for sends in [starts, others] {
             let sends: Vec<_> = in_lines(sends).into_iter().map(|line| self.send_in_order(line, &to).boxed()).collect();
             stream::iter(sends).buffered(PARALLEL_MAX).try_for_each(|()| std::future::ready(Ok(()))).await?;
         }
         Ok(())
+    }
+
+    /// Where a commit takes several transactions, one that is interrupted may leave the call of a local activity without its answer. Then its
+    /// work item is there, which the commit takes back at its end.
+    async fn insure(&self, record: &Record) -> Result<()> {
+        if record.answered.is_empty()
+            || !self.may_take_several_transactions(record)
+            || sabotage::is(Sabotage::LocalCallsUninsured)
+        {
+            return Ok(());
+        }
+        let puts = record.answered.iter().map(|item| async {
+            let message = Message { seen_before: self.sends_again, ..item.clone() };
+            self.outbox.insure(self.hub.queues.put(QueueId::WorkItems, message, INSURED_FOR, Way::Queue).await?);
+            Ok(())
+        });
+        let puts: Vec<_> = puts.map(FutureExt::boxed).collect();
+        stream::iter(puts).buffered(PARALLEL_MAX).try_for_each(|()| std::future::ready(Ok(()))).await
+    }
+
+    fn may_take_several_transactions(&self, record: &Record) -> bool {
+        let kept = record.kept_events(self.history);
+        let rows = record.events.len() + kept - self.history.complete_rows.min(kept);
+        let bytes: usize = record.events.iter().map(StoredEvent::weight).sum();
+        rows > ONE_TRANSACTION_ROWS || bytes > ONE_TRANSACTION_BYTES
     }
 
     /// `to`: the instances to which events go.

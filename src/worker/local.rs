@@ -149,12 +149,13 @@ impl<'a> LocalRun<'a> {
     }
 
     /// The next answers. None when nothing runs, or the turn is to be committed without waiting for what runs: after its time, or `due`
-    /// when something else is, or when the instance is to be terminated.
-    pub(super) async fn answers(&mut self, due: Option<Duration>) -> Vec<(i32, Answer)> {
+    /// when something else is, or when the instance is to be terminated. `gathers`: all that runs is waited for, so that what is to be committed grows by
+    /// one episode and not by one for each.
+    pub(super) async fn answers(&mut self, due: Option<Duration>, gathers: bool) -> Vec<(Message, Answer)> {
         let Some(until) = self.until.filter(|_| !self.running.is_empty()) else { return Vec::new() };
         let until = due.map_or(until, |due| until.min(Instant::now() + due));
         let mut ended = Vec::new();
-        while ended.is_empty() && !self.running.is_empty() {
+        while (gathers || ended.is_empty()) && !self.running.is_empty() {
             let first = tokio::select! {
                 biased;
                 first = self.running.next() => first,
@@ -171,9 +172,9 @@ impl<'a> LocalRun<'a> {
         ended
     }
 
-    fn ended(&mut self, (task_id, answer): (i32, Option<Answer>)) -> Option<(i32, Answer)> {
+    fn ended(&mut self, (task_id, answer): (i32, Option<Answer>)) -> Option<(Message, Answer)> {
         let answer = answer?;
-        self.open.remove(&task_id).map(|_| (task_id, answer))
+        self.open.remove(&task_id).map(|item| (item, answer))
     }
 
     /// What is not answered becomes ordinary: answers the work items that are to be sent. What runs for them is to go on.

@@ -38,7 +38,7 @@ impl Step<'_> {
             let progress = recorder.apply(outcome);
             local.take_in(recorder.take_local_calls(), has_room);
             let may_go_on = progress.is_done() && !recorder.has_ended();
-            let answers = if may_go_on { local.answers(recorder.next_due()).await } else { Vec::new() };
+            let answers = if may_go_on { local.answers(recorder.next_due(), !recorder.has_room()).await } else { Vec::new() };
             if !answers.is_empty() {
                 tracing::debug!(answers = answers.len(), "a turn goes on with the answers of local activities");
                 recorder.go_on(answers);

@@ -55,6 +55,8 @@ pub(crate) struct Record {
     pub(crate) state: State,
     /// Messages in the order of .NET: to instances, timers, work items.
     pub(crate) outbound: Vec<Outbound>,
+    /// The work items, never sent, of local activities that have answered.
+    pub(crate) answered: Vec<Message>,
     /// How many of the first events are those with which a generation begins: they replace the rows from which they were taken.
     pub(crate) first_rows: usize,
     pub(crate) custom_status: Option<String>,
@@ -155,6 +157,7 @@ impl<'a> Recorder<'a> {
                 events: Vec::new(),
                 state,
                 outbound: Vec::new(),
+                answered: Vec::new(),
                 first_rows: 0,
                 carried_status: custom_status.clone(),
                 custom_status,

@@ -249,6 +249,7 @@ impl Step<'_> {
                 }
                 self.local.adopt(unfinished, outbox);
                 outbox.hand_over();
+                outbox.cancel_insurance(hub).await;
                 Ok(Passed::Decided(sorted.settled()))
             }
             Err(CommitError::Fenced) => {

@@ -79,6 +79,7 @@ impl Recorder<'_> {
         let now = self.now();
         self.record.carried_status.clone_from(&self.record.custom_status);
         (self.record.kept_rows, self.seen) = (0, 0);
+        self.record.answered.clear();
         self.record.generations += 1;
         self.record.state = State::default();
         self.record.push(HistoryEvent::arriving(now, EventKind::OrchestratorStarted));

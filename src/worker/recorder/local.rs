@@ -36,12 +36,13 @@ impl Recorder<'_> {
     }
 
     /// The code is to go on with these answers.
-    pub(crate) fn go_on(&mut self, answers: Vec<(i32, Answer)>) {
+    pub(crate) fn go_on(&mut self, answers: Vec<(Message, Answer)>) {
         self.record.push(HistoryEvent::arriving(self.now(), EventKind::OrchestratorCompleted));
         self.seen = self.record.events.len();
         self.record.push(HistoryEvent::arriving(self.now(), EventKind::OrchestratorStarted));
-        for (task_id, answer) in answers {
-            let event = HistoryEvent::arriving(self.now(), EventKind::answer(task_id, answer));
+        for (item, answer) in answers {
+            let event = HistoryEvent::arriving(self.now(), EventKind::answer(item.event.event_id, answer));
+            self.record.answered.push(item);
             if sabotage::is(Sabotage::LocalAnswersDoubled) {
                 self.record.push(event.clone());
             }

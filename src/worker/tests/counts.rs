@@ -15,7 +15,8 @@ const HELLO: Activity<String, String> = Activity::new("Hello");
 const CHAIN: Orchestrator<(), ()> = Orchestrator::new("Chain");
 const FAN: Orchestrator<(), ()> = Orchestrator::new("Fan");
 const LOCAL_CHAIN: Orchestrator<(), ()> = Orchestrator::new("LocalChain");
-const LOCAL_FAN: Orchestrator<(), ()> = Orchestrator::new("LocalFan");
+const LOCAL_FAN_40: Orchestrator<(), ()> = Orchestrator::new("LocalFan40");
+const LOCAL_FAN_100: Orchestrator<(), ()> = Orchestrator::new("LocalFan100");
 const NAP: Orchestrator<(), ()> = Orchestrator::new("Nap");
 const WAIT: Orchestrator<(), ()> = Orchestrator::new("Wait");
 const PARENT: Orchestrator<(), ()> = Orchestrator::new("Parent");
@@ -42,8 +43,8 @@ async fn local_chain(ctx: OrchestrationContext, (): ()) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn local_fan(ctx: OrchestrationContext, (): ()) -> Result<(), Failure> {
-    futures::future::try_join_all((0..100).map(|n| ctx.call(HELLO, n.to_string()).local())).await?;
+async fn local_fan(ctx: OrchestrationContext, width: u32) -> Result<(), Failure> {
+    futures::future::try_join_all((0..width).map(|n| ctx.call(HELLO, n.to_string()).local())).await?;
     Ok(())
 }
 
@@ -71,7 +72,8 @@ async fn calls_of(orchestrator: Orchestrator<(), ()>, event: bool, way: Way) -> 
         .orchestrator(CHAIN, chain)
         .orchestrator(FAN, fan)
         .orchestrator(LOCAL_CHAIN, local_chain)
-        .orchestrator(LOCAL_FAN, local_fan)
+        .orchestrator(LOCAL_FAN_40, async |ctx, ()| local_fan(ctx, 40).await)
+        .orchestrator(LOCAL_FAN_100, async |ctx, ()| local_fan(ctx, 100).await)
         .orchestrator(NAP, async |ctx, ()| {
             ctx.timer(Duration::from_secs(3)).await;
             Ok(())
@@ -145,11 +147,22 @@ async fn three_local_activities_in_sequence() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fan_out_of_local_activities_that_fits_one_transaction() {
+    let other = "7: queue.delete 1, queue.put 1, queue.receive 1, table.get 1, table.insert 1, table.merge 1, table.transact 1";
+    let own = "5: queue.delete 1, queue.put 1, table.insert 1, table.merge 1, table.transact 1";
+    for (way, expected) in [(Way::Other, other), (Way::Own, own)] {
+        assert_eq!(calls_of(LOCAL_FAN_40, false, way).await, expected);
+    }
+}
+
+/// In three transactions, between which an interruption must leave no call without its work item: they are put, and taken back.
+#[tokio::test(start_paused = true)]
 async fn a_fan_out_of_a_hundred_local_activities() {
     let plain = "429: queue.delete 201, queue.put 201, queue.receive 12, table.get 1, table.insert 1, table.merge 4, table.query 4, table.transact 5";
-    let other = "9: queue.delete 1, queue.put 1, queue.receive 1, table.get 1, table.insert 1, table.merge 1, table.transact 3";
-    let own = "7: queue.delete 1, queue.put 1, table.insert 1, table.merge 1, table.transact 3";
-    check(LOCAL_FAN, false, [plain, other, own]).await;
+    let other =
+        "209: queue.delete 101, queue.put 101, queue.receive 1, table.get 1, table.insert 1, table.merge 1, table.transact 3";
+    let own = "207: queue.delete 101, queue.put 101, table.insert 1, table.merge 1, table.transact 3";
+    check(LOCAL_FAN_100, false, [plain, other, own]).await;
 }
 
 #[tokio::test(start_paused = true)]

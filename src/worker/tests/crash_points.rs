@@ -27,6 +27,8 @@ const ROUNDS: Orchestrator<u32, u32> = Orchestrator::new("Rounds");
 const RACE: Orchestrator<u32, String> = Orchestrator::new("Race");
 const TAKE: Orchestrator<u32, u32> = Orchestrator::new("Take");
 const BURST: Orchestrator<u32, u32> = Orchestrator::new("Burst");
+const LOCAL_CHAIN: Orchestrator<u32, u32> = Orchestrator::new("LocalChain");
+const LOCAL_BURST: Orchestrator<u32, u32> = Orchestrator::new("LocalBurst");
 const PATCHED: Orchestrator<u32, u32> = Orchestrator::new("Patched");
 const ITEM: Event<u32> = Event::new("item");
 
@@ -46,6 +48,22 @@ async fn chain(ctx: OrchestrationContext, count: u32) -> Result<u32, Failure> {
 
 async fn fan(ctx: OrchestrationContext, width: u32) -> Result<u32, Failure> {
     Ok(try_join_all((0..width).map(|n| ctx.call(ECHO, n))).await?.iter().sum())
+}
+
+/// Every other activity runs inside its turn.
+async fn local_chain(ctx: OrchestrationContext, count: u32) -> Result<u32, Failure> {
+    let mut sum = 0;
+    for n in 0..count {
+        let call = ctx.call(ECHO, n);
+        sum += if n % 2 == 0 { call.local() } else { call }.await?;
+    }
+    Ok(sum)
+}
+
+/// Behind a local activity more decisions than fit its transaction.
+async fn local_burst(ctx: OrchestrationContext, width: u32) -> Result<u32, Failure> {
+    let first = ctx.call(ECHO, 1).local().await?;
+    Ok(first + fan(ctx, width).await?)
 }
 
 async fn collect(ctx: OrchestrationContext, count: u32) -> Result<u32, Failure> {
@@ -101,6 +119,8 @@ pub(super) fn worker(hub: &TaskHub) -> WorkerBuilder {
         .activity(ECHO, async |_: ActivityContext, n: u32| Ok(n))
         .orchestrator(CHAIN, chain)
         .orchestrator(FAN, fan)
+        .orchestrator(LOCAL_CHAIN, local_chain)
+        .orchestrator(LOCAL_BURST, local_burst)
         .orchestrator(COLLECT, collect)
         .orchestrator(ROUNDS, rounds)
         .orchestrator(RACE, race)
@@ -240,6 +260,18 @@ pub(super) async fn nothing_left(world: &World, client: &Client, at: &str) {
 async fn a_chain_survives_every_crash_point() {
     let Points { killed, torn } = check(Run { name: "Chain", input: 3, events: 0, outputs: &["3"] }, WRITES, 1..).await;
     assert!(killed >= 13 && torn == 0, "{killed} crash points, {torn} torn checkpoints");
+}
+
+#[tokio::test(start_paused = true)]
+async fn local_activities_survive_every_crash_point() {
+    check(Run { name: "LocalChain", input: 4, events: 0, outputs: &["6"] }, WRITES, 1..).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_local_activity_whose_answer_is_in_another_transaction_than_its_call_survives_its_crash_points() {
+    let run = Run { name: "LocalBurst", input: 95, events: 0, outputs: &["4466"] };
+    check(run, WRITES, [1, 40].into_iter().chain((90..).step_by(60))).await;
+    check(run, TRANSACTIONS, 1..).await;
 }
 
 #[tokio::test(start_paused = true)]

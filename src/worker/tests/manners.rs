@@ -93,7 +93,7 @@ impl<'a> Judge<'a> {
         for op in events {
             ensure(op.keys().0 == sentinel.partition_key, "rows of two instances in one transaction")?;
             match op {
-                TableOp::UpsertReplace(row) => self.event(row, sentinel)?,
+                TableOp::UpsertReplace(row) => self.event(row, sentinel, events)?,
                 // What an interrupted checkpoint left behind; the sentinel fences it.
                 TableOp::Delete { row_key, .. } => ensure(row_key != rows::SENTINEL, "the sentinel is deleted")?,
                 _ => return Err("an event row is neither replaced nor deleted".to_owned()),
@@ -105,7 +105,8 @@ impl<'a> Judge<'a> {
         Ok(())
     }
 
-    fn event(&self, row: &Entity, sentinel: &Entity) -> Result<(), String> {
+    /// `beside`: all rows of the transaction.
+    fn event(&self, row: &Entity, sentinel: &Entity, beside: &[TableOp]) -> Result<(), String> {
         self.grammar.history_row(row)?;
         ensure(row.text("ExecutionId") == sentinel.text("ExecutionId"), "a row of another execution than the sentinel's")?;
         ensure(row.row_key.len() == 16 && u64::from_str_radix(&row.row_key, 16).is_ok(), "a row key that is no ordinal")?;
@@ -131,7 +132,16 @@ impl<'a> Judge<'a> {
                 | EventKind::SubOrchestrationCreated { .. }
                 | EventKind::EventSent { .. }
         );
-        ensure(!is_decision || self.sent.iter().any(|m| of(m) && carries(m)), "a decision whose message has not been sent")
+        // A local activity has answered before anything of it is stored.
+        let is_answered = || {
+            let is_answer = |op: &TableOp| match op {
+                TableOp::UpsertReplace(row) => rows::event_from_entity(row).is_ok_and(|e| e.event.kind.completes() == Some(id)),
+                _ => false,
+            };
+            matches!(event.kind, EventKind::TaskScheduled { .. }) && beside.iter().any(is_answer)
+        };
+        let is_sent = self.sent.iter().any(|m| of(m) && carries(m));
+        ensure(!is_decision || is_sent || is_answered(), "a decision whose message has not been sent")
     }
 
     fn remember(&mut self, sentinel: &Entity, events: &[TableOp]) {
