@@ -20,7 +20,7 @@ use crate::replay::{ActionKind, Execution, Next, TaskWait};
 
 /// The way of an orchestrator to the world.
 ///
-/// An orchestrator runs again from its start whenever something happens, and its calls are then answered from history. So it
+/// An orchestrator runs again from its start after a crash, a hand-over and a restart, and its calls are then answered from history. So it
 /// must do the same each time: everything that varies comes through the context, or from an activity. It awaits only what the
 /// context gives it; a combination of that by `join_all`, `select` and the like is fine.
 ///

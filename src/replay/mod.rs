@@ -26,5 +26,5 @@ pub(crate) use inputs::only_argument;
 pub use retry::RetryPolicy;
 pub(crate) use state::{Next, TaskEnd, TaskName};
 #[allow(unused_imports, reason = "the worker uses them")]
-pub(crate) use turn::{Action, ActionKind, Completion, Outcome, OwnedTurn, Retrying, Turn};
+pub(crate) use turn::{Action, ActionKind, Completion, Outcome, Retrying, Turn};
 pub(crate) use waits::{EventWait, TaskWait, TimerWait};

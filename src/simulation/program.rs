@@ -244,12 +244,7 @@ async fn perform(ctx: &OrchestrationContext, step: Step, events: &mut Vec<String
             (0..count).for_each(|_| ctx.send_event("nobody", NEWS, String::new()));
             "sent".to_owned()
         }
-        Step::RaceTimer { tag, slow, limit } => {
-            match select(build.call(ctx, SLOW, &tag, (tag.clone(), slow)), ctx.timer(secs(limit))).await {
-                Either::Left((result, _)) => told(result),
-                Either::Right(_) => "timer".to_owned(),
-            }
-        }
+        Step::RaceTimer { tag, slow, limit } => race(ctx, &tag, slow, limit, build).await,
         Step::RaceEvent { limit } => match ctx.wait_for_event(NEWS).within(secs(limit)).await {
             Ok(news) => {
                 events.push(news);
@@ -282,6 +277,14 @@ async fn perform(ctx: &OrchestrationContext, step: Step, events: &mut Vec<String
         Step::Again => unreachable!("handled by the caller"),
         Step::Collect { total } => collect(ctx, events, total).await,
     })
+}
+
+async fn race(ctx: &OrchestrationContext, tag: &str, slow: u64, limit: u64, build: Build) -> String {
+    let slow = build.call(ctx, SLOW, tag, (tag.to_owned(), slow));
+    match select(slow, ctx.timer(Duration::from_secs(limit))).await {
+        Either::Left((result, _)) => told(result),
+        Either::Right(_) => "timer".to_owned(),
+    }
 }
 
 async fn collect(ctx: &OrchestrationContext, events: &mut Vec<String>, total: usize) -> String {

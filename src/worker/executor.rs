@@ -12,7 +12,7 @@ use super::watch::{Code, Watch, Watching};
 use crate::authoring::{ActivityTask, Registry};
 use crate::clock::Clock;
 use crate::model::FailureDetails;
-use crate::replay::{Outcome, OwnedTurn, Turn, disagreement};
+use crate::replay::{Outcome, Turn, disagreement};
 
 /// Runs the code of orchestrators and activities that is registered in this process.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Executor {
             None => None,
         };
         let keeps = keeps && self.registry.takes_live();
-        let rest = turn.behind(kept.as_ref().map_or(0, |kept| kept.gone_through)).to_owned();
+        let rest = turn.behind(kept.as_ref().map_or(0, |kept| kept.gone_through));
         let was_kept = kept.is_some();
         let (outcome, kept) = self.play(rest, code, kept, keeps).await;
         if was_kept && self.is_to_be_checked(&outcome) {
@@ -88,18 +88,18 @@ impl Executor {
     }
 
     /// Runs code where it belongs.
-    async fn play(&self, turn: OwnedTurn, code: &Arc<Code>, kept: Option<Kept>, keeps: bool) -> (Outcome, Option<Kept>) {
+    async fn play(&self, turn: Turn<'_>, code: &Arc<Code>, kept: Option<Kept>, keeps: bool) -> (Outcome, Option<Kept>) {
         let (registry, watch, code) = (self.registry.clone(), Arc::clone(&self.watch), Arc::clone(code));
         let threads = self.threads.get_or_init(|| TurnThreads::start(&self.clock));
         let is_kept = kept.is_some();
         let on = kept.as_ref().map(Kept::thread);
         threads
-            .run(on, move |thread| {
+            .run(on, turn, move |turn, thread| {
                 let _busy = watch.enter(&code);
                 let _about = code.span.enter();
                 let mut live = kept.as_ref().and_then(Kept::take);
                 assert!(live.is_some() == is_kept, "an execution that is kept is on its thread");
-                let outcome = registry.go_on(&mut live, &turn.as_turn());
+                let outcome = registry.go_on(&mut live, turn);
                 let live = live.filter(|_| keeps);
                 let kept = live.map(|live| match kept {
                     Some(kept) => kept.go_on(live),
@@ -118,12 +118,12 @@ impl Executor {
 
     /// Runs the code of an orchestrator from the beginning of its history.
     async fn replay(&self, turn: Turn<'_>, code: &Arc<Code>, run: fn(&Registry, &Turn<'_>) -> Outcome) -> Outcome {
-        let (registry, watch, code, turn) = (self.registry.clone(), Arc::clone(&self.watch), Arc::clone(code), turn.to_owned());
+        let (registry, watch, code) = (self.registry.clone(), Arc::clone(&self.watch), Arc::clone(code));
         let threads = self.threads.get_or_init(|| TurnThreads::start(&self.clock));
         threads
-            .run(None, move |_| {
+            .run(None, turn, move |turn, _| {
                 let _busy = watch.enter(&code);
-                code.span.in_scope(|| run(&registry, &turn.as_turn()))
+                code.span.in_scope(|| run(&registry, turn))
             })
             .await
     }

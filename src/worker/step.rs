@@ -194,11 +194,7 @@ impl Step<'_> {
         let mut opened = self.open(&history, state, start.map(|start| &**start), &applied);
         opened.descent = self.descent(&history, &applied).await?;
         if ends.is_some() && start.is_none() {
-            // Only the code knows the custom status; what the row shows stays, if it shows this execution.
-            let row = self.hub.instances.read(self.instance_id, false).await?.map(|stored| stored.row);
-            if let Some(row) = row.filter(|row| row.execution_id.as_ref() == Some(&opened.execution_id)) {
-                opened.custom_status = row.custom_status;
-            }
+            self.leave_custom_status(&mut opened).await?;
         }
         let without_code = ends.is_some();
         let name = log::orchestrator(opened.past.iter().chain(&opened.inputs)).unwrap_or_default();
@@ -262,6 +258,15 @@ impl Step<'_> {
                 Ok(Passed::Decided(sorted.all_back()))
             }
         }
+    }
+
+    /// Only the code knows the custom status. Where it does not run, what the row shows stays, if it shows this execution.
+    async fn leave_custom_status(&self, opened: &mut Opened<'_>) -> Result<()> {
+        let row = self.hub.instances.read(self.instance_id, false).await?.map(|stored| stored.row);
+        if let Some(row) = row.filter(|row| row.execution_id.as_ref() == Some(&opened.execution_id)) {
+            opened.custom_status = row.custom_status;
+        }
+        Ok(())
     }
 
     /// `state`: what the history and what comes late amount to.

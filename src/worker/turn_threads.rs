@@ -14,7 +14,7 @@ use std::sync::{Arc, mpsc};
 use tokio::sync::oneshot;
 
 use crate::clock::Clock;
-use crate::replay::Live;
+use crate::replay::{Live, Turn};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -59,18 +59,19 @@ impl TurnThreads {
         Self((0..count).map_while(|number| TurnThread::start(number).map(Arc::new)).collect())
     }
 
-    /// Runs something `on` the thread of an execution that is kept, or where there is least to do. Its panics are those of the caller.
+    /// Runs a turn `on` the thread of an execution that is kept, or where there is least to do. Its panics are those of the caller.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         on: Option<Option<Arc<TurnThread>>>,
-        job: impl FnOnce(Option<Arc<TurnThread>>) -> T + Send + 'static,
+        turn: Turn<'_>,
+        job: impl FnOnce(&Turn<'_>, Option<Arc<TurnThread>>) -> T + Send + 'static,
     ) -> T {
         let idle = || self.0.iter().min_by_key(|thread| thread.open.load(Relaxed)).cloned();
-        let Some(thread) = on.unwrap_or_else(idle) else { return job(None) };
+        let Some(thread) = on.unwrap_or_else(idle) else { return job(&turn, None) };
         let (done, result) = oneshot::channel();
-        let (log, of) = (tracing::dispatcher::get_default(Clone::clone), Arc::clone(&thread));
+        let (log, of, turn) = (tracing::dispatcher::get_default(Clone::clone), Arc::clone(&thread), turn.to_owned());
         thread.push(Box::new(move || {
-            let run = || catch_unwind(AssertUnwindSafe(|| job(Some(of))));
+            let run = || catch_unwind(AssertUnwindSafe(|| job(&turn.as_turn(), Some(of))));
             drop(done.send(tracing::dispatcher::with_default(&log, run)));
         }));
         match result.await {
