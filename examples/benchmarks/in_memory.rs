@@ -1,13 +1,14 @@
 //! How fast the engine is by itself: a hub in memory, a worker and a client in one process. `cargo bench --bench in_memory`; a case by its name behind `--`.
 #![allow(clippy::print_stdout, reason = "a benchmark shows what it measured")]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::{join_all, try_join_all};
 use taskhub::{
     Activity, ActivityContext, Client, Event, Failure, InstanceQuery, OrchestrationContext, Orchestrator, RuntimeStatus, Storage,
     TaskHub, Worker,
 };
+use tokio::time::Instant;
 
 const STEP: Activity<u64, u64> = Activity::new("Step");
 const SEQUENCE: Orchestrator<u64, u64> = Orchestrator::new("Sequence");
@@ -52,13 +53,16 @@ async fn beside_worker(acting: impl AsyncFnOnce(&Client) -> Outcome) -> Outcome 
         })
         .build()?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let running = tokio::spawn(worker.run(async { drop(stopped.await) }));
     let client = Client::new(&hub);
-    // The worker owns its partitions then, and everything has run once.
-    client.start(SEQUENCE, 1).await?.result().await?;
-    let outcome = acting(&client).await;
-    drop(stop);
-    running.await??;
+    let using = async {
+        // The worker owns its partitions then, and everything has run once.
+        client.start(SEQUENCE, 1).await?.result().await?;
+        let outcome = acting(&client).await;
+        drop(stop);
+        outcome
+    };
+    let (ran, outcome) = tokio::join!(worker.run(async { drop(stopped.await) }), using);
+    ran?;
     outcome
 }
 
