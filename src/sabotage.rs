@@ -30,7 +30,6 @@ pub(crate) enum Sabotage {
     HistoriesKeptAsTheyWere,
     LocalAnswersDoubled,
     LocalCallsForgotten,
-    LocalCallsUninsured,
     KeptExecutionMissesEvents,
 }
 
@@ -48,7 +47,7 @@ mod chosen {
 
     use super::Sabotage::{self, *};
 
-    pub(crate) const ALL: [Sabotage; 26] = [
+    pub(crate) const ALL: [Sabotage; 25] = [
         HistoryBeforeMessages,
         InputsBeforeHistory,
         InputsBeforeRow,
@@ -73,7 +72,6 @@ mod chosen {
         HistoriesKeptAsTheyWere,
         LocalAnswersDoubled,
         LocalCallsForgotten,
-        LocalCallsUninsured,
         KeptExecutionMissesEvents,
     ];
 

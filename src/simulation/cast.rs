@@ -128,9 +128,9 @@ impl Cast {
     async fn all_end(&self, world: &World) {
         let begun = Instant::now();
         let mut again = Duration::from_secs(60);
-        let mut open = vec!["not looked yet".to_owned()];
-        while !open.is_empty() {
+        while !ends::are_all(world) {
             if begun.elapsed() > BOUND {
+                let open = ends::open_ends(world);
                 ends::show_histories(world);
                 self.parts.iter().for_each(|part| trace::line(&format_args!("{}: {:?}", part.id, part.program)));
                 return trace::fail(&format_args!("these do not end: {open:?}"));
@@ -141,7 +141,6 @@ impl Cast {
                 self.resume_all(world).await;
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
-            open = ends::open_ends(world);
         }
     }
 

@@ -7,6 +7,7 @@ use super::trace;
 use super::world::{HUB, World};
 use crate::hub::{blob_names, instances};
 use crate::model::{RuntimeStatus, Timestamp};
+use crate::storage::table::Row;
 
 /// What is the same whenever a plan is run.
 #[derive(Debug, PartialEq)]
@@ -31,11 +32,22 @@ pub(super) struct End {
     pub(super) custom_status: Option<String>,
 }
 
+/// Whether every instance has ended and every queue is empty. Asked again and again, so it makes no texts.
+pub(super) fn are_all(world: &World) -> bool {
+    let is_open = |row: &Row| !status_of(row).is_some_and(RuntimeStatus::is_terminal);
+    world.memory.all_messages().values().all(Vec::is_empty)
+        && !world.memory.table_rows(&format!("{HUB}Instances")).iter().any(is_open)
+}
+
+fn status_of(row: &Row) -> Option<RuntimeStatus> {
+    row.entity.text("RuntimeStatus")?.parse().ok()
+}
+
 /// Instances that have not ended, queues that are not empty.
 pub(super) fn open_ends(world: &World) -> Vec<String> {
     let mut open = Vec::new();
     for row in world.memory.table_rows(&format!("{HUB}Instances")) {
-        let status = row.entity.text("RuntimeStatus").and_then(|s| s.parse::<RuntimeStatus>().ok());
+        let status = status_of(&row);
         if !status.is_some_and(RuntimeStatus::is_terminal) {
             open.push(format!("{} is {status:?}", row.entity.partition_key));
         }

@@ -159,10 +159,7 @@ impl Commit<'_> {
     /// Where a commit takes several transactions, one that is interrupted may leave the call of a local activity without its answer. Then its
     /// work item is there, which the commit takes back at its end.
     async fn insure(&self, record: &Record) -> Result<()> {
-        if record.answered.is_empty()
-            || !self.may_take_several_transactions(record)
-            || sabotage::is(Sabotage::LocalCallsUninsured)
-        {
+        if record.answered.is_empty() || !self.may_take_several_transactions(record) {
             return Ok(());
         }
         let puts = record.answered.iter().map(|item| async {
