@@ -8,7 +8,7 @@ use taskhub::{Client, ErrorKind, HubStatus, PartitionStatus, Storage, TaskHub, T
 
 use super::failure::{Failure, Kind, Outcome};
 use super::output::{self, Output, fitted_table};
-use super::{Target, awaited, drain, patiently, text};
+use super::{Target, awaited, drain, open, patiently, text};
 
 /// The hub as a whole.
 #[derive(Debug, Subcommand)]
@@ -36,14 +36,11 @@ pub(crate) enum Command {
 
 impl Command {
     pub(crate) async fn run(self, target: &Target, out: &Output) -> Outcome {
-        if matches!(self, Self::Status) {
-            return status(&target.open(out).await?, out).await;
-        }
         let profile = target.profile()?;
         self.in_account(target.account(&profile)?, || target.hub_name(&profile), out).await
     }
 
-    /// Does what needs no hub that is there; `name` gives the one that is meant.
+    /// Does it in this account; `name` gives the hub that is meant.
     pub(crate) async fn in_account(
         self,
         account: Storage,
@@ -51,7 +48,7 @@ impl Command {
         out: &Output,
     ) -> Outcome {
         match self {
-            Self::Status => status(&Client::new(&TaskHub::builder(account, name()?).must_exist().open().await?), out).await,
+            Self::Status => status(&open(account, name()?, out).await?, out).await,
             Self::List => list(&account, out).await,
             Self::Create { partitions } => create(account, name()?, partitions, out).await,
             Self::Delete { yes, force } => delete(account, name()?, yes, force, out).await,

@@ -214,18 +214,20 @@ impl Command {
     }
 }
 
+/// Opens a hub; never creates one.
+async fn open(account: Storage, name: String, out: &Output) -> Result<Client, Failure> {
+    let hub = patiently(TaskHub::builder(account, name).must_exist().open(), out).await?;
+    if hub.is_run_with_blob_leases() {
+        out.warn("the .NET workers of this hub manage its partitions by leases of blobs; a worker of taskhub would be refused");
+    }
+    Ok(Client::new(&hub))
+}
+
 impl Target {
-    /// Opens the hub; never creates one.
+    /// Opens the hub.
     async fn open(&self, out: &Output) -> Result<Client, Failure> {
         let profile = self.profile()?;
-        let opening = TaskHub::builder(self.account(&profile)?, self.hub_name(&profile)?).must_exist().open();
-        let hub = patiently(opening, out).await?;
-        if hub.is_run_with_blob_leases() {
-            out.warn(
-                "the .NET workers of this hub manage its partitions by leases of blobs; a worker of taskhub would be refused",
-            );
-        }
-        Ok(Client::new(&hub))
+        open(self.account(&profile)?, self.hub_name(&profile)?, out).await
     }
 
     fn profile(&self) -> Result<Profile, Failure> {

@@ -53,12 +53,16 @@ impl Readers {
 
     /// The first who has a place for this message.
     pub(crate) fn place_for(&self, message: &Message) -> Option<(Arc<dyn Reader>, Place)> {
-        self.lock().iter().find_map(|reader| Some((Arc::clone(reader), reader.place_for(message)?)))
+        self.first(|reader| reader.place_for(message))
     }
 
     /// The first who has a seat for this timer.
     pub(crate) fn seat_for(&self, message: &Message) -> Option<(Arc<dyn Reader>, OwnedSemaphorePermit)> {
-        self.lock().iter().find_map(|reader| Some((Arc::clone(reader), reader.seat_for(message)?)))
+        self.first(|reader| reader.seat_for(message))
+    }
+
+    fn first<T>(&self, has: impl Fn(&dyn Reader) -> Option<T>) -> Option<(Arc<dyn Reader>, T)> {
+        self.lock().iter().find_map(|reader| Some((Arc::clone(reader), has(&**reader)?)))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<dyn Reader>>> {

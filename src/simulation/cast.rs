@@ -128,7 +128,7 @@ impl Cast {
     async fn all_end(&self, world: &World) {
         let begun = Instant::now();
         let mut again = Duration::from_secs(60);
-        while !ends::are_all(world) {
+        while !ends::all_have_come(world) {
             if begun.elapsed() > BOUND {
                 let open = ends::open_ends(world);
                 ends::show_histories(world);

@@ -33,7 +33,7 @@ pub(super) struct End {
 }
 
 /// Whether every instance has ended and every queue is empty. Asked again and again, so it makes no texts.
-pub(super) fn are_all(world: &World) -> bool {
+pub(super) fn all_have_come(world: &World) -> bool {
     let is_open = |row: &Row| !status_of(row).is_some_and(RuntimeStatus::is_terminal);
     world.memory.all_messages().values().all(Vec::is_empty)
         && !world.memory.table_rows(&format!("{HUB}Instances")).iter().any(is_open)

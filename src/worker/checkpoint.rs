@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 
 use super::delivery::Delivery;
@@ -150,8 +151,7 @@ impl Commit<'_> {
         let to: BTreeSet<_> = in_order.map(|sent| sent.message.target.instance_id.as_str()).collect();
         self.insure(record).await?;
         for sends in [starts, others] {
-            let sends: Vec<_> = in_lines(sends).into_iter().map(|line| self.send_in_order(line, &to).boxed()).collect();
-            stream::iter(sends).buffered(PARALLEL_MAX).try_for_each(|()| std::future::ready(Ok(()))).await?;
+            several_at_once(in_lines(sends).into_iter().map(|line| self.send_in_order(line, &to).boxed()).collect()).await?;
         }
         Ok(())
     }
@@ -167,8 +167,7 @@ impl Commit<'_> {
             self.outbox.insure(self.hub.queues.put(QueueId::WorkItems, message, INSURED_FOR, Way::Queue).await?);
             Ok(())
         });
-        let puts: Vec<_> = puts.map(FutureExt::boxed).collect();
-        stream::iter(puts).buffered(PARALLEL_MAX).try_for_each(|()| std::future::ready(Ok(()))).await
+        several_at_once(puts.map(FutureExt::boxed).collect()).await
     }
 
     fn may_take_several_transactions(&self, record: &Record) -> bool {
@@ -285,6 +284,11 @@ impl Record {
     pub(super) fn kept_events(&self, history: &History) -> usize {
         usize::try_from(self.kept_rows).unwrap_or(usize::MAX).min(history.events.len())
     }
+}
+
+/// Makes calls, several at once, up to the first that fails.
+async fn several_at_once(calls: Vec<BoxFuture<'_, Result<()>>>) -> Result<()> {
+    stream::iter(calls).buffered(PARALLEL_MAX).try_for_each(|()| std::future::ready(Ok(()))).await
 }
 
 /// Messages that may be sent at once, and those that may not: events for one instance arrive in the order in which they were sent.

@@ -12,6 +12,7 @@ use tracing::Span;
 use super::Shared;
 use super::delivery::Delivery;
 use super::partition::{Partition, is_in_order};
+use super::work_items::begins_at_once;
 use crate::hub::{Held, Hold, Need, QueueId, Reader};
 use crate::model::{EventKind, Message, Timestamp};
 use crate::window::{Place, Window};
@@ -45,8 +46,7 @@ impl Reader for Direct {
 
     fn seat_for(&self, message: &Message) -> Option<OwnedSemaphorePermit> {
         let To::Partition(partition) = &self.to else { return None };
-        let is_open = self.shared.options.fast_path.holds_timers && !partition.stopping.is_cancelled() && partition.may_commit();
-        if !is_open || Need::of_entity(&message.target.instance_id).is_some() {
+        if !self.shared.options.fast_path.holds_timers || !is_open_for(partition, message) {
             return None;
         }
         Arc::clone(&partition.timers).try_acquire_owned().ok()
@@ -105,12 +105,11 @@ impl Direct {
     }
 
     fn place_in(&self, partition: &Partition, message: &Message) -> Option<Place> {
-        let is_open = !partition.stopping.is_cancelled() && partition.may_commit();
-        if !is_open || self.shared.keeper.is_behind(QueueId::Control(partition.id)) {
+        if !is_open_for(partition, message) || self.shared.keeper.is_behind(QueueId::Control(partition.id)) {
             return None;
         }
         // It would overtake those that were sent before it and are still in the queue.
-        if is_in_order(message) || Need::of_entity(&message.target.instance_id).is_some() {
+        if is_in_order(message) {
             return None;
         }
         if let EventKind::ExecutionStarted(start) = &message.event.kind
@@ -126,14 +125,17 @@ impl Direct {
         if until.is_cancelled() || shared.keeper.is_behind(QueueId::WorkItems) {
             return None;
         }
-        let EventKind::TaskScheduled { name, version, .. } = &message.event.kind else { return None };
-        let version = version.as_deref().filter(|version| !version.is_empty());
         // One that may have to wait here is for others too.
-        if shared.executor.throttles().activity(name).is_some() || shared.hosting.missing_activity(name, version).is_some() {
+        if !begins_at_once(message, &shared.executor, &shared.hosting) {
             return None;
         }
         enter_if_quick(&shared.activities, self.hold())
     }
+}
+
+/// Whether messages for this instance are worked on in the partition.
+fn is_open_for(partition: &Partition, message: &Message) -> bool {
+    !partition.stopping.is_cancelled() && partition.may_commit() && Need::of_entity(&message.target.instance_id).is_none()
 }
 
 /// A place, unless work takes so long that what is held ahead of it would have to be renewed: that would only make it longer.

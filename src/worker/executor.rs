@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use super::instance_limits::InstanceLimits;
 use super::log;
 use super::throttle::Throttles;
-use super::turn_threads::{Kept, TurnThreads};
+use super::turn_threads::{Kept, TurnThread, TurnThreads};
 use super::watch::{Code, Watch, Watching};
 use crate::authoring::{ActivityTask, Registry};
 use crate::clock::Clock;
@@ -87,27 +87,38 @@ impl Executor {
         Ok((outcome, kept))
     }
 
-    /// Runs code where it belongs.
+    /// Runs a turn over an execution that was kept, or a new one.
     async fn play(&self, turn: Turn<'_>, code: &Arc<Code>, kept: Option<Kept>, keeps: bool) -> (Outcome, Option<Kept>) {
+        let (is_kept, on) = (kept.is_some(), kept.as_ref().and_then(Kept::thread));
+        self.on_thread(on, turn, code, move |registry, turn, thread| {
+            let mut live = kept.as_ref().and_then(Kept::take);
+            assert!(live.is_some() == is_kept, "an execution that is kept is on its thread");
+            let outcome = registry.go_on(&mut live, turn);
+            let live = live.filter(|_| keeps);
+            let kept = live.map(|live| match kept {
+                Some(kept) => kept.go_on(live),
+                None => Kept::begin(live, thread),
+            });
+            (outcome, kept)
+        })
+        .await
+    }
+
+    /// Runs code of an orchestrator on a thread that is for that; it is named while it keeps the thread.
+    async fn on_thread<T: Send + 'static>(
+        &self,
+        on: Option<Arc<TurnThread>>,
+        turn: Turn<'_>,
+        code: &Arc<Code>,
+        run: impl FnOnce(&Registry, &Turn<'_>, Option<Arc<TurnThread>>) -> T + Send + 'static,
+    ) -> T {
         let (registry, watch, code) = (self.registry.clone(), Arc::clone(&self.watch), Arc::clone(code));
         let threads = self.threads.get_or_init(|| TurnThreads::start(&self.clock));
-        let is_kept = kept.is_some();
-        let on = kept.as_ref().map(Kept::thread);
-        threads
-            .run(on, turn, move |turn, thread| {
-                let _busy = watch.enter(&code);
-                let _about = code.span.enter();
-                let mut live = kept.as_ref().and_then(Kept::take);
-                assert!(live.is_some() == is_kept, "an execution that is kept is on its thread");
-                let outcome = registry.go_on(&mut live, turn);
-                let live = live.filter(|_| keeps);
-                let kept = live.map(|live| match kept {
-                    Some(kept) => kept.go_on(live),
-                    None => Kept::begin(live, thread),
-                });
-                (outcome, kept)
-            })
-            .await
+        let job = move |turn: &Turn<'_>, thread| {
+            let _busy = watch.enter(&code);
+            code.span.in_scope(|| run(&registry, turn, thread))
+        };
+        threads.run(on, turn, job).await
     }
 
     /// The custom status that the code of an orchestrator leaves. Nobody is told of what it does otherwise than before.
@@ -118,14 +129,7 @@ impl Executor {
 
     /// Runs the code of an orchestrator from the beginning of its history.
     async fn replay(&self, turn: Turn<'_>, code: &Arc<Code>, run: fn(&Registry, &Turn<'_>) -> Outcome) -> Outcome {
-        let (registry, watch, code) = (self.registry.clone(), Arc::clone(&self.watch), Arc::clone(code));
-        let threads = self.threads.get_or_init(|| TurnThreads::start(&self.clock));
-        threads
-            .run(None, turn, move |turn, _| {
-                let _busy = watch.enter(&code);
-                code.span.in_scope(|| run(&registry, turn))
-            })
-            .await
+        self.on_thread(None, turn, code, move |registry, turn, _| run(registry, turn)).await
     }
 
     /// Whether a turn of an execution that was kept is to be compared with a replay: the last one, and one of so many.

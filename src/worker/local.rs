@@ -24,11 +24,12 @@ use super::hosting::Hosting;
 use super::log;
 use super::outbox::Outbox;
 use super::partition::Partition;
+use super::recorder::Recorder;
 use super::spans;
 use super::watch::{Code, What};
-use super::work_items::task_of;
+use super::work_items::{begins_at_once, task_of};
 use crate::authoring::Ends;
-use crate::model::{EventKind, Message};
+use crate::model::Message;
 
 /// With so many events to be committed a turn begins no more of them, so that what is committed at once is mostly one transaction.
 pub(super) const EVENTS_MAX: usize = 90;
@@ -137,23 +138,24 @@ impl<'a> LocalRun<'a> {
     }
 
     fn may_run(&mut self, item: &Message) -> bool {
-        let EventKind::TaskScheduled { name, version, .. } = &item.event.kind else { return false };
-        let version = version.as_deref().filter(|version| !version.is_empty());
         let time = self.shared.time;
         let until = *self.until.get_or_insert_with(|| Instant::now() + time);
         Instant::now() < until
             && !self.partition.stopping.is_cancelled()
-            // What may have to wait is for others too.
-            && self.shared.executor.throttles().activity(name).is_none()
-            && self.hosting.missing_activity(name, version).is_none()
+            && begins_at_once(item, &self.shared.executor, self.hosting)
     }
 
-    /// The next answers. None when nothing runs, or the turn is to be committed without waiting for what runs: after its time, or `due`
-    /// when something else is, or when the instance is to be terminated. `gathers`: all that runs is waited for, so that what is to be committed grows by
-    /// one episode and not by one for each.
-    pub(super) async fn answers(&mut self, due: Option<Duration>, gathers: bool) -> Vec<(Message, Answer)> {
-        let Some(until) = self.until.filter(|_| !self.running.is_empty()) else { return Vec::new() };
-        let until = due.map_or(until, |due| until.min(Instant::now() + due));
+    /// Whether one of them runs.
+    pub(super) fn is_running(&self) -> bool {
+        !self.running.is_empty()
+    }
+
+    /// The next answers. None when the turn is to be committed without waiting for what runs: after its time, or when a timer is due that it has set, or when
+    /// the instance is to be terminated. Where no more may begin, all that runs is waited for, so that what is to be committed grows by one episode and not by one for each.
+    pub(super) async fn answers(&mut self, recorder: &Recorder<'_>) -> Vec<(Message, Answer)> {
+        let Some(until) = self.until else { return Vec::new() };
+        let until = recorder.next_due().map_or(until, |due| until.min(Instant::now() + due));
+        let gathers = !recorder.has_room(recorder.size_of_record());
         let mut ended = Vec::new();
         while (gathers || ended.is_empty()) && !self.running.is_empty() {
             let first = tokio::select! {

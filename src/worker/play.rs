@@ -34,11 +34,14 @@ impl Step<'_> {
             };
             *kept = still_kept;
             let outcome = limits.after_run(recorder.input().orchestrator(), recorder.size(), outcome);
-            let has_room = self.fast_path.runs_local && recorder.has_room();
+            let events = recorder.size_of_record();
             let progress = recorder.apply(outcome);
-            local.take_in(recorder.take_local_calls(), has_room);
             let may_go_on = progress.is_done() && !recorder.has_ended();
-            let answers = if may_go_on { local.answers(recorder.next_due(), !recorder.has_room()).await } else { Vec::new() };
+            let calls = recorder.take_local_calls();
+            if !calls.is_empty() {
+                local.take_in(calls, may_go_on && self.fast_path.runs_local && recorder.has_room(events));
+            }
+            let answers = if may_go_on && local.is_running() { local.answers(recorder).await } else { Vec::new() };
             if !answers.is_empty() {
                 tracing::debug!(answers = answers.len(), "a turn goes on with the answers of local activities");
                 recorder.go_on(answers);

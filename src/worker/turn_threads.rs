@@ -59,15 +59,15 @@ impl TurnThreads {
         Self((0..count).map_while(|number| TurnThread::start(number).map(Arc::new)).collect())
     }
 
-    /// Runs a turn `on` the thread of an execution that is kept, or where there is least to do. Its panics are those of the caller.
+    /// Runs a turn `on` the thread of an execution that is kept, otherwise where there is least to do; without any threads, on that of the caller. Its panics are those of the caller.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        on: Option<Option<Arc<TurnThread>>>,
+        on: Option<Arc<TurnThread>>,
         turn: Turn<'_>,
         job: impl FnOnce(&Turn<'_>, Option<Arc<TurnThread>>) -> T + Send + 'static,
     ) -> T {
         let idle = || self.0.iter().min_by_key(|thread| thread.open.load(Relaxed)).cloned();
-        let Some(thread) = on.unwrap_or_else(idle) else { return job(&turn, None) };
+        let Some(thread) = on.or_else(idle) else { return job(&turn, None) };
         let (done, result) = oneshot::channel();
         let (log, of, turn) = (tracing::dispatcher::get_default(Clone::clone), Arc::clone(&thread), turn.to_owned());
         thread.push(Box::new(move || {

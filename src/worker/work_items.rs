@@ -12,8 +12,8 @@ use tracing::{Instrument as _, Span};
 use super::Shared;
 use super::delivery::{Delivery, Incoming, Undone};
 use super::direct::{Direct, To};
-use super::executor::{Answer, Unavailable};
-use super::hosting::Waiting;
+use super::executor::{Answer, Executor, Unavailable};
+use super::hosting::{Hosting, Waiting};
 use super::intake::Read;
 use super::log;
 use super::memory::Size;
@@ -294,6 +294,13 @@ pub(super) fn task_of(item: &Message, ends: Ends) -> Option<ActivityTask> {
         attempt: item.attempt.unwrap_or(1),
         ends,
     })
+}
+
+/// Whether the activity of a work item is here and needs no place of its own, so that it is for no other worker to begin.
+pub(super) fn begins_at_once(item: &Message, executor: &Executor, hosting: &Hosting) -> bool {
+    let EventKind::TaskScheduled { name, version, .. } = &item.event.kind else { return false };
+    let version = version.as_deref().filter(|version| !version.is_empty());
+    executor.throttles().activity(name).is_none() && hosting.missing_activity(name, version).is_none()
 }
 
 fn recomputed_decision(item: &Message) -> Option<String> {

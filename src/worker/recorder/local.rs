@@ -15,10 +15,15 @@ impl Recorder<'_> {
         std::mem::take(&mut self.local)
     }
 
-    /// Whether more of them may begin.
-    pub(crate) fn has_room(&self) -> bool {
-        let events = &self.record.events;
-        events.len() < EVENTS_MAX && events.iter().map(StoredEvent::weight).sum::<usize>() < BYTES_MAX
+    /// How many events are to be committed so far.
+    pub(crate) fn size_of_record(&self) -> usize {
+        self.record.events.len()
+    }
+
+    /// Whether more of them may begin behind so many events.
+    pub(crate) fn has_room(&self, events: usize) -> bool {
+        let bytes = || self.record.events.iter().take(events).map(StoredEvent::weight).sum::<usize>();
+        events < EVENTS_MAX && bytes() < BYTES_MAX
     }
 
     /// How long it takes until a timer is due that the turn has set.

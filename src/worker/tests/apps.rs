@@ -11,13 +11,18 @@ fn of_app(hub: &TaskHub, id: &str, app: &str) -> WorkerBuilder {
     worker(hub, id).app_name(app)
 }
 
+/// Workers of which the first has the lease before the second comes.
+async fn one_after_the_other([first, second]: [WorkerBuilder; 2]) -> [Running; 2] {
+    let first = Running::start(first);
+    seconds(1).await;
+    [first, Running::start(second)]
+}
+
 #[tokio::test(start_paused = true)]
 async fn workers_of_one_app_work_beside_each_other() {
     let account = Account::new();
     let (hub, other) = (account.hub(1).await, account.hub(2).await);
-    let a = Running::start(of_app(&hub, "a", "one"));
-    seconds(1).await;
-    let b = Running::start(of_app(&other, "b", "one"));
+    let [a, b] = one_after_the_other([of_app(&hub, "a", "one"), of_app(&other, "b", "one")]).await;
     seconds(200).await;
     assert_eq!((owned_by(&hub, "a").await, owned_by(&hub, "b").await), (2, 2));
     let (info, _) = hub.0.app_lease.info().await.unwrap();
@@ -33,9 +38,7 @@ async fn workers_of_one_app_work_beside_each_other() {
 async fn another_app_stands_by_until_the_lease_expires() {
     let account = Account::new();
     let (hub, other) = (account.hub(1).await, account.hub(2).await);
-    let a = Running::start(of_app(&hub, "a", "one"));
-    seconds(1).await;
-    let b = Running::start(of_app(&other, "b", "two"));
+    let [a, b] = one_after_the_other([of_app(&hub, "a", "one"), of_app(&other, "b", "two")]).await;
     seconds(100).await;
     assert_eq!((owned_by(&hub, "a").await, owned_by(&hub, "b").await), (4, 0));
     a.crash();
@@ -54,9 +57,7 @@ async fn another_app_stands_by_until_the_lease_expires() {
 async fn a_swap_moves_all_work_to_the_other_app_and_back() {
     let account = Account::new();
     let (hub, other) = (account.hub(1).await, account.hub(2).await);
-    let a = Running::start(of_app(&hub, "a", "one"));
-    seconds(1).await;
-    let b = Running::start(of_app(&other, "b", "two"));
+    let [a, b] = one_after_the_other([of_app(&hub, "a", "one"), of_app(&other, "b", "two")]).await;
     let client = Client::new(&hub);
     for (from, to, app) in [("a", "b", "two"), ("b", "a", "one")] {
         let long = client.start(DO, 120).await.unwrap();
@@ -78,9 +79,7 @@ async fn a_swap_moves_all_work_to_the_other_app_and_back() {
 async fn who_stops_keeps_the_lease_for_its_app_unless_another_app_is_named_as_the_next() {
     let account = Account::new();
     let (hub, other) = (account.hub(1).await, account.hub(2).await);
-    let a = Running::start(of_app(&hub, "a", "one"));
-    seconds(1).await;
-    let b = Running::start(of_app(&other, "b", "two"));
+    let [a, b] = one_after_the_other([of_app(&hub, "a", "one"), of_app(&other, "b", "two")]).await;
     seconds(100).await;
     a.stop().await;
     seconds(20).await;
@@ -99,9 +98,7 @@ async fn who_stops_keeps_the_lease_for_its_app_unless_another_app_is_named_as_th
 async fn a_hub_whose_workers_have_stopped_can_be_deleted_although_the_app_lease_has_not_ended() {
     let account = Account::new();
     let (hub, other) = (account.hub(1).await, account.hub(2).await);
-    let a = Running::start(of_app(&hub, "a", "one"));
-    seconds(1).await;
-    let b = Running::start(of_app(&other, "b", "one"));
+    let [a, b] = one_after_the_other([of_app(&hub, "a", "one"), of_app(&other, "b", "one")]).await;
     seconds(100).await;
     a.stop().await;
     let refused = account.hub(3).await.delete().await.unwrap_err();
