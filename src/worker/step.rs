@@ -212,7 +212,10 @@ impl Step<'_> {
                 }
             }
         }
-        let record = recorder.finish();
+        let mut record = recorder.finish();
+        if record.may_be_torn(&history) {
+            record.pair_local_calls();
+        }
         log::differences(&code, &record.differences);
         if !self.partition.may_commit() {
             tracing::info!("the partition was lost during the turn; its messages go back");
@@ -245,7 +248,6 @@ impl Step<'_> {
                 }
                 self.local.adopt(unfinished, outbox);
                 outbox.hand_over();
-                outbox.cancel_insurance(hub).await;
                 Ok(Passed::Decided(sorted.settled()))
             }
             Err(CommitError::Fenced) => {
