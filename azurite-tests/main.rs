@@ -5,6 +5,7 @@
 mod access;
 mod alone;
 mod backlog;
+mod blocked;
 #[path = "../examples/catalogue_worker/catalogue.rs"]
 mod catalogue;
 // Pausing a process takes the signals of Unix.
