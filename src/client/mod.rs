@@ -10,6 +10,8 @@ mod history;
 mod history_tests;
 mod hub_status;
 mod instance;
+#[cfg(feature = "metrics")]
+mod measure;
 #[cfg(test)]
 mod instance_tests;
 #[cfg(test)]
@@ -24,6 +26,7 @@ mod rewind;
 mod start;
 mod status;
 mod terminate;
+mod traced;
 mod unanswered;
 mod usage;
 mod wait;

@@ -123,7 +123,9 @@ impl Ownership {
                 owned.partition.lose();
             }
         }
+        let shared = Arc::clone(&self.shared);
         self.leave().await;
+        shared.executor.measures().owns(&shared.hub, std::iter::empty());
     }
 
     /// A runtime that stands still for good would keep its partitions for ever: they are renewed on another.
@@ -138,6 +140,7 @@ impl Ownership {
     fn stand(&self) {
         let was_alone = self.shared.hosting.is_by_itself();
         self.shared.hosting.stands(self.alone, self.owned.is_empty());
+        self.shared.executor.measures().owns(&self.shared.hub, self.owned.values().map(|owned| owned.partition.id));
         if was_alone && !self.alone {
             self.shared.hub.queues.bell(QueueId::WorkItems).ring(Duration::ZERO);
         }
@@ -203,8 +206,16 @@ impl Ownership {
             owned.stored = StoredPartition { row, etag };
             owned.partition.renewed_until(self.shared.fence_from(before));
         }
-        self.renewed = before;
+        self.are_renewed(before);
         Ok(true)
+    }
+
+    /// All leases were renewed, by calls that began then.
+    fn are_renewed(&mut self, at: Instant) {
+        if !self.owned.is_empty() {
+            self.shared.executor.measures().renewed(at - self.renewed, self.shared.options.lease_renewal);
+        }
+        self.renewed = at;
     }
 
     /// Goes through the rows as they are now. The rows as they are afterwards. A row that cannot be written does not keep the
@@ -229,7 +240,7 @@ impl Ownership {
             return Err(error);
         }
         if due && all_renewed {
-            self.renewed = before;
+            self.are_renewed(before);
         }
         Ok(after)
     }

@@ -13,6 +13,7 @@ use super::litter;
 use super::loaded::{Loaded, Memory};
 use super::local::{LocalActivities, Unfinished};
 use super::log;
+use super::measures::Source;
 use super::outbox::Outbox;
 use super::partition::Partition;
 use super::recorder::{Opened, Recorder};
@@ -62,6 +63,8 @@ impl Step<'_> {
     /// Runs at most one turn over the messages that are still open. On an error nothing has been decided about them.
     pub(super) async fn step(self, sorted: Sorted<'_>) -> Result<Vec<Disposition>> {
         let known = self.known_history(&sorted).await;
+        let measures = self.executor.measures();
+        known.iter().for_each(|known| measures.history(if known.is_assumed { Source::Assumed } else { Source::Cache }));
         // A turn over what was known may have sent its messages.
         let over_stored = Step { sends_again: known.is_some(), ..self };
         if let Some(known) = known
@@ -69,6 +72,7 @@ impl Step<'_> {
         {
             return Ok(decided);
         }
+        measures.history(Source::Storage);
         match over_stored.step_over(self.load().await?, sorted.clone()).await? {
             Passed::Decided(decided) => Ok(decided),
             Passed::Outdated => {
@@ -199,6 +203,7 @@ impl Step<'_> {
         let without_code = ends.is_some();
         let name = log::orchestrator(opened.past.iter().chain(&opened.inputs)).unwrap_or_default();
         usage::bill(name);
+        let measured = self.executor.measures().turn(name);
         let code = Code::new(spans::orchestrator(&opened.execution_id, name), What::Turn);
         let mut recorder = Recorder::new(&self.hub.clock, self.hub.partition_count, opened);
         let mut unfinished = Unfinished::default();
@@ -212,7 +217,7 @@ impl Step<'_> {
                 }
             }
         }
-        let record = recorder.finish();
+        let mut record = recorder.finish();
         log::differences(&code, &record.differences);
         if !self.partition.may_commit() {
             tracing::info!("the partition was lost during the turn; its messages go back");
@@ -237,8 +242,11 @@ impl Step<'_> {
             sends_again,
             outbox,
         };
-        match commit.run(&record).await {
+        let committed = commit.run(&record).await;
+        measured.ends(&record, committed.as_ref().map(drop));
+        match committed {
             Ok(committed) => {
+                hub.tracer.export(std::mem::take(&mut record.spans));
                 let kept = Loaded::after(history, bytes, record, committed, kept);
                 if let Some(kept) = kept.filter(|_| self.fast_path.keeps_histories) {
                     partition.keep_history(instance_id, kept);
@@ -291,6 +299,7 @@ impl Step<'_> {
             superseded,
             descent: None,
             stores_inputs: self.stores_inputs,
+            exports: self.hub.tracer.is_on(),
         }
     }
 
@@ -328,6 +337,7 @@ impl Step<'_> {
     }
 
     pub(super) fn log_drop(&self, held: &Held, why: DropReason) {
+        self.executor.measures().dropped(why);
         tracing::debug!(
             execution = held.message.target.execution_id.as_deref(),
             event = held.message.event.kind.type_name(),
