@@ -10,10 +10,10 @@ mod history;
 mod history_tests;
 mod hub_status;
 mod instance;
-#[cfg(feature = "metrics")]
-mod measure;
 #[cfg(test)]
 mod instance_tests;
+#[cfg(feature = "metrics")]
+mod measure;
 #[cfg(test)]
 mod operation_tests;
 mod pages;

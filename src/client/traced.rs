@@ -50,6 +50,6 @@ impl Client {
         *carried = Some(context.carried());
         let (begun, status) = (self.hub.now(), Status::Unset);
         let (name, attributes) = (String::new(), Vec::new());
-        Some(Span { context, parent, name, kind: Kind::Producer, begun, ended: begun, attributes, status, link: None })
+        Some(Span { context, parent, name, kind: Kind::Producer, begun, ended: begun, attributes, status })
     }
 }

@@ -203,7 +203,7 @@ impl TaskHubBuilder {
         #[cfg(feature = "metrics")]
         let metrics = Sink::of_hub(self.metrics.as_ref(), &self.name);
         #[cfg(not(feature = "metrics"))]
-        let metrics = Sink;
+        let metrics = Sink::default();
         let lanes = Lanes::measured(&self.storage, &self.rng, metrics);
         let storage = &lanes.data;
         let stored = stored_hub(storage, &names).await?;

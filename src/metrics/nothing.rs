@@ -6,7 +6,7 @@ use super::Metric;
 
 /// Where metrics go: nowhere.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Sink;
+pub(crate) struct Sink(());
 
 /// Counts nothing.
 #[derive(Clone, Debug, Default)]

@@ -18,7 +18,8 @@ mod of_a_worker {
     use crate::metrics::Metrics;
     use crate::model::{EventKind, HistoryEvent, InstanceRef, Message};
     use crate::{
-        Activity, ActivityContext, ErrorKind, Event, Failure, OrchestrationContext, Orchestrator, RuntimeStatus, Worker, WorkerBuilder,
+        Activity, ActivityContext, ErrorKind, Event, Failure, OrchestrationContext, Orchestrator, RuntimeStatus, Worker,
+        WorkerBuilder,
     };
 
     const MAIN: Orchestrator<bool, u32> = Orchestrator::new("Main");
@@ -38,9 +39,12 @@ mod of_a_worker {
                 ctx.wait_for_event(GO).await;
                 Ok(ctx.call(ONE, false).await?)
             })
-            .activity(ONE, async |_: ActivityContext, fails: bool| {
-                if fails { Err(Failure::new("Wrong", "as it was told to")) } else { Ok(1) }
-            })
+            .activity(
+                ONE,
+                async |_: ActivityContext, fails: bool| {
+                    if fails { Err(Failure::new("Wrong", "as it was told to")) } else { Ok(1) }
+                },
+            )
     }
 
     /// Sends an event past all that a client checks.

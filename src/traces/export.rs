@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::trace::{
-    FutureExt as _, Link, SpanContext as OtelContext, SpanId, SpanKind, Status as OtelStatus, TraceContextExt as _, TraceFlags, TraceId,
-    TraceState,
+    FutureExt as _, SpanContext as OtelContext, SpanId, SpanKind, Status as OtelStatus, TraceContextExt as _, TraceFlags,
+    TraceId, TraceState,
 };
 use opentelemetry::{Context, InstrumentationScope, KeyValue, Value as OtelValue};
 use opentelemetry_sdk::Resource;
@@ -86,10 +86,10 @@ impl Traces {
 
     fn export(&self, span: Span) {
         let flags = TraceFlags::new(span.context.flags);
-        let state = |context: &SpanContext| context.state.as_deref().and_then(|state| state.parse::<TraceState>().ok()).unwrap_or_default();
+        let state = |context: &SpanContext| {
+            context.state.as_deref().and_then(|state| state.parse::<TraceState>().ok()).unwrap_or_default()
+        };
         let context = otel(&span.context, false, state(&span.context));
-        let mut links = SpanLinks::default();
-        links.links.extend(span.link.as_ref().map(|link| Link::new(otel(link, true, state(link)), Vec::new(), 0)));
         let attribute = |(key, value): (&'static str, Value)| match value {
             Value::Text(text) => KeyValue::new(key, text),
             Value::Number(number) => KeyValue::new(key, OtelValue::I64(number)),
@@ -106,7 +106,7 @@ impl Traces {
             attributes: span.attributes.into_iter().map(attribute).collect(),
             dropped_attributes_count: 0,
             events: SpanEvents::default(),
-            links,
+            links: SpanLinks::default(),
             status: match span.status {
                 Status::Unset => OtelStatus::Unset,
                 Status::Ok => OtelStatus::Ok,

@@ -7,11 +7,11 @@ mod span;
 
 #[cfg(feature = "otel")]
 mod export;
-#[cfg(feature = "otel")]
-mod otlp;
 #[cfg(not(feature = "otel"))]
 #[path = "nothing.rs"]
 mod export;
+#[cfg(feature = "otel")]
+mod otlp;
 
 #[cfg(test)]
 mod tests;

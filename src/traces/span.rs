@@ -15,8 +15,6 @@ pub(crate) struct Span {
     pub(crate) ended: Timestamp,
     pub(crate) attributes: Vec<(&'static str, Value)>,
     pub(crate) status: Status,
-    /// A span that led to it without being its parent.
-    pub(crate) link: Option<SpanContext>,
 }
 
 /// Which side of a call a span is.

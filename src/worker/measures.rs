@@ -70,7 +70,7 @@ pub(super) enum Source {
 
 /// A turn that is measured.
 #[derive(Debug)]
-pub(super) struct MeasuredTurn<'a> {
+pub(crate) struct MeasuredTurn<'a> {
     of: Option<&'a Orchestrator>,
     begun: Stopwatch,
 }
@@ -87,7 +87,8 @@ impl Measures {
     /// Those of a worker that hosts this.
     pub(crate) fn new(sink: Sink, registry: &Registry) -> Self {
         let named = |names: Vec<String>| names.into_iter().chain([OTHERS.to_owned()]).filter(|_| sink.is_on());
-        let orchestrators = named(registry.orchestrator_names()).map(|name| (name.to_lowercase(), Orchestrator::new(&sink, &name)));
+        let orchestrators =
+            named(registry.orchestrator_names()).map(|name| (name.to_lowercase(), Orchestrator::new(&sink, &name)));
         let activities = named(registry.activity_names()).map(|name| (name.to_lowercase(), Activity::new(&sink, &name)));
         let (orchestrators, activities) = (orchestrators.collect(), activities.collect());
         let run = |way| sink.counter(&metrics::RUNS, &[("way", way)]);
@@ -169,15 +170,16 @@ impl Measures {
 
 impl MeasuredTurn<'_> {
     /// It has ended so.
-    pub(super) fn ends(self, record: &Record, committed: std::result::Result<(), &CommitError>) {
+    pub(super) fn ends(&self, record: &Record, committed: std::result::Result<(), &CommitError>) {
         let Some(of) = self.of else { return };
         of.duration.record(self.begun.elapsed());
         match committed {
-            Ok(()) => of.committed(record),
-            Err(CommitError::Fenced) => of.fenced.one_more(),
-            Err(CommitError::Storage(_)) => of.failed.one_more(),
+            Ok(()) => of.committed.one_more(),
+            Err(CommitError::Fenced) => return of.fenced.one_more(),
+            Err(CommitError::Storage(_)) => return of.failed.one_more(),
             Err(CommitError::LeaseExpired | CommitError::RowTaken) => of.lost.one_more(),
         }
+        of.has_history(record);
     }
 }
 
@@ -204,9 +206,7 @@ impl Drop for MeasuredRun<'_> {
 impl Orchestrator {
     fn new(sink: &Sink, name: &str) -> Self {
         let turns = |outcome| sink.counter(&metrics::TURNS, &[("orchestrator", name), ("outcome", outcome)]);
-        let ended = |status: RuntimeStatus| {
-            sink.counter(&metrics::ENDED, &[("orchestrator", name), ("status", status.name())])
-        };
+        let ended = |status: RuntimeStatus| sink.counter(&metrics::ENDED, &[("orchestrator", name), ("status", status.name())]);
         Self {
             committed: turns("committed"),
             fenced: turns("fenced"),
@@ -220,8 +220,8 @@ impl Orchestrator {
         }
     }
 
-    fn committed(&self, record: &Record) {
-        self.committed.one_more();
+    /// The history of a turn was committed.
+    fn has_history(&self, record: &Record) {
         if record.kept_rows == 0 {
             self.started.one_more();
         }

@@ -18,7 +18,8 @@ impl Page {
     pub(super) fn of(hub: &Hub, address: Option<SocketAddr>) -> Result<Self> {
         let Some(address) = address else { return Ok(Self(None)) };
         let Some(metrics) = hub.metrics.metrics() else {
-            let words = "the worker is to serve metrics, but its hub was opened without any; open it with `TaskHubBuilder::metrics`";
+            let words =
+                "the worker is to serve metrics, but its hub was opened without any; open it with `TaskHubBuilder::metrics`";
             return Err(Error::new(ErrorKind::Invalid, words));
         };
         Ok(Self(Some((metrics.clone(), address))))
@@ -30,7 +31,8 @@ impl Page {
         let listening = match page {
             None => None,
             Some((metrics, address)) => {
-                let failed = |error| Error::new(ErrorKind::Invalid, format!("nothing can listen on {address} for metrics: {error}"));
+                let failed =
+                    |error| Error::new(ErrorKind::Invalid, format!("nothing can listen on {address} for metrics: {error}"));
                 let listener = TcpListener::bind(address).await.map_err(failed)?;
                 let address = listener.local_addr().map_err(failed)?;
                 tracing::info!(%address, "metrics are served");

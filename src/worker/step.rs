@@ -217,7 +217,7 @@ impl Step<'_> {
                 }
             }
         }
-        let mut record = recorder.finish();
+        let record = recorder.finish();
         log::differences(&code, &record.differences);
         if !self.partition.may_commit() {
             tracing::info!("the partition was lost during the turn; its messages go back");
@@ -227,8 +227,6 @@ impl Step<'_> {
         let may_be_cut_off = litter::is_suspected(&history, applied.iter().chain(&repeats));
         let litter = if may_be_cut_off { hub.histories.blobs(instance_id).await? } else { Vec::new() };
         let (applied, repeats, litter) = (&applied, &repeats, &litter);
-        let coalesces_rows = self.fast_path.coalesces_rows;
-        let sends_again = self.sends_again || may_be_cut_off;
         let commit = Commit {
             hub,
             instance_id,
@@ -238,15 +236,13 @@ impl Step<'_> {
             repeats,
             litter,
             without_code,
-            coalesces_rows,
-            sends_again,
+            coalesces_rows: self.fast_path.coalesces_rows,
+            sends_again: self.sends_again || may_be_cut_off,
             outbox,
+            measured,
         };
-        let committed = commit.run(&record).await;
-        measured.ends(&record, committed.as_ref().map(drop));
-        match committed {
+        match commit.run(&record).await {
             Ok(committed) => {
-                hub.tracer.export(std::mem::take(&mut record.spans));
                 let kept = Loaded::after(history, bytes, record, committed, kept);
                 if let Some(kept) = kept.filter(|_| self.fast_path.keeps_histories) {
                     partition.keep_history(instance_id, kept);

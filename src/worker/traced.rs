@@ -22,7 +22,7 @@ impl Executor {
             Err(failure) => Status::Error(failure.error_message.clone()),
         };
         let ended = self.now();
-        tracer.export([Span { context, parent, name, kind: Kind::Server, begun, ended, attributes, status, link: None }]);
+        tracer.export([Span { context, parent, name, kind: Kind::Server, begun, ended, attributes, status }]);
         answer
     }
 }

@@ -114,7 +114,8 @@ impl TurnThread {
 impl Kept {
     /// Keeps an execution on this thread.
     pub(super) fn begin(live: Live, thread: Option<Arc<TurnThread>>) -> Self {
-        Self { number: NUMBERS.fetch_add(1, Relaxed), thread, gone_through: 0, bytes: 0, _counted: metrics::Live::begin() }.go_on(live)
+        Self { number: NUMBERS.fetch_add(1, Relaxed), thread, gone_through: 0, bytes: 0, _counted: metrics::Live::begin() }
+            .go_on(live)
     }
 
     /// Keeps it on, where it has come to.

@@ -5,10 +5,10 @@ pub(crate) mod billed;
 pub(crate) mod faulty;
 mod layered;
 pub(crate) mod limited;
-#[cfg(feature = "metrics")]
-pub(crate) mod measured;
 #[cfg(test)]
 pub(crate) mod lost;
+#[cfg(feature = "metrics")]
+pub(crate) mod measured;
 #[cfg(test)]
 pub(crate) mod metered;
 pub(crate) mod retrying;

@@ -23,15 +23,23 @@ pub(super) struct OwnSpan {
 
 impl OwnSpan {
     /// That of an execution whose first turn was at `begun`. `rewound`: how much of it was taken back, so that the span of what failed and that of what went on differ.
-    pub(super) fn of(started: &ExecutionStarted, execution_id: &str, begun: Timestamp, rewound: u32, exports: bool) -> Option<Self> {
+    pub(super) fn of(
+        started: &ExecutionStarted,
+        execution_id: &str,
+        begun: Timestamp,
+        rewound: u32,
+        exports: bool,
+    ) -> Option<Self> {
         let carried = started.trace.as_ref()?;
         let parent = SpanContext::of(carried)?;
         let is_exported = exports && parent.is_sampled();
         let persisted = carried.span_id.as_deref().and_then(|id| u64::from_str_radix(id, 16).ok()).filter(|id| *id != 0);
         let span_id = match persisted {
-            Some(id) if rewound == 0 || !is_exported => id,
-            _ if is_exported => derived(execution_id, rewound),
-            _ => parent.span_id,
+            // What failed has been exported under this id.
+            Some(id) if rewound > 0 && is_exported && id == derived(execution_id, 0) => derived(execution_id, rewound),
+            Some(id) => id,
+            None if is_exported => derived(execution_id, rewound),
+            None => parent.span_id,
         };
         let begun = carried.activity_start_time.as_deref().and_then(Timestamp::parse).unwrap_or(begun);
         Some(Self { own: parent.with(span_id), parent: parent.span_id, begun, is_exported })
@@ -44,7 +52,7 @@ impl OwnSpan {
 
     fn span(&self, context: SpanContext, name: String, kind: Kind, from: Timestamp, ended: Timestamp) -> Span {
         let (attributes, status) = (Vec::new(), Status::Unset);
-        Span { context, parent: self.own.span_id, name, kind, begun: from, ended, attributes, status, link: None }
+        Span { context, parent: self.own.span_id, name, kind, begun: from, ended, attributes, status }
     }
 }
 
@@ -126,7 +134,13 @@ impl Recorder<'_> {
     }
 
     /// The span that ends with this event.
-    fn span_of(&self, trace: &OwnSpan, stored: &StoredEvent, calls: &BTreeMap<i32, &StoredEvent>, now: Timestamp) -> Option<Span> {
+    fn span_of(
+        &self,
+        trace: &OwnSpan,
+        stored: &StoredEvent,
+        calls: &BTreeMap<i32, &StoredEvent>,
+        now: Timestamp,
+    ) -> Option<Span> {
         let event = &stored.event;
         match &event.kind {
             EventKind::ExecutionCompleted { status, result, failure } => {
@@ -135,7 +149,8 @@ impl Recorder<'_> {
             }
             EventKind::EventSent { instance_id, name, .. } if !instance_id.starts_with('@') => {
                 let context = trace.led_to(stored.decision_id.as_deref()?);
-                let mut span = trace.span(context, format!("orchestration_event:{name}"), Kind::Producer, event.timestamp, event.timestamp);
+                let mut span =
+                    trace.span(context, format!("orchestration_event:{name}"), Kind::Producer, event.timestamp, event.timestamp);
                 span.attributes = Span::attributes("event", name, None, self.instance_id);
                 span.attributes.push(("durabletask.task.execution_id", self.record.execution_id.as_str().into()));
                 span.attributes.push(("durabletask.event.target_instance_id", instance_id.as_str().into()));
@@ -178,8 +193,7 @@ impl Recorder<'_> {
             }
             EventKind::SubOrchestrationCreated { name, version, client_span_id, .. } => {
                 let span_id = u64::from_str_radix(client_span_id.as_deref()?, 16).ok().filter(|id| *id != 0)?;
-                let mut span =
-                    trace.span(trace.own.with(span_id), format!("orchestration:{name}"), Kind::Client, scheduled, now);
+                let mut span = trace.span(trace.own.with(span_id), format!("orchestration:{name}"), Kind::Client, scheduled, now);
                 span.attributes = Span::attributes("orchestration", name, version.as_deref(), self.instance_id);
                 span
             }
@@ -206,7 +220,9 @@ fn status_of(answer: &EventKind) -> Status {
         Status::Error(message.or_else(|| reason.clone()).unwrap_or_default())
     };
     match answer {
-        EventKind::TaskFailed { failure, reason, .. } | EventKind::SubOrchestrationFailed { failure, reason, .. } => words(failure, reason),
+        EventKind::TaskFailed { failure, reason, .. } | EventKind::SubOrchestrationFailed { failure, reason, .. } => {
+            words(failure, reason)
+        }
         _ => Status::Ok,
     }
 }
