@@ -35,7 +35,7 @@ catalogue! {
     TURN_DURATION = Seconds "taskhub_turn_duration_seconds" "How long a turn took, from its messages and its history to its commit.";
     STARTED = Counter "taskhub_orchestrations_started_total" "Executions whose first turn was committed.";
     ENDED = Counter "taskhub_orchestrations_ended_total" "Executions whose last turn was committed, by their status.";
-    RUNS = Counter "taskhub_orchestrator_runs_total" "Runs of orchestrators' code: over an execution in memory, or as a replay of its history.";
+    RUNS = Counter "taskhub_orchestrator_runs_total" "Runs of orchestrators' code: over an execution in memory, as a replay of its history, or as a check of the one by the other.";
     HISTORIES = Counter "taskhub_histories_total" "Where the history of a turn came from: the cache, storage, or assumed to be empty.";
     LIVE = Gauge "taskhub_live_executions" "Executions that stay in the memory of this process between their turns.";
     ACTIVITIES = Counter "taskhub_activities_total" "Runs of activities, local ones among them, by their outcome.";

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::instance_limits::InstanceLimits;
 use super::log;
-use super::measures::Measures;
+use super::measures::{Measures, Way};
 use super::throttle::Throttles;
 use super::turn_threads::{Kept, TurnThread, TurnThreads};
 use super::watch::{Code, Watch, Watching};
@@ -109,7 +109,7 @@ impl Executor {
         let keeps = keeps && self.registry.takes_live();
         let rest = turn.behind(kept.as_ref().map_or(0, |kept| kept.gone_through));
         let was_kept = kept.is_some();
-        self.measures.ran(was_kept);
+        self.measures.runs(if was_kept { Way::Live } else { Way::Replay });
         let (outcome, kept) = self.play(rest, code, kept, keeps).await;
         if was_kept && self.is_to_be_checked(&outcome) {
             self.check(turn, code, &outcome).await;
@@ -174,6 +174,7 @@ impl Executor {
 
     /// Code that does not do the same again would be noticed only after a crash: its execution never replays.
     async fn check(&self, turn: Turn<'_>, code: &Arc<Code>, outcome: &Outcome) {
+        self.measures.runs(Way::Check);
         let replayed = self.replay(Turn { is_repeat: true, ..turn }, code, Registry::run_turn).await;
         log::differences(code, &replayed.differences);
         let bare = |outcome: &Outcome| Outcome { differences: Vec::new(), retries: Vec::new(), ..outcome.clone() };

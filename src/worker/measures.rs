@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::checkpoint::CommitError;
 use super::drop_reason::DropReason;
 use super::recorder::Record;
@@ -27,9 +29,7 @@ pub(crate) struct Measures {
     /// By their names without regard to case.
     orchestrators: BTreeMap<String, Orchestrator>,
     activities: BTreeMap<String, Activity>,
-    /// Runs over an execution in memory, and replays.
-    live: Counter,
-    replayed: Counter,
+    runs: [Counter; 3],
     histories: [Counter; 3],
     waits: [Histogram; 2],
     partitions: Gauge,
@@ -37,6 +37,8 @@ pub(crate) struct Measures {
     running: Gauge,
     /// The partitions that the worker owns.
     owned: Mutex<Vec<u32>>,
+    /// Rung when they are others.
+    moved: Notify,
 }
 
 #[derive(Debug)]
@@ -58,6 +60,17 @@ struct Activity {
     failed: Counter,
     ended_early: Counter,
     duration: Histogram,
+}
+
+/// How the code of an orchestrator runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way {
+    /// Over an execution that has stayed in memory.
+    Live,
+    /// From the beginning of its history.
+    Replay,
+    /// A replay beside an execution in memory, to compare what they do.
+    Check,
 }
 
 /// Where the history of a turn came from.
@@ -91,16 +104,15 @@ impl Measures {
             named(registry.orchestrator_names()).map(|name| (name.to_lowercase(), Orchestrator::new(&sink, &name)));
         let activities = named(registry.activity_names()).map(|name| (name.to_lowercase(), Activity::new(&sink, &name)));
         let (orchestrators, activities) = (orchestrators.collect(), activities.collect());
-        let run = |way| sink.counter(&metrics::RUNS, &[("way", way)]);
         Self {
-            live: run("live"),
-            replayed: run("replay"),
+            runs: ["live", "replay", "check"].map(|way| sink.counter(&metrics::RUNS, &[("way", way)])),
             histories: ["cache", "assumed", "storage"].map(|from| sink.counter(&metrics::HISTORIES, &[("from", from)])),
             waits: ["control", "workitems"].map(|queue| sink.histogram(&metrics::MESSAGE_WAIT, &[("queue", queue)])),
             partitions: sink.gauge(&metrics::PARTITIONS, &[]),
             lateness: sink.histogram(&metrics::LEASE_LATENESS, &[]),
             running: sink.gauge(&metrics::ACTIVITIES_RUNNING, &[]),
             owned: Mutex::default(),
+            moved: Notify::new(),
             orchestrators,
             activities,
             sink,
@@ -120,8 +132,8 @@ impl Measures {
     }
 
     /// The code of an orchestrator runs.
-    pub(super) fn ran(&self, is_live: bool) {
-        if is_live { &self.live } else { &self.replayed }.one_more();
+    pub(super) fn runs(&self, way: Way) {
+        self.runs[way as usize].one_more();
     }
 
     /// The history of a turn was had.
@@ -160,6 +172,9 @@ impl Measures {
         if self.sink.is_on() {
             let mut owned = self.owned.lock().unwrap_or_else(PoisonError::into_inner);
             let before = std::mem::replace(&mut *owned, partitions.collect());
+            if before != *owned {
+                self.moved.notify_one();
+            }
             self.partitions.add(owned.len() as f64 - before.len() as f64);
             // Whoever owns them next shows them.
             let left = before.into_iter().filter(|id| !owned.contains(id));
@@ -259,7 +274,11 @@ impl Shared {
             if let Err(error) = self.measure_queues(measures).await {
                 tracing::debug!(%error, "the queues could not be measured");
             }
-            tokio::time::sleep(LOOKS_APART.max(self.options.refresh)).await;
+            tokio::select! {
+                biased;
+                () = measures.moved.notified() => {}
+                () = tokio::time::sleep(LOOKS_APART.max(self.options.refresh)) => {}
+            }
         }
     }
 
