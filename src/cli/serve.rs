@@ -79,14 +79,13 @@ impl Serve {
         // Before anybody can know that it is there, and stop it.
         let stop = shutdown_signal();
         let Some(address) = self.metrics else {
-            let (api, listener) = self.listen(&target.open(out).await?, out).await?;
+            let (api, listener) = self.listen(&target.open(out).await?, None, out).await?;
             return Ok(api.serve(listener, stop).await?);
         };
         let metrics = Metrics::prometheus();
         let client = target.open_measured(&metrics, out).await?;
         let page = bind(address).await?;
-        let (api, listener) = self.listen(&client, out).await?;
-        tracing::info!(address = %page.local_addr()?, "metrics are served");
+        let (api, listener) = self.listen(&client, Some(page.local_addr()?), out).await?;
         tokio::select! {
             biased;
             served = api.serve(listener, stop) => Ok(served?),
@@ -95,15 +94,26 @@ impl Serve {
         }
     }
 
-    /// Listens, and says where.
-    pub(super) async fn listen(&self, client: &Client, out: &Output) -> Result<(ManagementApi, TcpListener), Failure> {
+    /// Listens, and says where; `metrics`: where they are served already.
+    pub(super) async fn listen(
+        &self,
+        client: &Client,
+        metrics: Option<SocketAddr>,
+        out: &Output,
+    ) -> Result<(ManagementApi, TcpListener), Failure> {
         let address = SocketAddr::new(self.address, self.port);
         let api = self.api(client)?;
         let listener = bind(address).await?;
         let address = listener.local_addr()?;
         let (hub, url) = (client.hub_name(), format!("http://{address}/"));
         // Nothing else tells whoever started it that it is there.
-        out.print(|| json!({ "hub": hub, "url": url }), || format!("Serving task hub {hub} on {url}"))?;
+        let metrics = metrics.map(|address| format!("http://{address}/metrics"));
+        let told = || match &metrics {
+            Some(metrics) => json!({ "hub": hub, "url": url, "metrics": metrics }),
+            None => json!({ "hub": hub, "url": url }),
+        };
+        let beside = metrics.as_ref().map(|metrics| format!(", and its metrics on {metrics}")).unwrap_or_default();
+        out.print(told, || format!("Serving task hub {hub} on {url}{beside}"))?;
         Ok((api, listener))
     }
 

@@ -126,6 +126,27 @@ mod of_a_worker {
         assert_eq!(ask("GET /metrics").await, None);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_recorder_of_the_program_gets_the_same_and_there_is_no_page() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        let metrics = Metrics::to(recorder);
+        let hub = hub(&metrics).await;
+        let client = Client::new(&hub);
+        let work = async {
+            let wrong = client.start(MAIN, true).await.unwrap();
+            wrong.wait().within(Duration::from_secs(60)).await.unwrap();
+        };
+        worker(&hub).run(work).await.unwrap();
+        let series = r#"taskhub_activities_total{hub="Test",activity="One",outcome="failed"}"#;
+        assert_eq!(value(&handle.render(), series), Some(1.0));
+        assert!(handle.render().contains("\ntaskhub_live_executions "), "the worker looks at the process by itself");
+        assert_eq!(metrics.page(), "");
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let refused = metrics.serve(listener, std::future::pending()).await.unwrap_err();
+        assert!(refused.to_string().contains("Metrics::prometheus"), "{refused}");
+    }
+
     #[tokio::test]
     async fn a_page_that_cannot_be_is_refused_when_the_worker_is_built_or_starts() {
         let without = TaskHub::builder(Storage::in_memory(), "Test").open().await.unwrap();
