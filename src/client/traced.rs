@@ -7,7 +7,7 @@ use crate::traces::{Kind, Span, SpanContext, Status, Value};
 /// The span of a start or an event that is being sent, if it is to be exported.
 #[derive(Debug)]
 #[must_use = "it ends when what it is about has been sent"]
-pub(super) struct Sending(Option<Span>);
+pub(super) struct Sending(Option<Box<Span>>);
 
 impl Client {
     /// Begins to start an instance, as a part of the trace that it was given or of the span that the caller is in.
@@ -17,7 +17,7 @@ impl Client {
         span.name = Span::named("create_orchestration", &start.name, version);
         span.attributes = Span::attributes("orchestration", &start.name, version, &start.instance.instance_id);
         span.attributes.extend(start.instance.execution_id.as_deref().map(|id| ("durabletask.task.execution_id", id.into())));
-        Sending(Some(span))
+        Sending(Some(Box::new(span)))
     }
 
     /// The same for an event. Entities have spans of their own.
@@ -34,13 +34,13 @@ impl Client {
             ("durabletask.task.name", name.as_str().into()),
             ("durabletask.event.target_instance_id", Value::from(instance_id.as_str())),
         ];
-        Sending(Some(span))
+        Sending(Some(Box::new(span)))
     }
 
     /// It has been sent.
     pub(super) fn has_sent(&self, Sending(span): Sending) {
         let ended = self.hub.now();
-        self.hub.tracer.export(span.map(|span| Span { ended, ..span }));
+        self.hub.tracer.export(span.map(|span| Span { ended, ..*span }));
     }
 
     /// Begins a span, which the message carries then.

@@ -62,6 +62,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use futures::FutureExt as _;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -170,11 +171,13 @@ impl Worker {
         // Not among the tasks that stopping waits for: it renews to the very end.
         let keeping = Keeping::start(&shared, &renewals);
         let teller = Arc::clone(&shared);
+        // Boxed, so that who nests the future of the worker in others, as tests do, does not carry all of them on the stack.
         let telling = teller.steadily("telling what is waited for", |_| teller.hosting.tell(&teller.hub, teller.options.refresh));
+        let telling = telling.boxed();
         let measuring = Arc::clone(&shared);
-        let measuring = measuring.steadily("measuring queues", |_| measuring.measure());
+        let measuring = measuring.steadily("measuring queues", |_| measuring.measure()).boxed();
         let counting = Arc::clone(&shared);
-        let counting = counting.steadily("telling the storage calls", |_| counting.tell_usage());
+        let counting = counting.steadily("telling the storage calls", |_| counting.tell_usage()).boxed();
         let working = async {
             shared.tasks.spawn_renewing(Arc::clone(&shared).work());
             shutdown.await;

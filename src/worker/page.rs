@@ -1,8 +1,9 @@
 //! The page of metrics that a worker serves while it runs.
 
-use std::future::Future;
 use std::net::SocketAddr;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use tokio::net::TcpListener;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -26,7 +27,7 @@ impl Page {
     }
 
     /// Listens, and gives what serves until it is dropped. A listener that fails later costs the page, and not the worker.
-    pub(super) async fn serve(&self) -> Result<impl Future<Output = ()> + use<>> {
+    pub(super) async fn serve(&self) -> Result<BoxFuture<'static, ()>> {
         let Self(page) = self;
         let listening = match page {
             None => None,
@@ -39,13 +40,14 @@ impl Page {
                 Some((metrics.clone(), listener))
             }
         };
-        Ok(async {
+        let serving = async {
             if let Some((metrics, listener)) = listening
                 && let Err(error) = metrics.serve(listener, std::future::pending()).await
             {
                 tracing::warn!(%error, "metrics are not served any more");
             }
             std::future::pending().await
-        })
+        };
+        Ok(serving.boxed())
     }
 }
