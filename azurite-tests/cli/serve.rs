@@ -92,7 +92,8 @@ async fn a_server_shows_the_queues_of_the_hub_and_its_own_calls_to_prometheus() 
     let url = server.metrics.clone().expect("it says where they are");
     let shown = async |series: &str| {
         let page = reqwest::get(&url).await.expect("an answer").text().await.expect("a text");
-        let value = page.lines().filter(|line| line.starts_with(series)).filter_map(|line| line.rsplit(' ').next()?.parse().ok());
+        let value =
+            page.lines().filter(|line| line.starts_with(series)).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
         value.sum::<f64>()
     };
     let mut tries = 0;

@@ -85,18 +85,12 @@ impl Traces {
     }
 
     fn export(&self, span: Span) {
-        let flags = TraceFlags::new(span.context.flags);
-        let state = |context: &SpanContext| {
-            context.state.as_deref().and_then(|state| state.parse::<TraceState>().ok()).unwrap_or_default()
-        };
-        let context = otel(&span.context, false, state(&span.context));
         let attribute = |(key, value): (&'static str, Value)| match value {
             Value::Text(text) => KeyValue::new(key, text),
             Value::Number(number) => KeyValue::new(key, OtelValue::I64(number)),
         };
-        debug_assert!(flags.is_sampled(), "what is not sampled is not exported");
         self.0.processor.on_end(SpanData {
-            span_context: context,
+            span_context: otel(&span.context, false),
             parent_span_id: SpanId::from(span.parent),
             parent_span_is_remote: span.parent != 0 && matches!(span.kind, Kind::Server),
             span_kind: kind(span.kind),
@@ -155,8 +149,7 @@ impl Tracer {
 
     /// Runs code within a span: spans that it begins itself are parts of it.
     pub(crate) async fn within<F: Future>(&self, span: &SpanContext, work: F) -> F::Output {
-        let state = span.state.as_deref().and_then(|state| state.parse().ok()).unwrap_or_default();
-        work.with_context(Context::new().with_remote_span_context(otel(span, true, state))).await
+        work.with_context(Context::new().with_remote_span_context(otel(span, true))).await
     }
 }
 
@@ -170,7 +163,9 @@ fn current() -> Option<SpanContext> {
     span.is_valid().then(|| SpanContext { trace_id, span_id, flags: span.trace_flags().to_u8(), state })
 }
 
-fn otel(context: &SpanContext, is_remote: bool, state: TraceState) -> OtelContext {
+fn otel(context: &SpanContext, is_remote: bool) -> OtelContext {
+    // What vendors keep is dropped where it is not as the standard has it.
+    let state = context.state.as_deref().and_then(|state| state.parse::<TraceState>().ok()).unwrap_or_default();
     let (trace, span) = (TraceId::from(context.trace_id), SpanId::from(context.span_id));
     OtelContext::new(trace, span, TraceFlags::new(context.flags), is_remote, state)
 }
