@@ -35,8 +35,8 @@ pub(crate) enum Leave {
     Killed,
 }
 
-/// A steady load of five sequences of five activities a second for 20 seconds. B joins after three, A leaves after nine,
-/// C joins after 14. The latencies in seconds, shortest first.
+/// A steady load of five sequences of five activities a second for 20 seconds, or for 12 in an ordinary run. B joins after three, A leaves
+/// when half is over, C joins when two thirds are. The latencies in seconds, shortest first.
 pub(crate) async fn come_and_go(leave: Leave) -> Vec<f64> {
     let (place, hub) = open("handoff").await;
     let client = Client::new(&hub);
@@ -45,10 +45,11 @@ pub(crate) async fn come_and_go(leave: Leave) -> Vec<f64> {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let begun = Instant::now();
     let (mut b, mut c, mut leaving) = (None, None, None);
-    for tick in 0..100 {
+    let ticks = size(60, 100);
+    for tick in 0..ticks {
         match tick {
             15 => b = Some(place.start("b")),
-            45 => {
+            _ if tick == ticks / 2 => {
                 let a = a.take().expect("a runs");
                 match leave {
                     // Beside the load, which goes on.
@@ -56,7 +57,7 @@ pub(crate) async fn come_and_go(leave: Leave) -> Vec<f64> {
                     Leave::Killed => a.kill(),
                 }
             }
-            70 => c = Some(place.start("c")),
+            _ if tick == ticks * 2 / 3 => c = Some(place.start("c")),
             _ => {}
         }
         load.start_sequences(1, 5).await;

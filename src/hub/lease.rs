@@ -11,6 +11,8 @@ use crate::storage::table::Etag;
 
 /// The longest lease that any worker writes. .NET's last 30 seconds unless configured otherwise, and 60 for a moment.
 const LEASE_MAX: Duration = Duration::from_secs(300);
+/// The shortest. A row whose dates are closer to each other was not written by an owner.
+const LEASE_MIN: Duration = Duration::from_secs(10);
 /// The service refuses a machine whose clock is off by a quarter of an hour, so the clocks of two machines differ by no more than this.
 const CLOCKS_APART_MAX: Duration = Duration::from_secs(1800);
 /// How often a warning about one row is repeated.
@@ -27,7 +29,7 @@ impl PartitionRow {
             return Duration::ZERO;
         }
         let term = self.term(judge);
-        let by_silence = (term.unwrap_or(judge.lease) + judge.margin).saturating_sub(silence);
+        let by_silence = (term.unwrap_or(judge.usual) + judge.margin).saturating_sub(silence);
         let (Some(term), Some(expires)) = (term, self.expires_at) else { return by_silence };
         if judge.now.since(expires) >= CLOCKS_APART_MAX {
             return Duration::ZERO;
@@ -41,7 +43,7 @@ impl PartitionRow {
         let expires = self.expires_at?;
         let term = expires.since(self.last_renewal.unwrap_or(expires));
         let can_be = term <= LEASE_MAX && expires.since(judge.now) <= LEASE_MAX + CLOCKS_APART_MAX;
-        can_be.then_some(term.max(judge.lease))
+        can_be.then_some(if term < LEASE_MIN { judge.usual } else { term })
     }
 
     /// Whether the row has a current or next owner although its dates cannot be those of any lease.
@@ -111,7 +113,7 @@ mod tests {
 
     /// A judge whose clock is so many seconds ahead of that of the owner.
     fn judge(ahead: i64) -> Judge<'static> {
-        Judge { me: "me", now: NOW.plus_ticks(ahead * 10_000_000), lease: LEASE, margin: seconds(5) }
+        Judge { me: "me", now: NOW.plus_ticks(ahead * 10_000_000), lease: LEASE, usual: LEASE, margin: seconds(5) }
     }
 
     /// Renewed now, by the clock of the owner.
@@ -141,6 +143,12 @@ mod tests {
             (lasting(60), -60, 65),
             (lasting(60), 90, 55),
             (lasting(300), -60, 305),
+            // A short lease, of a worker that has much to do.
+            (lasting(15), 0, 20),
+            (lasting(15), 10, 10),
+            (lasting(15), 60, 10),
+            (lasting(15), -60, 20),
+            (lasting(9), 60, 25),
             // No lease: a whole one of silence.
             (None, 0, 35),
             (Some(NOW), 0, 25),

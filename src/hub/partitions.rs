@@ -35,8 +35,10 @@ pub(crate) struct StoredPartition {
 pub(crate) struct Judge<'a> {
     pub(crate) me: &'a str,
     pub(crate) now: Timestamp,
-    /// The length of a lease.
+    /// The length of a lease that this worker writes.
     pub(crate) lease: Duration,
+    /// What the lease of another is taken for whose dates do not tell.
+    pub(crate) usual: Duration,
     /// How long before its lease expires an owner stops writing, and how long after it others take over.
     pub(crate) margin: Duration,
 }
@@ -217,7 +219,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
     fn judge(now: Timestamp) -> Judge<'static> {
-        Judge { me: "me", now, lease: Duration::from_secs(30), margin: Duration::from_secs(5) }
+        Judge { me: "me", now, lease: Duration::from_secs(30), usual: Duration::from_secs(30), margin: Duration::from_secs(5) }
     }
 
     fn row(current: Option<&str>, next: Option<&str>) -> PartitionRow {

@@ -223,6 +223,14 @@ impl EventKind {
         }
     }
 
+    /// The task of an activity to which this is the answer.
+    pub(crate) fn answers_task(&self) -> Option<i32> {
+        match self {
+            Self::TaskCompleted { task_id, .. } | Self::TaskFailed { task_id, .. } => Some(*task_id),
+            _ => None,
+        }
+    }
+
     /// The name in the `EventType` column, and of the .NET class without the suffix `Event`.
     #[must_use]
     pub fn type_name(&self) -> &'static str {

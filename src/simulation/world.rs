@@ -47,7 +47,7 @@ pub(super) struct World {
     /// Every worker stops for good.
     over: Cell<bool>,
     stop: Vec<Rc<Notify>>,
-    /// Workers that stopped in an orderly way when all was calm.
+    /// Workers that were told to stop when the play was over, and stopped in an orderly way.
     left: RefCell<BTreeSet<String>>,
     /// How the instances ended.
     pub(super) ends: RefCell<BTreeMap<String, End>>,
@@ -145,6 +145,12 @@ impl World {
             let worker = program::register(worker, build).worker_id(name.clone()).max_activities(slots);
             let worker = worker.max_orchestrations(slots * 2).fast_path(self.plan.fast_path);
             trace::line(&format_args!("{name} begins"));
+            // One that is told earlier may stall in its stop, and leaves its leases to expire.
+            let is_last = Cell::new(false);
+            let told = async {
+                self.stop[number].notified().await;
+                is_last.set(self.over.get());
+            };
             tokio::select! {
                 biased;
                 () = station.crashed() => {}
@@ -152,9 +158,9 @@ impl World {
                     trace::line(&format_args!("{name} DIES"));
                     trace::mark("crash at a random moment");
                 }
-                ran = worker.run(self.stop[number].notified()) => {
+                ran = worker.run(told) => {
                     trace::line(&format_args!("{name} ended: {ran:?}"));
-                    if self.over.get() {
+                    if is_last.get() {
                         self.left.borrow_mut().insert(name);
                     }
                 }

@@ -28,6 +28,7 @@ use super::patience::Patience;
 use super::renewals::Pulse;
 use super::tasks::Tasks;
 use super::throttle::{Limited, Throttles};
+use super::traffic::Traffic;
 use super::usage::Usage;
 use super::{Shared, Worker};
 use crate::authoring::{
@@ -226,6 +227,7 @@ impl WorkerBuilder {
             executor,
             worker_id,
             outages: Outages::default(),
+            traffic: Traffic::new(),
             usage: Usage::default(),
             tasks: Tasks::default(),
             keeper: Keeper::default(),

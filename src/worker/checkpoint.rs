@@ -5,7 +5,6 @@ mod sabotaged;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -31,8 +30,6 @@ use crate::sabotage::{self, Sabotage};
 /// What has no more rows and bytes than these goes into one transaction, whatever is escaped in its texts.
 const ONE_TRANSACTION_ROWS: usize = 95;
 const ONE_TRANSACTION_BYTES: usize = 512 * 1024;
-/// When the work item of a local activity becomes visible whose commit was interrupted.
-const INSURED_FOR: Duration = Duration::from_secs(30);
 
 /// Storage calls of one step that are under way at once.
 const PARALLEL_MAX: usize = 16;
@@ -161,32 +158,10 @@ impl Commit<'_> {
         // What is to be in front of an event is received as the event is.
         let in_order = record.outbound.iter().filter(|sent| is_in_order(&sent.message));
         let to: BTreeSet<_> = in_order.map(|sent| sent.message.target.instance_id.as_str()).collect();
-        self.insure(record).await?;
         for sends in [starts, others] {
             several_at_once(in_lines(sends).into_iter().map(|line| self.send_in_order(line, &to).boxed()).collect()).await?;
         }
         Ok(())
-    }
-
-    /// Where a commit takes several transactions, one that is interrupted may leave the call of a local activity without its answer. Then its
-    /// work item is there, which the commit takes back at its end.
-    async fn insure(&self, record: &Record) -> Result<()> {
-        if record.answered.is_empty() || !self.may_take_several_transactions(record) {
-            return Ok(());
-        }
-        let puts = record.answered.iter().map(|item| async {
-            let message = Message { seen_before: self.sends_again, ..item.clone() };
-            self.outbox.insure(self.hub.queues.put(QueueId::WorkItems, message, INSURED_FOR, Way::Queue).await?);
-            Ok(())
-        });
-        several_at_once(puts.map(FutureExt::boxed).collect()).await
-    }
-
-    fn may_take_several_transactions(&self, record: &Record) -> bool {
-        let kept = record.kept_events(self.history);
-        let rows = record.events.len() + kept - self.history.complete_rows.min(kept);
-        let bytes: usize = record.events.iter().map(StoredEvent::weight).sum();
-        rows > ONE_TRANSACTION_ROWS || bytes > ONE_TRANSACTION_BYTES
     }
 
     /// `to`: the instances to which events go.
@@ -295,6 +270,14 @@ impl Record {
     /// How many of the events that were loaded are of the execution that the turn has left.
     pub(super) fn kept_events(&self, history: &History) -> usize {
         usize::try_from(self.kept_rows).unwrap_or(usize::MAX).min(history.events.len())
+    }
+
+    /// Whether the commit may take several transactions, and be interrupted between two of them.
+    pub(super) fn may_be_torn(&self, history: &History) -> bool {
+        let kept = self.kept_events(history);
+        let rows = self.events.len() + kept - history.complete_rows.min(kept);
+        let bytes: usize = self.events.iter().map(StoredEvent::weight).sum();
+        rows > ONE_TRANSACTION_ROWS || bytes > ONE_TRANSACTION_BYTES
     }
 }
 

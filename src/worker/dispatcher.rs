@@ -88,6 +88,9 @@ impl Shared {
         }
         let (done, others): (Vec<_>, Vec<_>) =
             pairs(deliveries, decided).into_iter().partition(|(_, decided)| *decided == Disposition::Done);
+        if !done.is_empty() {
+            self.traffic.note_turn();
+        }
         if self.options.fast_path.deletes_beside {
             self.end_beside(partition, instance_id, done, turn);
         } else {

@@ -19,6 +19,8 @@ pub(crate) struct FastPath {
     pub(crate) coalesces_rows: bool,
     /// An instance does not wait for the deletion of what its last turn has applied.
     pub(crate) deletes_beside: bool,
+    /// Partitions are leased for a shorter time while there is much to do, and requests of others for them are seen sooner.
+    pub(crate) leases_briefly: bool,
     /// Local activities run inside the turn. Without it their calls are ordinary ones.
     pub(crate) runs_local: bool,
 }
@@ -34,6 +36,7 @@ impl Default for FastPath {
             fuses_answers: true,
             coalesces_rows: true,
             deletes_beside: true,
+            leases_briefly: true,
             runs_local: true,
         }
     }
@@ -51,6 +54,7 @@ impl FastPath {
         fuses_answers: false,
         coalesces_rows: false,
         deletes_beside: false,
+        leases_briefly: false,
         runs_local: false,
     };
 
@@ -66,6 +70,7 @@ impl FastPath {
             fuses_answers: some(),
             coalesces_rows: some(),
             deletes_beside: some(),
+            leases_briefly: some(),
             runs_local: some(),
         }
     }

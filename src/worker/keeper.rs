@@ -21,7 +21,14 @@ pub(crate) struct Keeper {
     outages: Outages,
 }
 
-/// When to renew a message, if nobody is about to do anything with it: it has used up a third of its hold.
+/// For how long messages are hidden, at first and when they are renewed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Holds {
+    pub(crate) first: Duration,
+    pub(crate) renewed: Duration,
+}
+
+/// When to renew a message, if nobody is about to do anything with it: less than two thirds of a first hold are left of it.
 pub(crate) fn due_at(held: &Hold, hold: Duration) -> Option<Instant> {
     held.expires().filter(|at| *at < Instant::now() + hold * 2 / 3)
 }
@@ -58,10 +65,11 @@ impl Keeper {
         self.behind.lock().unwrap_or_else(PoisonError::into_inner).contains(&queue)
     }
 
-    /// Renews, for ever, what has used up a third of its hold. No renewal waits for another: a queue that does not answer is its
+    /// Renews, for ever, what has used up a third of its first hold, or of a later one so much that no more is left. No renewal waits for another: a queue that does not answer is its
     /// own trouble, and how many calls storage sees at once is the affair of their lane.
-    pub(crate) async fn run(&self, hub: &Hub, hold: Duration, pulse: &Pulse) {
+    pub(crate) async fn run(&self, hub: &Hub, holds: Holds, pulse: &Pulse) {
         let mut renewing = FuturesUnordered::new();
+        let hold = holds.first;
         let mut next = Instant::now() + hold / 6;
         loop {
             tokio::select! {
@@ -70,14 +78,14 @@ impl Keeper {
                     next = Instant::now() + hold / 6;
                     // What a dead runtime holds is for others to have.
                     let due = if pulse.has_stopped() { Vec::new() } else { self.due(hold) };
-                    renewing.extend(due.into_iter().map(|held| self.renew(hub, held, hold)));
+                    renewing.extend(due.into_iter().map(|held| self.renew(hub, held, holds.renewed)));
                 }
                 Some(()) = renewing.next() => {}
             }
         }
     }
 
-    /// What has used up a third of its hold, the next to expire first.
+    /// What is to be renewed, the next to expire first.
     fn due(&self, hold: Duration) -> Vec<Arc<Hold>> {
         let all: Vec<_> = {
             let mut holds = self.lock();

@@ -47,6 +47,7 @@ mod step;
 mod tasks;
 mod throttle;
 mod traced;
+mod traffic;
 mod turn_threads;
 mod unhosted;
 mod unshown;
@@ -80,6 +81,7 @@ use self::ownership::Ownership;
 use self::partition::Partition;
 use self::renewals::{Keeping, Pulse, RenewalThread};
 use self::tasks::Tasks;
+use self::traffic::Traffic;
 use self::usage::Usage;
 use crate::error::Result;
 use crate::hub::partitions::Judge;
@@ -117,6 +119,7 @@ pub(crate) struct Shared {
     pub(crate) pulse: Pulse,
     pub(crate) hosting: Hosting,
     pub(crate) outages: Outages,
+    pub(crate) traffic: Traffic,
     pub(crate) usage: Usage,
     pub(crate) activities: Arc<Window>,
     /// When a work item that was left to other workers becomes visible, until the poller hears of it.
@@ -252,12 +255,8 @@ impl Shared {
     }
 
     pub(crate) fn judge(&self) -> Judge<'_> {
-        Judge { me: &self.worker_id, now: self.hub.now(), lease: self.options.lease, margin: self.options.lease_margin }
-    }
-
-    /// Until when a lease that was renewed at `before` keeps others away, by the monotonic clock.
-    pub(crate) fn fence_from(&self, before: Instant) -> Instant {
-        before + self.options.lease.saturating_sub(self.options.lease_margin)
+        let Options { lease, lease_margin: margin, .. } = self.options;
+        Judge { me: &self.worker_id, now: self.hub.now(), lease, usual: lease, margin }
     }
 
     pub(crate) fn partition_of_queue(&self, queue: &str) -> Option<u32> {

@@ -26,13 +26,19 @@ pub(crate) struct Options {
     pub(crate) local_time: Duration,
     /// Most messages of one partition in memory.
     pub(crate) places: usize,
-    /// How long a received message stays hidden unless it is renewed; no longer than the lease, so that a crash costs no more.
+    /// How long a received message stays hidden unless it is renewed. Most are done with long before, and what a crash leaves is not hidden
+    /// for much longer than the leases of a busy worker last.
     pub(crate) hold: Duration,
+    /// How long it stays hidden once it is renewed; no longer than the lease, so that a crash costs no more.
+    pub(crate) renewed_hold: Duration,
     /// The longest pause between two receives from an idle queue, if it was set.
     pub(crate) poll_interval_max: Option<Duration>,
     /// What a partition is leased for.
     pub(crate) lease: Duration,
     pub(crate) lease_renewal: Duration,
+    /// The same while there is much to do.
+    pub(crate) busy_lease: Duration,
+    pub(crate) busy_lease_renewal: Duration,
     /// The app under whose lease the worker works; without it, workers of any app work beside each other.
     pub(crate) app_name: Option<String>,
     pub(crate) app_lease: Duration,
@@ -41,7 +47,7 @@ pub(crate) struct Options {
     pub(crate) app_lease_retry: Duration,
     /// How much before the end of its lease a worker stops writing, and how much after it others take over.
     pub(crate) lease_margin: Duration,
-    /// How often the partition table is read while others own some of it.
+    /// How often the partition table is read while others own some of it, or written while there is much to do.
     pub(crate) ownership_poll: Duration,
     /// The same while a partition is on its way here.
     pub(crate) handover_poll: Duration,
@@ -88,6 +94,7 @@ impl Options {
         Self {
             activities: 10_000,
             hold: VISIBILITY_MAX,
+            renewed_hold: VISIBILITY_MAX,
             poll_interval_max: Some(day),
             lease: 400 * day,
             lease_renewal: 100 * day,
@@ -106,10 +113,13 @@ impl Default for Options {
             local_activities: None,
             local_time: Duration::from_secs(5),
             places: 256,
-            hold: Duration::from_secs(30),
+            hold: Duration::from_secs(20),
+            renewed_hold: Duration::from_secs(30),
             poll_interval_max: None,
             lease: Duration::from_secs(30),
             lease_renewal: Duration::from_secs(10),
+            busy_lease: Duration::from_secs(15),
+            busy_lease_renewal: Duration::from_secs(5),
             app_name: None,
             app_lease: Duration::from_secs(60),
             app_lease_renewal: Duration::from_secs(40),

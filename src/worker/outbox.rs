@@ -12,8 +12,6 @@ use crate::hub::{Hub, Sent};
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     sent: Mutex<Vec<Sent>>,
-    /// What is only there in case that the commit is interrupted.
-    insurance: Mutex<Vec<Sent>>,
 }
 
 impl Outbox {
@@ -34,21 +32,14 @@ impl Outbox {
         self.take().into_iter().for_each(Sent::hand_over);
     }
 
-    /// What is of use only if the commit is interrupted, and becomes visible a while after it.
-    pub(super) fn insure(&self, sent: Sent) {
-        self.insurance.lock().unwrap_or_else(PoisonError::into_inner).push(sent);
-    }
-
-    /// The commit was not interrupted.
-    pub(super) async fn cancel_insurance(&self, hub: &Hub) {
-        let sent = std::mem::take(&mut *self.insurance.lock().unwrap_or_else(PoisonError::into_inner));
-        take_back(hub, sent).await;
-    }
-
     /// Nothing of the turn is in the history, nor ever will be: it is as if nothing had been sent.
     pub(super) async fn withdraw(&self, hub: &Hub) {
-        take_back(hub, self.take()).await;
-        self.cancel_insurance(hub).await;
+        let back = self.take().into_iter().map(|sent| async {
+            if let Err(error) = hub.queues.take_back(sent).await {
+                tracing::debug!(%error, "a message that is not needed stays until somebody finds it void");
+            }
+        });
+        several_at_once(back.map(FutureExt::boxed).collect()).await;
     }
 
     /// What has become of the turn is not known, or for others to find out: everybody may receive what it has sent.
@@ -64,14 +55,4 @@ impl Outbox {
     fn take(&self) -> Vec<Sent> {
         std::mem::take(&mut *self.sent.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-/// Deletes what nobody is to have.
-async fn take_back(hub: &Hub, sent: Vec<Sent>) {
-    let back = sent.into_iter().map(|sent| async {
-        if let Err(error) = hub.queues.take_back(sent).await {
-            tracing::debug!(%error, "a message that is not needed stays until somebody finds it void");
-        }
-    });
-    several_at_once(back.map(FutureExt::boxed).collect()).await;
 }

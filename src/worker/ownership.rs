@@ -1,6 +1,7 @@
 //! Which partitions this worker owns: claim, renew, hand over when asked, balance, and let go in time.
 
 mod leave;
+mod terms;
 mod waits;
 
 use std::collections::BTreeMap;
@@ -19,8 +20,6 @@ use crate::hub::lease::Sightings;
 use crate::hub::partitions::{self, Judge, PartitionRow, StoredPartition};
 use crate::storage::table::Etag;
 
-/// Between two passes of which the first failed.
-const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// How long a worker that stops waits for a call to the partition table.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -51,6 +50,10 @@ pub(crate) struct Ownership {
     /// Rung when a drain has ended: the release is written at once.
     drained: Arc<Notify>,
     renewed: Instant,
+    /// How long after that the leases were to be renewed at the latest.
+    planned: Duration,
+    /// Whether leases are written as those of a worker that has much to do.
+    is_busy: bool,
     /// Whether the last pass failed.
     failed: bool,
     /// Whether somebody's partition is on its way to us.
@@ -67,13 +70,15 @@ pub(crate) struct Ownership {
 
 impl Ownership {
     pub(crate) fn new(shared: Arc<Shared>, until: CancellationToken) -> Self {
-        let renewed = Instant::now();
+        let (renewed, planned) = (Instant::now(), shared.options.lease_renewal);
         Self {
             shared,
             until,
             owned: BTreeMap::new(),
             drained: Arc::new(Notify::new()),
             renewed,
+            planned,
+            is_busy: false,
             failed: false,
             expecting: false,
             alone: false,
@@ -114,6 +119,7 @@ impl Ownership {
                 biased;
                 () = until.cancelled() => {}
                 () = drained.notified() => {}
+                () = self.shared.traffic.begins() => {}
                 () = tokio::time::sleep(self.pause()) => {}
             }
         }
@@ -146,30 +152,14 @@ impl Ownership {
         }
     }
 
-    fn pause(&self) -> Duration {
-        let options = &self.shared.options;
-        if self.failed {
-            return PAUSE_AFTER_ERROR;
-        }
-        let until_renewal = options.lease_renewal.saturating_sub(self.renewed.elapsed());
-        let pause = if self.expecting {
-            options.handover_poll
-        } else if self.alone {
-            until_renewal
-        } else {
-            options.ownership_poll.min(until_renewal)
-        };
-        pause.min(self.next_expiry.unwrap_or(pause)).max(Duration::from_millis(50))
-    }
-
-    fn is_due(&self) -> bool {
-        self.renewed.elapsed() + Duration::from_millis(100) >= self.shared.options.lease_renewal
-    }
-
     /// Renews what is owned; reads and judges the table unless everything is owned and fresh.
     async fn pass(&mut self) -> Result<()> {
         self.revive();
-        let renewed = if self.is_due() && !self.owned.is_empty() { self.renew_all().await? } else { !self.owned.is_empty() };
+        let due = self.is_due();
+        if due {
+            self.is_busy = self.has_much_to_do();
+        }
+        let renewed = if due && !self.owned.is_empty() { self.renew_all().await? } else { !self.owned.is_empty() };
         self.release_drained().await?;
         let all = self.owned.len() == self.shared.hub.partition_count as usize;
         self.alone = all && self.owned.values().all(|o| !o.is_draining);
@@ -182,7 +172,7 @@ impl Ownership {
         let (known, unknown): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|s| self.shared.partition_of_queue(&s.row.queue).is_some());
         self.warn_of_unknown(&unknown);
-        let rows = self.judge(known).await?;
+        let rows = self.judge(known, due && !renewed).await?;
         if self.until.is_cancelled() { Ok(()) } else { self.balance(&rows).await }
     }
 
@@ -199,12 +189,13 @@ impl Ownership {
     /// One transaction renews every row. `false` if one of them has changed: somebody waits for it, or took it.
     async fn renew_all(&mut self) -> Result<bool> {
         let before = Instant::now();
-        let judge = self.shared.judge();
+        let judge = Judge { lease: self.lease(), ..self.shared.judge() };
         let rows: Vec<_> = self.owned.values().map(|o| (o.stored.row.renewed(&judge), o.stored.etag.clone())).collect();
         let Some(etags) = self.shared.hub.partitions.write_all(&rows).await? else { return Ok(false) };
+        let fence = self.fence_from(before);
         for ((owned, (row, _)), etag) in self.owned.values_mut().zip(rows).zip(etags) {
             owned.stored = StoredPartition { row, etag };
-            owned.partition.renewed_until(self.shared.fence_from(before));
+            owned.partition.renewed_until(fence);
         }
         self.are_renewed(before);
         Ok(true)
@@ -213,15 +204,14 @@ impl Ownership {
     /// All leases were renewed, by calls that began then.
     fn are_renewed(&mut self, at: Instant) {
         if !self.owned.is_empty() {
-            self.shared.executor.measures().renewed(at - self.renewed, self.shared.options.lease_renewal);
+            self.shared.executor.measures().renewed(at - self.renewed, self.planned);
         }
-        self.renewed = at;
+        (self.renewed, self.planned) = (at, self.longest_pause());
     }
 
     /// Goes through the rows as they are now. The rows as they are afterwards. A row that cannot be written does not keep the
     /// others from being looked at.
-    async fn judge(&mut self, rows: Vec<StoredPartition>) -> Result<Vec<StoredPartition>> {
-        let due = self.is_due();
+    async fn judge(&mut self, rows: Vec<StoredPartition>, due: bool) -> Result<Vec<StoredPartition>> {
         let before = Instant::now();
         let (mut after, mut failed, mut all_renewed) = (Vec::new(), None, true);
         self.next_expiry = None;
@@ -248,7 +238,7 @@ impl Ownership {
     /// One row: kept if it is ours, claimed if it may be, asked for if its owner leaves. `false` if it is ours and was not renewed.
     async fn judge_row(&mut self, stored: StoredPartition, before: Instant, due: bool) -> Result<(StoredPartition, bool)> {
         let me = self.shared.worker_id.clone();
-        let judge = Judge { me: &me, ..self.shared.judge() };
+        let judge = Judge { me: &me, lease: self.lease(), ..self.shared.judge() };
         let row = &stored.row;
         if row.is_owned_by(judge.me) {
             return self.keep(stored, &judge, before, due).await;
@@ -337,9 +327,10 @@ impl Ownership {
         };
         let Some(etag) = self.shared.hub.partitions.write(&next, &stored.etag).await? else { return Ok((stored, false)) };
         let stored = StoredPartition { row: next, etag };
+        let fence = self.fence_from(before);
         match self.owned.get_mut(&stored.row.queue) {
             Some(owned) => {
-                owned.partition.renewed_until(self.shared.fence_from(before));
+                owned.partition.renewed_until(fence);
                 owned.stored = stored.clone();
             }
             None if !wanted => self.listen(stored.clone(), before),
@@ -360,7 +351,7 @@ impl Ownership {
     fn listen(&mut self, stored: StoredPartition, before: Instant) {
         let Some(id) = self.shared.partition_of_queue(&stored.row.queue) else { return };
         tracing::info!(partition = id, "partition owned");
-        let partition = self.shared.listen(id, self.shared.fence_from(before));
+        let partition = self.shared.listen(id, self.fence_from(before));
         let drained = Arc::default();
         self.owned.insert(stored.row.queue.clone(), Owned { stored, partition, drained, is_draining: false });
     }

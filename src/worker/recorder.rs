@@ -6,6 +6,7 @@ mod generations;
 mod local;
 mod traced;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,8 +61,8 @@ pub(crate) struct Record {
     pub(crate) state: State,
     /// Messages in the order of .NET: to instances, timers, work items.
     pub(crate) outbound: Vec<Outbound>,
-    /// The work items, never sent, of local activities that have answered.
-    pub(crate) answered: Vec<Message>,
+    /// The tasks of local activities that have answered inside the turn.
+    pub(crate) answered: BTreeSet<i32>,
     /// How many of the first events are those with which a generation begins: they replace the rows from which they were taken.
     pub(crate) first_rows: usize,
     pub(crate) custom_status: Option<String>,
@@ -169,7 +170,7 @@ impl<'a> Recorder<'a> {
                 events: Vec::new(),
                 state,
                 outbound: Vec::new(),
-                answered: Vec::new(),
+                answered: BTreeSet::new(),
                 first_rows: 0,
                 carried_status: custom_status.clone(),
                 custom_status,

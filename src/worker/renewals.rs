@@ -11,6 +11,7 @@ use tracing::Instrument as _;
 use tracing::instrument::WithSubscriber as _;
 
 use super::Shared;
+use super::keeper::Holds;
 use crate::clock::Clock;
 use crate::hub::renew_on_this_thread;
 
@@ -66,8 +67,8 @@ impl Keeping {
     pub(super) fn start(shared: &Arc<Shared>, thread: &RenewalThread) -> Self {
         let shared = Arc::clone(shared);
         let keeping = async move {
-            let (hub, hold) = (&shared.hub, shared.options.hold);
-            shared.steadily("renewing held messages", |_| shared.keeper.run(hub, hold, &shared.pulse)).await;
+            let (hub, holds) = (&shared.hub, Holds { first: shared.options.hold, renewed: shared.options.renewed_hold });
+            shared.steadily("renewing held messages", |_| shared.keeper.run(hub, holds, &shared.pulse)).await;
         };
         Self(thread.handle().spawn(keeping.in_current_span().with_current_subscriber()))
     }

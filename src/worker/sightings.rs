@@ -21,9 +21,15 @@ const CODES_MAX: usize = 1000;
 /// The name of what is beyond.
 const OTHERS: &str = "(others, beyond the first 1,000 names)";
 
+/// Between two searches for what is not seen any more: each goes through all that is remembered.
+const SWEEP_PAUSE: Duration = Duration::from_secs(1);
+
 /// All that is waited for.
 #[derive(Debug, Default)]
-pub(super) struct Sightings(BTreeMap<Need, Sighting>);
+pub(super) struct Sightings {
+    seen: BTreeMap<Need, Sighting>,
+    swept: Option<Instant>,
+}
 
 #[derive(Debug)]
 struct Sighting {
@@ -70,12 +76,12 @@ pub(super) struct RowDue {
 impl Sightings {
     pub(super) fn note(&mut self, hub: &Hub, need: &Need, message: Waiting<'_>) -> Told {
         let (now, time) = (Instant::now(), hub.now());
-        self.0.retain(|_, sighting| sighting.last + WARNING_PAUSE.max(2 * LONGEST_PAUSE) > now);
+        self.sweep(now);
         let need = self.known_as(need);
         let refresh = self.refresh();
-        let is_new = !self.0.contains_key(&need);
+        let is_new = !self.seen.contains_key(&need);
         let new = || Sighting { last: now, warned: now, places: BTreeMap::new() };
-        let sighting = self.0.entry(need).or_insert_with(new);
+        let sighting = self.seen.entry(need).or_insert_with(new);
         let warn = is_new || sighting.last + WARNING_PAUSE <= now || sighting.warned + WARNING_PAUSE <= now;
         sighting.last = now;
         if warn {
@@ -87,24 +93,36 @@ impl Sightings {
         Told { warn, write: place.written.is_none_or(|written| written + refresh <= now) }
     }
 
+    /// Forgets what has not been seen for long.
+    fn sweep(&mut self, now: Instant) {
+        if self.swept.is_none_or(|swept| swept + SWEEP_PAUSE <= now) {
+            self.swept = Some(now);
+            self.seen.retain(|_, sighting| sighting.last + WARNING_PAUSE.max(2 * LONGEST_PAUSE) > now);
+        }
+    }
+
     /// The thing under which it is remembered.
     fn known_as(&self, need: &Need) -> Need {
-        if self.0.len() < CODES_MAX || self.0.contains_key(need) { need.clone() } else { Need::new(need.kind, OTHERS, None) }
+        if self.seen.len() < CODES_MAX || self.seen.contains_key(need) {
+            need.clone()
+        } else {
+            Need::new(need.kind, OTHERS, None)
+        }
     }
 
     fn refresh(&self) -> Duration {
-        let rows = self.0.values().map(|sighting| sighting.places.len()).sum::<usize>();
+        let rows = self.seen.values().map(|sighting| sighting.places.len()).sum::<usize>();
         REFRESH * (1 + u32::try_from(rows).unwrap_or(u32::MAX) / ROWS_PER_REFRESH)
     }
 
     /// Since when workers have been there to see it, without a break; `None` as long as that is not known.
     pub(super) fn first_seen(&self, need: &Need, queue: QueueId) -> Option<Timestamp> {
-        self.0.get(&self.known_as(need))?.places.get(&queue)?.first_seen
+        self.seen.get(&self.known_as(need))?.places.get(&queue)?.first_seen
     }
 
     /// Keeps what the hub's row has told, or would have.
     pub(super) fn seen_since(&mut self, need: &Need, queue: QueueId, first_seen: Timestamp) {
-        if let Some(place) = self.0.get_mut(need).and_then(|sighting| sighting.places.get_mut(&queue)) {
+        if let Some(place) = self.seen.get_mut(need).and_then(|sighting| sighting.places.get_mut(&queue)) {
             place.first_seen = Some(first_seen);
         }
     }
@@ -113,7 +131,7 @@ impl Sightings {
     pub(super) fn rows_due(&mut self, hub: &Hub, worker_id: &str, aside: &mut Aside) -> Vec<RowDue> {
         let (now, refresh, counts) = (Instant::now(), self.refresh(), aside.counts());
         let mut rows = Vec::new();
-        for (need, sighting) in &mut self.0 {
+        for (need, sighting) in &mut self.seen {
             for (queue, place) in &mut sighting.places {
                 if place.written.is_some_and(|written| written + refresh > now || place.last <= written) {
                     continue;

@@ -217,7 +217,10 @@ impl Step<'_> {
                 }
             }
         }
-        let record = recorder.finish();
+        let mut record = recorder.finish();
+        if record.may_be_torn(&history) {
+            record.pair_local_calls();
+        }
         log::differences(&code, &record.differences);
         if !self.partition.may_commit() {
             tracing::info!("the partition was lost during the turn; its messages go back");
@@ -243,13 +246,9 @@ impl Step<'_> {
         };
         match commit.run(&record).await {
             Ok(committed) => {
-                let kept = Loaded::after(history, bytes, record, committed, kept);
-                if let Some(kept) = kept.filter(|_| self.fast_path.keeps_histories) {
-                    partition.keep_history(instance_id, kept);
-                }
+                self.keep(Loaded::after(history, bytes, record, committed, kept));
                 self.local.adopt(unfinished, outbox);
                 outbox.hand_over();
-                outbox.cancel_insurance(hub).await;
                 Ok(Passed::Decided(sorted.settled()))
             }
             Err(CommitError::Fenced) => {
@@ -261,6 +260,13 @@ impl Step<'_> {
                 commit.log_loss(&lost);
                 Ok(Passed::Decided(sorted.all_back()))
             }
+        }
+    }
+
+    /// Keeps a history for the next turn.
+    fn keep(&self, left: Option<Loaded>) {
+        if let Some(left) = left.filter(|_| self.fast_path.keeps_histories) {
+            self.partition.keep_history(self.instance_id, left);
         }
     }
 

@@ -5,7 +5,7 @@ use super::remainder::Remainder;
 use super::{Append, Histories, rows};
 use crate::error::Result;
 use crate::hub::keys;
-use crate::model::EventKind;
+use crate::model::{EventKind, StoredEvent};
 use crate::storage::table::{Entity, Match, TableOp, Value, json_bytes};
 
 /// Event rows in one transaction; the sentinel is the hundredth operation (docs/storage-layout.md, Transactions).
@@ -34,6 +34,7 @@ impl Histories {
     pub(super) async fn prepare(&self, append: &Append<'_>) -> Result<Prepared> {
         let key = keys::escape(append.instance_id);
         let (mut batches, mut part, mut blobs, mut put) = (Batches::default(), Vec::new(), ColumnBlobs::new(), Vec::new());
+        let mut unit = Unit::default();
         for (index, stored) in append.events.iter().enumerate() {
             let ordinal = append.first + index as u64;
             let mut entity = rows::event_to_entity(&key, ordinal, append.execution_id, stored);
@@ -45,7 +46,10 @@ impl Histories {
                 blobs.insert((index, column), blob);
             }
             let size = estimate(&entity);
-            part.push((TableOp::UpsertReplace(entity), size));
+            unit.push(TableOp::UpsertReplace(entity), size);
+            if !is_answered_by(stored, append.events.get(index + 1)) {
+                part.push(std::mem::take(&mut unit));
+            }
             if matches!(stored.event.kind, EventKind::OrchestratorCompleted) {
                 batches.add(std::mem::take(&mut part));
             }
@@ -54,7 +58,9 @@ impl Histories {
         // Rows are deleted from the end, so that an interruption leaves no gap.
         for ordinal in append.surplus.clone().rev() {
             let row_key = rows::row_key(ordinal);
-            batches.add(vec![(TableOp::Delete { partition_key: key.clone(), row_key, condition: Match::Any }, 512)]);
+            let mut deletion = Unit::default();
+            deletion.push(TableOp::Delete { partition_key: key.clone(), row_key, condition: Match::Any }, 512);
+            batches.add(vec![deletion]);
         }
         let put_off = put_off_played(append, &mut batches.all);
         let remainder = self.remainder_of(append, &batches.all).await?;
@@ -112,6 +118,26 @@ pub(super) fn count_rows(ops: &[TableOp]) -> u64 {
     ops.iter().filter(|op| matches!(op, TableOp::UpsertReplace(_))).count() as u64
 }
 
+/// Whether these are the call and the answer of a local activity.
+fn is_answered_by(stored: &StoredEvent, next: Option<&StoredEvent>) -> bool {
+    matches!(stored.event.kind, EventKind::TaskScheduled { .. })
+        && next.is_some_and(|next| next.event.kind.answers_task() == Some(stored.event.event_id))
+}
+
+/// Rows that no transaction separates: one, or the call of a local activity and its answer.
+#[derive(Default)]
+struct Unit {
+    ops: Vec<TableOp>,
+    bytes: usize,
+}
+
+impl Unit {
+    fn push(&mut self, op: TableOp, bytes: usize) {
+        self.ops.push(op);
+        self.bytes += bytes;
+    }
+}
+
 /// The transactions of an append while they are filled.
 struct Batches {
     all: Vec<Vec<TableOp>>,
@@ -127,15 +153,15 @@ impl Default for Batches {
 impl Batches {
     /// Adds rows up to the end of a turn. They stay together if one transaction can hold them: what an interrupted checkpoint has
     /// stored of a turn does not count.
-    fn add(&mut self, part: Vec<(TableOp, usize)>) {
-        let (rows, bytes) = (part.len(), part.iter().map(|(_, size)| size).sum());
+    fn add(&mut self, part: Vec<Unit>) {
+        let (rows, bytes) = part.iter().fold((0, 0), |(rows, bytes), unit| (rows + unit.ops.len(), bytes + unit.bytes));
         if rows <= BATCH_ROWS_MAX && bytes <= BATCH_BYTES_MAX {
             self.make_room(rows, bytes);
         }
-        for (op, size) in part {
-            self.make_room(1, size);
-            self.bytes += size;
-            self.all.last_mut().expect("never empty").push(op);
+        for Unit { ops, bytes } in part {
+            self.make_room(ops.len(), bytes);
+            self.bytes += bytes;
+            self.all.last_mut().expect("never empty").extend(ops);
         }
     }
 

@@ -1,13 +1,34 @@
 //! A turn that goes on with the answers of local activities: in history it is as many turns as it would be if messages had brought them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Recorder;
+use super::{Record, Recorder};
 use crate::hub::QueueId;
 use crate::model::{EventKind, HistoryEvent, Message, StoredEvent};
 use crate::sabotage::{self, Sabotage};
 use crate::worker::executor::Answer;
 use crate::worker::local::{BYTES_MAX, EVENTS_MAX};
+
+impl Record {
+    /// Puts the call of each local activity that has answered right in front of its answer, although an earlier episode has made it. What is
+    /// stored of a commit that is interrupted between two transactions then has no call without an answer, for which there would be no work item.
+    pub(crate) fn pair_local_calls(&mut self) {
+        let answered = std::mem::take(&mut self.answered);
+        if answered.is_empty() {
+            return;
+        }
+        let is_call = |stored: &StoredEvent| {
+            matches!(stored.event.kind, EventKind::TaskScheduled { .. }) && answered.contains(&stored.event.event_id)
+        };
+        let (calls, events): (Vec<_>, Vec<_>) = std::mem::take(&mut self.events).into_iter().partition(is_call);
+        let mut calls: BTreeMap<_, _> = calls.into_iter().map(|call| (call.event.event_id, call)).collect();
+        for stored in events {
+            let call = stored.event.kind.answers_task().and_then(|task_id| calls.remove(&task_id));
+            self.events.extend(call.into_iter().chain([stored]));
+        }
+    }
+}
 
 impl Recorder<'_> {
     /// The work items of the calls that the code has made to be run inside the turn.
@@ -47,7 +68,7 @@ impl Recorder<'_> {
         self.record.push(HistoryEvent::arriving(self.now(), EventKind::OrchestratorStarted));
         for (item, answer) in answers {
             let event = HistoryEvent::arriving(self.now(), EventKind::answer(item.event.event_id, answer));
-            self.record.answered.push(item);
+            self.record.answered.insert(item.event.event_id);
             if sabotage::is(Sabotage::LocalAnswersDoubled) {
                 self.record.push(event.clone());
             }

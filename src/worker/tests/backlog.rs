@@ -19,7 +19,7 @@ use crate::storage::layer::metered::{Counts, Metered};
 use crate::storage::layer::tapped::{Effect, Seen, Tap};
 use crate::storage::layer::{Call, Layer, Reply};
 use crate::storage::memory::Memory;
-use crate::{Client, TaskHub, Worker};
+use crate::{Client, TaskHub, Worker, size};
 
 const WORK: Activity<usize, usize> = Activity::new("Work");
 const ONE: Orchestrator<usize, usize> = Orchestrator::new("One");
@@ -189,7 +189,7 @@ async fn check(instances: usize, store: impl Layer + Clone + 'static, first: usi
 
 #[tokio::test(start_paused = true)]
 async fn a_backlog_is_worked_off_at_the_pace_of_an_emulator() {
-    check(1500, Slow::new(2, Duration::from_millis(10)), 1).await;
+    check(size::of(700, 1500), Slow::new(2, Duration::from_millis(10)), 1).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -205,6 +205,7 @@ async fn a_backlog_on_a_store_that_does_one_call_after_the_other_costs_no_lease(
 #[tokio::test(start_paused = true)]
 async fn a_backlog_that_makes_the_store_slow_by_its_size_is_worked_off_at_a_steady_pace() {
     let emulator = Emulator::default();
-    emulator.0.lock().unwrap().messages = 1500;
-    check(1500, emulator, 7).await;
+    let instances = size::of(700, 1500);
+    emulator.0.lock().unwrap().messages = instances;
+    check(instances, emulator, size::of(3, 7)).await;
 }

@@ -13,7 +13,7 @@ use crate::rng::Rng;
 use crate::storage::error::Result;
 use crate::storage::layer::faulty::{Faults, Faulty, Moment, Verdict};
 use crate::storage::layer::{Call, Layer, Reply};
-use crate::worker::keeper::Keeper;
+use crate::worker::keeper::{Holds, Keeper};
 use crate::worker::renewals::Pulse;
 use crate::{Client, TaskHub, Worker};
 
@@ -82,7 +82,8 @@ async fn thousands_of_held_messages_are_renewed_in_time() {
     }
     assert_eq!(held.len(), 4096);
     let pulse = Pulse::default();
-    let keeping = tokio::time::timeout(Duration::from_secs(180), keeper.run(&hub.0, HOLD, &pulse));
+    let keeping =
+        tokio::time::timeout(Duration::from_secs(180), keeper.run(&hub.0, Holds { first: HOLD, renewed: HOLD }, &pulse));
     assert!(keeping.await.is_err());
     for partition in 0..4 {
         assert_eq!(hub.0.storage.queues.peek(hub.0.queues.name(QueueId::Control(partition)), 32).await.unwrap(), []);

@@ -11,7 +11,7 @@ use crate::storage::memory::Memory;
 use crate::storage::table::{Entity, Match, Row, TableOp};
 
 /// The shortest lease that a peer with another clock may find, and the longest that a message may be out of sight unrenewed.
-const LEASE_MIN: Duration = Duration::from_secs(20);
+const LEASE_MIN: Duration = Duration::from_secs(15);
 const HIDDEN_MAX: Duration = Duration::from_secs(300);
 const COLUMNS_OF_EVERY_ROW: [&str; 6] = ["ExecutionId", "RuntimeStatus", "CreatedTime", "Name", "TaskHubName", "LastUpdatedTime"];
 

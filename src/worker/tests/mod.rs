@@ -4,6 +4,7 @@ mod activities;
 mod apps;
 mod away;
 mod backlog;
+mod busy;
 mod carried;
 mod clocks;
 mod counts;
