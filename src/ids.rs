@@ -89,6 +89,14 @@ impl DecisionId {
     }
 }
 
+/// The id of the span of an execution, or of what a decision leads to, from its identity: the same in every retry, and never zero. It is persisted,
+/// never change it.
+#[must_use]
+pub(crate) fn span_id(identity: &str) -> u64 {
+    // The first half holds the version of the UUID, which is not zero.
+    Uuid::new_v5(&NAMESPACE, format!("span {identity}").as_bytes()).as_u64_pair().0
+}
+
 /// Whether this is an id that a decision of this execution gave to its child, in our way or in that of .NET.
 #[must_use]
 pub(crate) fn is_derived(instance_id: &str, parent_execution_id: &str) -> bool {

@@ -38,7 +38,7 @@
 //! ```
 //!
 //! A whole worker, and a client in another process: `docs/getting-started.md`. What an orchestrator may do: `docs/determinism.md`. How it works: `docs/architecture.md`. Running it, and sharing a hub with
-//! .NET: `docs/operations.md`. Over HTTP, with the feature `http`: `docs/http-api.md`.
+//! .NET: `docs/operations.md`. Metrics and traces, with the features `metrics` and `otel`: `docs/observability.md`. Over HTTP, with the feature `http`: `docs/http-api.md`.
 
 // Tests that run here and on Azurite name the crate as its users do.
 #[cfg(test)]
@@ -54,6 +54,10 @@ pub mod http;
 mod hub;
 mod ids;
 mod limits;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+#[cfg(not(feature = "metrics"))]
+mod metrics;
 mod model;
 mod replay;
 mod rng;
@@ -67,6 +71,10 @@ mod storage;
 pub mod testing;
 #[cfg(test)]
 mod tidy;
+#[cfg(feature = "otel")]
+pub mod traces;
+#[cfg(not(feature = "otel"))]
+mod traces;
 mod usage;
 mod window;
 mod worker;
@@ -109,6 +117,9 @@ mod documents {
     struct GettingStarted;
     #[doc = include_str!("../docs/versioning.md")]
     struct Versioning;
+    #[cfg(all(feature = "metrics", feature = "otel"))]
+    #[doc = include_str!("../docs/observability.md")]
+    struct Observability;
     #[cfg(feature = "testing")]
     #[doc = include_str!("../docs/testing-workflows.md")]
     struct TestingWorkflows;

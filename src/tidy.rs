@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 500;
 
 /// Plain data, time, randomness, and rules that tests break: level 0, which every layer may use.
-const LEVEL_0: [&str; 10] = ["model", "ids", "bounds", "error", "clock", "rng", "limits", "window", "usage", "sabotage"];
+const LEVEL_0: [&str; 12] =
+    ["model", "ids", "bounds", "error", "clock", "rng", "limits", "window", "usage", "metrics", "traces", "sabotage"];
 
 /// Which modules a module may use, beside itself and level 0 (docs/architecture.md, Layers). A deeper path allows no more than
 /// that path. A new arrow is a decision: it is written here and in the document, or it is not made.
-const LAYERS: [(&str, &[&str]); 21] = [
+const LAYERS: [(&str, &[&str]); 23] = [
     ("model", &[]),
     ("ids", &[]),
     ("bounds", &[]),
@@ -21,6 +22,8 @@ const LAYERS: [(&str, &[&str]); 21] = [
     ("limits", &[]),
     ("window", &[]),
     ("usage", &[]),
+    ("metrics", &[]),
+    ("traces", &[]),
     ("sabotage", &[]),
     // An error of a client or worker gives out the storage error behind it.
     ("error", &["storage"]),

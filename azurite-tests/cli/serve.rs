@@ -18,6 +18,8 @@ const READER: &str = "a reading key of the tests";
 struct Server {
     child: Child,
     url: String,
+    /// Where its metrics are, if it has any.
+    metrics: Option<String>,
 }
 
 impl Server {
@@ -36,7 +38,8 @@ impl Server {
         }
         let said: Value = serde_json::from_str(&said).expect("one JSON document");
         assert_eq!(said["hub"], world.hub.as_str());
-        Self { child, url: said["url"].as_str().expect("a URL").to_owned() }
+        let metrics = said["metrics"].as_str().map(str::to_owned);
+        Self { child, url: said["url"].as_str().expect("a URL").to_owned(), metrics }
     }
 
     /// Asks it to end, and gives its exit code and what it said on standard error.
@@ -78,6 +81,34 @@ async fn the_client_of_durable_functions_for_javascript_does_all_it_can() {
             }
         })
         .await;
+}
+
+#[tokio::test]
+async fn a_server_shows_the_queues_of_the_hub_and_its_own_calls_to_prometheus() {
+    let world = World::new();
+    world.with_worker(async {}).await;
+    world.run(&["start", "Approval", "--id", "nobody takes it"]).await.ok();
+    let server = Server::start(&world, &[], &["--metrics", "127.0.0.1:0"]).await;
+    let url = server.metrics.clone().expect("it says where they are");
+    let shown = async |series: &str| {
+        let page = reqwest::get(&url).await.expect("an answer").text().await.expect("a text");
+        let value =
+            page.lines().filter(|line| line.starts_with(series)).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        value.sum::<f64>()
+    };
+    let mut tries = 0;
+    while shown("taskhub_queue_messages{").await < 1.0 {
+        tries += 1;
+        assert!(tries < 100, "the message that waits is not shown");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(shown("taskhub_queue_oldest_message_age_seconds{").await >= 0.0);
+    let before = shown("taskhub_storage_calls_total{").await;
+    let listed = reqwest::get(format!("{}instances", server.url)).await.expect("an answer");
+    assert_eq!(listed.status(), 200);
+    assert!(shown("taskhub_storage_calls_total{").await > before);
+    #[cfg(unix)]
+    assert_eq!(server.stop().await, (0, String::new()));
 }
 
 #[tokio::test]

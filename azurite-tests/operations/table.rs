@@ -213,6 +213,8 @@ async fn until_shown(client: &Client, expected: &BTreeMap<String, Option<Runtime
 
 async fn beside<T>(worker: WorkerBuilder, acting: impl Future<Output = T>) -> T {
     let mut result = None;
+    // What it does is large, and would stand on the stack once for each of the futures around it.
+    let acting = Box::pin(acting);
     worker.run(async { result = Some(acting.await) }).await.unwrap();
     result.unwrap()
 }

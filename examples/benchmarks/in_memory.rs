@@ -1,4 +1,5 @@
-//! How fast the engine is by itself: a hub in memory, a worker and a client in one process. `cargo bench --bench in_memory`; a case by its name behind `--`.
+//! How fast the engine is by itself: a hub in memory, a worker and a client in one process. `cargo bench --bench in_memory`; a case by its name behind `--`, and
+//! with the feature `metrics` the word `measured`, to see what metrics cost.
 #![allow(clippy::print_stdout, reason = "a benchmark shows what it measured")]
 
 use std::time::Duration;
@@ -41,7 +42,11 @@ async fn fan_out(ctx: OrchestrationContext, width: u64) -> Result<u64, Failure> 
 
 /// Runs a worker beside what a client does.
 async fn beside_worker(acting: impl AsyncFnOnce(&Client) -> Outcome) -> Outcome {
-    let hub = TaskHub::open(Storage::in_memory(), "Bench").await?;
+    let hub = TaskHub::builder(Storage::in_memory(), "Bench");
+    #[cfg(feature = "metrics")]
+    let hub =
+        if std::env::args().any(|word| word == "measured") { hub.metrics(&taskhub::metrics::Metrics::prometheus()) } else { hub };
+    let hub = hub.open().await?;
     let worker = Worker::builder(&hub)
         .activity(STEP, async |_: ActivityContext, n: u64| Ok(n + 1))
         .orchestrator(SEQUENCE, sequence)
@@ -130,7 +135,7 @@ fn cpu() -> f64 {
 
 #[tokio::main]
 async fn main() -> Outcome {
-    let chosen: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let chosen: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--") && word != "measured").collect();
     let is_chosen = |case: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == case);
     if is_chosen("throughput") {
         beside_worker(async |client| {

@@ -74,6 +74,11 @@ impl<T> Names<T> {
         self.0.get(&name.to_lowercase()).is_some_and(|named| named.versions.contains_key(""))
     }
 
+    /// Each name, as it was registered.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.0.values().map(|named| named.name.clone()).collect()
+    }
+
     /// Each name, with what it serves if that depends on the version.
     pub(super) fn known(&self) -> Vec<String> {
         self.0.values().map(Named::shown).collect()

@@ -22,7 +22,7 @@ use super::payload;
 use super::rigour::Rigour;
 use super::versioning::Versioning;
 use crate::bounds;
-use crate::model::{ExecutionStarted, FailureDetails, InstanceRef, Tags};
+use crate::model::{ExecutionStarted, FailureDetails, InstanceRef, Tags, TraceContext};
 use crate::replay::{self, ActionKind, Completion, Execution, Live, Outcome, Program, Turn, not_durable, panicked};
 
 type Start = Box<dyn Fn(&Rc<Execution>) -> Result<Program, FailureDetails> + Send + Sync>;
@@ -51,6 +51,8 @@ pub(crate) struct ActivityTask {
     pub(crate) tags: Tags,
     /// Which attempt of its retry policy it is, from 1.
     pub(crate) attempt: u32,
+    /// The span of the call.
+    pub(crate) trace: Option<TraceContext>,
     pub(crate) ends: Ends,
 }
 
@@ -129,6 +131,16 @@ impl Registry {
     /// Whether this version of the activity can run here.
     pub(crate) fn hosts_activity(&self, name: &str, version: Option<&str>) -> bool {
         self.0.activity(name, version).is_some()
+    }
+
+    /// The names of all orchestrators, as they were registered.
+    pub(crate) fn orchestrator_names(&self) -> Vec<String> {
+        self.0.orchestrators.names()
+    }
+
+    /// The names of all activities, as they were registered.
+    pub(crate) fn activity_names(&self) -> Vec<String> {
+        self.0.activities.names()
     }
 
     /// Whether an orchestrator of this name is here, of whatever version.

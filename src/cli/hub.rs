@@ -48,7 +48,7 @@ impl Command {
         out: &Output,
     ) -> Outcome {
         match self {
-            Self::Status => status(&open(account, name()?, out).await?, out).await,
+            Self::Status => status(&open(TaskHub::builder(account, name()?), out).await?, out).await,
             Self::List => list(&account, out).await,
             Self::Create { partitions } => create(account, name()?, partitions, out).await,
             Self::Delete { yes, force } => delete(account, name()?, yes, force, out).await,

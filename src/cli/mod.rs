@@ -34,7 +34,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
-use taskhub::{Client, Storage, TaskHub};
+use taskhub::metrics::Metrics;
+use taskhub::{Client, Storage, TaskHub, TaskHubBuilder};
 
 use failure::{Failure, Kind, Outcome};
 use output::Output;
@@ -181,6 +182,7 @@ impl Cli {
             Command::Completions(completions) => completions.run(Self::command()),
             Command::Man => shell::man(Self::command()),
             Command::Hub(command) => command.run(&self.target, &out).await,
+            Command::Serve(serve) => serve.run(&self.target, &out).await,
             command => command.run(&self.target.open(&out).await?, &out).await,
         }
     }
@@ -190,7 +192,7 @@ impl Command {
     /// Does what is done in a hub.
     async fn run(self, client: &Client, out: &Output) -> Outcome {
         match self {
-            Self::Completions(_) | Self::Man | Self::Hub(_) => unreachable!("they open what they need"),
+            Self::Completions(_) | Self::Man | Self::Hub(_) | Self::Serve(_) => unreachable!("they open what they need"),
             Self::List(list) => list.run(client, out).await,
             Self::Show(one) => one.show(client, out).await,
             Self::History(history) => history.run(client, out).await,
@@ -209,14 +211,13 @@ impl Command {
             Self::Import(import) => import.run(client, out).await,
             Self::Watch(watch) => watch.run(client, out).await,
             Self::Wait(wait) => wait.run(client, out).await,
-            Self::Serve(serve) => serve.run(client, out).await,
         }
     }
 }
 
 /// Opens a hub; never creates one.
-async fn open(account: Storage, name: String, out: &Output) -> Result<Client, Failure> {
-    let hub = patiently(TaskHub::builder(account, name).must_exist().open(), out).await?;
+async fn open(hub: TaskHubBuilder, out: &Output) -> Result<Client, Failure> {
+    let hub = patiently(hub.must_exist().open(), out).await?;
     if hub.is_run_with_blob_leases() {
         out.warn("the .NET workers of this hub manage its partitions by leases of blobs; a worker of taskhub would be refused");
     }
@@ -226,8 +227,17 @@ async fn open(account: Storage, name: String, out: &Output) -> Result<Client, Fa
 impl Target {
     /// Opens the hub.
     async fn open(&self, out: &Output) -> Result<Client, Failure> {
+        open(self.hub()?, out).await
+    }
+
+    /// Opens the hub, and measures what is done in it.
+    async fn open_measured(&self, metrics: &Metrics, out: &Output) -> Result<Client, Failure> {
+        open(self.hub()?.metrics(metrics), out).await
+    }
+
+    fn hub(&self) -> Result<TaskHubBuilder, Failure> {
         let profile = self.profile()?;
-        open(self.account(&profile)?, self.hub_name(&profile)?, out).await
+        Ok(TaskHub::builder(self.account(&profile)?, self.hub_name(&profile)?))
     }
 
     fn profile(&self) -> Result<Profile, Failure> {

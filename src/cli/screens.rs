@@ -197,7 +197,7 @@ impl Shell<'_> {
             Command::Hub(command) => {
                 command.in_account(self.account.clone(), || Ok(cli.target.hub.unwrap_or_default()), out).await
             }
-            Command::Serve(serve) => serve.listen(self.client, out).await.map(drop),
+            Command::Serve(serve) => serve.listen(self.client, None, out).await.map(drop),
             command => command.run(self.client, out).await,
         }
     }

@@ -8,9 +8,11 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 use taskhub::http::{ManagementApi, ManagementApiBuilder, Scope};
+use taskhub::metrics::Metrics;
 use taskhub::{Client, shutdown_signal};
 use tokio::net::TcpListener;
 
+use super::Target;
 use super::failure::{Failure, Kind, Outcome};
 use super::output::Output;
 use super::values;
@@ -58,33 +60,60 @@ pub(crate) struct Serve {
     /// How long URLs that are handed out are good, such as 12h [default: 7d]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     url_lifetime: Option<Duration>,
+    /// Address and port under which metrics are served for Prometheus, such as 127.0.0.1:9464; whoever reaches it may read them
+    #[arg(long, value_name = "IP:PORT")]
+    metrics: Option<SocketAddr>,
     /// App whose workers hold the app lease; makeprimary tells it to take the lease over
     #[arg(long, value_name = "NAME")]
     app_name: Option<String>,
 }
 
+/// Between two looks at the queues.
+const LOOKS_APART: Duration = Duration::from_secs(30);
+
 /// Where the keys are if no file has them.
 const KEYS: &str = "TASKHUB_HTTP_KEYS";
 
 impl Serve {
-    pub(crate) async fn run(self, client: &Client, out: &Output) -> Outcome {
+    pub(super) async fn run(self, target: &Target, out: &Output) -> Outcome {
         // Before anybody can know that it is there, and stop it.
         let stop = shutdown_signal();
-        let (api, listener) = self.listen(client, out).await?;
-        Ok(api.serve(listener, stop).await?)
+        let Some(address) = self.metrics else {
+            let (api, listener) = self.listen(&target.open(out).await?, None, out).await?;
+            return Ok(api.serve(listener, stop).await?);
+        };
+        let metrics = Metrics::prometheus();
+        let client = target.open_measured(&metrics, out).await?;
+        let page = bind(address).await?;
+        let (api, listener) = self.listen(&client, Some(page.local_addr()?), out).await?;
+        tokio::select! {
+            biased;
+            served = api.serve(listener, stop) => Ok(served?),
+            served = metrics.serve(page, std::future::pending()) => Ok(served?),
+            () = keep_measuring(&client) => Ok(()),
+        }
     }
 
-    /// Listens, and says where.
-    pub(super) async fn listen(&self, client: &Client, out: &Output) -> Result<(ManagementApi, TcpListener), Failure> {
+    /// Listens, and says where; `metrics`: where they are served already.
+    pub(super) async fn listen(
+        &self,
+        client: &Client,
+        metrics: Option<SocketAddr>,
+        out: &Output,
+    ) -> Result<(ManagementApi, TcpListener), Failure> {
         let address = SocketAddr::new(self.address, self.port);
         let api = self.api(client)?;
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|error| Failure::new(Kind::Error, format!("nothing can listen on {address}: {error}")))?;
+        let listener = bind(address).await?;
         let address = listener.local_addr()?;
         let (hub, url) = (client.hub_name(), format!("http://{address}/"));
         // Nothing else tells whoever started it that it is there.
-        out.print(|| json!({ "hub": hub, "url": url }), || format!("Serving task hub {hub} on {url}"))?;
+        let metrics = metrics.map(|address| format!("http://{address}/metrics"));
+        let told = || match &metrics {
+            Some(metrics) => json!({ "hub": hub, "url": url, "metrics": metrics }),
+            None => json!({ "hub": hub, "url": url }),
+        };
+        let beside = metrics.as_ref().map(|metrics| format!(", and its metrics on {metrics}")).unwrap_or_default();
+        out.print(told, || format!("Serving task hub {hub} on {url}{beside}"))?;
         Ok((api, listener))
     }
 
@@ -157,6 +186,21 @@ impl Serve {
             }
             None => keys_of_variable(std::env::var(KEYS)).map_err(invalid),
         }
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    let failed = |error| Failure::new(Kind::Error, format!("nothing can listen on {address}: {error}"));
+    TcpListener::bind(address).await.map_err(failed)
+}
+
+/// Looks at the queues of the hub now and then, for ever.
+async fn keep_measuring(client: &Client) {
+    loop {
+        if let Err(error) = client.measure_queues().await {
+            tracing::warn!(%error, "the queues could not be measured");
+        }
+        tokio::time::sleep(LOOKS_APART).await;
     }
 }
 

@@ -61,7 +61,7 @@ impl Client {
     }
 
     /// Sends a message to an instance that is there to take it.
-    pub(super) async fn send(&self, message: Message) -> Result<()> {
+    pub(super) async fn send(&self, mut message: Message) -> Result<()> {
         let why = match &message.event.kind {
             EventKind::EventRaised { name, input, .. } => bounds::why_empty("the name of the event", name).or_else(|| {
                 let texts = [name.as_str(), input.as_deref().unwrap_or_default()];
@@ -78,7 +78,10 @@ impl Client {
         if self.looks {
             self.expect_open(&message.target.instance_id).await?;
         }
-        self.put(message).await
+        let sending = self.begin_to_raise(&mut message);
+        self.put(message).await?;
+        self.has_sent(sending);
+        Ok(())
     }
 
     /// One that is shown as failed because a message of it is parked has not ended.

@@ -12,6 +12,8 @@ mod hub_status;
 mod instance;
 #[cfg(test)]
 mod instance_tests;
+#[cfg(feature = "metrics")]
+mod measure;
 #[cfg(test)]
 mod operation_tests;
 mod pages;
@@ -24,6 +26,7 @@ mod rewind;
 mod start;
 mod status;
 mod terminate;
+mod traced;
 mod unanswered;
 mod usage;
 mod wait;

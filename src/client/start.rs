@@ -168,7 +168,7 @@ impl<'a, O> Start<'a, O> {
     }
 
     /// The trace that the instance goes on with.
-    #[cfg(feature = "http")]
+    #[cfg(any(test, feature = "http"))]
     pub(crate) fn trace(mut self, trace: Option<TraceContext>) -> Self {
         self.trace = trace;
         self
@@ -228,7 +228,7 @@ impl<'a, O> Start<'a, O> {
         let now = hub.now();
         let delay = self.scheduled.map_or(Duration::ZERO, |at| at.since(now));
         let generation = existing.map_or(0, |r| r.row.generation.unwrap_or(0).saturating_add(1));
-        let start = ExecutionStarted {
+        let mut start = ExecutionStarted {
             instance: InstanceRef::new(&instance_id, hub.rng.uuid().simple().to_string()),
             name: self.name,
             version: Some(self.version),
@@ -239,9 +239,11 @@ impl<'a, O> Start<'a, O> {
             generation: Some(generation),
             ..ExecutionStarted::default()
         };
+        let sending = self.client.begin_to_start(&mut start);
         if !hub.create_instance(start, now, delay, existing.map(|stored| &stored.etag)).await? {
             return Err(already_exists(&instance_id, RuntimeStatus::Pending));
         }
+        self.client.has_sent(sending);
         Ok(Instance::new(self.client, instance_id))
     }
 

@@ -8,8 +8,7 @@ use super::refusal::Refusal;
 use super::route::Act;
 use crate::error::ErrorKind;
 use crate::model::{EventKind, RuntimeStatus, TraceContext};
-
-const TEXT_MAX: usize = 512;
+use crate::traces::SpanContext;
 
 pub(super) async fn raise(asked: &Asked<'_>) -> Result<Response, Refusal> {
     // Whether there is somebody to take it comes before what it says.
@@ -97,17 +96,7 @@ async fn send(asked: &Asked<'_>, kind: EventKind) -> Result<Response, Refusal> {
 /// The trace that a request belongs to (W3C Trace Context), if it names a sound one.
 pub(super) fn trace(headers: &HeaderMap) -> Option<TraceContext> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let parent = text("traceparent").filter(|parent| is_trace_parent(parent))?;
-    let state = text("tracestate").filter(|state| !state.is_empty() && state.len() <= TEXT_MAX);
-    Some(TraceContext { trace_parent: Some(parent.to_owned()), trace_state: state.map(str::to_owned), ..TraceContext::default() })
-}
-
-/// `00-{32 hexadecimal digits}-{16}-{2}`, of which neither id is zero.
-fn is_trace_parent(text: &str) -> bool {
-    let parts: Vec<_> = text.split('-').collect();
-    let is_hex = |part: &str, length| part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let is_id = |part: &str, length| is_hex(part, length) && part.bytes().any(|b| b != b'0');
-    matches!(parts[..], [version, trace, span, flags] if version == "00" && is_id(trace, 32) && is_id(span, 16) && is_hex(flags, 2))
+    Some(SpanContext::parse(text("traceparent")?, text("tracestate"))?.carried())
 }
 
 pub(super) async fn make_primary(asked: &Asked<'_>) -> Result<Response, Refusal> {

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use crate::metrics::Sink;
 use crate::rng::Rng;
 use crate::storage::Storage;
 use crate::storage::layer::billed::Billed;
 use crate::storage::layer::limited::Limited;
+#[cfg(feature = "metrics")]
+use crate::storage::layer::measured::Measured;
 use crate::storage::layer::retrying::{RetryPolicy, Retrying};
 use crate::storage::layer::timed::Timed;
 use crate::storage::layer::traced::Traced;
@@ -44,12 +47,21 @@ pub(crate) struct Lanes {
     pub(crate) data: Storage,
     /// Counts the calls of all of them.
     pub(crate) meter: Meter,
+    /// Where the metrics of the hub go.
+    pub(crate) metrics: Sink,
 }
 
 impl Lanes {
     pub(crate) fn to(storage: &Storage, rng: &Rng) -> Self {
+        Self::measured(storage, rng, Sink::default())
+    }
+
+    /// The same, with metrics of all calls.
+    pub(crate) fn measured(storage: &Storage, rng: &Rng, metrics: Sink) -> Self {
         let meter = Meter::default();
         let storage = storage.clone().layered(Billed(meter.clone()));
+        #[cfg(feature = "metrics")]
+        let storage = if metrics.is_on() { storage.layered(Measured::new(&metrics)) } else { storage };
         // The trace covers each attempt with its outcome, timeouts included, but not the time that it was queued.
         let traced = |limit: Timed| storage.clone().layered(limit).layered(Traced);
         let retrying = |policy| Retrying::new(policy, rng.fork());
@@ -66,6 +78,7 @@ impl Lanes {
         let holds = traced(Timed::new(HOLD_ATTEMPT)).layered(Limited::per_target(renewals));
         Self {
             meter,
+            metrics,
             data: Storage { blobs: payloads, ..patient(data) },
             holds: holds.layered(retrying(within(HOLD_ATTEMPT))),
             leases: traced(Timed::new(LEASE_ATTEMPT)).layered(retrying(impatient)),

@@ -19,6 +19,7 @@ pub(crate) mod instances;
 pub(crate) mod keys;
 mod lanes;
 pub(crate) mod lease;
+mod measured;
 mod names;
 mod parked;
 pub(crate) mod partitions;
@@ -82,9 +83,11 @@ use usage::UsageRows;
 
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
+use crate::metrics::Sink;
 use crate::model::Timestamp;
 use crate::rng::Rng;
 use crate::storage::Storage;
+use crate::traces::Tracer;
 use crate::usage::Meter;
 
 /// What clients and workers share of a hub: its parts.
@@ -102,6 +105,8 @@ pub(crate) struct Hub {
     pub(crate) usage: UsageRows,
     /// Counts the calls of this process.
     pub(crate) meter: Meter,
+    pub(crate) metrics: Sink,
+    pub(crate) tracer: Tracer,
     pub(crate) storage: Storage,
     pub(crate) names: Names,
     pub(crate) partition_count: u32,
@@ -154,6 +159,8 @@ impl Hub {
             awaited: AwaitedCode { table: data(&names.awaited), queues: Arc::clone(&queues), clock: clock.clone() },
             usage: UsageRows { table: data(&names.awaited), clock: clock.clone() },
             meter: lanes.meter,
+            metrics: lanes.metrics,
+            tracer: Tracer::default(),
             drains: Drains { table: data(&names.awaited), clock: clock.clone() },
             queues,
             histories,

@@ -113,6 +113,15 @@ impl Received {
         }
     }
 
+    /// Since when it has waited, if this is the first time that anybody has received it. Of a body in a blob nobody knows yet whether it came
+    /// before its time.
+    pub(crate) fn first_since(&self) -> Option<Timestamp> {
+        match self {
+            Self::Held(held) if held.dequeue_count == 1 => Some(held.waits_since()),
+            _ => None,
+        }
+    }
+
     /// Sorts the messages of one sender in the order in which they were sent. It is known only for messages that have been read; others sort
     /// first, so that nothing overtakes them unnoticed.
     pub(crate) fn order(&self) -> Option<(Timestamp, i64)> {

@@ -11,10 +11,15 @@ use super::stored::{LeaseManager, StoredHub, stored_hub};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
+#[cfg(feature = "metrics")]
+use crate::metrics::Metrics;
+use crate::metrics::Sink;
 use crate::rng::Rng;
 use crate::storage::Storage;
 use crate::storage::error::OrNone;
 use crate::storage::table::Query;
+#[cfg(feature = "otel")]
+use crate::traces::{Tracer, Traces};
 
 /// A task hub: the queues, tables and blobs that workers and clients share.
 ///
@@ -32,6 +37,10 @@ pub struct TaskHubBuilder {
     must_exist: bool,
     clock: Clock,
     rng: Rng,
+    #[cfg(feature = "metrics")]
+    metrics: Option<Metrics>,
+    #[cfg(feature = "otel")]
+    traces: Option<Traces>,
 }
 
 /// Partitions of a hub that is created without a word about it, as in .NET.
@@ -49,6 +58,10 @@ impl TaskHub {
             must_exist: false,
             clock: Clock::system(),
             rng: Rng::system(),
+            #[cfg(feature = "metrics")]
+            metrics: None,
+            #[cfg(feature = "otel")]
+            traces: None,
         }
     }
 
@@ -143,6 +156,23 @@ impl TaskHubBuilder {
         self
     }
 
+    /// Measures what is done in the hub by this process, and what its storage calls take and cost: see [`metrics`](crate::metrics). Workers with
+    /// metrics look at the queues of the hub too, by two calls each half minute for each queue.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn metrics(mut self, metrics: &Metrics) -> Self {
+        self.metrics = Some(metrics.clone());
+        self
+    }
+
+    /// Exports the spans of what is done in the hub by this process: see [`Traces`]. Instances that are started by its clients are traced then.
+    #[cfg(feature = "otel")]
+    #[must_use]
+    pub fn traces(mut self, traces: &Traces) -> Self {
+        self.traces = Some(traces.clone());
+        self
+    }
+
     /// Another source of time: for tests under paused time.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
@@ -170,7 +200,11 @@ impl TaskHubBuilder {
             let message = format!("a partition count of {count} is outside 1 to {}", limits::PARTITIONS_MAX);
             return Err(Error::new(ErrorKind::Invalid, message));
         }
-        let lanes = Lanes::to(&self.storage, &self.rng);
+        #[cfg(feature = "metrics")]
+        let metrics = Sink::of_hub(self.metrics.as_ref(), &self.name);
+        #[cfg(not(feature = "metrics"))]
+        let metrics = Sink::default();
+        let lanes = Lanes::measured(&self.storage, &self.rng, metrics);
         let storage = &lanes.data;
         let stored = stored_hub(storage, &names).await?;
         if stored.is_none() && self.must_exist {
@@ -200,6 +234,8 @@ impl TaskHubBuilder {
             ));
         }
         let hub = Hub::new(names, wanted, lanes, self.encoding, self.clock, self.rng);
+        #[cfg(feature = "otel")]
+        let hub = Hub { tracer: Tracer::of(self.traces.as_ref()), ..hub };
         if stored.is_none() {
             let is_missing = |error: &Error| error.kind() == ErrorKind::NotFound;
             hub.ensure().await.map_err(|error| if is_missing(&error) { in_another_case(&self.name) } else { error })?;

@@ -146,6 +146,12 @@ impl State {
         self.taken_back.get(&id).copied().unwrap_or(0)
     }
 
+    /// How many decisions and answers were taken back by all rewinds.
+    pub(crate) fn taken_back_in_all(&self) -> u32 {
+        let answers = u32::try_from(self.answers_taken_back.len()).unwrap_or(u32::MAX);
+        self.taken_back.values().fold(answers, |all, times| all.saturating_add(*times))
+    }
+
     /// Whether a rewind has taken back an answer to this task that was made at this time.
     pub(crate) fn has_taken_back(&self, task_id: i32, time: Timestamp) -> bool {
         self.answers_taken_back.contains(&(task_id, time))

@@ -3,6 +3,8 @@
 mod settings;
 
 use std::future::Future;
+#[cfg(feature = "metrics")]
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
@@ -16,9 +18,12 @@ use super::hosting::Hosting;
 use super::instance_limits::InstanceLimits;
 use super::keeper::Keeper;
 use super::local::LocalActivities;
+use super::measures::Measures;
 use super::memory::Bodies;
 use super::options::Options;
 use super::outages::Outages;
+#[cfg(feature = "metrics")]
+use super::page::Page;
 use super::patience::Patience;
 use super::renewals::Pulse;
 use super::tasks::Tasks;
@@ -44,6 +49,8 @@ pub struct WorkerBuilder {
     app: App,
     limits: Vec<Limited>,
     instance_limits: InstanceLimits,
+    #[cfg(feature = "metrics")]
+    metrics_address: Option<SocketAddr>,
 }
 
 /// The longest worker id: it stands in columns of the partition rows.
@@ -53,7 +60,17 @@ impl WorkerBuilder {
     /// A worker that hosts nothing yet.
     pub(super) fn new(hub: &TaskHub) -> Self {
         let (options, worker_id, app, limits, instance_limits) = Default::default();
-        Self { hub: hub.clone(), registry: Registry::builder(), options, worker_id, app, limits, instance_limits }
+        Self {
+            hub: hub.clone(),
+            registry: Registry::builder(),
+            options,
+            worker_id,
+            app,
+            limits,
+            instance_limits,
+            #[cfg(feature = "metrics")]
+            metrics_address: None,
+        }
     }
 
     /// Registers an orchestrator: a plain `async fn(OrchestrationContext, I) -> Result<O, Failure>`.
@@ -166,7 +183,7 @@ impl WorkerBuilder {
     ///
     /// # Errors
     /// `Invalid` if a name was registered twice or is empty, an orchestrator's name or a version has more than 2,048 UTF-16 units, a limit
-    /// is zero, or the worker's id is empty or too long.
+    /// is zero, the worker's id is empty or too long, or it is to serve metrics of a hub that was opened without any.
     pub fn build(mut self) -> Result<Worker> {
         let invalid = |what: String| Err(Error::new(ErrorKind::Invalid, what));
         if self.options.turns == 0 || self.options.activities == 0 || self.options.local_activities == Some(0) {
@@ -194,10 +211,15 @@ impl WorkerBuilder {
         };
         self.options.app_name = self.app.name();
         let hub = self.hub.0;
+        #[cfg(feature = "metrics")]
+        let page = Page::of(&hub, self.metrics_address)?;
         let patience = if hub.storage.in_process { Patience::NONE } else { Patience::default() };
         let patience = self.options.patience.unwrap_or(patience);
         let worker_id = self.worker_id.unwrap_or_else(|| format!("taskhub-{}-{}", std::process::id(), hub.rng.uuid().simple()));
-        let executor = Arc::new(Executor::new(registry.clone(), throttles, self.instance_limits, hub.clock.clone()));
+        let measures = Measures::new(hub.metrics.clone(), &registry);
+        let (tracer, clock) = (hub.tracer.clone(), hub.clock.clone());
+        let executor = Executor::new(registry.clone(), throttles, self.instance_limits, measures, tracer, clock);
+        let executor = Arc::new(executor);
         let (stopping, places) = (CancellationToken::new(), self.options.local_activities.unwrap_or(self.options.activities));
         let shared = Shared {
             local: LocalActivities::new(Arc::clone(&executor), places, self.options.local_time, stopping.clone()),
@@ -218,7 +240,12 @@ impl WorkerBuilder {
             options: self.options,
             hub,
         };
-        Ok(Worker { shared: Arc::new(shared) })
+        let shared = Arc::new(shared);
+        #[cfg(feature = "metrics")]
+        let worker = Worker { shared, page };
+        #[cfg(not(feature = "metrics"))]
+        let worker = Worker { shared };
+        Ok(worker)
     }
 
     /// Builds the worker and runs it; see [`Worker::run`].

@@ -12,6 +12,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use super::delivery::Delivery;
 use super::executor::Unavailable;
 use super::litter;
+use super::measures::MeasuredTurn;
 use super::outbox::Outbox;
 use super::partition::{Partition, SeenRow, is_in_order};
 use super::recorder::{Outbound, Record};
@@ -105,17 +106,28 @@ pub(crate) struct Commit<'a> {
     pub(crate) sends_again: bool,
     /// Has what is held for readers of this process.
     pub(crate) outbox: &'a Outbox,
+    pub(crate) measured: MeasuredTurn<'a>,
 }
 
 impl Commit<'_> {
     /// Commits a turn: whoever holds the inputs deletes them once this has succeeded. After an error some acts may have taken
     /// effect; the inputs are still held, and running the turn again makes the same messages under the same ids.
     pub(crate) async fn run(&self, record: &Record) -> std::result::Result<Committed, CommitError> {
+        let committed = self.act(record).await;
+        self.measured.ends(record, committed.as_ref().map(drop));
+        committed
+    }
+
+    async fn act(&self, record: &Record) -> std::result::Result<Committed, CommitError> {
         let mut stored = Committed::default();
         for act in order() {
             match act {
                 Act::SendMessages => self.send_messages(record).await?,
-                Act::AppendHistory => stored = self.append(record).await?.ok_or(CommitError::Fenced)?,
+                Act::AppendHistory => {
+                    stored = self.append(record).await?.ok_or(CommitError::Fenced)?;
+                    // Nobody ends again what has ended here, whatever becomes of the rest.
+                    self.hub.tracer.export(record.spans.iter().cloned());
+                }
                 Act::WriteRow => self.write_row_if_ours(record, &stored).await?,
                 Act::DeleteBlobs => self.delete_blobs(record, &stored.spent).await?,
                 #[cfg(test)]

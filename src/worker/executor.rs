@@ -6,13 +6,15 @@ use std::sync::{Arc, OnceLock};
 
 use super::instance_limits::InstanceLimits;
 use super::log;
+use super::measures::{Measures, Way};
 use super::throttle::Throttles;
 use super::turn_threads::{Kept, TurnThread, TurnThreads};
 use super::watch::{Code, Watch, Watching};
 use crate::authoring::{ActivityTask, Registry};
 use crate::clock::Clock;
-use crate::model::FailureDetails;
+use crate::model::{FailureDetails, Timestamp};
 use crate::replay::{Outcome, Turn, disagreement};
+use crate::traces::Tracer;
 
 /// Runs the code of orchestrators and activities that is registered in this process.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub(crate) struct Executor {
     registry: Registry,
     throttles: Throttles,
     limits: InstanceLimits,
+    measures: Measures,
+    tracer: Tracer,
     watch: Arc<Watch>,
     clock: Clock,
     /// Started by the first turn.
@@ -39,9 +43,34 @@ pub(crate) struct Unavailable;
 pub(crate) type Answer = Result<Option<String>, FailureDetails>;
 
 impl Executor {
-    pub(crate) fn new(registry: Registry, throttles: Throttles, limits: InstanceLimits, clock: Clock) -> Self {
+    pub(crate) fn new(
+        registry: Registry,
+        throttles: Throttles,
+        limits: InstanceLimits,
+        measures: Measures,
+        tracer: Tracer,
+        clock: Clock,
+    ) -> Self {
         let (watch, threads, kept_turns) = Default::default();
-        Self { registry, throttles, limits, watch, clock, threads, kept_turns }
+        Self { registry, throttles, limits, measures, tracer, watch, clock, threads, kept_turns }
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Exports spans, if anybody wants them.
+    pub(super) fn tracer(&self) -> &Tracer {
+        &self.tracer
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What the worker measures.
+    pub(super) fn measures(&self) -> &Measures {
+        &self.measures
     }
 
     /// How large an instance may become.
@@ -80,6 +109,7 @@ impl Executor {
         let keeps = keeps && self.registry.takes_live();
         let rest = turn.behind(kept.as_ref().map_or(0, |kept| kept.gone_through));
         let was_kept = kept.is_some();
+        self.measures.runs(if was_kept { Way::Live } else { Way::Replay });
         let (outcome, kept) = self.play(rest, code, kept, keeps).await;
         if was_kept && self.is_to_be_checked(&outcome) {
             self.check(turn, code, &outcome).await;
@@ -144,6 +174,7 @@ impl Executor {
 
     /// Code that does not do the same again would be noticed only after a crash: its execution never replays.
     async fn check(&self, turn: Turn<'_>, code: &Arc<Code>, outcome: &Outcome) {
+        self.measures.runs(Way::Check);
         let replayed = self.replay(Turn { is_repeat: true, ..turn }, code, Registry::run_turn).await;
         log::differences(code, &replayed.differences);
         let bare = |outcome: &Outcome| Outcome { differences: Vec::new(), retries: Vec::new(), ..outcome.clone() };
@@ -158,7 +189,10 @@ impl Executor {
         if !self.registry.hosts_activity(&task.name, task.version.as_deref()) {
             return Err(Unavailable);
         }
-        Ok(self.registry.run_activity(task).await)
+        let (measured, ends) = (self.measures.run(&task.name), task.ends.clone());
+        let answer = self.run_traced(task).await;
+        measured.ends(&answer, ends.have_come());
+        Ok(answer)
     }
 
     fn check_orchestrator(&self, turn: &Turn<'_>) -> Result<(), Unavailable> {
@@ -170,6 +204,7 @@ impl Executor {
 mod tests {
     use super::*;
     use crate::authoring::{Activity, Ends, OrchestrationContext, Orchestrator};
+    use crate::metrics::Sink;
     use crate::model::{EventKind, ExecutionStarted, HistoryEvent, InstanceRef, StoredEvent, Tags, Timestamp};
     use crate::worker::watch::What;
 
@@ -181,10 +216,13 @@ mod tests {
             ctx.set_custom_status("shown");
             Ok(1)
         };
+        let registry = Registry::builder().orchestrator(MAIN, code).activity(ONE, async |_, ()| Ok(1)).build().unwrap();
         Executor::new(
-            Registry::builder().orchestrator(MAIN, code).activity(ONE, async |_, ()| Ok(1)).build().unwrap(),
+            registry.clone(),
             Throttles::default(),
             InstanceLimits::default(),
+            Measures::new(Sink::default(), &registry),
+            Tracer::default(),
             Clock::paused(Timestamp::UNIX_EPOCH),
         )
     }
@@ -203,6 +241,7 @@ mod tests {
             input: None,
             tags: Tags::default(),
             attempt: 1,
+            trace: None,
             ends: Ends::default(),
         }
     }

@@ -22,11 +22,14 @@ mod litter;
 pub(crate) mod loaded;
 mod local;
 mod log;
+mod measures;
 mod memory;
 mod options;
 mod outages;
 mod outbox;
 mod ownership;
+#[cfg(feature = "metrics")]
+mod page;
 mod park;
 mod partition;
 mod patience;
@@ -43,6 +46,7 @@ mod starts;
 mod step;
 mod tasks;
 mod throttle;
+mod traced;
 mod traffic;
 mod turn_threads;
 mod unhosted;
@@ -59,6 +63,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use futures::FutureExt as _;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -96,6 +101,8 @@ pub use throttle::Limit;
 #[derive(Debug)]
 pub struct Worker {
     shared: Arc<Shared>,
+    #[cfg(feature = "metrics")]
+    page: page::Page,
 }
 
 /// What the tasks of a worker share.
@@ -144,7 +151,8 @@ impl Worker {
     /// when its leases expire.
     ///
     /// # Errors
-    /// Only what fails before the first message is received: the hub cannot be reached or is incomplete and cannot be created;
+    /// Only what fails before the first message is received: the hub cannot be reached or is incomplete and cannot be created, or nothing can
+    /// listen on the address of its metrics;
     /// `Mismatch` if .NET runs it with a blob lease manager.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let span = spans::worker(&self.shared.hub, &self.shared.worker_id);
@@ -153,6 +161,10 @@ impl Worker {
 
     async fn work_until_shutdown(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let shared = Arc::clone(&self.shared);
+        #[cfg(feature = "metrics")]
+        let page = self.page.serve().await?;
+        #[cfg(not(feature = "metrics"))]
+        let page = std::future::pending::<()>();
         shared.hub.check_lease_manager()?;
         shared.hub.ensure().await?;
         tracing::info!("worker started");
@@ -162,9 +174,13 @@ impl Worker {
         // Not among the tasks that stopping waits for: it renews to the very end.
         let keeping = Keeping::start(&shared, &renewals);
         let teller = Arc::clone(&shared);
+        // Boxed, so that who nests the future of the worker in others, as tests do, does not carry all of them on the stack.
         let telling = teller.steadily("telling what is waited for", |_| teller.hosting.tell(&teller.hub, teller.options.refresh));
+        let telling = telling.boxed();
+        let measuring = Arc::clone(&shared);
+        let measuring = measuring.steadily("measuring queues", |_| measuring.measure()).boxed();
         let counting = Arc::clone(&shared);
-        let counting = counting.steadily("telling the storage calls", |_| counting.tell_usage());
+        let counting = counting.steadily("telling the storage calls", |_| counting.tell_usage()).boxed();
         let working = async {
             shared.tasks.spawn_renewing(Arc::clone(&shared).work());
             shutdown.await;
@@ -178,6 +194,8 @@ impl Worker {
             () = shared.pulse.beat(&shared.hub.clock) => {}
             () = telling => {}
             () = counting => {}
+            () = measuring => {}
+            () = page => {}
         }
         drop(keeping);
         shared.hosting.withdraw(&shared.hub).await;

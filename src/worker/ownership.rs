@@ -50,6 +50,8 @@ pub(crate) struct Ownership {
     /// Rung when a drain has ended: the release is written at once.
     drained: Arc<Notify>,
     renewed: Instant,
+    /// How long after that the leases were to be renewed at the latest.
+    planned: Duration,
     /// Whether leases are written as those of a worker that has much to do.
     is_busy: bool,
     /// Whether the last pass failed.
@@ -68,13 +70,14 @@ pub(crate) struct Ownership {
 
 impl Ownership {
     pub(crate) fn new(shared: Arc<Shared>, until: CancellationToken) -> Self {
-        let renewed = Instant::now();
+        let (renewed, planned) = (Instant::now(), shared.options.lease_renewal);
         Self {
             shared,
             until,
             owned: BTreeMap::new(),
             drained: Arc::new(Notify::new()),
             renewed,
+            planned,
             is_busy: false,
             failed: false,
             expecting: false,
@@ -126,7 +129,9 @@ impl Ownership {
                 owned.partition.lose();
             }
         }
+        let shared = Arc::clone(&self.shared);
         self.leave().await;
+        shared.executor.measures().owns(&shared.hub, std::iter::empty());
     }
 
     /// A runtime that stands still for good would keep its partitions for ever: they are renewed on another.
@@ -141,6 +146,7 @@ impl Ownership {
     fn stand(&self) {
         let was_alone = self.shared.hosting.is_by_itself();
         self.shared.hosting.stands(self.alone, self.owned.is_empty());
+        self.shared.executor.measures().owns(&self.shared.hub, self.owned.values().map(|owned| owned.partition.id));
         if was_alone && !self.alone {
             self.shared.hub.queues.bell(QueueId::WorkItems).ring(Duration::ZERO);
         }
@@ -191,8 +197,16 @@ impl Ownership {
             owned.stored = StoredPartition { row, etag };
             owned.partition.renewed_until(fence);
         }
-        self.renewed = before;
+        self.are_renewed(before);
         Ok(true)
+    }
+
+    /// All leases were renewed, by calls that began then.
+    fn are_renewed(&mut self, at: Instant) {
+        if !self.owned.is_empty() {
+            self.shared.executor.measures().renewed(at - self.renewed, self.planned);
+        }
+        (self.renewed, self.planned) = (at, self.longest_pause());
     }
 
     /// Goes through the rows as they are now. The rows as they are afterwards. A row that cannot be written does not keep the
@@ -216,7 +230,7 @@ impl Ownership {
             return Err(error);
         }
         if due && all_renewed {
-            self.renewed = before;
+            self.are_renewed(before);
         }
         Ok(after)
     }

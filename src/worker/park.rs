@@ -129,11 +129,15 @@ impl Shared {
 
     /// Parks a message for this reason, and shows its instance as failed. It goes back if that is not possible now.
     pub(crate) async fn park(&self, delivery: Delivery, reason: &str) {
+        let queue = delivery.queue;
         // First the row: if parking fails, the message comes again and finds the row final.
         let parked = match self.show_parked(&delivery, reason).await {
             Ok(()) => delivery.park(&self.hub, reason).await,
             Err(error) => Err(Box::new(Undone { delivery, error: Some(error) })),
         };
+        if parked.is_ok() {
+            self.executor.measures().parked(queue);
+        }
         if let Err(undone) = parked {
             let Undone { delivery, error } = *undone;
             let (instance, message_id) = (&delivery.message.target.instance_id, &delivery.id);
@@ -210,6 +214,7 @@ impl Shared {
         }
         if lasting && self.is_of_no_use(unreadable).await? {
             let (message_id, why) = (&hold.id, DropReason::CopyForEndedInstance);
+            self.executor.measures().dropped(why);
             tracing::debug!(message_id, reason = why.label(), "message dropped: {why}");
             return Ok(Disposition::Done);
         }
@@ -283,7 +288,9 @@ impl Shared {
             let output = parked_output(&format!("message {event}"), hold.dequeue_count, &shortened(reason), &hold.id);
             self.show_as_failed(culprit, &output).await?;
         }
-        self.hub.parked.park_unreadable(unreadable).await
+        self.hub.parked.park_unreadable(unreadable).await?;
+        self.executor.measures().parked(hold.queue);
+        Ok(())
     }
 }
 

@@ -123,9 +123,14 @@ impl Shared {
         }
         source.received(received.is_ok());
         let mut kept = Vec::new();
+        let (measures, now) = (self.executor.measures(), self.hub.now());
         for Arrival { hold, content } in received? {
             match self.keeper.keep(hold) {
-                Some(hold) => kept.push(Received::of(hold, content)),
+                Some(hold) => {
+                    let received = Received::of(hold, content);
+                    received.first_since().into_iter().for_each(|since| measures.received(queue, since, now));
+                    kept.push(received);
+                }
                 None => tracing::debug!(?queue, "a message came again while work on it goes on"),
             }
         }

@@ -4,6 +4,7 @@ mod child;
 mod ended;
 mod generations;
 mod local;
+mod traced;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 pub(crate) use self::ended::Ended;
+use self::traced::OwnSpan;
 use super::descent::Descent;
 use crate::clock::Clock;
 use crate::hub::{QueueId, partition_of};
@@ -21,6 +23,7 @@ use crate::model::{
     Started, State, StoredEvent, Timestamp,
 };
 use crate::replay::{Action, ActionKind, Completion, Difference, Outcome, Retrying, Turn};
+use crate::traces::Span;
 
 /// An execution as it is loaded, and what arrives in this turn.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub(crate) struct Opened<'a> {
     pub(crate) descent: Option<Descent>,
     /// Whether history rows have the inputs of calls.
     pub(crate) stores_inputs: bool,
+    /// Whether the spans of its trace are exported, if it has one.
+    pub(crate) exports: bool,
 }
 
 /// What a turn wants committed.
@@ -71,6 +76,8 @@ pub(crate) struct Record {
     /// For the log.
     pub(crate) retries: Vec<Retrying>,
     pub(crate) differences: Vec<Difference>,
+    /// What has ended with the turn, to be exported once it is committed.
+    pub(crate) spans: Vec<Span>,
 }
 
 /// A message on its way out.
@@ -120,6 +127,9 @@ pub(crate) struct Recorder<'a> {
     pub(super) past: &'a [StoredEvent],
     pub(super) descent: Option<Descent>,
     stores_inputs: bool,
+    exports: bool,
+    /// The span of the execution that is run now, if it was started with a trace.
+    trace: Option<OwnSpan>,
     /// How many of the events the code has been run on in this turn, before those that it is run on next.
     seen: usize,
     /// The work items of calls that are to run inside the turn, until somebody takes them.
@@ -138,8 +148,8 @@ impl Record {
 impl<'a> Recorder<'a> {
     /// Begins to write down a turn.
     pub(crate) fn new(clock: &'a Clock, partitions: u32, opened: Opened<'a>) -> Self {
-        let Opened { instance_id, execution_id, past, state, inputs, custom_status, applied, superseded, descent, stores_inputs } =
-            opened;
+        let Opened { instance_id, execution_id, past, state, inputs, custom_status, applied, superseded, .. } = opened;
+        let Opened { descent, stores_inputs, exports, .. } = opened;
         let mut recorder = Self {
             clock,
             partitions,
@@ -150,6 +160,8 @@ impl<'a> Recorder<'a> {
             past,
             descent,
             stores_inputs,
+            exports,
+            trace: None,
             seen: 0,
             local: Vec::new(),
             record: Record {
@@ -168,11 +180,12 @@ impl<'a> Recorder<'a> {
                 generations: 0,
                 retries: Vec::new(),
                 differences: Vec::new(),
+                spans: Vec::new(),
             },
         };
         let now = recorder.now();
         recorder.record.push(HistoryEvent::arriving(now, EventKind::OrchestratorStarted));
-        inputs.into_iter().for_each(|input| recorder.record.push(input));
+        recorder.take_in(inputs, now);
         recorder
     }
 
@@ -247,6 +260,7 @@ impl<'a> Recorder<'a> {
 
     /// What is to be committed.
     pub(crate) fn finish(mut self) -> Record {
+        self.end_spans();
         if !matches!(self.record.events.last().map(|e| &e.event.kind), Some(EventKind::OrchestratorCompleted)) {
             self.record.push(HistoryEvent::arriving(self.now(), EventKind::OrchestratorCompleted));
         }
@@ -276,11 +290,12 @@ impl<'a> Recorder<'a> {
         let kind = match action.kind {
             ActionKind::Activity { name, version, input, tags, is_local } => {
                 let version = Some(version.unwrap_or_default());
+                let trace = self.trace_of(decision);
                 let event = |input| EventKind::TaskScheduled {
                     name: name.clone(),
                     version: version.clone(),
                     input,
-                    trace: None,
+                    trace: trace.clone(),
                     tags: tags.clone(),
                 };
                 let stored = input.clone().filter(|_| self.stores_inputs);
@@ -306,7 +321,7 @@ impl<'a> Recorder<'a> {
                     version,
                     instance_id: child,
                     input: stored,
-                    client_span_id: None,
+                    client_span_id: self.client_span_of(decision),
                     tags: own_tags,
                 }
             }
@@ -319,7 +334,8 @@ impl<'a> Recorder<'a> {
                 EventKind::TimerCreated { fire_at }
             }
             ActionKind::SendEvent { instance_id, name, input } => {
-                let raised = EventKind::EventRaised { name: name.clone(), input: input.clone(), trace: None };
+                let trace = self.trace_of(decision).filter(|_| !instance_id.starts_with('@'));
+                let raised = EventKind::EventRaised { name: name.clone(), input: input.clone(), trace };
                 let queue = self.control_queue(&instance_id);
                 let message = self.message(decision, HistoryEvent::arriving(now, raised), InstanceRef::current(&instance_id));
                 self.send(queue, message, Duration::ZERO);

@@ -13,6 +13,7 @@ use super::litter;
 use super::loaded::{Loaded, Memory};
 use super::local::{LocalActivities, Unfinished};
 use super::log;
+use super::measures::Source;
 use super::outbox::Outbox;
 use super::partition::Partition;
 use super::recorder::{Opened, Recorder};
@@ -62,6 +63,8 @@ impl Step<'_> {
     /// Runs at most one turn over the messages that are still open. On an error nothing has been decided about them.
     pub(super) async fn step(self, sorted: Sorted<'_>) -> Result<Vec<Disposition>> {
         let known = self.known_history(&sorted).await;
+        let measures = self.executor.measures();
+        known.iter().for_each(|known| measures.history(if known.is_assumed { Source::Assumed } else { Source::Cache }));
         // A turn over what was known may have sent its messages.
         let over_stored = Step { sends_again: known.is_some(), ..self };
         if let Some(known) = known
@@ -69,6 +72,7 @@ impl Step<'_> {
         {
             return Ok(decided);
         }
+        measures.history(Source::Storage);
         match over_stored.step_over(self.load().await?, sorted.clone()).await? {
             Passed::Decided(decided) => Ok(decided),
             Passed::Outdated => {
@@ -199,6 +203,7 @@ impl Step<'_> {
         let without_code = ends.is_some();
         let name = log::orchestrator(opened.past.iter().chain(&opened.inputs)).unwrap_or_default();
         usage::bill(name);
+        let measured = self.executor.measures().turn(name);
         let code = Code::new(spans::orchestrator(&opened.execution_id, name), What::Turn);
         let mut recorder = Recorder::new(&self.hub.clock, self.hub.partition_count, opened);
         let mut unfinished = Unfinished::default();
@@ -225,8 +230,6 @@ impl Step<'_> {
         let may_be_cut_off = litter::is_suspected(&history, applied.iter().chain(&repeats));
         let litter = if may_be_cut_off { hub.histories.blobs(instance_id).await? } else { Vec::new() };
         let (applied, repeats, litter) = (&applied, &repeats, &litter);
-        let coalesces_rows = self.fast_path.coalesces_rows;
-        let sends_again = self.sends_again || may_be_cut_off;
         let commit = Commit {
             hub,
             instance_id,
@@ -236,16 +239,14 @@ impl Step<'_> {
             repeats,
             litter,
             without_code,
-            coalesces_rows,
-            sends_again,
+            coalesces_rows: self.fast_path.coalesces_rows,
+            sends_again: self.sends_again || may_be_cut_off,
             outbox,
+            measured,
         };
         match commit.run(&record).await {
             Ok(committed) => {
-                let kept = Loaded::after(history, bytes, record, committed, kept);
-                if let Some(kept) = kept.filter(|_| self.fast_path.keeps_histories) {
-                    partition.keep_history(instance_id, kept);
-                }
+                self.keep(Loaded::after(history, bytes, record, committed, kept));
                 self.local.adopt(unfinished, outbox);
                 outbox.hand_over();
                 Ok(Passed::Decided(sorted.settled()))
@@ -259,6 +260,13 @@ impl Step<'_> {
                 commit.log_loss(&lost);
                 Ok(Passed::Decided(sorted.all_back()))
             }
+        }
+    }
+
+    /// Keeps a history for the next turn.
+    fn keep(&self, left: Option<Loaded>) {
+        if let Some(left) = left.filter(|_| self.fast_path.keeps_histories) {
+            self.partition.keep_history(self.instance_id, left);
         }
     }
 
@@ -293,6 +301,7 @@ impl Step<'_> {
             superseded,
             descent: None,
             stores_inputs: self.stores_inputs,
+            exports: self.hub.tracer.is_on(),
         }
     }
 
@@ -330,6 +339,7 @@ impl Step<'_> {
     }
 
     pub(super) fn log_drop(&self, held: &Held, why: DropReason) {
+        self.executor.measures().dropped(why);
         tracing::debug!(
             execution = held.message.target.execution_id.as_deref(),
             event = held.message.event.kind.type_name(),

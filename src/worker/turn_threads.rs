@@ -14,6 +14,7 @@ use std::sync::{Arc, mpsc};
 use tokio::sync::oneshot;
 
 use crate::clock::Clock;
+use crate::metrics;
 use crate::replay::{Live, Turn};
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -47,6 +48,7 @@ pub(crate) struct Kept {
     pub(super) gone_through: usize,
     /// About what it takes up in memory.
     pub(super) bytes: usize,
+    _counted: metrics::Live,
 }
 
 impl TurnThreads {
@@ -112,7 +114,8 @@ impl TurnThread {
 impl Kept {
     /// Keeps an execution on this thread.
     pub(super) fn begin(live: Live, thread: Option<Arc<TurnThread>>) -> Self {
-        Self { number: NUMBERS.fetch_add(1, Relaxed), thread, gone_through: 0, bytes: 0 }.go_on(live)
+        Self { number: NUMBERS.fetch_add(1, Relaxed), thread, gone_through: 0, bytes: 0, _counted: metrics::Live::begin() }
+            .go_on(live)
     }
 
     /// Keeps it on, where it has come to.

@@ -283,7 +283,7 @@ impl Shared {
 
 /// The call that a work item is.
 pub(super) fn task_of(item: &Message, ends: Ends) -> Option<ActivityTask> {
-    let EventKind::TaskScheduled { name, version, input, tags, .. } = &item.event.kind else { return None };
+    let EventKind::TaskScheduled { name, version, input, tags, trace } = &item.event.kind else { return None };
     Some(ActivityTask {
         instance: item.target.clone(),
         task_id: item.event.event_id,
@@ -292,6 +292,7 @@ pub(super) fn task_of(item: &Message, ends: Ends) -> Option<ActivityTask> {
         input: input.clone(),
         tags: tags.clone().unwrap_or_default(),
         attempt: item.attempt.unwrap_or(1),
+        trace: trace.clone(),
         ends,
     })
 }

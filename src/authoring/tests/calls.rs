@@ -129,7 +129,16 @@ async fn raw_json_keeps_every_digit() {
     assert_eq!(play.start("Main", Some(json)), [format!("#0 Pass([{json}])")]);
     assert_eq!(play.turn([done(0, json)]), [format!("completed {json}")]);
     let (instance, name, input) = (super::play::instance(), "Pass".to_owned(), Some(format!("[{json}]")));
-    let task =
-        ActivityTask { instance, task_id: 0, name, version: None, input, tags: Tags::new(), attempt: 1, ends: Ends::default() };
+    let task = ActivityTask {
+        instance,
+        task_id: 0,
+        name,
+        version: None,
+        input,
+        tags: Tags::new(),
+        attempt: 1,
+        trace: None,
+        ends: Ends::default(),
+    };
     assert_eq!(play.registry.run_activity(task).await.unwrap().as_deref(), Some(json));
 }

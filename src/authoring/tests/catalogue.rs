@@ -155,6 +155,7 @@ fn a_worker_can_share_the_registry_between_threads() {
         input: None,
         tags,
         attempt: 1,
+        trace: None,
         ends: Ends::default(),
     }));
 }

@@ -327,6 +327,7 @@ async fn activities_fail_clearly() {
             input,
             tags: Tags::new(),
             attempt: 1,
+            trace: None,
             ends: Ends::default(),
         };
         registry.run_activity(task).await

@@ -208,7 +208,17 @@ impl Play {
         input: Option<String>,
         tags: crate::model::Tags,
     ) -> EventKind {
-        let task = ActivityTask { instance: instance(), task_id, name, version, input, tags, attempt: 1, ends: Ends::default() };
+        let task = ActivityTask {
+            instance: instance(),
+            task_id,
+            name,
+            version,
+            input,
+            tags,
+            attempt: 1,
+            trace: None,
+            ends: Ends::default(),
+        };
         match futures::executor::block_on(self.registry.run_activity(task)) {
             Ok(result) => EventKind::TaskCompleted { task_id, result },
             Err(failure) => EventKind::TaskFailed { task_id, reason: None, details: None, failure: Some(failure) },

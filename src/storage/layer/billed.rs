@@ -42,7 +42,7 @@ impl Drop for Counting<'_> {
     }
 }
 
-fn kind(op: &str) -> CallKind {
+pub(super) fn kind(op: &str) -> CallKind {
     match op {
         "table.get" => CallKind::TableRead,
         "table.query" | "table.list" => CallKind::TableQuery,

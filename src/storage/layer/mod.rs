@@ -7,6 +7,8 @@ mod layered;
 pub(crate) mod limited;
 #[cfg(test)]
 pub(crate) mod lost;
+#[cfg(feature = "metrics")]
+pub(crate) mod measured;
 #[cfg(test)]
 pub(crate) mod metered;
 pub(crate) mod retrying;

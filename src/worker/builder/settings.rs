@@ -157,6 +157,14 @@ impl WorkerBuilder {
         self
     }
 
+    /// Serves the page of the hub's [metrics](crate::metrics::Metrics) under this address and `/metrics` while the worker runs, for Prometheus. Whoever
+    /// reaches it may read it. For hubs that were opened [with metrics](crate::TaskHubBuilder::metrics).
+    #[cfg(feature = "metrics")]
+    pub fn metrics_address(mut self, address: std::net::SocketAddr) -> Self {
+        self.metrics_address = Some(address);
+        self
+    }
+
     /// Which short cuts are taken.
     #[cfg(test)]
     pub(crate) fn fast_path(mut self, fast_path: FastPath) -> Self {

@@ -43,6 +43,12 @@ impl Ownership {
         }
     }
 
+    /// The longest time between two renewals of leases such as were written last.
+    pub(super) fn longest_pause(&self) -> Duration {
+        let options = &self.shared.options;
+        if self.is_busy { options.busy_lease_renewal } else { options.lease_renewal }
+    }
+
     pub(super) fn has_much_to_do(&self) -> bool {
         self.shared.options.fast_path.leases_briefly && !self.owned.is_empty() && self.shared.traffic.is_much()
     }

@@ -33,6 +33,7 @@ impl Recorder<'_> {
             version: version.clone(),
             input,
             tags: Some(merged).filter(|t| !t.is_empty()),
+            trace: self.trace_of(decision),
             level: Some(started.event.level.unwrap_or(0).saturating_add(1)),
             ..ExecutionStarted::default()
         };

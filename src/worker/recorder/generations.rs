@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Progress, Recorder, keep_last};
+use super::{Progress, Recorder, keep_last, traced};
 use crate::ids::{DecisionId, DecisionKind};
 use crate::limits;
 use crate::model::{EventKind, HistoryEvent, InstanceRef, Started, State, StoredEvent};
@@ -22,6 +22,7 @@ impl Recorder<'_> {
         version: Option<String>,
         carry: &[usize],
     ) -> Progress {
+        self.end_generation();
         let (past, new) = (std::mem::take(&mut self.past), std::mem::take(&mut self.record.events));
         let (carried, consumed) = divide(past, new, carry);
         self.forget(consumed);
@@ -67,7 +68,9 @@ impl Recorder<'_> {
         event.version = version.or(event.version);
         (event.generation, event.scheduled_start) = (None, None);
         let event = HistoryEvent::arriving(self.now(), EventKind::ExecutionStarted(Box::new(event)));
-        StoredEvent { decision_id: started.decision_id.clone(), ..event.into() }
+        let mut stored = StoredEvent { decision_id: started.decision_id.clone(), ..event.into() };
+        traced::begin(&mut stored, &self.record.execution_id, self.now(), self.exports);
+        stored
     }
 
     /// The rows with which a generation begins: turns of their own, each of which fits one transaction and is closed before any
@@ -84,6 +87,7 @@ impl Recorder<'_> {
         self.record.state = State::default();
         self.record.push(HistoryEvent::arriving(now, EventKind::OrchestratorStarted));
         self.record.push(start);
+        self.find_trace();
         let (mut rows, mut bytes) = (0, 0);
         for stored in carried {
             if sabotage::is(Sabotage::CarriedEventsLost) {
@@ -182,6 +186,7 @@ mod tests {
             superseded: Vec::new(),
             descent: None,
             stores_inputs: false,
+            exports: false,
         };
         let mut recorder = Recorder::new(&clock, 4, opened);
         while !recorder.apply(registry.run_turn(&recorder.input())).is_done() {}

@@ -43,6 +43,8 @@ mod stored_values;
 mod terminate;
 mod texts;
 mod throttled;
+#[cfg(feature = "otel")]
+mod traced;
 mod transfer;
 mod troubled;
 mod unhosted;

@@ -1,0 +1,72 @@
+//! The server of the page: a few connections, each of which has little time to say what it wants.
+
+use std::convert::Infallible;
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use http_body_util::Full;
+use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+
+/// In this time a request has to be there, and so has the next one of a connection that is kept open.
+const HEADERS_WITHIN: Duration = Duration::from_secs(30);
+/// Scrapers are few. Those beyond wait until one of these ends.
+const CONNECTIONS_MAX: usize = 32;
+/// Between two tries to take a connection where the system gives none.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
+/// The text format of Prometheus.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Serves the page until it is dropped, all on the task of the caller.
+pub(super) async fn run(listener: TcpListener, page: impl Fn() -> String) -> io::Error {
+    let mut connections = FuturesUnordered::new();
+    loop {
+        let has_room = connections.len() < CONNECTIONS_MAX;
+        tokio::select! {
+            biased;
+            Some(()) = connections.next() => {}
+            accepted = listener.accept(), if has_room => match accepted {
+                Ok((stream, _)) => connections.push(connection(stream, &page)),
+                // That client has gone again.
+                Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {}
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => return error,
+                Err(_) => tokio::time::sleep(PAUSE_AFTER_ERROR).await,
+            },
+        }
+    }
+}
+
+/// The requests of one connection, one after the other.
+async fn connection(stream: TcpStream, page: &impl Fn() -> String) {
+    let service = service_fn(async |request: Request<hyper::body::Incoming>| Ok::<_, Infallible>(answer(&request, page)));
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN);
+    if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, "a connection broke off");
+    }
+}
+
+fn answer<B>(request: &Request<B>, page: &impl Fn() -> String) -> Response<Full<Bytes>> {
+    let text = |status, text: String| {
+        let mut response = Response::new(Full::new(Bytes::from(text)));
+        *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(TEXT));
+        response
+    };
+    match (request.uri().path(), request.method()) {
+        ("/metrics", &Method::GET | &Method::HEAD) => text(StatusCode::OK, page()),
+        ("/metrics", _) => {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "this path is for GET\n".to_owned());
+            response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+            response
+        }
+        _ => text(StatusCode::NOT_FOUND, "there is nothing here but /metrics\n".to_owned()),
+    }
+}
