@@ -13,6 +13,13 @@ pub fn memory_at(base: crate::Timestamp, seed: u64) -> (crate::Storage, crate::C
     (crate::Storage::memory(clock.clone(), crate::rng::Rng::seeded(seed)), clock)
 }
 
+/// A worker that makes about the calls that one of .NET makes: for the comparison of what they cost.
+#[cfg(feature = "testing")]
+#[must_use]
+pub fn as_dotnet(worker: crate::WorkerBuilder) -> crate::WorkerBuilder {
+    worker.as_dotnet()
+}
+
 /// Whether a text is a message that can be read.
 #[must_use]
 pub fn is_message(json: &str) -> bool {

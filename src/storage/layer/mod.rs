@@ -9,6 +9,10 @@ pub(crate) mod limited;
 pub(crate) mod lost;
 #[cfg(test)]
 pub(crate) mod metered;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod modelled;
+#[cfg(test)]
+mod modelled_tests;
 pub(crate) mod retrying;
 #[cfg(test)]
 pub(crate) mod tapped;
@@ -44,6 +48,8 @@ pub(crate) struct Call<'a> {
     pub(crate) class: Class,
     /// The failure which says, after an attempt of unknown outcome, that the attempt took effect.
     pub(crate) settled_by: Option<ErrorKind>,
+    /// How many rows it writes, or how many bytes of a blob; one for all other calls.
+    pub(crate) carries: usize,
 }
 
 /// What it means to do a call twice.
@@ -71,6 +77,11 @@ pub(crate) trait Reply: Send + Sized {
     /// Whether the call was a receive that brought nothing: a poll, which is counted apart.
     fn is_empty_receive(&self) -> bool {
         false
+    }
+
+    /// How many rows or messages it brings, or how many bytes of a blob.
+    fn brings(&self) -> usize {
+        0
     }
 }
 
@@ -102,7 +113,12 @@ impl Reply for Option<Etag> {
 }
 
 impl Reply for Row {}
-impl Reply for Page {}
+impl Reply for Page {
+    fn brings(&self) -> usize {
+        self.rows.len()
+    }
+}
+
 impl Reply for Vec<Option<Etag>> {}
 impl Reply for Vec<String> {}
 impl Reply for QueueMessage {}
@@ -110,10 +126,19 @@ impl Reply for Vec<QueueMessage> {
     fn is_empty_receive(&self) -> bool {
         self.is_empty()
     }
+
+    fn brings(&self) -> usize {
+        self.len()
+    }
 }
 
 impl Reply for String {}
 impl Reply for u64 {}
 impl Reply for Etag {}
-impl Reply for Blob {}
+impl Reply for Blob {
+    fn brings(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
 impl Reply for BlobPage {}
