@@ -1,9 +1,11 @@
 //! What this package's own integration target and command share with it. Not part of the API: it changes without notice.
 
+mod pure;
 mod snapshot;
 
 pub use crate::storage::azure::repairs as azure_repairs;
 pub use crate::storage::contract::{run_contract, run_differential, run_strict};
+pub use pure::{HistoryPage, Sequence};
 pub use snapshot::{Leftovers, Snapshot, completed_twice, leftovers, stored};
 
 /// A storage account in memory whose time begins at `base` and runs with tokio's clock.

@@ -10,7 +10,7 @@ use futures::future::{join_all, select, try_join_all};
 use taskhub::testing::{AccountLimits, ModelAccount};
 use taskhub::{
     Activity, ActivityContext, Calls, Client, Clock, Error, Failure, InstanceQuery, OrchestrationContext, Orchestrator,
-    RuntimeStatus, TaskHub, Timestamp, Worker, WorkerBuilder, with_state,
+    RuntimeStatus, TaskHub, Timestamp, Worker, with_state,
 };
 use tokio::sync::Semaphore;
 
@@ -78,7 +78,10 @@ impl Measured {
 
     /// The latency that so many of a hundred orchestrations do not exceed.
     pub(crate) fn percentile(&self, percent: usize) -> Duration {
-        self.latencies.get((self.latencies.len() * percent / 100).min(self.latencies.len().saturating_sub(1))).copied().unwrap_or_default()
+        self.latencies
+            .get((self.latencies.len() * percent / 100).min(self.latencies.len().saturating_sub(1)))
+            .copied()
+            .unwrap_or_default()
     }
 }
 
@@ -147,8 +150,8 @@ impl Fleet {
             .activity(STEP, with_state(&self.ends, step))
             .orchestrator(SEQUENCE, sequence)
             .orchestrator(FAN_OUT, fan_out);
-        let as_it_is = |worker: WorkerBuilder| worker;
-        if self.case.engine == Engine::Dotnet { taskhub::internals::as_dotnet(worker) } else { as_it_is(worker) }.build()
+        let worker = if self.case.engine == Engine::Dotnet { taskhub::internals::as_dotnet(worker) } else { worker };
+        worker.build()
     }
 
     /// Runs the workers beside what is done with them, which begins when all partitions have their owners.
@@ -172,9 +175,11 @@ impl Fleet {
         for _ in 0..600 {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let status = self.observer.hub_status().await?;
-            let mut owned: Vec<_> = status.partitions.into_iter().filter(|row| !row.is_draining).filter_map(|row| row.owner).collect();
+            let mut owned: Vec<_> =
+                status.partitions.into_iter().filter(|row| !row.is_draining).filter_map(|row| row.owner).collect();
             owned.sort_unstable();
-            let is_even = owned.len() == partitions && owned.chunk_by(|a, b| a == b).all(|own| own.len() <= partitions.div_ceil(owners));
+            let is_even =
+                owned.len() == partitions && owned.chunk_by(|a, b| a == b).all(|own| own.len() <= partitions.div_ceil(owners));
             if is_even {
                 return Ok(());
             }

@@ -1,6 +1,6 @@
 //! How many orchestrations an account of Azure lets through, and what they cost there, by its published limits and on paused time.
 //! `cargo bench --features testing --bench azure_model`; the names of cases behind `--`: `throughput`, `latency`, `cost`, `idle`.
-#![allow(clippy::print_stdout, reason = "a benchmark shows what it measured")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark shows what it measured, and how far it is")]
 
 mod fleet;
 
@@ -19,6 +19,8 @@ const KINDS: [(Engine, Shape, &str); 6] = [
     (Engine::TaskhubLocal, Shape::FanOut, "fan-out of 20, local"),
 ];
 const HOURS_A_MONTH: f64 = 730.0;
+/// An assumption. `TASKHUB_PRICES` names a file with the prices of an account, as `taskhub cost --show-prices` shows them.
+const EUROS_A_DOLLAR: f64 = 0.9;
 
 fn throughput() -> Result<(), Error> {
     for (engine, shape, name) in KINDS {
@@ -64,13 +66,20 @@ fn latency() -> Result<(), Error> {
 }
 
 fn cost(prices: &Prices) -> Result<(), Error> {
-    println!("\na million orchestrations, ten a second on one worker and 4 partitions, polls and leases included: {}", prices.currency);
+    println!(
+        "\na million orchestrations, ten a second on one worker and 4 partitions, polls and leases included: {}",
+        prices.currency
+    );
     for (engine, shape, name) in KINDS {
         let case = Case { engine, shape, workers: 1, partitions: 4 };
         let measured = fleet::steady(case, 1000, Duration::from_millis(100))?;
         let count = measured.latencies.len() as f64;
         let million = measured.calls.cost(prices) * 1e6 / count;
-        println!("| {name:<20} | {:>6.1} calls | {million:>7.2} | {}", measured.calls.total() as f64 / count, kinds(&measured.calls, count));
+        println!(
+            "| {name:<20} | {:>6.1} calls | {million:>7.2} | {}",
+            measured.calls.total() as f64 / count,
+            kinds(&measured.calls, count)
+        );
     }
     Ok(())
 }
@@ -82,9 +91,23 @@ fn idle(prices: &Prices) -> Result<(), Error> {
         let measured = fleet::idle(case, Duration::from_secs(24 * 3600))?;
         let month = measured.calls.cost(prices) / 24.0 * HOURS_A_MONTH;
         let an_hour = measured.calls.total() as f64 / 24.0;
-        println!("| {workers:>2} workers | {partitions:>2} partitions | {an_hour:>6.0} | {month:>6.2} | {}", kinds(&measured.calls, 24.0));
+        println!(
+            "| {workers:>2} workers | {partitions:>2} partitions | {an_hour:>6.0} | {month:>6.2} | {}",
+            kinds(&measured.calls, 24.0)
+        );
     }
     Ok(())
+}
+
+/// The list prices, which are in dollars.
+fn in_euros(mut prices: Prices) -> Prices {
+    prices.currency = "EUR".to_owned();
+    let all =
+        [&mut prices.table_read, &mut prices.table_query, &mut prices.table_write, &mut prices.table_batch, &mut prices.queue];
+    for price in all.into_iter().chain([&mut prices.blob_read, &mut prices.blob_write, &mut prices.blob_list]) {
+        *price *= EUROS_A_DOLLAR;
+    }
+    prices
 }
 
 /// How many calls of each kind, for each of `count`.
@@ -105,8 +128,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     let is_chosen = |case: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == case);
     let prices = match std::env::var("TASKHUB_PRICES") {
-        Ok(json) => serde_json::from_str(&json)?,
-        Err(_) => Prices::default(),
+        Ok(file) => serde_json::from_str(&std::fs::read_to_string(file)?)?,
+        Err(_) => in_euros(Prices::default()),
     };
     if is_chosen("throughput") {
         throughput()?;

@@ -140,7 +140,8 @@ async fn messages_and_rows_count_and_not_calls() {
     };
     // A round trip, and half a millisecond for each of them.
     let one = 5..=13;
-    let receive = took(Box::pin(async { assert_eq!(storage.queues.receive("queue-0", 32, SECOND).await.unwrap().len(), 32) })).await;
+    let receive =
+        took(Box::pin(async { assert_eq!(storage.queues.receive("queue-0", 32, SECOND).await.unwrap().len(), 32) })).await;
     assert!((5 + 15..=13 + 16).contains(&receive), "{receive}");
     let transaction = took(Box::pin(async { drop(storage.tables.transact("Table", &ops).await.unwrap()) })).await;
     assert!((5 + 49..=13 + 50).contains(&transaction), "{transaction}");
