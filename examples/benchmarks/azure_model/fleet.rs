@@ -25,11 +25,14 @@ const STEPS: u64 = 3;
 const WIDTH: u64 = 20;
 /// Activities that run at once in each worker: what Durable Functions allow on two cores.
 const ACTIVITIES: usize = 20;
-/// Orchestrations of each worker that are open at once.
-const OPEN: usize = 100;
+/// Activities of all open orchestrations, with and for each worker: more than is done in a second, and less than in `WARM_UP`.
+const OPEN: usize = 300;
+const OPEN_EACH: usize = 120;
+/// Orchestrations that each client may be starting at once.
+const STARTS: usize = 50;
 /// Until everybody works as fast as he can, and how long is measured then.
-const WARM_UP: Duration = Duration::from_secs(5);
-const MEASURED: Duration = Duration::from_secs(10);
+const WARM_UP: Duration = Duration::from_secs(6);
+const MEASURED: Duration = Duration::from_secs(5);
 
 /// What is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +149,7 @@ impl Fleet {
         let worker = Worker::builder(&self.process().await?)
             .worker_id(format!("worker-{number}"))
             .max_activities(ACTIVITIES)
-            .max_local_activities(OPEN * WIDTH as usize)
+            .max_local_activities(1000)
             .activity(STEP, with_state(&self.ends, step))
             .orchestrator(SEQUENCE, sequence)
             .orchestrator(FAN_OUT, fan_out);
@@ -207,12 +210,18 @@ impl Fleet {
         Ok(Measured { latencies, time, calls, refused, cpu })
     }
 
-    /// Keeps so many orchestrations open in each worker, from as many other processes, and measures.
+    /// How many orchestrations are open at once. Local activities take no time, so that it is no matter how many there are.
+    fn open(&self) -> usize {
+        let each = if self.case.engine == Engine::TaskhubLocal { STEPS as usize } else { self.ends.each };
+        (OPEN + OPEN_EACH * self.case.workers) / each
+    }
+
+    /// Keeps enough orchestrations open, from as many other processes, and measures.
     async fn saturated(&self) -> Result<Measured, Error> {
         let clients = try_join_all((0..self.case.workers).map(|_| self.process())).await?;
-        self.ends.places.add_permits(OPEN * self.case.workers);
+        self.ends.places.add_permits(self.open());
         let starting = async {
-            let starters = clients.iter().flat_map(|hub| std::iter::repeat_n(hub, OPEN / 2)).map(|hub| async {
+            let starters = clients.iter().flat_map(|hub| std::iter::repeat_n(hub, STARTS)).map(|hub| async {
                 let client = Client::new(hub);
                 loop {
                     self.ends.places.acquire().await.expect("it is never closed").forget();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use fleet::{Case, Engine, Measured, Shape};
 use taskhub::{CallKind, Calls, Error, Prices};
 
-const SIZES: [usize; 5] = [1, 2, 4, 8, 16];
+const SIZES: [usize; 3] = [1, 4, 16];
 const KINDS: [(Engine, Shape, &str); 6] = [
     (Engine::Dotnet, Shape::Hello, "hello, .NET"),
     (Engine::Taskhub, Shape::Hello, "hello"),
