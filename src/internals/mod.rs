@@ -17,9 +17,8 @@ pub fn memory_at(base: crate::Timestamp, seed: u64) -> (crate::Storage, crate::C
 
 /// A worker that makes about the calls that one of .NET makes: for the comparison of what they cost.
 #[cfg(feature = "testing")]
-#[must_use]
-pub fn as_dotnet(worker: crate::WorkerBuilder) -> crate::WorkerBuilder {
-    worker.as_dotnet()
+pub fn like_dotnet(worker: crate::WorkerBuilder) -> crate::WorkerBuilder {
+    worker.like_dotnet()
 }
 
 /// Whether a text is a message that can be read.

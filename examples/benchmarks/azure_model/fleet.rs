@@ -153,7 +153,7 @@ impl Fleet {
             .activity(STEP, with_state(&self.ends, step))
             .orchestrator(SEQUENCE, sequence)
             .orchestrator(FAN_OUT, fan_out);
-        let worker = if self.case.engine == Engine::Dotnet { taskhub::internals::as_dotnet(worker) } else { worker };
+        let worker = if self.case.engine == Engine::Dotnet { taskhub::internals::like_dotnet(worker) } else { worker };
         worker.build()
     }
 
@@ -210,9 +210,9 @@ impl Fleet {
         Ok(Measured { latencies, time, calls, refused, cpu })
     }
 
-    /// How many orchestrations are open at once. Local activities take no time, so that it is no matter how many there are.
+    /// How many orchestrations are open at once. Of local activities it is no matter how many there are.
     fn open(&self) -> usize {
-        let each = if self.case.engine == Engine::TaskhubLocal { STEPS as usize } else { self.ends.each };
+        let each = if self.case.engine == Engine::TaskhubLocal { 1 } else { self.ends.each };
         (OPEN + OPEN_EACH * self.case.workers) / each
     }
 

@@ -22,8 +22,11 @@ const HOURS_A_MONTH: f64 = 730.0;
 /// An assumption. `TASKHUB_PRICES` names a file with the prices of an account, as `taskhub cost --show-prices` shows them.
 const EUROS_A_DOLLAR: f64 = 0.9;
 
-fn throughput() -> Result<(), Error> {
-    for (engine, shape, name) in KINDS {
+/// Of all kinds, or of those that are chosen by their names.
+fn throughput(chosen: &[String]) -> Result<(), Error> {
+    let is_chosen = |name: &str| chosen.iter().any(|chosen| chosen == name);
+    let all = !KINDS.iter().any(|(.., name)| is_chosen(name));
+    for (engine, shape, name) in KINDS.into_iter().filter(|(.., name)| all || is_chosen(name)) {
         println!("\n{name}: orchestrations a second, by workers (rows) and partitions");
         println!("| workers | {} |", SIZES.map(|partitions| format!("{partitions:>10}")).join(" | "));
         for workers in SIZES {
@@ -132,7 +135,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Err(_) => in_euros(Prices::default()),
     };
     if is_chosen("throughput") {
-        throughput()?;
+        throughput(&chosen)?;
     }
     if is_chosen("latency") {
         latency()?;

@@ -166,7 +166,7 @@ impl WorkerBuilder {
 
     /// The way of .NET: no short cut, and one work item a receive.
     #[cfg(feature = "testing")]
-    pub(crate) fn as_dotnet(mut self) -> Self {
+    pub(crate) fn like_dotnet(mut self) -> Self {
         self.options.fast_path = FastPath::NONE;
         self.options.work_items_a_receive = 1;
         self
