@@ -124,7 +124,8 @@ impl Calls {
     }
 
     /// These without others that are among them.
-    pub(crate) fn without(&self, other: &Self) -> Self {
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
         Self(std::array::from_fn(|kind| self.0[kind].saturating_sub(other.0[kind])))
     }
 

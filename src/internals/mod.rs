@@ -1,9 +1,11 @@
 //! What this package's own integration target and command share with it. Not part of the API: it changes without notice.
 
+mod pure;
 mod snapshot;
 
 pub use crate::storage::azure::repairs as azure_repairs;
 pub use crate::storage::contract::{run_contract, run_differential, run_strict};
+pub use pure::{HistoryPage, Sequence};
 pub use snapshot::{Leftovers, Snapshot, completed_twice, leftovers, stored};
 
 /// A storage account in memory whose time begins at `base` and runs with tokio's clock.
@@ -11,6 +13,12 @@ pub use snapshot::{Leftovers, Snapshot, completed_twice, leftovers, stored};
 pub fn memory_at(base: crate::Timestamp, seed: u64) -> (crate::Storage, crate::Clock) {
     let clock = crate::Clock::paused(base);
     (crate::Storage::memory(clock.clone(), crate::rng::Rng::seeded(seed)), clock)
+}
+
+/// A worker that makes about the calls that one of .NET makes: for the comparison of what they cost.
+#[cfg(feature = "testing")]
+pub fn like_dotnet(worker: crate::WorkerBuilder) -> crate::WorkerBuilder {
+    worker.like_dotnet()
 }
 
 /// Whether a text is a message that can be read.

@@ -230,7 +230,22 @@ impl TableOp {
     }
 }
 
+impl Query {
+    /// The one partition in which all rows of the answer are, if the filter names it.
+    pub(crate) fn partition(&self) -> Option<&str> {
+        self.filter.as_ref()?.partition()
+    }
+}
+
 impl Filter {
+    fn partition(&self) -> Option<&str> {
+        match self {
+            Self::Compare(name, Cmp::Eq, Value::String(key)) if name == "PartitionKey" => Some(key),
+            Self::And(filters) => filters.iter().find_map(Self::partition),
+            Self::Compare(..) | Self::Or(_) => None,
+        }
+    }
+
     pub(crate) fn eq(name: &str, value: impl Into<String>) -> Self {
         Self::Compare(name.to_owned(), Cmp::Eq, Value::String(value.into()))
     }

@@ -5,6 +5,7 @@
 
 mod answer;
 mod calls;
+mod model_account;
 mod script;
 mod stuck;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 
 pub use answer::Answer;
 pub use calls::{Called, What};
+pub use model_account::ModelAccount;
 pub use script::Scriptable;
 
 use crate::authoring::{AsInput, Code, Orchestrator, RegistryBuilder, Rehearsal, Rigour};
@@ -32,6 +34,7 @@ use crate::hub::{Changes, TaskHub, Telling};
 use crate::model::Timestamp;
 use crate::rng::Rng;
 use crate::storage::Storage;
+pub use crate::storage::layer::modelled::AccountLimits;
 use crate::worker::{Worker, WorkerBuilder};
 
 /// When virtual time begins, unless a test says when.

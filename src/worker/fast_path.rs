@@ -42,7 +42,7 @@ impl Default for FastPath {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 impl FastPath {
     /// None of them.
     pub(crate) const NONE: Self = Self {
@@ -57,7 +57,10 @@ impl FastPath {
         leases_briefly: false,
         runs_local: false,
     };
+}
 
+#[cfg(test)]
+impl FastPath {
     /// Each of them or not.
     pub(crate) fn some(rng: &crate::rng::Rng) -> Self {
         let some = || rng.chance(0.75);

@@ -20,6 +20,8 @@ pub(crate) struct Options {
     pub(crate) turns: usize,
     /// Activities at once.
     pub(crate) activities: usize,
+    /// Most work items that one receive may bring.
+    pub(crate) work_items_a_receive: usize,
     /// Local activities at once; unless set, as many.
     pub(crate) local_activities: Option<usize>,
     /// How long a turn goes on with local activities.
@@ -110,6 +112,7 @@ impl Default for Options {
         Self {
             turns: 100,
             activities: 10 * cores,
+            work_items_a_receive: RECEIVE_MAX,
             local_activities: None,
             local_time: Duration::from_secs(5),
             places: 256,

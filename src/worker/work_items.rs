@@ -28,7 +28,6 @@ use crate::authoring::{ActivityTask, Ends};
 use crate::hub::{AwaitedKind, Need, QueueId, Reader, Received};
 use crate::ids::{DecisionId, DecisionKind};
 use crate::model::{EventKind, HistoryEvent, InstanceRef, Message, Sender};
-use crate::storage::queue::RECEIVE_MAX;
 use crate::usage;
 use crate::window::Room;
 
@@ -102,7 +101,7 @@ impl Shared {
     async fn free_slots(&self, until: &CancellationToken) -> Option<Room> {
         let free = async {
             self.renewals_in_time(QueueId::WorkItems).await;
-            self.activities.room(RECEIVE_MAX).await
+            self.activities.room(self.options.work_items_a_receive).await
         };
         tokio::select! {
             biased;

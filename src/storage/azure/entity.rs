@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
@@ -10,7 +11,7 @@ use crate::model::{Timestamp, without_lone_surrogates};
 use crate::storage::table::{Entity, Etag, Row, Value};
 
 /// The body of a write. The keys are always in it: an insert-or-replace without any property is refused otherwise.
-pub(super) fn to_json(entity: &Entity) -> Map<String, Json> {
+pub(crate) fn to_json(entity: &Entity) -> Map<String, Json> {
     let mut json = Map::new();
     for (name, value) in &entity.properties {
         let (edm, plain) = match value {
@@ -73,6 +74,16 @@ fn double(number: f64) -> Json {
         },
         Json::Number,
     )
+}
+
+/// The rows of an answer. What is missing, on failure.
+pub(crate) fn read_rows(body: &[u8]) -> Result<Vec<Row>, &'static str> {
+    #[derive(Deserialize)]
+    struct Answer {
+        value: Vec<Map<String, Json>>,
+    }
+    let answer: Answer = read_answer(body).ok_or("no JSON")?;
+    answer.value.iter().map(|json| from_json(json, None)).collect()
 }
 
 /// A row of an answer; `etag` is the header of a point read. What is missing, on failure.

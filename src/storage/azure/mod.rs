@@ -16,3 +16,4 @@ mod xml;
 
 #[cfg(feature = "entra")]
 pub use credential::EntraIdentity;
+pub(crate) use entity::{read_rows, to_json};

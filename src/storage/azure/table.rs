@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 use super::account::{Call, Service, refused, unreadable};
-use super::entity::{from_json, read_answer, to_json};
+use super::entity::{from_json, read_answer, read_rows, to_json};
 use super::failure::{Effect, describe};
 use crate::storage::error::{Error, Result};
 use crate::storage::table::{
@@ -107,15 +107,8 @@ impl TableStore for AzureTables {
     }
 
     async fn query(&self, table: &str, query: &Query) -> Result<Page> {
-        #[derive(Deserialize)]
-        struct Answer {
-            value: Vec<Map<String, Json>>,
-        }
         let answer = self.service.call(read("table.query", table, self.query_url(table, query)?)).await?;
-        let unreadable = |what| unreadable(("table.query", table), Method::Get, what);
-        let rows: Answer = read_answer(&answer.body).ok_or_else(|| unreadable("no JSON"))?;
-        let rows =
-            rows.value.iter().map(|json| from_json(json, None)).collect::<std::result::Result<_, _>>().map_err(unreadable)?;
+        let rows = read_rows(&answer.body).map_err(|what| unreadable(("table.query", table), Method::Get, what))?;
         let header = |name| answer.headers.get_optional_string(&HeaderName::from_static(name));
         let next = Continuation {
             next_partition_key: header("x-ms-continuation-nextpartitionkey"),

@@ -30,7 +30,7 @@ struct Layered<L, S: ?Sized> {
 
 impl<'a> Call<'a> {
     fn new(op: &'static str, class: Class, target: Target<'a>) -> Self {
-        Self { op, target, class, settled_by: None }
+        Self { op, target, class, settled_by: None, carries: 1 }
     }
 
     fn read(op: &'static str, target: Target<'a>) -> Self {
@@ -84,7 +84,7 @@ impl<L: Layer> TableStore for Layered<L, dyn TableStore> {
     }
 
     async fn query(&self, table: &str, query: &Query) -> Result<Page> {
-        let call = Call::read("table.query", Target(table, None, None));
+        let call = Call::read("table.query", Target(table, query.partition(), None));
         self.layer.run(&call, || self.inner.query(table, query)).await
     }
 
@@ -95,6 +95,7 @@ impl<L: Layer> TableStore for Layered<L, dyn TableStore> {
 
     async fn transact(&self, table: &str, ops: &[TableOp]) -> Result<Vec<Option<Etag>>> {
         let call = Call::new("table.transact", Class::Once, Target(table, ops.first().map(|op| op.keys().0), None));
+        let call = Call { carries: ops.len(), ..call };
         self.layer.run(&call, || self.inner.transact(table, ops)).await
     }
 }
@@ -163,6 +164,7 @@ impl<L: Layer> BlobStore for Layered<L, dyn BlobStore> {
     async fn put(&self, container: &str, name: &str, bytes: Bytes, condition: PutCondition) -> Result<Etag> {
         let class = if condition == PutCondition::Always { Class::Repeatable } else { Class::Once };
         let call = Call::new("blob.put", class, Target(container, Some(name), None));
+        let call = Call { carries: bytes.len(), ..call };
         self.layer.run(&call, || self.inner.put(container, name, bytes.clone(), condition.clone())).await
     }
 

@@ -11,6 +11,10 @@ pub(crate) mod lost;
 pub(crate) mod measured;
 #[cfg(test)]
 pub(crate) mod metered;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod modelled;
+#[cfg(test)]
+mod modelled_tests;
 pub(crate) mod retrying;
 #[cfg(test)]
 pub(crate) mod tapped;
@@ -46,6 +50,8 @@ pub(crate) struct Call<'a> {
     pub(crate) class: Class,
     /// The failure which says, after an attempt of unknown outcome, that the attempt took effect.
     pub(crate) settled_by: Option<ErrorKind>,
+    /// How many rows it writes, or how many bytes of a blob; one for all other calls.
+    pub(crate) carries: usize,
 }
 
 /// What it means to do a call twice.
@@ -73,6 +79,11 @@ pub(crate) trait Reply: Send + Sized {
     /// Whether the call was a receive that brought nothing: a poll, which is counted apart.
     fn is_empty_receive(&self) -> bool {
         false
+    }
+
+    /// How many rows or messages it brings, or how many bytes of a blob.
+    fn brings(&self) -> usize {
+        0
     }
 }
 
@@ -104,7 +115,12 @@ impl Reply for Option<Etag> {
 }
 
 impl Reply for Row {}
-impl Reply for Page {}
+impl Reply for Page {
+    fn brings(&self) -> usize {
+        self.rows.len()
+    }
+}
+
 impl Reply for Vec<Option<Etag>> {}
 impl Reply for Vec<String> {}
 impl Reply for QueueMessage {}
@@ -112,10 +128,19 @@ impl Reply for Vec<QueueMessage> {
     fn is_empty_receive(&self) -> bool {
         self.is_empty()
     }
+
+    fn brings(&self) -> usize {
+        self.len()
+    }
 }
 
 impl Reply for String {}
 impl Reply for u64 {}
 impl Reply for Etag {}
-impl Reply for Blob {}
+impl Reply for Blob {
+    fn brings(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
 impl Reply for BlobPage {}

@@ -20,7 +20,10 @@ impl Layer for Traced {
         let reply = attempt().await;
         let elapsed = begun.elapsed();
         match &reply {
-            Ok(_) => tracing::trace!(op = call.op, target = %call.target, ?elapsed, "storage call"),
+            Ok(reply) => {
+                let (carries, brings) = (call.carries, reply.brings());
+                tracing::trace!(op = call.op, target = %call.target, carries, brings, ?elapsed, "storage call");
+            }
             Err(error) => tracing::debug!(
                 op = call.op,
                 target = %call.target,

@@ -7,7 +7,7 @@ use super::WorkerBuilder;
 use crate::authoring::RegistryBuilder;
 use crate::authoring::{Activity, Orchestrator, Rigour};
 use crate::worker::app_lease::App;
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 use crate::worker::fast_path::FastPath;
 use crate::worker::instance_limits::InstanceLimits;
 #[cfg(feature = "testing")]
@@ -169,6 +169,14 @@ impl WorkerBuilder {
     #[cfg(test)]
     pub(crate) fn fast_path(mut self, fast_path: FastPath) -> Self {
         self.options.fast_path = fast_path;
+        self
+    }
+
+    /// The way of .NET: no short cut, and one work item a receive.
+    #[cfg(feature = "testing")]
+    pub(crate) fn like_dotnet(mut self) -> Self {
+        self.options.fast_path = FastPath::NONE;
+        self.options.work_items_a_receive = 1;
         self
     }
 

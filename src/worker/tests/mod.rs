@@ -34,6 +34,7 @@ pub(super) mod overheard;
 mod panics;
 pub(super) mod poison;
 mod purge;
+mod refused;
 mod remembered;
 mod rewind;
 mod runaways;
