@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use taskhub::{Activity, ActivityContext, Client, OrchestrationContext, Orchestrator, TaskHub, Worker};
+use taskhub::{Activity, ActivityContext, Client, Clock, OrchestrationContext, Orchestrator, TaskHub, Worker};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -18,6 +18,7 @@ const MAIN: Orchestrator<(), ()> = Orchestrator::new("Main");
 const THREADS: usize = 2;
 
 /// Runs a worker on a thread and runtime of its own until it is told to stop.
+#[allow(clippy::disallowed_methods, reason = "the thread stands for the process around a worker")]
 fn run(hub: String, blocks: Duration, runs: Arc<AtomicUsize>, stopped: oneshot::Receiver<()>) -> std::thread::JoinHandle<()> {
     let work = async move {
         let hub = TaskHub::open(azurite().storage(), &hub).await.unwrap();
@@ -56,8 +57,7 @@ async fn code_that_blocks_every_thread_costs_neither_a_lease_nor_a_second_run() 
     let until = Instant::now() + blocks - Duration::from_secs(2);
     while Instant::now() < until {
         for partition in client.hub_status().await.unwrap().partitions {
-            let expires = SystemTime::from(partition.expires_at.unwrap());
-            assert!(expires > SystemTime::now(), "nobody renews the lease of {}", partition.queue.name);
+            assert!(partition.expires_at.unwrap() > Clock::system().now(), "nobody renews the lease of {}", partition.queue.name);
             assert_eq!((partition.owner.as_deref(), partition.is_draining), (Some("blocked"), false));
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -67,5 +67,8 @@ async fn code_that_blocks_every_thread_costs_neither_a_lease_nor_a_second_run() 
     }
     assert_eq!(runs.load(SeqCst), THREADS, "an activity ran twice");
     drop(stop);
-    tokio::task::spawn_blocking(|| worker.join().unwrap()).await.unwrap();
+    while !worker.is_finished() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    worker.join().unwrap();
 }
