@@ -28,9 +28,9 @@ pub(crate) struct Holds {
     pub(crate) renewed: Duration,
 }
 
-/// When to renew a message, if nobody is about to do anything with it: less than two thirds of a first hold are left of it.
+/// When to renew a message, if nobody is about to do anything with it: less than half of a first hold is left of it.
 pub(crate) fn due_at(held: &Hold, hold: Duration) -> Option<Instant> {
-    held.expires().filter(|at| *at < Instant::now() + hold * 2 / 3)
+    held.expires().filter(|at| *at < Instant::now() + hold / 2)
 }
 
 impl Keeper {
@@ -65,7 +65,7 @@ impl Keeper {
         self.behind.lock().unwrap_or_else(PoisonError::into_inner).contains(&queue)
     }
 
-    /// Renews, for ever, what has used up a third of its first hold, or of a later one so much that no more is left. No renewal waits for another: a queue that does not answer is its
+    /// Renews, for ever, what has used up half of its first hold, or of a later one so much that no more is left. No renewal waits for another: a queue that does not answer is its
     /// own trouble, and how many calls storage sees at once is the affair of their lane.
     pub(crate) async fn run(&self, hub: &Hub, holds: Holds, pulse: &Pulse) {
         let mut renewing = FuturesUnordered::new();
