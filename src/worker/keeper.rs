@@ -92,7 +92,7 @@ impl Keeper {
             holds.retain(|_, held| held.strong_count() > 0);
             holds.values().filter_map(Weak::upgrade).collect()
         };
-        let ends = Instant::now()..Instant::now() + hold / 3;
+        let ends = Instant::now()..Instant::now() + hold / 4;
         let late = all.iter().filter(|held| held.held_until().is_some_and(|at| ends.contains(&at)));
         *self.behind.lock().unwrap_or_else(PoisonError::into_inner) = late.map(|held| held.queue).collect();
         let mut due: Vec<_> = all.into_iter().filter_map(|held| due_at(&held, hold).map(|at| (at, held))).collect();
