@@ -41,6 +41,8 @@ pub(crate) enum CommitError {
     /// The sentinel has another version than the one that was loaded: somebody else has committed, and nothing of this turn is in the
     /// history.
     Fenced,
+    /// The same, but between two transactions: a part of the turn is in the history, and needs what was sent.
+    Torn,
     /// The history is committed, but the lease of the partition ran out before the instance row was written.
     LeaseExpired,
     /// The history is committed, but somebody else has committed since, and the instance row is his.
@@ -124,7 +126,7 @@ impl Commit<'_> {
             match act {
                 Act::SendMessages => self.send_messages(record).await?,
                 Act::AppendHistory => {
-                    stored = self.append(record).await?.ok_or(CommitError::Fenced)?;
+                    stored = self.append(record).await?;
                     // Nobody ends again what has ended here, whatever becomes of the rest.
                     self.hub.tracer.export(record.spans.iter().cloned());
                 }
@@ -146,7 +148,7 @@ impl Commit<'_> {
             CommitError::RowTaken => {
                 tracing::info!("another worker has committed since; the row is left to him");
             }
-            CommitError::Fenced | CommitError::Storage(_) => {}
+            CommitError::Fenced | CommitError::Torn | CommitError::Storage(_) => {}
         }
     }
 
@@ -175,8 +177,8 @@ impl Commit<'_> {
         Ok(())
     }
 
-    /// The fence: `None` if somebody else has committed since the load.
-    async fn append(&self, record: &Record) -> Result<Option<Committed>> {
+    /// The fence: it does not hold if somebody else has committed since the load.
+    async fn append(&self, record: &Record) -> std::result::Result<Committed, CommitError> {
         let history = self.history;
         let end = record.kept_rows + record.events.len() as u64;
         let same_execution = history.execution_id.as_deref() == Some(&record.execution_id);
@@ -203,10 +205,14 @@ impl Commit<'_> {
             custom_status: record.carried_status.clone(),
             ends_with: record.status.filter(|status| status.is_terminal()).map(|_| record.custom_status.clone()),
         };
-        let Appended::Done(committed) = self.hub.histories.append(append).await? else { return Ok(None) };
+        let committed = match self.hub.histories.append(append).await? {
+            Appended::Done(committed) => *committed,
+            Appended::Lost => return Err(CommitError::Fenced),
+            Appended::Torn => return Err(CommitError::Torn),
+        };
         self.log(record);
         self.log_runaways(record);
-        Ok(Some(*committed))
+        Ok(committed)
     }
 
     /// Always before the inputs go: with them the next owner sees that the row may lag behind, and repairs it.

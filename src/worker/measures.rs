@@ -190,7 +190,7 @@ impl MeasuredTurn<'_> {
         of.duration.record(self.begun.elapsed());
         match committed {
             Ok(()) => of.committed.one_more(),
-            Err(CommitError::Fenced) => return of.fenced.one_more(),
+            Err(CommitError::Fenced | CommitError::Torn) => return of.fenced.one_more(),
             Err(CommitError::Storage(_)) => return of.failed.one_more(),
             Err(CommitError::LeaseExpired | CommitError::RowTaken) => of.lost.one_more(),
         }

@@ -255,6 +255,10 @@ impl Step<'_> {
                 outbox.withdraw(hub).await;
                 Ok(Passed::Outdated)
             }
+            Err(CommitError::Torn) => {
+                outbox.let_go(hub).await;
+                Ok(Passed::Outdated)
+            }
             Err(CommitError::Storage(error)) => Err(error),
             Err(lost) => {
                 commit.log_loss(&lost);

@@ -51,8 +51,10 @@ pub(crate) type ColumnBlobs = BTreeMap<(usize, &'static str), String>;
 pub(crate) enum Appended {
     /// It is stored.
     Done(Box<Committed>),
-    /// Another worker has written since the load: nothing of the last transaction is stored.
+    /// Another worker has written since the load: nothing is stored.
     Lost,
+    /// Another worker has written since the first transaction: that is stored, and the last one is not.
+    Torn,
 }
 
 /// What an append has stored beside its events.
@@ -98,9 +100,10 @@ impl Histories {
                 Some(new) => (etag, written) = (Some(new), sentinel),
                 None => {
                     // Blobs of an earlier transaction are in use: its rows refer to them.
-                    if number == 0 {
-                        self.drop_unused(append.instance_id, &put).await;
+                    if number > 0 {
+                        return Ok(Appended::Torn);
                     }
+                    self.drop_unused(append.instance_id, &put).await;
                     return Ok(Appended::Lost);
                 }
             }

@@ -21,6 +21,7 @@ const TIMED_OUT: f64 = 0.1;
 /// limit says. A call for which a line is longer than [`patience`](Self::patience) is refused and changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[allow(unreachable_pub, reason = "it is public with the feature `testing`")]
 pub struct AccountLimits {
     /// Messages a second that one queue takes, hands out, renews or deletes, all together; a receive that brings none counts as one. 2,000.
     pub queue_messages: u32,

@@ -37,6 +37,7 @@ mod purge;
 mod refused;
 mod remembered;
 mod rewind;
+mod rival;
 mod runaways;
 mod scripted;
 mod short_cuts;
