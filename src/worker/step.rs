@@ -217,10 +217,7 @@ impl Step<'_> {
                 }
             }
         }
-        let mut record = recorder.finish();
-        if record.may_be_torn(&history) {
-            record.pair_local_calls();
-        }
+        let record = recorder.finish().with_paired_local_calls(&history);
         log::differences(&code, &record.differences);
         if !self.partition.may_commit() {
             tracing::info!("the partition was lost during the turn; its messages go back");

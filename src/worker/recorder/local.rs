@@ -5,18 +5,20 @@ use std::time::Duration;
 
 use super::{Record, Recorder};
 use crate::hub::QueueId;
+use crate::hub::histories::History;
 use crate::model::{EventKind, HistoryEvent, Message, StoredEvent};
 use crate::sabotage::{self, Sabotage};
 use crate::worker::executor::Answer;
 use crate::worker::local::{BYTES_MAX, EVENTS_MAX};
 
 impl Record {
-    /// Puts the call of each local activity that has answered right in front of its answer, although an earlier episode has made it. What is
-    /// stored of a commit that is interrupted between two transactions then has no call without an answer, for which there would be no work item.
-    pub(crate) fn pair_local_calls(&mut self) {
+    /// Where the commit may take several transactions, puts the call of each local activity that has answered right in front of its answer,
+    /// although an earlier episode has made it. What is stored of a commit that is interrupted between two transactions then has no call
+    /// without an answer, for which there would be no work item.
+    pub(crate) fn with_paired_local_calls(mut self, history: &History) -> Self {
         let answered = std::mem::take(&mut self.answered);
-        if answered.is_empty() {
-            return;
+        if answered.is_empty() || !self.may_be_torn(history) {
+            return self;
         }
         let is_call = |stored: &StoredEvent| {
             matches!(stored.event.kind, EventKind::TaskScheduled { .. }) && answered.contains(&stored.event.event_id)
@@ -27,6 +29,7 @@ impl Record {
             let call = stored.event.kind.answers_task().and_then(|task_id| calls.remove(&task_id));
             self.events.extend(call.into_iter().chain([stored]));
         }
+        self
     }
 }
 
