@@ -18,9 +18,8 @@ use crate::fleet::{STAGE, size};
 use crate::harness::{azurite, unique_hub_name};
 use crate::load::Load;
 
-/// Pending instances of an ordinary run.
+/// Pending instances, in full and in an ordinary run.
 const INSTANCES: usize = 1500;
-/// In an ordinary run.
 const FEW_INSTANCES: usize = 600;
 const WINDOW: Duration = Duration::from_secs(15);
 

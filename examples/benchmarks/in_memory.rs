@@ -2,8 +2,11 @@
 //! with the feature `metrics` the word `measured`, to see what metrics cost.
 #![allow(clippy::print_stdout, reason = "a benchmark shows what it measured")]
 
+mod cpu;
+
 use std::time::Duration;
 
+use cpu::cpu;
 use futures::future::{join_all, try_join_all};
 use taskhub::{
     Activity, ActivityContext, Client, Event, Failure, InstanceQuery, OrchestrationContext, Orchestrator, RuntimeStatus, Storage,
@@ -123,14 +126,6 @@ fn memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
     line.split_whitespace().next().and_then(|kib| kib.parse().ok()).unwrap_or(0)
-}
-
-/// Seconds of CPU of this process so far.
-fn cpu() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
-    (ticks(11) + ticks(12)) / 100.0
 }
 
 #[tokio::main]

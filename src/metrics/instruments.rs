@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{Metric, Metrics};
 
-const METADATA: Metadata<'static> = Metadata::new("taskhub", Level::INFO, None);
+pub(super) const METADATA: Metadata<'static> = Metadata::new("taskhub", Level::INFO, None);
 
 /// Where the metrics of a hub go, if anywhere.
 #[derive(Clone, Debug, Default)]

@@ -5,10 +5,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use metrics::{Key, KeyName, Level, Metadata, Recorder};
+use metrics::{Key, KeyName, Recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 
+use super::instruments::METADATA;
 use super::{ALL, LIVE, Live, MEMORY, MetricKind, process, server};
 use crate::error::{Error, ErrorKind, Result};
 use crate::usage::Prices;
@@ -119,7 +120,6 @@ impl Metrics {
     /// Looks at what is of the process.
     #[allow(clippy::cast_precision_loss, reason = "figures for people")]
     pub(super) fn watch_process(&self) {
-        const METADATA: Metadata<'static> = Metadata::new("taskhub", Level::INFO, None);
         let set = |name, value: u64| self.recorder().register_gauge(&Key::from_static_name(name), &METADATA).set(value as f64);
         set(LIVE.name, Live::count() as u64);
         if let Some(bytes) = process::resident_bytes() {

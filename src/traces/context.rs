@@ -27,9 +27,14 @@ impl SpanContext {
             return None;
         }
         let trace_id = u128::from_str_radix(trace, 16).ok().filter(|id| *id != 0)?;
-        let span_id = u64::from_str_radix(span, 16).ok().filter(|id| *id != 0)?;
+        let span_id = Self::span_id_of(span)?;
         let state = state.filter(|state| !state.is_empty() && state.len() <= STATE_MAX).map(str::to_owned);
         Some(Self { trace_id, span_id, flags: u8::from_str_radix(flags, 16).ok()?, state })
+    }
+
+    /// The id of a span, as rows have it; zero is none.
+    pub(crate) fn span_id_of(text: &str) -> Option<u64> {
+        u64::from_str_radix(text, 16).ok().filter(|id| *id != 0)
     }
 
     /// What a message or a row carries.

@@ -65,7 +65,7 @@ impl Keeper {
         self.behind.lock().unwrap_or_else(PoisonError::into_inner).contains(&queue)
     }
 
-    /// Renews, for ever, what has used up half of its first hold, or of a later one so much that no more is left. No renewal waits for another: a queue that does not answer is its
+    /// Renews, for ever, what has less than half of a first hold left. No renewal waits for another: a queue that does not answer is its
     /// own trouble, and how many calls storage sees at once is the affair of their lane.
     pub(crate) async fn run(&self, hub: &Hub, holds: Holds, pulse: &Pulse) {
         let mut renewing = FuturesUnordered::new();

@@ -84,7 +84,6 @@ use self::tasks::Tasks;
 use self::traffic::Traffic;
 use self::usage::Usage;
 use crate::error::Result;
-use crate::hub::partitions::Judge;
 use crate::hub::{Hub, QueueId, TaskHub};
 use crate::window::Window;
 
@@ -252,11 +251,6 @@ impl Shared {
             self.tasks.abort_all();
             self.tasks.finish().await;
         }
-    }
-
-    pub(crate) fn judge(&self) -> Judge<'_> {
-        let Options { lease, lease_margin: margin, .. } = self.options;
-        Judge { me: &self.worker_id, now: self.hub.now(), lease, usual: lease, margin }
     }
 
     pub(crate) fn partition_of_queue(&self, queue: &str) -> Option<u32> {

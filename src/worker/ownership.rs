@@ -189,7 +189,7 @@ impl Ownership {
     /// One transaction renews every row. `false` if one of them has changed: somebody waits for it, or took it.
     async fn renew_all(&mut self) -> Result<bool> {
         let before = Instant::now();
-        let judge = Judge { lease: self.lease(), ..self.shared.judge() };
+        let judge = self.judging(&self.shared.worker_id);
         let rows: Vec<_> = self.owned.values().map(|o| (o.stored.row.renewed(&judge), o.stored.etag.clone())).collect();
         let Some(etags) = self.shared.hub.partitions.write_all(&rows).await? else { return Ok(false) };
         let fence = self.fence_from(before);
@@ -238,7 +238,7 @@ impl Ownership {
     /// One row: kept if it is ours, claimed if it may be, asked for if its owner leaves. `false` if it is ours and was not renewed.
     async fn judge_row(&mut self, stored: StoredPartition, before: Instant, due: bool) -> Result<(StoredPartition, bool)> {
         let me = self.shared.worker_id.clone();
-        let judge = Judge { me: &me, lease: self.lease(), ..self.shared.judge() };
+        let judge = self.judging(&me);
         let row = &stored.row;
         if row.is_owned_by(judge.me) {
             return self.keep(stored, &judge, before, due).await;

@@ -14,7 +14,7 @@ use taskhub::{
 };
 use tokio::sync::Semaphore;
 
-use crate::cpu;
+use crate::cpu::cpu;
 
 const STEP: Activity<u64, u64> = Activity::new("Step");
 const SEQUENCE: Orchestrator<bool, u64> = Orchestrator::new("Sequence");

@@ -2,6 +2,8 @@
 //! `cargo bench --features testing --bench azure_model`; the names of cases behind `--`: `throughput`, `latency`, `cost`, `idle`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark shows what it measured, and how far it is")]
 
+#[path = "../cpu.rs"]
+mod cpu;
 mod fleet;
 
 use std::time::Duration;
@@ -117,14 +119,6 @@ fn in_euros(mut prices: Prices) -> Prices {
 fn kinds(calls: &Calls, count: f64) -> String {
     let made = CallKind::ALL.into_iter().filter(|kind| calls.of(*kind) > 0);
     made.map(|kind| format!("{} {:.2}", kind.name(), calls.of(kind) as f64 / count)).collect::<Vec<_>>().join(", ")
-}
-
-/// Seconds of processor time of this process so far.
-fn cpu() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
-    (ticks(11) + ticks(12)) / 100.0
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

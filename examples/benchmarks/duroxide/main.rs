@@ -2,9 +2,13 @@
 //! `cargo run --release --manifest-path examples/benchmarks/duroxide/Cargo.toml`
 #![allow(clippy::print_stdout, reason = "a benchmark shows what it measured")]
 
+#[path = "../cpu.rs"]
+mod cpu;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cpu::cpu;
 use duroxide::providers::sqlite::SqliteProvider;
 use duroxide::runtime::registry::ActivityRegistry;
 use duroxide::runtime::{Runtime, RuntimeOptions};
@@ -95,14 +99,6 @@ async fn duroxide(name: &str, count: usize, options: RuntimeOptions) -> Outcome 
     measure(name, count, one).await?;
     runtime.shutdown(None).await;
     Ok(())
-}
-
-/// Seconds of processor time of this process so far.
-fn cpu() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
-    (ticks(11) + ticks(12)) / 100.0
 }
 
 #[tokio::main]

@@ -7,8 +7,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use serde_json::value::RawValue;
 
 use super::play::{Play, done, failed, fired, sub_done};
-use crate::authoring::{Activity, ActivityTask, Ends, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder};
-use crate::model::Tags;
+use crate::authoring::{Activity, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder};
 use crate::replay::{Completion, RetryPolicy};
 
 const HELLO: Activity<String, String> = Activity::new("Hello");
@@ -128,17 +127,6 @@ async fn raw_json_keeps_every_digit() {
     let json = r#"{"a":79228162514264337593543950335,"b":[1.10]}"#;
     assert_eq!(play.start("Main", Some(json)), [format!("#0 Pass([{json}])")]);
     assert_eq!(play.turn([done(0, json)]), [format!("completed {json}")]);
-    let (instance, name, input) = (super::play::instance(), "Pass".to_owned(), Some(format!("[{json}]")));
-    let task = ActivityTask {
-        instance,
-        task_id: 0,
-        name,
-        version: None,
-        input,
-        tags: Tags::new(),
-        attempt: 1,
-        trace: None,
-        ends: Ends::default(),
-    };
+    let task = super::play::task("Pass", Some(format!("[{json}]")));
     assert_eq!(play.registry.run_activity(task).await.unwrap().as_deref(), Some(json));
 }

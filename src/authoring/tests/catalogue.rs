@@ -6,7 +6,7 @@ use futures::future::{Either, select};
 use serde_json::{Value, json};
 
 use super::play::{Play, done, failed, fired, raised, start, sub_done};
-use crate::authoring::{Activity, Code, Ends, Event, Failure, OrchestrationContext, Orchestrator, Registry, Serves};
+use crate::authoring::{Activity, Code, Event, Failure, OrchestrationContext, Orchestrator, Registry, Serves};
 use crate::model::{EventKind, FailureDetails};
 use crate::replay::RetryPolicy;
 
@@ -145,17 +145,5 @@ fn a_worker_can_share_the_registry_between_threads() {
     fn sent<T: Send>(_: &T) {}
     let registry = Registry::builder().activity(HELLO, async |_, name| Ok(name)).build().unwrap();
     shared(&registry);
-    let (instance, name) = (super::play::instance(), "Hello".to_owned());
-    let tags = crate::model::Tags::new();
-    sent(&registry.run_activity(crate::authoring::ActivityTask {
-        instance,
-        task_id: 0,
-        name,
-        version: None,
-        input: None,
-        tags,
-        attempt: 1,
-        trace: None,
-        ends: Ends::default(),
-    }));
+    sent(&registry.run_activity(super::play::task("Hello", None)));
 }

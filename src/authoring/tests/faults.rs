@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use super::play::{Play, done, failed, fired, raised, start};
-use crate::authoring::Ends;
 use crate::authoring::{
     Activity, ActivityTask, Code, Event, Failure, OrchestrationContext, Orchestrator, Registry, RegistryBuilder, Serves,
 };
-use crate::model::{EventKind, FailureDetails, HistoryEvent, Tags};
+use crate::model::{EventKind, FailureDetails, HistoryEvent};
 use crate::replay::RetryPolicy;
 
 const HELLO: Activity<String, String> = Activity::new("Hello");
@@ -318,18 +317,7 @@ async fn activities_fail_clearly() {
         .build()
         .unwrap();
     let run = async |name: &str, input: &str| {
-        let (name, input) = (name.to_owned(), Some(input.to_owned()));
-        let task = ActivityTask {
-            instance: super::play::instance(),
-            task_id: 1,
-            name,
-            version: None,
-            input,
-            tags: Tags::new(),
-            attempt: 1,
-            trace: None,
-            ends: Ends::default(),
-        };
+        let task = ActivityTask { task_id: 1, ..super::play::task(name, Some(input.to_owned())) };
         registry.run_activity(task).await
     };
     assert_eq!(run("hello", "[\"x\"]").await.unwrap().as_deref(), Some("\"x\""));

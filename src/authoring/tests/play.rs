@@ -208,21 +208,26 @@ impl Play {
         input: Option<String>,
         tags: crate::model::Tags,
     ) -> EventKind {
-        let task = ActivityTask {
-            instance: instance(),
-            task_id,
-            name,
-            version,
-            input,
-            tags,
-            attempt: 1,
-            trace: None,
-            ends: Ends::default(),
-        };
+        let task = ActivityTask { task_id, version, tags, ..task(name, input) };
         match futures::executor::block_on(self.registry.run_activity(task)) {
             Ok(result) => EventKind::TaskCompleted { task_id, result },
             Err(failure) => EventKind::TaskFailed { task_id, reason: None, details: None, failure: Some(failure) },
         }
+    }
+}
+
+/// The first attempt of an activity, without a version.
+pub(super) fn task(name: impl Into<String>, input: Option<String>) -> ActivityTask {
+    ActivityTask {
+        instance: instance(),
+        task_id: 0,
+        name: name.into(),
+        version: None,
+        input,
+        tags: crate::model::Tags::new(),
+        attempt: 1,
+        trace: None,
+        ends: Ends::default(),
     }
 }
 

@@ -58,9 +58,8 @@ impl Histories {
         // Rows are deleted from the end, so that an interruption leaves no gap.
         for ordinal in append.surplus.clone().rev() {
             let row_key = rows::row_key(ordinal);
-            let mut deletion = Unit::default();
-            deletion.push(TableOp::Delete { partition_key: key.clone(), row_key, condition: Match::Any }, 512);
-            batches.add(vec![deletion]);
+            let deletion = TableOp::Delete { partition_key: key.clone(), row_key, condition: Match::Any };
+            batches.add(vec![Unit { ops: vec![deletion], bytes: 512 }]);
         }
         let put_off = put_off_played(append, &mut batches.all);
         let remainder = self.remainder_of(append, &batches.all).await?;

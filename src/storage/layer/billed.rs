@@ -23,9 +23,7 @@ impl Layer for Billed {
         // What it brings says which kind it is.
         let mut counting = Counting { meter: &self.0, kind };
         let reply = attempt().await;
-        if reply.as_ref().is_ok_and(Reply::is_empty_receive) {
-            counting.kind = CallKind::Poll;
-        }
+        counting.kind = answered_kind(call, &reply);
         reply
     }
 }
@@ -42,7 +40,13 @@ impl Drop for Counting<'_> {
     }
 }
 
-pub(super) fn kind(op: &str) -> CallKind {
+/// The kind of a call that was answered so: a receive that brings nothing is a poll.
+pub(super) fn answered_kind<T: Reply>(call: &Call<'_>, reply: &Result<T>) -> CallKind {
+    let is_poll = call.op == "queue.receive" && reply.as_ref().is_ok_and(Reply::is_empty_receive);
+    if is_poll { CallKind::Poll } else { kind(call.op) }
+}
+
+fn kind(op: &str) -> CallKind {
     match op {
         "table.get" => CallKind::TableRead,
         "table.query" | "table.list" => CallKind::TableQuery,

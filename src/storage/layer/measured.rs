@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::billed::kind;
+use super::billed::answered_kind;
 use super::{Call, Layer, Reply};
 use crate::metrics::{self, Counter, Gauge, Histogram, Sink};
 use crate::storage::error::Result;
@@ -47,8 +47,7 @@ impl Layer for Measured {
     {
         let begun = Instant::now();
         let reply = attempt().await;
-        let is_poll = call.op == "queue.receive" && reply.as_ref().is_ok_and(Reply::is_empty_receive);
-        let kind = if is_poll { CallKind::Poll } else { kind(call.op) };
+        let kind = answered_kind(call, &reply);
         let Instruments { calls, duration, cost, price } = &self.kinds[kind as usize];
         calls.one_more();
         duration.record(begun.elapsed());

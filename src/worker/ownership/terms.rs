@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Ownership;
+use crate::hub::partitions::Judge;
 
 /// Between two passes of which the first failed.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
@@ -34,12 +35,11 @@ impl Ownership {
     fn renewal_pause(&self) -> Duration {
         let options = &self.shared.options;
         match (self.is_busy, self.has_much_to_do()) {
-            (false, false) => options.lease_renewal,
             // Those that it has are too long.
             (false, true) => Duration::ZERO,
             // Whoever owns everything does not read the table. That somebody asks for a partition shows in a renewal.
             (true, true) if self.alone => options.ownership_poll,
-            (true, _) => options.busy_lease_renewal,
+            _ => self.longest_pause(),
         }
     }
 
@@ -53,7 +53,14 @@ impl Ownership {
         self.shared.options.fast_path.leases_briefly && !self.owned.is_empty() && self.shared.traffic.is_much()
     }
 
-    pub(super) fn lease(&self) -> Duration {
+    /// By what rows are judged now, and with which lease they are written.
+    pub(super) fn judging<'a>(&self, me: &'a str) -> Judge<'a> {
+        let options = &self.shared.options;
+        let (now, usual, margin) = (self.shared.hub.now(), options.lease, options.lease_margin);
+        Judge { me, now, lease: self.lease(), usual, margin }
+    }
+
+    fn lease(&self) -> Duration {
         let options = &self.shared.options;
         if self.is_busy { options.busy_lease.min(options.lease) } else { options.lease }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Ownership;
-use crate::hub::partitions::{Judge, StoredPartition};
+use crate::hub::partitions::StoredPartition;
 
 /// By owner, the numbers of the partitions.
 pub(super) type Waits = BTreeMap<String, Vec<u32>>;
@@ -12,7 +12,7 @@ impl Ownership {
     /// Tells whose partitions this worker waits for, if it has none and that has changed.
     pub(super) fn tell_of_waits(&mut self, rows: &[StoredPartition]) {
         let (mut waits, mut latest) = (Waits::new(), BTreeMap::new());
-        let judge = Judge { me: &self.shared.worker_id, ..self.shared.judge() };
+        let judge = self.judging(&self.shared.worker_id);
         for stored in rows.iter().filter(|_| self.owned.is_empty()) {
             let owner = stored.row.current_owner.as_ref().or(stored.row.next_owner.as_ref());
             let (Some(owner), Some(id)) = (owner, self.shared.partition_of_queue(&stored.row.queue)) else { continue };

@@ -33,7 +33,7 @@ impl OwnSpan {
         let carried = started.trace.as_ref()?;
         let parent = SpanContext::of(carried)?;
         let is_exported = exports && parent.is_sampled();
-        let persisted = carried.span_id.as_deref().and_then(|id| u64::from_str_radix(id, 16).ok()).filter(|id| *id != 0);
+        let persisted = carried.span_id.as_deref().and_then(SpanContext::span_id_of);
         let span_id = match persisted {
             // What failed has been exported under this id.
             Some(id) if rewound > 0 && is_exported && id == derived(execution_id, 0) => derived(execution_id, rewound),
@@ -192,7 +192,7 @@ impl Recorder<'_> {
                 span
             }
             EventKind::SubOrchestrationCreated { name, version, client_span_id, .. } => {
-                let span_id = u64::from_str_radix(client_span_id.as_deref()?, 16).ok().filter(|id| *id != 0)?;
+                let span_id = SpanContext::span_id_of(client_span_id.as_deref()?)?;
                 let mut span = trace.span(trace.own.with(span_id), format!("orchestration:{name}"), Kind::Client, scheduled, now);
                 span.attributes = Span::attributes("orchestration", name, version.as_deref(), self.instance_id);
                 span

@@ -93,13 +93,13 @@ async fn a_busy_worker_that_storage_leaves_for_some_seconds_keeps_its_partitions
     let (first, second) = (Running::start(worker(&hub, "a")), Running::start(worker(&other, "b")));
     tokio::join!(load(&outside, 40), async {
         seconds(20).await;
-        let owned = rows(&other).await.into_iter().map(|row| (row.current_owner, row.owned_since)).collect::<Vec<_>>();
+        let owners = async || rows(&other).await.into_iter().map(|row| (row.current_owner, row.owned_since)).collect::<Vec<_>>();
+        let before = owners().await;
         faulty.set_outage(true);
         seconds(8).await;
         faulty.set_outage(false);
         seconds(8).await;
-        let after = rows(&other).await.into_iter().map(|row| (row.current_owner, row.owned_since)).collect::<Vec<_>>();
-        assert_eq!(owned, after);
+        assert_eq!(before, owners().await);
     });
     first.stop().await;
     second.stop().await;

@@ -10,6 +10,7 @@ use super::handover::Running;
 use super::harness::open;
 use crate::authoring::{Activity, ActivityContext, OrchestrationContext, Orchestrator};
 use crate::clock::Clock;
+use crate::hub::rows;
 use crate::model::Timestamp;
 use crate::rng::Rng;
 use crate::storage::error::Result;
@@ -38,7 +39,7 @@ impl Layer for Rival {
         let is_history = call.op == "table.transact" && call.target.0.ends_with("History");
         if is_history && self.transactions.fetch_add(1, SeqCst) + 1 == self.before {
             let rows = self.memory.partition_rows(call.target.0, call.target.1.unwrap_or_default());
-            for row in rows.into_iter().filter(|row| row.entity.row_key == "sentinel") {
+            for row in rows.into_iter().filter(|row| row.entity.row_key == rows::SENTINEL) {
                 self.memory.insert_row(call.target.0, row.entity);
             }
         }
