@@ -1,5 +1,4 @@
-//! Several worker processes on one hub in scenarios that measure, and so have the machine to themselves. Tests begin in the order of
-//! their names: these come first, one after the other, so that all those that wait for leases can do so at once behind them.
+//! Several worker processes on one hub in scenarios that measure, and in a full run have the machine to themselves.
 
 use std::time::Duration;
 
@@ -7,7 +6,7 @@ use taskhub::Client;
 use taskhub::internals::leftovers;
 use tokio::time::Instant;
 
-use crate::fleet::{Leave, STAGE, come_and_go, open, size};
+use crate::fleet::{Leave, alone, come_and_go, open, size};
 use crate::harness::azurite;
 use crate::load::Load;
 
@@ -16,7 +15,7 @@ const LEASE_HALF: f64 = 15.0;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_that_leave_in_order_stall_nobody() {
-    let _alone = STAGE.write().await;
+    let _alone = alone().await;
     let latencies = come_and_go(Leave::Gracefully).await;
     let (p99, max) = (latencies[latencies.len() * 99 / 100], latencies[latencies.len() - 1]);
     println!("hand-off in order: p50 {:.2} s, p99 {p99:.2} s, max {max:.2} s", latencies[latencies.len() / 2]);
@@ -25,7 +24,7 @@ async fn workers_that_leave_in_order_stall_nobody() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_that_start_at_once_into_a_backlog_leave_none_open() {
-    let _alone = STAGE.write().await;
+    let _alone = alone().await;
     let (place, hub) = open("backlog").await;
     let client = Client::new(&hub);
     let mut load = Load::new(&client);
@@ -42,7 +41,7 @@ async fn workers_that_start_at_once_into_a_backlog_leave_none_open() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_stops_in_the_midst_leaves_nothing_hidden() {
-    let _alone = STAGE.write().await;
+    let _alone = alone().await;
     let (place, hub) = open("stopped").await;
     let client = Client::new(&hub);
     let mut load = Load::new(&client);

@@ -10,7 +10,7 @@ use taskhub::internals::leftovers;
 use taskhub::{Client, TaskHub};
 use tokio::time::Instant;
 
-use crate::fleet::{STAGE, size};
+use crate::fleet::{beside_others, size};
 use crate::harness::{azurite, connection_string_at, unique_hub_name};
 use crate::load::Load;
 use crate::proxy::{Fate, Proxy, Weather};
@@ -200,7 +200,7 @@ fn number(variable: &str, default: u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_ends_once_whatever_happens_to_workers_and_storage() {
-    let _beside_others = STAGE.read().await;
+    let _beside = beside_others().await;
     let first = number(SEED, 1);
     for seed in first..first + number(ROUNDS, 1) {
         run(seed).await;

@@ -5,15 +5,26 @@ use std::time::Duration;
 
 use taskhub::internals::leftovers;
 use taskhub::{Client, TaskHub};
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::time::Instant;
 
 use crate::harness::{azurite, unique_hub_name};
 use crate::load::{Load, latencies};
 use crate::workers::Place;
 
-/// Scenarios that measure have the machine to themselves; those that wait for leases may share it.
-pub(crate) static STAGE: RwLock<()> = RwLock::const_new(());
+/// In a full run scenarios that measure have the machine to themselves, and those that wait for leases share it. An ordinary run has no time
+/// for that: everything runs at once, and what the load of others may spoil is not asserted.
+static STAGE: RwLock<()> = RwLock::const_new(());
+
+/// For a scenario that measures.
+pub(crate) async fn alone() -> Option<RwLockWriteGuard<'static, ()>> {
+    if size(false, true) { Some(STAGE.write().await) } else { None }
+}
+
+/// For a scenario that keeps the machine busy.
+pub(crate) async fn beside_others() -> RwLockReadGuard<'static, ()> {
+    STAGE.read().await
+}
 
 /// How large a scenario is: an ordinary run has little time; `TASKHUB_FULL=1` runs all in full, as `.ci/run` does.
 pub(crate) fn size<T>(ordinary: T, full: T) -> T {
@@ -81,7 +92,7 @@ pub(crate) async fn come_and_go(leave: Leave) -> Vec<f64> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_is_killed_costs_its_lease_and_no_more() {
-    let _beside_others = STAGE.read().await;
+    let _beside = beside_others().await;
     let latencies = come_and_go(Leave::Killed).await;
     let max = latencies[latencies.len() - 1];
     println!("hand-off after a kill: p50 {:.2} s, max {max:.2} s", latencies[latencies.len() / 2]);
@@ -90,7 +101,7 @@ async fn a_worker_that_is_killed_costs_its_lease_and_no_more() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_when_one_of_two_workers_is_killed() {
-    let _beside_others = STAGE.read().await;
+    let _beside = beside_others().await;
     let (place, hub) = open("killed").await;
     let client = Client::new(&hub);
     let mut load = Load::new(&client);

@@ -11,10 +11,11 @@ use taskhub::internals::{Snapshot, is_message, memory_at};
 use taskhub::{Activity, ActivityContext, Client, Event, Failure, HistoryEvent, OrchestrationContext, Orchestrator};
 use taskhub::{TaskHub, Timestamp, Worker};
 
+use crate::fleet::size;
+
 /// Names the case that a process runs.
 const CASE: &str = "TASKHUB_MEMORY_CASE";
-/// The largest text that is read is this many times larger, and what it may take is then below 4 GiB.
-const TEXT_BYTES: usize = 8 << 20;
+/// The largest text that is read is so large, and what it may take is below 4 GiB.
 const LARGEST_TEXT_BYTES: usize = 256 << 20;
 const MEMORY_BYTES: usize = 4 << 30;
 
@@ -32,14 +33,19 @@ struct Case {
     text: fn() -> String,
 }
 
+/// How long the texts are here: so much smaller than the largest.
+fn text_bytes() -> usize {
+    size(2 << 20, 8 << 20)
+}
+
 /// A list of that element, as long as a text.
 fn list(element: &str) -> String {
-    format!("[{}{element}]", format!("{element},").repeat(TEXT_BYTES / (element.len() + 1)))
+    format!("[{}{element}]", format!("{element},").repeat(text_bytes() / (element.len() + 1)))
 }
 
 /// A JSON text that says this, again and again.
 fn text(part: &str) -> String {
-    format!("\"{}\"", part.repeat(TEXT_BYTES / part.len()))
+    format!("\"{}\"", part.repeat(text_bytes() / part.len()))
 }
 
 fn message(event: &str) -> String {
@@ -74,13 +80,13 @@ const CASES: [Case; 14] = [
         name: "many unknown members",
         is_read: true,
         most: 5,
-        text: || raised(&format!(r#"{}"Input":"1""#, r#""":1,"#.repeat(TEXT_BYTES / 5))),
+        text: || raised(&format!(r#"{}"Input":"1""#, r#""":1,"#.repeat(text_bytes() / 5))),
     },
     Case {
         name: "one member many times",
         is_read: true,
         most: 5,
-        text: || raised(&format!(r#"{}"Input":"1""#, r#""Input":1,"#.repeat(TEXT_BYTES / 10))),
+        text: || raised(&format!(r#"{}"Input":"1""#, r#""Input":1,"#.repeat(text_bytes() / 10))),
     },
     Case { name: "a long name", is_read: true, most: 110, text: || raised(&format!("{}:1", text("\\n"))) },
     Case {
@@ -97,7 +103,7 @@ const CASES: [Case; 14] = [
         is_read: false,
         most: 5,
         text: || {
-            let tags = r#""":"","#.repeat(TEXT_BYTES / 6);
+            let tags = r#""":"","#.repeat(text_bytes() / 6);
             message(&format!(r#""$type":"DurableTask.Core.History.TaskScheduledEvent","Name":"n","Tags":{{{tags}"a":""}}"#))
         },
     },
@@ -116,7 +122,7 @@ const CASES: [Case; 14] = [
             failed(&format!(r#"{}"X":{}{}"#, inner.repeat(100), list("[1]"), "}".repeat(100)))
         },
     },
-    Case { name: "nesting", is_read: false, most: 5, text: || raised(&format!(r#""X":{}"#, "[".repeat(TEXT_BYTES))) },
+    Case { name: "nesting", is_read: false, most: 5, text: || raised(&format!(r#""X":{}"#, "[".repeat(text_bytes()))) },
 ];
 
 #[test]
@@ -161,8 +167,8 @@ fn run(name: &str) {
                 .build()
                 .unwrap()
                 .block_on(through_a_worker(what.starts_with("texts")));
-            report(name, taken, TEXT_BYTES);
-            assert!(taken <= MEMORY_BYTES / (LARGEST_TEXT_BYTES / TEXT_BYTES), "{name}: {taken} bytes");
+            report(name, taken, text_bytes());
+            assert!(taken <= MEMORY_BYTES / (LARGEST_TEXT_BYTES / text_bytes()), "{name}: {taken} bytes");
         }
     }
 }
@@ -190,7 +196,7 @@ async fn through_a_worker(is_text: bool) -> usize {
     let hub = TaskHub::builder(storage, "Test").partitions(1).clock(clock).open().await.unwrap();
     let client = Client::new(&hub);
     if is_text {
-        client.start(TWICE, "x".repeat(TEXT_BYTES)).instance_id("i").await.unwrap();
+        client.start(TWICE, "x".repeat(text_bytes())).instance_id("i").await.unwrap();
     } else {
         client.start(WAIT, ()).instance_id("i").await.unwrap();
     }

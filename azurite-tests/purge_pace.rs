@@ -12,7 +12,7 @@ use taskhub::{
 };
 use tokio::time::Instant;
 
-use crate::fleet::{STAGE, size};
+use crate::fleet::{beside_others, size};
 use crate::harness::{azurite, unique_hub_name};
 
 /// Imports at once.
@@ -73,12 +73,12 @@ async fn purge(storage: Storage, count: u64, told: &str) {
 
 #[tokio::test]
 async fn purge_pace_on_azurite() {
-    let _beside_others = STAGE.read().await;
+    let _beside = beside_others().await;
     purge(azurite().storage(), instances(), "Azurite").await;
 }
 
 #[tokio::test]
 async fn purge_pace_in_memory() {
-    let _beside_others = STAGE.read().await;
+    let _beside = beside_others().await;
     purge(Storage::in_memory(), 10 * instances(), "memory").await;
 }

@@ -8,6 +8,7 @@ use taskhub::internals::{Snapshot, completed_twice, leftovers, memory_at};
 use taskhub::{Client, Clock, EventKind, HistoryEvent, RawValue, RuntimeStatus, Storage, TaskHub, Timestamp, Worker};
 
 use crate::catalogue;
+use crate::fleet::size;
 use crate::harness::{azurite, unique_hub_name};
 
 /// The output that the snapshot must end with: the recorded one, or that of an undisturbed run.
@@ -144,7 +145,9 @@ async fn every_snapshot_of_dotnet_is_finished_in_memory() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_snapshot_of_dotnet_is_finished_on_azurite() {
     let snapshots = snapshots("handover");
-    let failed: Vec<_> = futures::stream::iter(&snapshots)
+    // The store in memory has them all; which of them are here too, in an ordinary run, does not depend on what they are about.
+    let here = snapshots.iter().step_by(size(3, 1));
+    let failed: Vec<_> = futures::stream::iter(here)
         .map(|(name, snapshot)| async move {
             let expected = expected_output(snapshot).await;
             let (limit, patience) = (Duration::from_secs(120), Duration::from_secs(60));

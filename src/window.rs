@@ -13,7 +13,8 @@ use tokio::time::Instant;
 /// time is seen on every piece, and so is the number that would not be late.
 #[derive(Debug)]
 pub(crate) struct Window {
-    bounds: Bounds,
+    /// See [`Bounds::late`].
+    late: Duration,
     places: Arc<Semaphore>,
     state: Mutex<State>,
 }
@@ -30,6 +31,8 @@ pub(crate) struct Bounds {
 
 #[derive(Debug)]
 struct State {
+    least: usize,
+    most: usize,
     width: usize,
     /// Places that vanish when they become free.
     surplus: usize,
@@ -81,12 +84,9 @@ impl Window {
         let least = bounds.least.clamp(1, most);
         let first = bounds.first.clamp(least, most);
         let now = Instant::now();
-        let state = State { width: first, surplus: 0, typical: Duration::ZERO, votes: Votes::from(now), narrowed: now };
-        Arc::new(Self {
-            bounds: Bounds { least, first, most, ..bounds },
-            places: Arc::new(Semaphore::new(first)),
-            state: Mutex::new(state),
-        })
+        let (typical, votes) = (Duration::ZERO, Votes::from(now));
+        let state = State { least, most, width: first, surplus: 0, typical, votes, narrowed: now };
+        Arc::new(Self { late: bounds.late, places: Arc::new(Semaphore::new(first)), state: Mutex::new(state) })
     }
 
     /// Waits for a place and takes it. Those who wait get one in their order.
@@ -123,8 +123,7 @@ impl Window {
 
     /// Something that was begun then has taken so long.
     fn finished(&self, begun: Instant, took: Duration) {
-        let Bounds { least, most, late, .. } = self.bounds;
-        let all_taken = self.places.available_permits() == 0;
+        let (late, is_full) = (self.late, self.is_full());
         let (mut state, now) = (self.state(), Instant::now());
         state.typical = (state.typical * 7 + took) / 8;
         if took <= late {
@@ -133,7 +132,7 @@ impl Window {
             state.votes.late += 1;
             state.votes.lateness += took;
         }
-        if took < late / 2 && all_taken && state.width < most {
+        if took < late / 2 && is_full && state.width < state.most {
             self.widen(&mut state, 1);
         }
         if now.duration_since(state.votes.since) < late {
@@ -141,10 +140,9 @@ impl Window {
         }
         if let Some(mean) = state.votes.mean_if_most_are_late() {
             let fits = state.width as f64 * late.as_secs_f64() / mean.as_secs_f64();
-            let width = (fits as usize).clamp(least, state.width);
-            let fewer = state.width - width;
-            state.surplus += fewer - self.places.forget_permits(fewer);
-            (state.width, state.narrowed) = (width, now);
+            let width = (fits as usize).clamp(state.least, state.width);
+            self.narrow_to(&mut state, width);
+            state.narrowed = now;
         }
         state.votes = Votes::from(now);
     }
@@ -152,8 +150,22 @@ impl Window {
     /// Makes it at least so wide, within its bounds: for work to go on beside what hangs.
     pub(crate) fn widen_to(&self, width: usize) {
         let mut state = self.state();
-        let more = width.min(self.bounds.most).saturating_sub(state.width);
+        let more = width.min(state.most).saturating_sub(state.width);
         self.widen(&mut state, more);
+    }
+
+    /// Makes it so wide and keeps it there. Where it was wider, places that are taken vanish as they become free.
+    pub(crate) fn fix_at(&self, width: usize) {
+        let (mut state, width) = (self.state(), width.clamp(1, Semaphore::MAX_PERMITS));
+        (state.least, state.most) = (width, width);
+        let more = width.saturating_sub(state.width);
+        self.widen(&mut state, more);
+        self.narrow_to(&mut state, width);
+    }
+
+    /// Whether every place is taken.
+    pub(crate) fn is_full(&self) -> bool {
+        self.places.available_permits() == 0
     }
 
     fn widen(&self, state: &mut State, more: usize) {
@@ -161,6 +173,12 @@ impl Window {
         state.surplus -= kept;
         state.width += more;
         self.places.add_permits(more - kept);
+    }
+
+    fn narrow_to(&self, state: &mut State, width: usize) {
+        let fewer = state.width - width;
+        state.surplus += fewer - self.places.forget_permits(fewer);
+        state.width = width;
     }
 
     fn give_back(&self, mut permits: OwnedSemaphorePermit) {
@@ -225,7 +243,7 @@ impl Place {
 
     /// The same, unless it took so long that this tells enough.
     pub(crate) fn abstain_unless_late(mut self) {
-        if self.begun.elapsed().saturating_sub(self.left_out) <= self.window.bounds.late {
+        if self.begun.elapsed().saturating_sub(self.left_out) <= self.window.late {
             self.excuse();
         }
     }
@@ -295,6 +313,23 @@ mod tests {
         }
         let surplus = window.state().surplus;
         assert_eq!(window.places.available_permits() - surplus, window.width(), "none is lost");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_as_wide_as_it_was_fixed_at_last() {
+        let window = Window::new(Bounds::fixed(8));
+        let mut taken = window.room(8).await;
+        window.fix_at(2);
+        assert_eq!((window.width(), window.is_full()), (2, true));
+        drop(taken.take());
+        assert!(window.try_enter().is_none(), "what was taken above that vanishes");
+        window.fix_at(5);
+        assert!(window.try_enter().is_none());
+        drop(taken);
+        let places: Vec<_> = std::iter::from_fn(|| window.try_enter()).collect();
+        assert_eq!(places.len(), 5);
+        drop(places);
+        assert_eq!((window.width(), window.places.available_permits(), window.state().surplus), (5, 5, 0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -137,13 +137,19 @@ pub(crate) trait TableStore: Send + Sync {
 
 /// How many bytes a text takes in the body of a write, where everything that is not ASCII is escaped.
 pub(crate) fn json_bytes(text: &str) -> usize {
-    text.chars()
-        .map(|char| match char {
-            '"' | '\\' | '\n' | '\r' | '\t' => 2,
-            ' '..='~' => 1,
-            other => 6 * other.len_utf16(),
-        })
-        .sum()
+    let mut bytes = 0;
+    for byte in text.as_bytes() {
+        bytes += match byte {
+            b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 2,
+            b' '..=b'~' => 1,
+            // The rest of a character, whose first byte has counted.
+            0x80..0xc0 => 0,
+            // Two halves of a pair, each escaped.
+            0xf0.. => 12,
+            _ => 6,
+        };
+    }
+    bytes
 }
 
 impl Value {

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument as _;
 
 use super::Shared;
@@ -18,6 +17,7 @@ use super::partition::{Next, Ordered, Partition, is_in_order};
 use super::spans;
 use super::step::Step;
 use crate::usage;
+use crate::window::Place;
 
 /// Calls of one kind that nothing waits for but their end, under way at once: deletions, hand-backs.
 const ENDING_PARALLEL: usize = 16;
@@ -68,7 +68,7 @@ impl Shared {
         let turn = tokio::select! {
             biased;
             () = partition.stopping.cancelled() => None,
-            turn = Arc::clone(&partition.turns).acquire_owned() => turn.ok(),
+            turn = partition.turns.enter() => Some(turn),
         };
         let mut deliveries = partition.take(instance_id);
         if deliveries.is_empty() {
@@ -107,7 +107,7 @@ impl Shared {
         partition: &Arc<Partition>,
         instance_id: &str,
         done: Vec<(Delivery, Disposition)>,
-        turn: OwnedSemaphorePermit,
+        turn: Place,
     ) {
         if done.is_empty() {
             return;
@@ -133,14 +133,14 @@ impl Shared {
 
     /// A turn of a partition that is given up. Its messages go back at once, unless their order counts: whoever owns it next would
     /// receive them behind those that were sent later.
-    async fn last_turn(&self, partition: &Partition, deliveries: &[Delivery]) -> Option<OwnedSemaphorePermit> {
+    async fn last_turn(&self, partition: &Partition, deliveries: &[Delivery]) -> Option<Place> {
         if !deliveries.iter().any(|delivery| is_in_order(&delivery.message)) {
             return None;
         }
         tokio::select! {
             biased;
             () = partition.lost.cancelled() => None,
-            turn = Arc::clone(&partition.turns).acquire_owned() => turn.ok(),
+            turn = partition.turns.enter() => Some(turn),
         }
     }
 

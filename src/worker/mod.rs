@@ -260,9 +260,8 @@ impl Shared {
     /// Begins to receive from a partition.
     pub(crate) fn listen(self: &Arc<Self>, id: u32, fence: Instant) -> Arc<Partition> {
         self.hosting.forget_queue(QueueId::Control(id));
-        let turns = self.options.turns.div_ceil(self.hub.partition_count as usize);
-        let bytes_max = self.options.history_bytes / self.hub.partition_count as usize;
-        let partition = Arc::new(Partition::new(id, fence, self.options.messages_window(), turns, bytes_max));
+        let share = self.options.share_of_one_in(self.hub.partition_count as usize);
+        let partition = Arc::new(Partition::new(id, fence, self.options.messages_window(), share));
         let polling = Arc::clone(self).poll_partition(Arc::clone(&partition));
         self.tasks.spawn(polling.instrument(spans::partition(id)));
         self.tasks.spawn(unshown::keep_shown(Arc::clone(self), Arc::clone(&partition)).instrument(spans::partition(id)));

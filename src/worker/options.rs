@@ -16,7 +16,7 @@ const PLACES_LEAST: usize = 4;
 /// How a worker behaves. Times that concern other workers of the hub keep .NET's values.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    /// Orchestrations in a turn at once, shared evenly by the partitions of the hub.
+    /// Orchestrations in a turn at once, shared evenly by the partitions that it owns.
     pub(crate) turns: usize,
     /// Activities at once.
     pub(crate) activities: usize,
@@ -69,17 +69,31 @@ pub(crate) struct Options {
     pub(crate) remembered: usize,
     /// Whether history rows have the inputs of calls.
     pub(crate) stores_inputs: bool,
-    /// About how much memory histories may take up that are kept between turns, shared evenly by the partitions of the hub.
+    /// About how much memory histories may take up that are kept between turns, shared evenly by the partitions that it owns.
     pub(crate) history_bytes: usize,
     pub(crate) fast_path: FastPath,
     /// How long messages wait for code; unless set, by whether other processes can share the hub.
     pub(crate) patience: Option<Patience>,
 }
 
+/// What a partition may take of what its worker was given, which all partitions that the worker owns have equal parts of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Share {
+    /// Turns at once.
+    pub(crate) turns: usize,
+    /// About how much memory the histories may take up that it keeps.
+    pub(crate) history_bytes: usize,
+}
+
 impl Options {
     /// How many messages of a partition may be in memory: so many that they are worked off well before one is to be renewed.
     pub(crate) fn messages_window(&self) -> Bounds {
         Bounds { least: PLACES_LEAST, first: RECEIVE_MAX, most: self.places, late: self.hold / 4 }
+    }
+
+    /// What each of so many partitions may take.
+    pub(crate) fn share_of_one_in(&self, partitions: usize) -> Share {
+        Share { turns: self.turns.div_ceil(partitions), history_bytes: self.history_bytes / partitions }
     }
 
     /// How many activities may run: fewer than the worker was told only while storage takes long to be told of their ends.
@@ -120,7 +134,7 @@ impl Default for Options {
             renewed_hold: Duration::from_secs(30),
             poll_interval_max: None,
             lease: Duration::from_secs(30),
-            lease_renewal: Duration::from_secs(10),
+            lease_renewal: Duration::from_secs(14),
             busy_lease: Duration::from_secs(15),
             busy_lease_renewal: Duration::from_secs(5),
             app_name: None,

@@ -146,10 +146,17 @@ impl Ownership {
     fn stand(&self) {
         let was_alone = self.shared.hosting.is_by_itself();
         self.shared.hosting.stands(self.alone, self.owned.is_empty());
+        self.share();
         self.shared.executor.measures().owns(&self.shared.hub, self.owned.values().map(|owned| owned.partition.id));
         if was_alone && !self.alone {
             self.shared.hub.queues.bell(QueueId::WorkItems).ring(Duration::ZERO);
         }
+    }
+
+    /// Gives each partition its part of what this worker may take: who owns few of a hub has the more for each.
+    fn share(&self) {
+        let share = self.shared.options.share_of_one_in(self.owned.len().max(1));
+        self.owned.values().for_each(|owned| owned.partition.share(share));
     }
 
     /// Renews what is owned; reads and judges the table unless everything is owned and fresh.

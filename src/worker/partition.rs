@@ -19,6 +19,7 @@ pub(crate) use self::mailbox::{Next, Ordered, is_in_order};
 use super::delivery::{Delivery, Holding};
 use super::loaded::Loaded;
 use super::memory::Bodies;
+use super::options::Share;
 use super::runaway::{Pace, Told};
 use super::step::back_off;
 use super::unshown::Unshown;
@@ -57,8 +58,8 @@ pub(crate) struct Partition {
     pub(crate) timers: Arc<Semaphore>,
     /// What was told of instances that run away.
     pub(crate) told: Told,
-    /// Free places for turns: a share of its own, so that no partition waits for the storage of another.
-    pub(crate) turns: Arc<Semaphore>,
+    /// Places for turns: a share of its own, so that no partition waits for the storage of another.
+    pub(crate) turns: Arc<Window>,
     instances: Mutex<Instances>,
     pub(crate) unshown: Unshown,
     /// How messages are received; nothing since a receive failed, or before the first.
@@ -71,7 +72,7 @@ pub(crate) struct Partition {
 }
 
 impl Partition {
-    pub(crate) fn new(id: u32, fence: Instant, places: Bounds, turns: usize, bytes_max: usize) -> Self {
+    pub(crate) fn new(id: u32, fence: Instant, places: Bounds, share: Share) -> Self {
         Self {
             id,
             since: Instant::now(),
@@ -82,14 +83,20 @@ impl Partition {
             bodies: Bodies::default(),
             timers: Arc::new(Semaphore::new(TIMERS_MAX)),
             told: Told::default(),
-            turns: Arc::new(Semaphore::new(turns)),
-            instances: Mutex::new(Instances::new(bytes_max)),
+            turns: Window::new(Bounds::fixed(share.turns)),
+            instances: Mutex::new(Instances::new(share.history_bytes)),
             unshown: Unshown::default(),
             receiving: Mutex::default(),
             beside: AtomicUsize::new(0),
             idle: Notify::new(),
             fence: Mutex::new(fence),
         }
+    }
+
+    /// Gives it another share of what its worker may take.
+    pub(crate) fn share(&self, share: Share) {
+        self.turns.fix_at(share.turns);
+        self.instances().may_keep(share.history_bytes);
     }
 
     /// Whether bodies are being read for the instance: what comes then is behind them.
@@ -233,7 +240,7 @@ impl Partition {
 
     /// Lets others work beside instances that are stuck: what these have in memory takes no place from them, within bounds.
     pub(crate) fn make_way(&self) {
-        if self.turns.available_permits() == 0 {
+        if self.turns.is_full() {
             // What would come then could not be worked on either.
             return;
         }
@@ -361,11 +368,12 @@ mod tests {
     use super::*;
 
     const PLACES: Bounds = Bounds { least: 1, first: 1, most: 1, late: Duration::from_secs(8) };
+    const SHARE: Share = Share { turns: 1, history_bytes: 0 };
 
     #[tokio::test(start_paused = true)]
     async fn a_write_under_way_is_given_up_with_the_partition() {
         let begun = Instant::now();
-        let partition = Partition::new(0, begun + Duration::from_secs(25), PLACES, 1, 0);
+        let partition = Partition::new(0, begun + Duration::from_secs(25), PLACES, SHARE);
         assert_eq!(partition.while_ours(async { 7 }).await, Some(7));
         let lose = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -379,7 +387,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_write_under_way_is_given_up_at_the_fence() {
         let begun = Instant::now();
-        let partition = Partition::new(0, begun + Duration::from_secs(25), PLACES, 1, 0);
+        let partition = Partition::new(0, begun + Duration::from_secs(25), PLACES, SHARE);
         assert_eq!(partition.while_ours(std::future::pending::<()>()).await, None);
         assert_eq!(begun.elapsed(), Duration::from_secs(25));
         assert_eq!(partition.while_ours(async { unreachable!("it is not begun") }).await, None::<()>);

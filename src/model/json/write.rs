@@ -76,23 +76,32 @@ impl JsonWriter {
 
     pub(super) fn string(&mut self, text: &str) {
         self.out.push('"');
-        for c in text.chars() {
-            match c {
-                '"' => self.out.push_str("\\\""),
-                '\\' => self.out.push_str("\\\\"),
-                '\u{8}' => self.out.push_str("\\b"),
-                '\t' => self.out.push_str("\\t"),
-                '\n' => self.out.push_str("\\n"),
-                '\u{c}' => self.out.push_str("\\f"),
-                '\r' => self.out.push_str("\\r"),
-                // The last two are ours: XML 1.0, in which queue messages travel, cannot hold them.
-                '\0'..='\u{1f}' | '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}' => {
-                    self.raw(format_args!("\\u{:04x}", u32::from(c)));
-                }
-                _ => self.out.push(c),
+        // What needs no escape is copied in one piece.
+        let mut copied = 0;
+        for (at, byte) in text.as_bytes().iter().enumerate() {
+            if !may_begin_an_escape(*byte) {
+                continue;
             }
+            let Some(c) = text[at..].chars().next().filter(|c| is_escaped(*c)) else { continue };
+            self.out.push_str(&text[copied..at]);
+            self.escape(c);
+            copied = at + c.len_utf8();
         }
+        self.out.push_str(&text[copied..]);
         self.out.push('"');
+    }
+
+    fn escape(&mut self, c: char) {
+        match c {
+            '"' => self.out.push_str("\\\""),
+            '\\' => self.out.push_str("\\\\"),
+            '\u{8}' => self.out.push_str("\\b"),
+            '\t' => self.out.push_str("\\t"),
+            '\n' => self.out.push_str("\\n"),
+            '\u{c}' => self.out.push_str("\\f"),
+            '\r' => self.out.push_str("\\r"),
+            _ => self.raw(format_args!("\\u{:04x}", u32::from(c))),
+        }
     }
 
     pub(super) fn optional_string(&mut self, text: Option<&str>) {
@@ -167,6 +176,16 @@ impl JsonWriter {
             self.out.insert_str(object.begins, &format!("\"$type\":\"{OBJECT_DICTIONARY}\"{comma}"));
         }
     }
+}
+
+/// What Newtonsoft escapes, and two more: XML 1.0, in which queue messages travel, cannot hold U+FFFE and U+FFFF.
+fn is_escaped(c: char) -> bool {
+    matches!(c, '"' | '\\' | '\0'..='\u{1f}' | '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}')
+}
+
+/// Whether such a character may begin with the byte.
+fn may_begin_an_escape(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\' | 0..0x20 | 0xc2 | 0xe2 | 0xef)
 }
 
 /// An object or a list whose end is still to be copied.

@@ -41,8 +41,9 @@ impl WorkerBuilder {
         self
     }
 
-    /// Turns of orchestrations that run at once when the worker owns every partition; 100 unless set. Each partition has an
-    /// equal share, at least one, so that none waits for the storage of another. Zero is refused; there is no upper limit.
+    /// Turns of orchestrations that run at once; 100 unless set. Each partition that the worker owns has an equal share, at least one, so
+    /// that none waits for the storage of another. While a partition comes, turns that have begun may be more for as long as they take.
+    /// Zero is refused; there is no upper limit.
     pub fn max_orchestrations(mut self, count: usize) -> Self {
         self.options.turns = count;
         self
@@ -151,7 +152,7 @@ impl WorkerBuilder {
     }
 
     /// About how much memory the histories of open instances may take up that the worker keeps between their turns, so that it need not read
-    /// them again: 64 MiB unless it is set. Each partition of the hub has an even share of it. What was not used for longest gives way; 0 keeps none.
+    /// them again: 64 MiB unless it is set. Each partition that the worker owns has an even share of it. What was not used for longest gives way; 0 keeps none.
     pub fn history_cache_bytes(mut self, bytes: usize) -> Self {
         self.options.history_bytes = bytes;
         self

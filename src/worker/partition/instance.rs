@@ -72,6 +72,11 @@ impl Instances {
         Self { rooms: BTreeMap::new(), bytes: 0, bytes_max: IDLE_BYTES_MAX, histories, uses: 0, served: 0 }
     }
 
+    /// The histories may take up so much from now on; what they take up above that goes as others come.
+    pub(super) fn may_keep(&mut self, history_bytes_max: usize) {
+        self.histories.max = history_bytes_max;
+    }
+
     /// The room of an instance, which is made if there is none.
     pub(super) fn enter(&mut self, instance_id: &str) -> &mut Instance {
         if !self.rooms.contains_key(instance_id) {

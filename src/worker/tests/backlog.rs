@@ -205,7 +205,7 @@ async fn a_backlog_on_a_store_that_does_one_call_after_the_other_costs_no_lease(
 #[tokio::test(start_paused = true)]
 async fn a_backlog_that_makes_the_store_slow_by_its_size_is_worked_off_at_a_steady_pace() {
     let emulator = Emulator::default();
-    let instances = size::of(700, 1500);
+    let instances = size::of(500, 1500);
     emulator.0.lock().unwrap().messages = instances;
     check(instances, emulator, size::of(3, 7)).await;
 }

@@ -143,7 +143,7 @@ async fn a_worker_that_joins_gets_its_share_and_gives_it_back_when_it_leaves() {
     seconds(1).await;
     assert_eq!(owned_by(&hub, "a").await, 4);
     let b = Running::start(worker(&other, "b"));
-    seconds(11).await;
+    seconds(15).await;
     assert_eq!((owned_by(&hub, "a").await, owned_by(&hub, "b").await), (2, 2));
     assert!(b.stop().await < Duration::from_secs(1));
     seconds(3).await;
@@ -222,7 +222,7 @@ async fn workers_beside_each_other_renew_as_seldom_as_one_alone() {
     let before = metered.snapshot();
     seconds(60).await;
     let counts = metered.since(&before);
-    assert_eq!((counts.of("table.transact"), counts.of("table.replace")), (6, 0), "{counts}");
+    assert_eq!((counts.of("table.transact"), counts.of("table.replace")), (4, 0), "{counts}");
     assert!(counts.of("table.query") <= 31, "{counts}");
     a.stop().await;
     b.stop().await;

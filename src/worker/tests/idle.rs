@@ -44,8 +44,8 @@ async fn an_idle_hour(longest_poll: Option<Duration>) -> String {
 /// What docs/getting-started.md tells of a worker that has nothing to do.
 #[tokio::test(start_paused = true)]
 async fn an_idle_hour_costs_so_many_calls() {
-    assert_eq!(an_idle_hour(None).await, "942: container.lease 90, poll 492, table.transact 360");
-    assert_eq!(an_idle_hour(Some(Duration::from_secs(1))).await, "18450: container.lease 90, poll 18000, table.transact 360");
+    assert_eq!(an_idle_hour(None).await, "839: container.lease 90, poll 492, table.transact 257");
+    assert_eq!(an_idle_hour(Some(Duration::from_secs(1))).await, "18347: container.lease 90, poll 18000, table.transact 257");
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 
 use super::harness::worker;
 use crate::authoring::{Activity, ActivityContext, Orchestrator};
@@ -65,8 +65,13 @@ impl Layer for SlowCommits {
 
 async fn hub(commits: &SlowCommits) -> TaskHub {
     let clock = Clock::paused(Timestamp::UNIX_EPOCH);
-    let storage = Storage::memory(clock.clone(), Rng::seeded(1)).layered(commits.clone());
-    TaskHub::builder(storage, "Test").partitions(2).clock(clock).rng(Rng::seeded(2)).open().await.unwrap()
+    hub_on(&Storage::memory(clock.clone(), Rng::seeded(1)), &clock, commits, 2).await
+}
+
+/// The hub as a process has it whose commits are counted.
+async fn hub_on(storage: &Storage, clock: &Clock, commits: &SlowCommits, seed: u64) -> TaskHub {
+    let storage = storage.clone().layered(commits.clone());
+    TaskHub::builder(storage, "Test").partitions(2).clock(clock.clone()).rng(Rng::seeded(seed)).open().await.unwrap()
 }
 
 /// Runs as many orchestrations, of as many activities each, under limits; the most turns and activities at once.
@@ -99,6 +104,36 @@ async fn most(turns: usize, activities: usize) -> (usize, usize) {
     };
     worker.run(all).await.unwrap();
     (commits.0.most(), working.most())
+}
+
+/// The most turns at once of each of two workers that share the partitions, one each, and then of the one that is left.
+async fn most_of_two(turns: usize) -> [usize; 3] {
+    let clock = Clock::paused(Timestamp::UNIX_EPOCH);
+    let storage = Storage::memory(clock.clone(), Rng::seeded(1));
+    let commits: [SlowCommits; 2] = Default::default();
+    let (a, b) = (hub_on(&storage, &clock, &commits[0], 2).await, hub_on(&storage, &clock, &commits[1], 3).await);
+    let (client, minute) = (Client::new(&a), Duration::from_secs(60));
+    let load = async || {
+        let one = async || client.start(MANY, 0).await.unwrap().result().await.unwrap();
+        join_all((0..100).map(|_| one())).await;
+    };
+    let worker = |hub, id| worker(hub).worker_id(id).orchestrator(MANY, async |_, _| Ok(())).max_orchestrations(turns);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let mut most = [0; 3];
+    let both = async {
+        tokio::time::sleep(minute).await;
+        load().await;
+        let both = commits.each_ref().map(|commits| commits.0.most());
+        commits[0].0.most.store(0, SeqCst);
+        drop(stop);
+        tokio::time::sleep(minute).await;
+        load().await;
+        most = [both[0], both[1], commits[0].0.most()];
+    };
+    let (left, gone) = (worker(&a, "a").run(both), worker(&b, "b").run(async { drop(stopped.await) }));
+    let (left, gone) = tokio::join!(left, gone);
+    left.and(gone).unwrap();
+    most
 }
 
 /// A worker with one setting, or why there is none; it runs an orchestration with two activities and stops.
@@ -159,4 +194,9 @@ async fn a_wait_of_no_time_looks_once() {
 async fn no_more_turns_and_activities_run_at_once_than_allowed_and_no_fewer() {
     assert_eq!(most(8, 3).await, (8, 3));
     assert_eq!(most(2, 20).await, (2, 20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_owns_few_partitions_runs_as_many_turns_as_who_owns_all() {
+    assert_eq!(most_of_two(8).await, [8; 3]);
 }

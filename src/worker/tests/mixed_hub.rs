@@ -141,7 +141,7 @@ async fn a_dotnet_worker_joins_ours_gets_its_share_and_takes_over_when_ours_leav
     let script = net.play(&recording, B_STARTS, B_STOPS);
     let acting = async {
         // Asked for at 0.2 s; ours looks when it renews.
-        seconds(12).await;
+        seconds(15).await;
         assert_eq!((owned_by(&plain, "dotnet").await, owned_by(&plain, "ours").await), (2, 2));
         let released = account.now();
         assert!(client.wait(&long, Duration::from_secs(30)).await.is_ok(), "what ran at the hand-over ends");

@@ -107,16 +107,16 @@ async fn calls_that_wait_cost_little_however_many_they_are_and_come_through_when
     tokio::time::sleep(MINUTE).await;
     let (waiting, time, expected) = size::of(
         (
-            500,
+            250,
             10 * MINUTE,
-            "7054: container.lease 15, poll 21, queue.peek 888, queue.receive 288, queue.update 5760, table.query 10, table.transact 60, \
+            "6509: container.lease 15, poll 21, queue.peek 864, queue.receive 264, queue.update 5280, table.query 10, table.transact 43, \
              table.upsert_replace 12",
         ),
         (
             5000,
             HOUR,
-            "43049: container.lease 90, poll 121, queue.peek 4734, queue.receive 1791, queue.update 35820, table.query 61, \
-             table.transact 360, table.upsert_replace 72",
+            "42946: container.lease 90, poll 121, queue.peek 4734, queue.receive 1791, queue.update 35820, table.query 61, \
+             table.transact 257, table.upsert_replace 72",
         ),
     );
     for number in 0..waiting {
@@ -128,7 +128,7 @@ async fn calls_that_wait_cost_little_however_many_they_are_and_come_through_when
     assert_eq!(
         format!("{}: {calls}", calls.total("")),
         expected,
-        "in an hour 570 are for leases, 60 tell of it, 12 of storage calls, and 60 look for others"
+        "in an hour 467 are for leases, 60 tell of it, 12 of storage calls, and 60 look for others"
     );
     let awaited = world.client.awaited().await.unwrap();
     assert_eq!((awaited.len(), awaited[0].instances, awaited[0].instance_ids.len()), (1, Some(waiting), 100));
@@ -147,15 +147,15 @@ async fn instances_that_wait_cost_little_however_many_they_are_and_begin_when_th
     tokio::time::sleep(MINUTE).await;
     let (waiting, time, expected) = size::of(
         (
-            500,
+            250,
             10 * MINUTE,
-            "6117: container.lease 15, poll 520, queue.receive 500, queue.update 5000, table.query 10, table.transact 60, \
+            "3110: container.lease 15, poll 280, queue.receive 250, queue.update 2500, table.query 10, table.transact 43, \
              table.upsert_replace 12",
         ),
         (
             5000,
             HOUR,
-            "37620: container.lease 90, poll 428, queue.receive 1299, queue.update 35310, table.query 61, table.transact 360, \
+            "37517: container.lease 90, poll 428, queue.receive 1299, queue.update 35310, table.query 61, table.transact 257, \
              table.upsert_replace 72",
         ),
     );
@@ -200,17 +200,17 @@ async fn after_a_rest_of_the_hub_others_are_waited_for_for_the_whole_limit() {
 #[tokio::test(start_paused = true)]
 async fn more_names_than_are_remembered_fail_when_it_is_time_and_not_before() {
     let world = World::new(1).await;
-    let build: Build = |worker| old(worker).fail_unhosted_after(HOUR / 2);
+    let build: Build = |worker| old(worker).fail_unhosted_after(10 * MINUTE);
     let (_a, _b) = (world.run("a", build), world.run("b", build));
     tokio::time::sleep(MINUTE).await;
     for number in 0..1200 {
         world.client.start_json(format!("Name{number}"), None).instance_id(format!("i{number}")).await.unwrap();
     }
-    tokio::time::sleep(HOUR / 2 - 2 * MINUTE).await;
+    tokio::time::sleep(8 * MINUTE).await;
     for number in 0..1200 {
         assert_eq!(world.status(&format!("i{number}")).await.status, RuntimeStatus::Pending, "{number}");
     }
-    tokio::time::sleep(10 * MINUTE).await;
+    tokio::time::sleep(5 * MINUTE).await;
     for number in 0..1200 {
         assert_eq!(world.status(&format!("i{number}")).await.status, RuntimeStatus::Failed, "{number}");
     }
@@ -249,8 +249,11 @@ async fn every_instance_that_waits_for_an_activity_is_marked_and_the_lines_go_wi
         1 + 1,
         "kept, because it tells of which messages the receives mean nothing; and the new one shows itself"
     );
-    tokio::time::sleep(DAY + 2 * HOUR).await;
-    assert!(rows().await <= 1, "the worker that wrote it has removed it");
+    // A day of two workers takes seconds, also where nothing happens.
+    if size::of(false, true) {
+        tokio::time::sleep(DAY + 2 * HOUR).await;
+        assert!(rows().await <= 1, "the worker that wrote it has removed it");
+    }
     other.stop().await;
     new.stop().await;
 }
