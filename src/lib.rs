@@ -62,6 +62,8 @@ mod model;
 mod replay;
 mod rng;
 mod sabotage;
+#[cfg(feature = "scaler")]
+pub mod scaler;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
@@ -85,7 +87,7 @@ pub use authoring::{
 };
 pub use client::{
     Client, Drain, DrainProgress, History, HubStatus, Instance, InstancePage, InstancePages, InstanceQuery, InstanceStatus,
-    PartitionStatus, Purge, PurgeReport, QueueStatus, Restart, Rewind, RewindReport, Start, Terminate, Unanswered,
+    PartitionStatus, Purge, PurgeReport, QueueLengths, QueueStatus, Restart, Rewind, RewindReport, Start, Terminate, Unanswered,
     UnansweredTask, WaitForEnd,
 };
 pub use clock::Clock;

@@ -18,6 +18,7 @@ mod poison;
 mod profile;
 mod progress;
 mod purge;
+mod scaler;
 #[cfg(all(test, feature = "testing"))]
 mod screens;
 mod serve;
@@ -136,6 +137,8 @@ enum Command {
     Wait(control::Wait),
     /// Serves the HTTP API of the hub, which clients of Azure Durable Functions know
     Serve(serve::Serve),
+    /// Tells KEDA how many workers the hub needs, as an external scaler
+    Scaler(scaler::Scaler),
 }
 
 /// Runs the command that the arguments name.
@@ -183,6 +186,7 @@ impl Cli {
             Command::Man => shell::man(Self::command()),
             Command::Hub(command) => command.run(&self.target, &out).await,
             Command::Serve(serve) => serve.run(&self.target, &out).await,
+            Command::Scaler(scaler) => scaler.run(&self.target, &out).await,
             command => command.run(&self.target.open(&out).await?, &out).await,
         }
     }
@@ -192,7 +196,9 @@ impl Command {
     /// Does what is done in a hub.
     async fn run(self, client: &Client, out: &Output) -> Outcome {
         match self {
-            Self::Completions(_) | Self::Man | Self::Hub(_) | Self::Serve(_) => unreachable!("they open what they need"),
+            Self::Completions(_) | Self::Man | Self::Hub(_) | Self::Serve(_) | Self::Scaler(_) => {
+                unreachable!("they open what they need")
+            }
             Self::List(list) => list.run(client, out).await,
             Self::Show(one) => one.show(client, out).await,
             Self::History(history) => history.run(client, out).await,

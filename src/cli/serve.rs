@@ -189,7 +189,7 @@ impl Serve {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     let failed = |error| Failure::new(Kind::Error, format!("nothing can listen on {address}: {error}"));
     TcpListener::bind(address).await.map_err(failed)
 }

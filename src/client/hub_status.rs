@@ -105,7 +105,42 @@ impl Serialize for HubStatus {
     }
 }
 
+/// About how many messages the queues of a hub have, hidden ones included: those that are being worked on, and timers that are not due.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueLengths {
+    /// In the control queue of each partition, in their order.
+    pub control: Vec<u64>,
+    /// In the work-item queue.
+    pub work_items: u64,
+}
+
+impl QueueLengths {
+    /// Lengths that were seen elsewhere, or are made up.
+    #[must_use]
+    pub fn new(control: impl Into<Vec<u64>>, work_items: u64) -> Self {
+        Self { control: control.into(), work_items }
+    }
+
+    /// Whether there is no message.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.work_items == 0 && self.control.iter().all(|messages| *messages == 0)
+    }
+}
+
 impl Client {
+    /// How much lies in the queues, by one call for each and no other.
+    ///
+    /// # Errors
+    /// `Storage` or `NotFound` if storage fails or a queue of the hub is missing.
+    pub async fn queue_lengths(&self) -> Result<QueueLengths> {
+        let queues = &self.hub.queues;
+        let control = try_join_all((0..self.hub.partition_count).map(|id| queues.length(QueueId::Control(id))));
+        let (control, work_items) = try_join(control, queues.length(QueueId::WorkItems)).await?;
+        Ok(QueueLengths { control, work_items })
+    }
+
     /// Looks at the hub as a whole.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ mod tests;
 
 pub use drain::{Drain, DrainProgress};
 pub use history::History;
-pub use hub_status::{HubStatus, PartitionStatus, QueueStatus};
+pub use hub_status::{HubStatus, PartitionStatus, QueueLengths, QueueStatus};
 pub use instance::Instance;
 pub use pages::InstancePages;
 pub use purge::{Purge, PurgeReport};

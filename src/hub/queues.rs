@@ -127,6 +127,11 @@ impl Queues {
         }
     }
 
+    /// About how many messages a queue has, hidden ones included.
+    pub(crate) async fn length(&self, queue: QueueId) -> Result<u64> {
+        Ok(self.store.count(self.name(queue)).await?)
+    }
+
     /// About how many messages a queue has, hidden ones included, and since when the oldest visible one waits.
     pub(crate) async fn look_at(&self, queue: QueueId) -> Result<(u64, Option<Timestamp>)> {
         let name = self.name(queue);
