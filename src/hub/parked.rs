@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::instances::Instances;
 use super::payloads::Payloads;
 use super::queues::{QueueId, Queues};
@@ -15,8 +17,9 @@ use crate::model::{EventKind, Message, Timestamp};
 use crate::storage::error::OrNone;
 use crate::storage::table::{Cmp, Entity, Filter, Match, Query, Row, TableOp, Value};
 
-/// A parked message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A parked message. Its JSON is that of the command and of the HTTP API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PoisonMessage {
     /// Its id, by which it is put back or dropped.
     pub id: String,
@@ -25,12 +28,14 @@ pub struct PoisonMessage {
     /// The instance that it was for, if the message could be read.
     pub instance_id: Option<String>,
     /// The kind of event, if the message could be read.
+    #[serde(rename = "eventType")]
     pub event: Option<String>,
     /// Why it was parked.
     pub reason: String,
     /// How often it had been received.
     pub dequeue_count: i32,
     /// When it was parked.
+    #[serde(rename = "parkedTime")]
     pub parked_at: Timestamp,
 }
 
