@@ -37,6 +37,7 @@ pub(super) static ASSETS: &[Asset] = assets! {
     "style.css" CSS,
     "controls.css" CSS,
     "views.css" CSS,
+    "chart.css" CSS,
     "actions.mjs" SCRIPT,
     "api.mjs" SCRIPT,
     "badge.mjs" SCRIPT,

@@ -4,7 +4,7 @@ import { ask } from "./api.mjs";
 import { ended } from "./badge.mjs";
 import { question } from "./dialog.mjs";
 import { h, say } from "./dom.mjs";
-import { go, instance as instanceLink } from "./route.mjs";
+import { go, href, instance as instanceLink } from "./route.mjs";
 import { may } from "./session.mjs";
 import { shortened } from "./text.mjs";
 
@@ -85,6 +85,7 @@ const ACTIONS = [
     send: (id, { recursive }) => ["DELETE", ["instances", id], { query: { recursive: recursive || undefined } }],
     text: (id) => `${id} is deleted with its history and payloads. This cannot be undone.`,
     done: (id) => `${id} was deleted.`,
+    after: () => go(href(["instances"])),
   },
 ];
 

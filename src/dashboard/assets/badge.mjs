@@ -55,7 +55,7 @@ export function took(row) {
   return span(end - Date.parse(row.scheduledStartTime ?? row.createdTime));
 }
 
-/** The link to an instance, by its id. */
+/** The link to an instance, by its id. `most`: how much of it is shown. */
 export function link(id, { most = 60, key } = {}) {
   return h("a", { href: instance(id), class: "id", title: visible(id), "data-key": key }, h("bdi", {}, shortened(id, most)));
 }

@@ -29,9 +29,9 @@ export function gantt(onOpen) {
   const root = h("div", { class: "gantt" }, about, legend(), rows.element);
   return {
     element: root,
-    update({ lines, begin, end, hasEnded }) {
+    update({ lines, begin, end, hasEnded, generation }) {
       scale = { begin, end, length: Math.max(1, end - begin) };
-      about.textContent = lines.length === 0 ? "" : `${counted(lines.length, "line")}, from ${local(begin)}, ${hasEnded ? "ended after" : "up to now,"} ${span(end - begin)}.`;
+      about.textContent = lines.length === 0 ? "" : `${counted(lines.length, "line")}, from ${local(begin)}, ${hasEnded ? "ended after" : "up to now,"} ${span(end - begin)}.${generation > 0 ? ` This is generation ${generation}; the histories of those before are gone.` : ""}`;
       axis.replaceChildren(...ticks(scale));
       rows.update(lines);
     },
@@ -40,9 +40,14 @@ export function gantt(onOpen) {
 
 function what(line, onOpen) {
   const kind = h("span", { class: `kind kind-${line.kind}` }, KINDS[line.kind]);
-  const open = h("button", { type: "button", class: "plain", "data-key": `line ${line.first}`, onclick: () => onOpen(line.first) }, name(line.label, 60));
+  const open = h("button", { type: "button", class: "plain", "data-key": `line ${line.first}`, onclick: () => onOpen(line.first) }, name(labelOf(line), 60));
   const attempt = line.attempt > 1 && h("span", { class: "hint" }, ` attempt ${line.attempt}`);
   return [kind, " ", open, attempt, line.child !== undefined && [" ", link(line.child, { most: 24, key: `child ${line.first}` })]];
+}
+
+/** A timer has no name: it is known by its length. */
+function labelOf(line) {
+  return line.kind === "timer" && line.due ? `of ${span(line.due - line.from)}` : line.label;
 }
 
 function outcome(line) {

@@ -9,9 +9,13 @@ import { facts } from "./table.mjs";
 import { clock, counted, number, shortened, utc, visible } from "./text.mjs";
 import { windowed } from "./windowed.mjs";
 
+/** The marks around each turn, which say nothing of what the instance did. */
+const TURNS = ["OrchestratorStarted", "OrchestratorCompleted"];
+
 /** Gives the element, `update` for other events, and `open` to read one by its number. */
 export function history(search, onSearch) {
   const field = h("input", { type: "search", id: "history-search", value: search, placeholder: "type, name, id, text", autocomplete: "off", spellcheck: "false" });
+  const turns = h("input", { type: "checkbox", id: "history-turns" });
   const found = h("span", { class: "hint", role: "status" });
   let events = [];
   let texts = [];
@@ -19,11 +23,12 @@ export function history(search, onSearch) {
   const rows = windowed({ label: "History", columns: [["#", "number"], ["Time"], ["Event"], ["Name or task"], ["Says", "on-wide"]], row: (at) => row(events[at], at, open), empty: "No event matches." });
   const draw = () => {
     const wanted = field.value.trim().toLowerCase();
-    const all = events.map((_, at) => at).filter((at) => wanted === "" || textOf(at).includes(wanted));
-    found.textContent = wanted === "" ? counted(events.length, "event") : `${number(all.length)} of ${counted(events.length, "event")}`;
+    const all = events.map((_, at) => at).filter((at) => (turns.checked || !TURNS.includes(events[at].eventType)) && (wanted === "" || textOf(at).includes(wanted)));
+    found.textContent = all.length === events.length ? counted(events.length, "event") : `${number(all.length)} of ${counted(events.length, "event")}`;
     rows.update(all);
   };
   const textOf = (at) => (texts[at] ??= searchable(events[at], at));
+  turns.addEventListener("change", draw);
   let timer;
   field.addEventListener("input", () => {
     clearTimeout(timer);
@@ -32,7 +37,7 @@ export function history(search, onSearch) {
       draw();
     }, 150);
   });
-  const head = h("div", { class: "fields" }, h("div", { class: "field" }, h("label", { for: "history-search" }, "Search the history"), field), found);
+  const head = h("div", { class: "fields" }, h("div", { class: "field" }, h("label", { for: "history-search" }, "Search the history"), field), h("div", { class: "field check" }, turns, h("label", { for: "history-turns" }, "Begin and end of turns too")), found);
   return {
     element: h("div", { class: "history" }, head, rows.element),
     open,

@@ -18,6 +18,8 @@ const TABS = { overview: "Overview", timeline: "Timeline", history: "History", t
 /** Between two looks; one that has ended seldom changes. */
 const EVERY = 5000;
 const EVERY_ENDED = 30_000;
+/** So many of what it waits for are named. */
+const WAITS = 5;
 
 export function instance(route, live) {
   const id = route.names[0] ?? "";
@@ -36,6 +38,7 @@ class InstanceView {
     /** What was drawn last, and of what the history was read. */
     this.drawn = "";
     this.readFor = null;
+    this.isQuiet = false;
     this.head = h("div");
     this.tabs = h("nav", { class: "tabs", "aria-label": "Views of the instance" });
     this.body = h("div");
@@ -61,9 +64,11 @@ class InstanceView {
   }
 
   async refresh(signal) {
-    const { text, data } = await get(["instances", this.id], { payloads: true, signal });
+    const { text, data } = await this.look(signal);
     this.row = data;
-    if (text !== this.drawn) {
+    const isSame = text === this.drawn;
+    this.isQuiet = isSame || this.drawn === "";
+    if (!isSame) {
       this.drawn = text;
       this.drawHead();
       if (this.tab === "overview") this.drawBody();
@@ -73,16 +78,24 @@ class InstanceView {
     if (this.tab === "tree") await this.family.refresh(this.row, this.events);
   }
 
-  /** Reads the history where it is shown, and only if the row has changed since. */
+  async look(signal) {
+    try {
+      return await get(["instances", this.id], { payloads: true, signal });
+    } catch (error) {
+      if (error.status === 404) [this.head, this.tabs, this.body].forEach((part) => replace(part));
+      throw error;
+    }
+  }
+
+  /** Reads the history where it is shown, and only if the row has changed since. What waits or has failed shows why at once. */
   async readHistory(signal, text) {
-    const isOfEntity = this.id.startsWith("@");
-    const isShown = this.tab !== "overview" || this.row.runtimeStatus === "Failed";
-    if (this.readFor === text || !isShown) return;
+    const tellsMore = this.row.runtimeStatus === "Failed" || (this.isQuiet && !ended(this.row.runtimeStatus));
+    if (this.readFor === text || (this.tab === "overview" && !tellsMore)) return;
     const { data } = await get(["instances", this.id, "history"], { payloads: true, signal });
     this.events = data.events;
     this.readFor = text;
     this.log?.update(this.events);
-    if (this.tab === "overview" && !isOfEntity) this.drawBody();
+    if (this.tab === "overview") this.drawBody();
   }
 
   drawHead() {
@@ -97,7 +110,7 @@ class InstanceView {
         ["Created", [ago(row.createdTime), h("span", { class: "hint" }, " ", time(row.createdTime))]],
         ["Last change", [ago(row.lastUpdatedTime), h("span", { class: "hint" }, " ", time(row.lastUpdatedTime))]],
         ["Ended", row.completedTime && time(row.completedTime)],
-        ["Took", took(row)],
+        [ended(row.runtimeStatus) ? "Took" : "So far", took(row)],
         ["Scheduled for", row.scheduledStartTime && time(row.scheduledStartTime)],
         ["Version", row.version && name(row.version)],
         ["Started by", row.parentInstanceId && link(row.parentInstanceId, { key: "parent" })],
@@ -135,8 +148,32 @@ class InstanceView {
     if (!row.customStatus.isNull) blocks.push(block("Custom status", row.customStatus, `${this.id} status`));
     if (!row.input.isNull) blocks.push(block("Input", row.input, `${this.id} input`));
     const none = blocks.length === 0 && h("p", { class: "empty" }, `${shortened(this.id)} has no input, no output and no custom status.`);
-    return [none, blocks];
+    return [this.waits(), none, blocks];
   }
+
+  /** What an instance that has not ended waits for, as far as its history tells. */
+  waits() {
+    const { row } = this;
+    if (ended(row.runtimeStatus) || this.id.startsWith("@")) return null;
+    if (row.runtimeStatus === "Pending") {
+      const start = row.scheduledStartTime && Date.parse(row.scheduledStartTime) > now();
+      const words = start ? ["Waits for its start, scheduled for ", time(row.scheduledStartTime), "."] : ["Waits for a worker to begin it. Which code no worker has, tells the ", h("a", { href: href(["hub"]) }, "hub"), "."];
+      return h("p", { class: "lead" }, words);
+    }
+    if (this.readFor !== this.drawn) return null;
+    const { open } = timeline(this.events, now());
+    const shown = open.slice(0, WAITS).map((line) => h("li", {}, waitFor(line)));
+    const more = open.length > WAITS && h("li", {}, h("a", { href: instanceLink(this.id, "timeline") }, `and ${number(open.length - WAITS)} more`));
+    const suspended = row.runtimeStatus === "Suspended" && h("li", {}, "its resumption");
+    return h("section", { class: "block" }, h("h3", {}, "Waits for"), h("ul", { class: "waits" }, suspended, shown, more, h("li", {}, shown.length === 0 ? "an event from outside" : "or an event from outside")));
+  }
+}
+
+function waitFor(line) {
+  if (line.kind === "timer") return ["a timer, due ", time(new Date(line.due).toISOString())];
+  const since = [" since ", ago(new Date(line.from).toISOString())];
+  if (line.kind === "child") return ["the sub-orchestration ", name(line.label), " ", link(line.child), since];
+  return ["the activity ", name(line.label), since];
 }
 
 function outputName(row) {

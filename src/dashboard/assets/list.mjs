@@ -116,7 +116,7 @@ function localInput(time) {
 function drawn(instances, query) {
   if (instances.length === 0) return nothing(query);
   const caption = uniqueId("caption");
-  const heads = [["Instance"], ["Orchestrator", "on-wide"], ["Status"], ["Created", "on-wide"], ["Last change"], ["Took", "on-wide"]];
+  const heads = [["Instance"], ["Orchestrator", "on-wide"], ["Status"], ["Created", "on-wide"], ["Last change"], ["Took", "on-wide number"]];
   const head = h("thead", {}, h("tr", {}, heads.map(([words, shown]) => h("th", { scope: "col", class: shown }, words))));
   return h("table", { class: "list", "aria-labelledby": caption }, h("caption", { class: "unseen", id: caption }, "Instances on this page"), head, h("tbody", {}, instances.map(row)));
 }

@@ -61,6 +61,7 @@ function failed(alert, error) {
   alert.hidden = error === null;
   if (error === null) return replace(alert);
   if (error.status === 401) return lockedOut();
+  if (error.status === undefined) console.error(error);
   replace(alert, h("strong", {}, error.status === 404 ? "Not found. " : "This could not be read. "), error.message);
 }
 
@@ -93,14 +94,14 @@ function drawTools() {
   const at = live.last ? clock(live.last) : "–";
   const pause = h(
     "button",
-    { type: "button", class: "quiet", "data-key": "pause", "aria-pressed": String(live.isPaused), onclick: () => live.pause(!live.isPaused) },
-    live.isPaused ? "Paused" : "Live",
+    { type: "button", class: live.isPaused ? "quiet is-paused" : "quiet", "data-key": "pause", onclick: () => live.pause(!live.isPaused) },
+    live.isPaused ? "Go live" : "Pause",
   );
   const refresh = h("button", { type: "button", class: "quiet", "data-key": "refresh", onclick: () => live.now() }, "Refresh");
   const begin = may("operate") && h("button", { type: "button", class: "primary", "data-key": "start", onclick: () => start(live) }, "Start…");
   const drop = key() !== null && h("button", { type: "button", class: "quiet", "data-key": "forget", onclick: leave }, "Forget the key");
-  const scope = session.hub && h("span", { class: "hint scope" }, may("admin") ? "all rights" : may("operate") ? "may operate" : "read only");
-  replace(tools, h("span", { class: "hint at" }, `as of ${at}`), pause, refresh, scope, drop, begin);
+  const scope = session.hub && h("span", { class: "hint on-wide" }, may("admin") ? "all rights" : may("operate") ? "may operate" : "read only");
+  replace(tools, h("span", { class: "hint" }, live.isPaused ? `paused at ${at}` : `live, ${at}`), pause, refresh, scope, drop, begin);
 }
 
 async function leave() {

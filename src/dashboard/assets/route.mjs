@@ -29,12 +29,8 @@ export function instance(id, tab) {
   return href(tab ? ["instance", id, tab] : ["instance", id]);
 }
 
-/** Goes there; `stays`: as a change of this view, to which back does not lead. */
+/** Goes there; `stays`: the view knows already, and back does not lead here. */
 export function go(to, stays = false) {
-  if (stays) {
-    history.replaceState(null, "", to);
-    dispatchEvent(new HashChangeEvent("hashchange"));
-  } else {
-    location.hash = to;
-  }
+  if (stays) history.replaceState(null, "", to);
+  else location.hash = to;
 }

@@ -62,10 +62,12 @@ export function span(milliseconds) {
   return second > 0 ? `${first} ${name} ${second} ${next[0]}` : `${first} ${name}`;
 }
 
-/** How far a time is from now. */
+/** How far a time is from now, to the second. */
 export function relative(time, now) {
   const away = now - Date.parse(time);
-  return away >= 0 ? `${span(away)} ago` : `in ${span(-away)}`;
+  const length = Math.abs(away);
+  const words = length < 10_000 ? `${Math.round(length / 1000)} s` : span(length);
+  return away >= 0 ? `${words} ago` : `in ${words}`;
 }
 
 /** A sum of money, however small. */

@@ -2,7 +2,8 @@
 
 /**
  * The lines of the events of one execution, as it stands at `now` (milliseconds): kind, label, detail, id, from, to (null while it is under way), state (done,
- * failed, open, left, takenBack), isPoint, and the numbers of its first and last event. With the times at which all of it begins and ends.
+ * failed, open, left, takenBack), isPoint, and the numbers of its first and last event. With the times at which all of it begins and ends, what is open, and
+ * which generation it is.
  */
 export function timeline(events, now) {
   const reading = new Reading();
@@ -100,14 +101,15 @@ class Reading {
 
   done(events, now) {
     const times = events.map((event) => Date.parse(event.timestamp)).filter((time) => !Number.isNaN(time));
-    if (times.length === 0) return { lines: [], begin: now, end: now, hasEnded: false, open: [] };
+    if (times.length === 0) return { lines: [], begin: now, end: now, hasEnded: false, open: [], generation: 0 };
     const begin = times.reduce((a, b) => Math.min(a, b));
     const latest = times.reduce((a, b) => Math.max(a, b));
     const hasEnded = this.end !== null;
+    const generation = events.find((event) => event.eventType === "ExecutionStarted")?.generation ?? 0;
     const open = this.lines.filter((line) => line.state === "open");
     if (hasEnded) open.forEach((line) => (line.state = "left"));
     else if (open.length === 0 && this.suspended === null) this.lines.push(waiting(events, latest));
-    return { lines: this.lines, begin, end: hasEnded ? this.end : Math.max(now, latest), hasEnded, open: hasEnded ? [] : open };
+    return { lines: this.lines, begin, end: hasEnded ? this.end : Math.max(now, latest), hasEnded, open: hasEnded ? [] : open, generation };
   }
 }
 

@@ -17,13 +17,14 @@ export function tree(id) {
   const down = h("div");
   const all = h("p", { class: "hint" }, "Shown are the children of the current execution. ", h("a", { href: href(["instances"], { parent: id }) }, "List all instances that it has ever started"), ", which reads the whole hub.");
   const element = h("div", { class: "tree" }, h("h2", {}, "Parents"), up, h("h2", {}, "This instance and its children"), down, all);
-  let parentsOf = null;
+  let parentsOf;
   let drawnFor = "";
   return {
     element,
     async refresh(row, events) {
-      if (parentsOf !== row.parentInstanceId) {
-        parentsOf = row.parentInstanceId;
+      const parent = row.parentInstanceId ?? null;
+      if (parentsOf !== parent) {
+        parentsOf = parent;
         replace(up, await parents(parentsOf));
       }
       const children = childrenIn(events);

@@ -4,9 +4,9 @@ import { get } from "./api.mjs";
 import { ago, name } from "./badge.mjs";
 import { h, replace } from "./dom.mjs";
 import { facts, table } from "./table.mjs";
-import { counted, money, number, span } from "./text.mjs";
+import { money, number, span } from "./text.mjs";
 
-/** Workers tell every five minutes. */
+/** Workers report every five minutes. */
 const EVERY = 60_000;
 const MONTH = 30 * 24 * 3_600_000;
 /** A shorter time tells nothing about a month. */
@@ -48,24 +48,24 @@ function drawn(hub, usage) {
   const owned = new Map();
   for (const partition of hub.partitions.filter((partition) => partition.isOwned)) owned.set(partition.owner, (owned.get(partition.owner) ?? 0) + 1);
   const counting = new Set(usage.workers.map((worker) => worker.worker));
-  const silent = [...owned.keys()].filter((owner) => !counting.has(owner)).map((owner) => [name(owner, 40), number(owned.get(owner)), "has told nothing yet, or is one of .NET", "", "", "", "", ""]);
+  const silent = [...owned.keys()].filter((owner) => !counting.has(owner)).map((owner) => [name(owner, 40), number(owned.get(owner)), h("span", { class: "none" }, "has not reported yet, or is a .NET worker"), "", "", "", "", ""]);
   const rows = [...usage.workers.map((worker) => row(worker, owned.get(worker.worker) ?? 0, cost, currency)), ...silent];
-  const heads = [["Worker"], ["Partitions", "number"], ["Started"], ["Told last"], ["Calls", "number"], ["Empty polls", "number"], ["Cost", "number"], ["A month", "number"]];
+  const heads = [["Worker"], ["Partitions", "number"], ["Started"], ["Last report"], ["Calls", "number"], ["Empty polls", "number"], ["Cost", "number"], ["A month", "number"]];
   const kinds = Object.entries(KINDS).filter(([kind]) => usage.total[kind] > 0);
   const price = (kind) => usage.prices[{ poll: "queue", blobDelete: "" }[kind] ?? kind.replace(/[A-Z]/, (c) => `_${c.toLowerCase()}`)] ?? 0;
   return [
     facts([
-      ["Workers that told", number(usage.workers.length)],
-      ["Calls of storage", number(usage.total.total)],
+      ["Workers that have reported", number(usage.workers.length)],
+      ["Storage calls", number(usage.total.total)],
       ["Cost", `about ${cost(usage.total)}`],
     ]),
     h("h2", {}, "Workers"),
-    table("Workers", heads, rows, "No worker has told anything yet, and none owns a partition: a worker does so five minutes after it began to work."),
+    table("Workers", heads, rows, "No worker owns a partition, and none has reported yet: each does so five minutes after it began to work."),
     h("h2", {}, "Cost by kind of call"),
     table("Cost by kind of call", [["Kind"], ["Calls", "number"], ["For 10,000", "number"], ["Cost", "number"]], kinds.map(([kind, words]) => [words, number(usage.total[kind]), money(price(kind), currency), money((usage.total[kind] * price(kind)) / 10_000, currency)]), "Nothing was counted yet."),
     byName("Cost by orchestrator", "Orchestrator", usage, "orchestrators", cost),
     byName("Cost by activity", "Activity", usage, "activities", cost),
-    h("p", { class: "hint" }, `Prices are list prices in ${currency}; those of your account differ. The command “taskhub cost --prices” reckons with yours.`),
+    h("p", { class: "hint" }, `These are about the list prices, in ${currency}; those of your account differ. The command “taskhub cost --prices FILE” takes yours.`),
   ];
 }
 
@@ -85,5 +85,5 @@ function byName(caption, head, usage, member, cost) {
     }
   }
   const rows = [...all].sort(([, a], [, b]) => b.cost - a.cost).map(([called, calls]) => [name(called), number(calls.total), `${Math.round((100 * calls.total) / Math.max(1, usage.total.total))} %`, cost(calls)]);
-  return [h("h2", {}, caption), table(caption, [[head], ["Calls", "number"], ["Of all", "number"], ["Cost", "number"]], rows, `Nothing was counted yet: ${counted(usage.workers.length, "worker")} told.`)];
+  return [h("h2", {}, caption), table(caption, [[head], ["Calls", "number"], ["Of all", "number"], ["Cost", "number"]], rows, "Nothing was counted yet.")];
 }

@@ -68,6 +68,13 @@ async fn each_request_makes_the_calls_that_it_needs() {
         "GET /instances",
         "GET /instances/nobody",
         "POST /instances/nobody/suspend",
+        "GET /api/v1/access",
+        "GET /api/v1/instances/i",
+        "GET /api/v1/instances/i/history",
+        "GET /api/v1/instances?name=Nobody&excludeEntities=true",
+        "GET /api/v1/hub",
+        "GET /api/v1/usage",
+        "GET /api/v1/parked",
     ] {
         let (status, calls) = counted.ask(request, Some("1")).await;
         costs.push(format!("{request}: {status}, {calls}"));

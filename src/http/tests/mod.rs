@@ -7,5 +7,6 @@ mod fuzz;
 mod golden;
 mod limits;
 mod manners;
+mod parked;
 mod schema;
 mod world;

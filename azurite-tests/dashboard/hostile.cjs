@@ -1,0 +1,107 @@
+// What users have stored is text, whatever it says; and what would run it is off.
+"use strict";
+
+const TABS = ["", "timeline", "history", "tree"];
+
+/** Nothing of the stored texts has become an element. */
+async function isClean(world, page) {
+  const found = await page.evaluate(() => ({ harmed: window.harmed, images: document.querySelectorAll("img, iframe, object, embed").length, scripts: document.scripts.length, listeners: document.querySelectorAll("[onload], [onerror]").length }));
+  world.assert.deepEqual(found, { harmed: undefined, images: 0, scripts: 1, listeners: 0 });
+}
+
+/** The text as the page shows it on one line. */
+const visible = (text) => text.replaceAll("\u202e", "\\u{202e}");
+
+module.exports = {
+  "in lists, with its id and name": async (world) => {
+    const page = await world.page(`#/instances?prefix=${encodeURIComponent("harm/")}`);
+    const link = page.locator("table.list tbody .id").first();
+    await link.waitFor();
+    world.assert.equal(await link.getAttribute("title"), visible(world.facts.hostile));
+    world.assert.match(await page.locator("table.list tbody .name").last().textContent(), /^<img src=x onerror=/);
+    await isClean(world, page);
+    await link.click();
+    await page.getByRole("heading", { level: 1, name: visible(world.facts.hostile) }).waitFor();
+  },
+
+  "in every view of the instance, with its payloads, status, tags and events": async (world) => {
+    const harm = world.facts.hostile.replace(/^harm\//, "");
+    const page = await world.page();
+    for (const tab of TABS) {
+      await world.go(page, world.at(world.facts.hostile, tab));
+      await page.locator(".stand .badge", { hasText: "Completed" }).waitFor();
+      await page.locator(".tags li", { hasText: "<script>" }).waitFor();
+      await world.until(`${tab} shows it`, async () => (await page.locator("article > div").last().textContent()).includes("<img src=x onerror="));
+      await isClean(world, page);
+    }
+    await world.go(page, world.at(world.facts.hostile));
+    const status = page.getByRole("group", { name: "Custom status" });
+    await status.waitFor();
+    world.assert.equal(await status.textContent(), harm);
+    world.assert.ok((await page.getByRole("group", { name: "Output" }).textContent()).includes("<script>window.harmed=1</script>"));
+    await world.go(page, world.at(world.facts.hostile, "history"));
+    for (const type of ["ExecutionStarted", "EventRaised", "ExecutionCompleted"]) {
+      await page.getByRole("button", { name: new RegExp(type) }).click();
+      await page.getByRole("dialog").getByText("<img src=x").first().waitFor();
+      await isClean(world, page);
+      await page.keyboard.press("Escape");
+    }
+  },
+
+  "in failures, dialogs, messages and what is parked": async (world) => {
+    const page = await world.page(world.at("harmful end"));
+    await page.getByRole("group", { name: "Failure" }).getByText("<script>").waitFor();
+    await isClean(world, page);
+    await world.go(page, world.at(world.facts.hostile));
+    await page.getByRole("button", { name: "Restart…" }).click();
+    await page.getByRole("dialog").getByRole("heading", { name: /^Restart: “harm\/<img/ }).waitFor();
+    await page.getByLabel("Id of the new instance").fill("@<img src=x onerror=window.harmed=1>");
+    world.allow(/status of 400/);
+    await page.getByRole("dialog").getByRole("button", { name: "Restart" }).click();
+    await page.getByRole("status").getByText("Restart was refused").waitFor();
+    await isClean(world, page);
+    await world.go(page, "#/parked");
+    await page.getByRole("table").waitFor();
+    await isClean(world, page);
+    await world.go(page, `#/instances?prefix=${encodeURIComponent("<img src=x onerror=window.harmed=1>")}`);
+    await page.getByText("No instance matches").waitFor();
+    await isClean(world, page);
+  },
+
+  "the policy is in force: no inline script or style, no text as markup, no code from texts, no frame, no request elsewhere": async (world) => {
+    world.allow(/Content Security Policy|Trusted|TrustedHTML|trusted-types|frame-ancestors|Refused|Fetch API cannot load/i);
+    const page = await world.page();
+    const tried = await page.evaluate(async () => {
+      const threw = (act) => {
+        try {
+          act();
+          return false;
+        } catch {
+          return true;
+        }
+      };
+      const script = document.createElement("script");
+      const scriptThrew = threw(() => {
+        script.textContent = "window.harmed=2";
+        document.body.append(script);
+      });
+      script.remove();
+      const styled = document.createElement("div");
+      styled.setAttribute("style", "position: fixed");
+      document.body.append(styled);
+      const position = getComputedStyle(styled).position;
+      styled.remove();
+      const elsewhere = await fetch("http://localhost:1/x").then(
+        () => "let",
+        () => "refused",
+      );
+      return { scriptThrew, position, elsewhere, html: threw(() => (document.createElement("div").innerHTML = "<b>x</b>")), evaluated: threw(() => window.eval("1")), harmed: window.harmed };
+    });
+    world.assert.deepEqual({ ...tried, scriptThrew: undefined }, { scriptThrew: undefined, position: "static", elsewhere: "refused", html: true, evaluated: true, harmed: undefined });
+    const outer = await world.page("", { server: world.facts.keyed });
+    await outer.setContent(`<iframe src="${world.facts.keyed}dashboard/"></iframe>`).catch(() => {});
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const framed = await Promise.all(outer.frames().slice(1).map((frame) => frame.locator("header.top").count().catch(() => 0)));
+    world.assert.equal(framed.reduce((a, b) => a + b, 0), 0);
+  },
+};
