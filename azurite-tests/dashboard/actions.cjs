@@ -13,18 +13,22 @@ async function act(world, page, name, fields = {}, confirm = name) {
   await dialog.getByRole("button", { name: confirm, exact: true }).click();
 }
 
-const buttons = async (page) => (await page.locator(".stand .actions button").allTextContents()).map((text) => text.replace("…", ""));
+const buttons = async (page) =>
+  (await page.locator(".stand .actions button").allTextContents()).map((text) => text.replace("…", ""));
 
 module.exports = {
-  "an instance is suspended, resumed, terminated, restarted and purged, and each time only what fits is offered": async (world) => {
+  "an instance is suspended, resumed, terminated, restarted and purged, and each time only what fits is offered": async (
+    world,
+  ) => {
     const id = "operate-me";
     const page = await world.page(world.at(id));
     const said = page.getByRole("status").first();
     const stands = async (status) => await world.until(status, async () => (await world.status(id)) === status);
-    const offered = async (...names) => await world.until(names.join(), async () => {
-      await page.getByRole("button", { name: "Refresh" }).click();
-      return JSON.stringify(await buttons(page)) === JSON.stringify(names);
-    });
+    const offered = async (...names) =>
+      await world.until(names.join(), async () => {
+        await page.getByRole("button", { name: "Refresh" }).click();
+        return JSON.stringify(await buttons(page)) === JSON.stringify(names);
+      });
     await offered("Raise an event", "Suspend", "Terminate");
     await page.getByRole("button", { name: "Suspend…" }).click();
     await page.getByRole("dialog").getByRole("heading", { name: "Suspend: “operate-me”" }).waitFor();
@@ -75,7 +79,10 @@ module.exports = {
     await act(world, page, "Rewind", { Reason: "it is repaired" });
     await world.until("its end", async () => (await world.status("RewindParent")) === "Completed");
     await page.getByRole("link", { name: "History" }).click();
-    await page.getByRole("button", { name: /\(taken back\)/ }).first().waitFor();
+    await page
+      .getByRole("button", { name: /\(taken back\)/ })
+      .first()
+      .waitFor();
   },
 
   "an instance is started, with an input as it was written": async (world) => {
@@ -95,7 +102,10 @@ module.exports = {
     const rows = page.locator("tbody tr");
     await rows.first().waitFor();
     const first = (await world.api("parked")).messages[0].parkedTime;
-    await page.getByRole("button", { name: /^Put back/ }).first().click();
+    await page
+      .getByRole("button", { name: /^Put back/ })
+      .first()
+      .click();
     await page.getByRole("dialog").getByRole("button", { name: "Put back" }).click();
     await page.locator("#said").getByText("is back in its queue").waitFor();
     await world.until("it comes again", async () => {

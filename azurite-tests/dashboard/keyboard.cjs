@@ -33,8 +33,13 @@ module.exports = {
     await page.keyboard.press("Escape");
     await page.getByRole("dialog").waitFor({ state: "detached" });
     world.assert.ok(await page.evaluate(() => document.activeElement.matches(".history tbody button")));
-    await page.keyboard.press("Alt+ArrowLeft");
-    await page.keyboard.press("Alt+ArrowLeft");
+    await tabTo(
+      world,
+      page,
+      "the way back",
+      () => document.activeElement.matches("nav a") && document.activeElement.textContent === "Instances",
+    );
+    await page.keyboard.press("Enter");
     await page.locator("table.list").waitFor();
   },
 
@@ -55,7 +60,8 @@ module.exports = {
 
   "what has the focus keeps it through a refresh": async (world) => {
     const page = await world.page("#/instances?prefix=focus");
-    const start = async (id) => await world.api("instances", { method: "POST", body: JSON.stringify({ name: "WaitForever", instanceId: id }) });
+    const start = async (id) =>
+      await world.api("instances", { method: "POST", body: JSON.stringify({ name: "WaitForever", instanceId: id }) });
     await start("focus-b");
     await page.getByRole("button", { name: "Refresh" }).click();
     await page.getByRole("link", { name: "focus-b" }).focus();

@@ -12,8 +12,9 @@ async function turned(world, place) {
   });
   await page.reload();
   await page.getByRole("heading", { level: 1, name: "There is no such page" }).waitFor();
-  await world.go(page, place);
   const taken = () => paths.splice(0);
+  taken();
+  await world.go(page, place);
   /** Lets seconds go by, one after the other, so that answers can come meanwhile. */
   const pass = async (seconds) => {
     for (let second = 0; second < seconds; second += 1) {
@@ -37,7 +38,8 @@ module.exports = {
     const { page, taken, pass } = await turned(world, "#/instances?prefix=live-");
     await page.getByText("No instance matches").waitFor();
     taken();
-    const start = async (id) => await world.api("instances", { method: "POST", body: JSON.stringify({ name: "WaitForever", instanceId: id }) });
+    const start = async (id) =>
+      await world.api("instances", { method: "POST", body: JSON.stringify({ name: "WaitForever", instanceId: id }) });
     await start("live-1");
     world.assert.deepEqual(await pass(6), ["instances"]);
     await page.getByRole("link", { name: "live-1" }).waitFor();

@@ -29,6 +29,7 @@ async function each(world, page, look) {
   for (const [name, [place, there]] of Object.entries(views(world))) {
     await world.go(page, place);
     await page.locator(there).first().waitFor();
+    await page.locator("[aria-busy]").waitFor({ state: "detached" });
     await look(name);
   }
   await world.go(page, world.at("suspend-me"));
@@ -44,8 +45,17 @@ async function shoot(world, page, name) {
 }
 
 async function violations(page) {
-  const found = await page.evaluate(async (rules) => (await window.axe.run(document, { runOnly: { type: "tag", values: rules } })).violations, RULES);
-  return found.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).slice(0, 3).join(" | ")}`);
+  const found = await page.evaluate(
+    async (rules) => (await window.axe.run(document, { runOnly: { type: "tag", values: rules } })).violations,
+    RULES,
+  );
+  return found.map(
+    ({ id, nodes }) =>
+      `${id}: ${nodes
+        .map((node) => node.html)
+        .slice(0, 3)
+        .join(" | ")}`,
+  );
 }
 
 /** A page whose views axe finds nothing wrong with. */
@@ -61,7 +71,11 @@ async function isAccessible(world, mode, options) {
   return await page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
 }
 
-const light = (colour) => colour.match(/\d+/g).slice(0, 3).reduce((sum, part) => sum + Number(part), 0) / 765;
+const light = (colour) =>
+  colour
+    .match(/\d+/g)
+    .slice(0, 3)
+    .reduce((sum, part) => sum + Number(part), 0) / 765;
 
 module.exports = {
   "in the light every view has names, roles and contrast": async (world) => {

@@ -6,12 +6,18 @@ module.exports = {
     const page = await world.page(world.at("LargeEcho"));
     const input = page.getByRole("group", { name: "Input" });
     await input.waitFor();
-    world.assert.equal(await input.textContent(), '{\n  "big": 79228162514264337593543950335,\n  "cents": 1.10,\n  "again": 1,\n  "again": 2\n}');
+    world.assert.equal(
+      await input.textContent(),
+      '{\n  "big": 79228162514264337593543950335,\n  "cents": 1.10,\n  "again": 1,\n  "again": 2\n}',
+    );
   },
 
   "long texts are cut, shown on request, and stay so through a refresh; they are copied in full": async (world) => {
     const long = "x".repeat(50_000);
-    await world.api("instances", { method: "POST", body: JSON.stringify({ name: "LargeEcho", instanceId: "long text", input: long }) });
+    await world.api("instances", {
+      method: "POST",
+      body: JSON.stringify({ name: "LargeEcho", instanceId: "long text", input: long }),
+    });
     await world.until("its end", async () => (await world.status("long text")) === "Completed");
     const page = await world.page(world.at("long text"));
     await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);

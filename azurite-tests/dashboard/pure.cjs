@@ -24,7 +24,10 @@ function json(draw, depth = 0) {
   if (kind === 1) return ["0", "-1.50", "79228162514264337593543950335", "1e400"][draw(4)];
   if (kind < 4) return text();
   const count = draw(4);
-  const members = Array.from({ length: count }, () => (kind === 4 ? "" : `${text()}${blank()}:${blank()}`) + json(draw, depth + 1) + blank());
+  const members = Array.from(
+    { length: count },
+    () => (kind === 4 ? "" : `${text()}${blank()}:${blank()}`) + json(draw, depth + 1) + blank(),
+  );
   return kind === 4 ? `[${blank()}${members.join(",")}]` : `{${blank()}${members.join(`,${blank()}`)}}`;
 }
 
@@ -33,7 +36,9 @@ module.exports = {
     const { Payload, read } = await load("json.mjs");
     for (let seed = 0; seed < 500; seed += 1) {
       const payload = json(seeded(seed));
-      const other = json(seeded(seed + 1000)).replaceAll(/"(input|output|result|customStatus)"/g, '"x"').replaceAll('"properties"', '"x"');
+      const other = json(seeded(seed + 1000))
+        .replaceAll(/"(input|output|result|customStatus)"/g, '"x"')
+        .replaceAll('"properties"', '"x"');
       const found = read(` {"input" : ${payload} , "tags":{"input":"t"},"other":[${other}],"last":1}`);
       assert.ok(found.input instanceof Payload);
       assert.equal(found.input.text, payload);
@@ -55,7 +60,13 @@ module.exports = {
   "a timeline has a line for each task, with its attempts and its end": async ({ assert }) => {
     const { timeline } = await load("timeline.mjs");
     const at = (seconds) => new Date(Date.UTC(2026, 0, 1, 12, 0, seconds)).toISOString();
-    const task = (eventId, seconds, more = {}) => ({ eventType: "TaskScheduled", name: "Charge", eventId, timestamp: at(seconds), ...more });
+    const task = (eventId, seconds, more = {}) => ({
+      eventType: "TaskScheduled",
+      name: "Charge",
+      eventId,
+      timestamp: at(seconds),
+      ...more,
+    });
     const events = [
       task(9, 0, { eventType: "GenericEvent", takenBack: "TaskScheduled" }),
       task(0, 0),
@@ -66,7 +77,15 @@ module.exports = {
       { eventType: "EventRaised", name: "Paid", timestamp: at(6) },
     ];
     const now = Date.parse(at(9));
-    const short = ({ lines }) => lines.map((line) => [line.kind, line.label, line.attempt, line.state, (line.from - Date.parse(at(0))) / 1000, line.to && (line.to - Date.parse(at(0))) / 1000]);
+    const short = ({ lines }) =>
+      lines.map((line) => [
+        line.kind,
+        line.label,
+        line.attempt,
+        line.state,
+        (line.from - Date.parse(at(0))) / 1000,
+        line.to && (line.to - Date.parse(at(0))) / 1000,
+      ]);
     const taken = ["activity", "Charge", 1, "takenBack", 0, null];
     const failed = ["activity", "Charge", 1, "failed", 0, 2];
     const timer = ["timer", "Timer", 1, "done", 2, 5];
@@ -81,8 +100,19 @@ module.exports = {
 
   "times and hostile characters are told in words": async ({ assert }) => {
     const { relative, shortened, span, visible } = await load("text.mjs");
-    assert.deepEqual([0, 999, 1500, 59_999, 60_000, 3_725_000, 90_000_000].map(span), ["0 ms", "999 ms", "1.50 s", "59 s", "1 min", "1 h 2 min", "1 d 1 h"]);
-    assert.deepEqual([relative("2026-01-01T00:00:00Z", Date.UTC(2026, 0, 1, 0, 1)), relative("2026-01-01T00:00:09Z", Date.UTC(2026, 0, 1))], ["1 min ago", "in 9 s"]);
+    assert.deepEqual([0, 999, 1500, 59_999, 60_000, 3_725_000, 90_000_000].map(span), [
+      "0 ms",
+      "999 ms",
+      "1.50 s",
+      "59 s",
+      "1 min",
+      "1 h 2 min",
+      "1 d 1 h",
+    ]);
+    assert.deepEqual(
+      [relative("2026-01-01T00:00:00Z", Date.UTC(2026, 0, 1, 0, 1)), relative("2026-01-01T00:00:09Z", Date.UTC(2026, 0, 1))],
+      ["1 min ago", "in 9 s"],
+    );
     assert.equal(visible("a\u202eb\u0000c\nd😀"), "a\\u{202e}b\\u{0}c\\u{a}d😀");
     assert.deepEqual([[...shortened("x".repeat(100), 20)].length, shortened("short")], [20, "short"]);
   },

@@ -10,9 +10,18 @@ module.exports = {
     await table.getByRole("row", { name: /FlakyTwice attempt 3/ }).waitFor();
     const rows = await table.locator("tbody tr").allTextContents();
     world.assert.equal(rows.length, 5);
-    world.assert.deepEqual(rows.map((row) => /failed: flaky failure/.test(row)), [true, false, true, false, false]);
+    world.assert.deepEqual(
+      rows.map((row) => /failed: flaky failure/.test(row)),
+      [true, false, true, false, false],
+    );
     world.assert.equal(await table.locator("tbody tr.is-failed .cross").count(), 2);
-    world.assert.deepEqual(await table.getByRole("columnheader").allTextContents().then((all) => all.map((head) => head.slice(0, 5))), ["What", "Drawn", "Began", "Took", "Outco"]);
+    world.assert.deepEqual(
+      await table
+        .getByRole("columnheader")
+        .allTextContents()
+        .then((all) => all.map((head) => head.slice(0, 5))),
+      ["What", "Drawn", "Began", "Took", "Outco"],
+    );
     world.assert.equal(await table.locator("svg:not([aria-hidden=true]):not(svg svg)").count(), 0);
   },
 
@@ -44,6 +53,7 @@ module.exports = {
   },
 
   "a history of ten thousand events opens, scrolls and is searched": async (world) => {
+    await world.until("its end", async () => (await world.status(LONG)) === "Completed", 90_000);
     const begun = performance.now();
     const page = await world.page(world.at(LONG, "history"));
     await page.locator(".history tbody .plain").first().waitFor();
@@ -70,6 +80,9 @@ module.exports = {
     world.assert.ok((await page.locator(".gantt tbody tr").count()) < 100);
     console.log(`     ${LONG}: timeline shown after ${Math.round(performance.now() - charted)} ms`);
     await page.locator(".gantt .scroller").evaluate((scroller) => (scroller.scrollTop = scroller.scrollHeight / 2));
-    await world.until("the middle", async () => Number(await page.locator(".gantt .line").first().getAttribute("aria-rowindex")) > 1000);
+    await world.until(
+      "the middle",
+      async () => Number(await page.locator(".gantt .line").first().getAttribute("aria-rowindex")) > 1000,
+    );
   },
 };

@@ -55,14 +55,18 @@ module.exports = {
 
   "pages follow each other without a gap, and back leads back": async (world) => {
     const page = await world.page();
-    const ids = async () => await page.locator("table.list tbody .id").evaluateAll((all) => all.map((one) => decodeURIComponent(one.hash)));
+    const ids = async () =>
+      await page.locator("table.list tbody .id").evaluateAll((all) => all.map((one) => decodeURIComponent(one.hash)));
     const first = await world.until("the first page", async () => (await ids()).length === 50 && (await ids()));
     await page.getByRole("link", { name: "Next page" }).click();
     await page.getByText("Page 2,").waitFor();
     const second = await ids();
     const { instances } = await world.api("instances?top=500&excludeEntities=true");
     world.assert.equal(new Set([...first, ...second]).size, Math.min(instances.length, first.length + second.length));
-    world.assert.deepEqual([...first, ...second], instances.slice(0, first.length + second.length).map(({ instanceId }) => `#/instance/${instanceId}`));
+    world.assert.deepEqual(
+      [...first, ...second],
+      instances.slice(0, first.length + second.length).map(({ instanceId }) => `#/instance/${instanceId}`),
+    );
     await page.getByRole("link", { name: "First page" }).click();
     await page.getByText("Page 1,").waitFor();
     await page.goBack();
@@ -72,7 +76,9 @@ module.exports = {
   "the newest come first if that is asked for": async (world) => {
     const page = await world.page("#/instances?newest=1");
     await page.locator("table.list").waitFor();
-    const times = await page.locator("table.list tbody tr td:nth-child(4) time").evaluateAll((all) => all.map((time) => time.dateTime));
+    const times = await page
+      .locator("table.list tbody tr td:nth-child(4) time")
+      .evaluateAll((all) => all.map((time) => time.dateTime));
     world.assert.deepEqual(times, times.toSorted().reverse());
   },
 

@@ -45,7 +45,12 @@ class World {
 
   /** A page of its own browser profile, at a place of the dashboard of this server. */
   async page(place = "", { server = this.facts.open, ...options } = {}) {
-    const context = await this.browser.newContext({ viewport: { width: 1280, height: 800 }, locale: "en-GB", timezoneId: "Europe/Berlin", ...options });
+    const context = await this.browser.newContext({
+      viewport: { width: 1280, height: 800 },
+      locale: "en-GB",
+      timezoneId: "Europe/Berlin",
+      ...options,
+    });
     this.contexts.push(context);
     return await this.tab(context, place, server);
   }
@@ -54,7 +59,10 @@ class World {
   async tab(context, place, server = this.facts.open) {
     const page = await context.newPage();
     page.setDefaultTimeout(WITHIN);
-    page.on("console", (message) => ["error", "warning"].includes(message.type()) && this.problems.push(`console: ${message.text()}`));
+    page.on(
+      "console",
+      (message) => ["error", "warning"].includes(message.type()) && this.problems.push(`console: ${message.text()}`),
+    );
     page.on("pageerror", (error) => this.problems.push(`error: ${error.message}`));
     page.on("request", (request) => {
       if (!["127.0.0.1", "localhost"].includes(new URL(request.url()).hostname)) this.problems.push(`request: ${request.url()}`);
@@ -75,8 +83,8 @@ class World {
   }
 
   /** Waits until something is as it should be. */
-  async until(what, check) {
-    const end = performance.now() + WITHIN;
+  async until(what, check, within = WITHIN) {
+    const end = performance.now() + within;
     for (;;) {
       const found = await check();
       if (found) return found;

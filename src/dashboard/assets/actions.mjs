@@ -52,7 +52,11 @@ const ACTIONS = [
     scope: "operate",
     fits: (row) => row.runtimeStatus === "Failed" && !row.isParked,
     fields: [REASON, { name: "toFirstFailure", label: "Back to its first failure, though that was caught", kind: "check" }],
-    send: (id, { reason, toFirstFailure }) => ["POST", ["instances", id, "rewind"], { query: { reason, toFirstFailure: toFirstFailure || undefined } }],
+    send: (id, { reason, toFirstFailure }) => [
+      "POST",
+      ["instances", id, "rewind"],
+      { query: { reason, toFirstFailure: toFirstFailure || undefined } },
+    ],
     text: (id) => `${id} goes on from where it failed: what failed runs again, what has completed does not.`,
     done: (id) => `${id} was rewound.`,
   },
@@ -63,7 +67,8 @@ const ACTIONS = [
     fields: [{ name: "newInstanceId", label: "Id of the new instance", hint: "Empty: the same id, whose history is replaced" }],
     send: (id, { newInstanceId }) => ["POST", ["instances", id, "restart"], { query: { newInstanceId } }],
     text: (id) => `What ${id} ran starts again from its beginning, with the same input.`,
-    done: (id, { newInstanceId }) => (newInstanceId ? `${id} was started again as ${newInstanceId}.` : `${id} was started again.`),
+    done: (id, { newInstanceId }) =>
+      newInstanceId ? `${id} was started again as ${newInstanceId}.` : `${id} was started again.`,
     after: (id, { newInstanceId }) => newInstanceId && go(instanceLink(newInstanceId)),
   },
   {
@@ -72,7 +77,11 @@ const ACTIONS = [
     fits: isOpen,
     isDangerous: true,
     fields: [REASON, RECURSIVE],
-    send: (id, { reason, recursive }) => ["POST", ["instances", id, "terminate"], { query: { reason, recursive: recursive || undefined } }],
+    send: (id, { reason, recursive }) => [
+      "POST",
+      ["instances", id, "terminate"],
+      { query: { reason, recursive: recursive || undefined } },
+    ],
     text: (id) => `${id} ends without running its code again. This cannot be undone.`,
     done: (id) => `${id} was told to end.`,
   },
@@ -95,7 +104,11 @@ export function actions(row, live) {
   const fitting = ACTIONS.filter((action) => may(action.scope) && action.fits(row));
   return fitting.map((action) => {
     const kind = action.isDangerous ? "danger-quiet" : "";
-    return h("button", { type: "button", class: kind, "data-key": `action ${action.name}`, onclick: () => act(action, row.instanceId, live) }, `${action.name}…`);
+    return h(
+      "button",
+      { type: "button", class: kind, "data-key": `action ${action.name}`, onclick: () => act(action, row.instanceId, live) },
+      `${action.name}…`,
+    );
   });
 }
 

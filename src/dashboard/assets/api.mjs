@@ -17,7 +17,8 @@ export class Refused extends Error {
 /** One segment of a path. */
 function segment(text) {
   // Browsers take these for steps in the path, however they are written.
-  if (/^\.\.?$/.test(text)) throw new Refused(400, `A browser cannot ask for the id “${text}”: use the command, taskhub show ${text}.`);
+  if (/^\.\.?$/.test(text))
+    throw new Refused(400, `A browser cannot ask for the id “${text}”: use the command, taskhub show ${text}.`);
   return encodeURIComponent(text);
 }
 
@@ -32,7 +33,15 @@ export async function ask(method, path, { query = {}, body, signal } = {}) {
   if (body !== undefined) headers["content-type"] = "application/json";
   let answer;
   try {
-    answer = await fetch(url, { method, headers, body, signal, cache: "no-store", credentials: "same-origin", redirect: "error" });
+    answer = await fetch(url, {
+      method,
+      headers,
+      body,
+      signal,
+      cache: "no-store",
+      credentials: "same-origin",
+      redirect: "error",
+    });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refused(0, "The server does not answer. It is asked again by itself; look whether it runs.");

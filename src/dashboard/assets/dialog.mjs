@@ -13,12 +13,21 @@ export function question({ title, text, fields = [], yes, isDangerous = false, c
     const wrong = h("p", { class: "is-bad", role: "alert" });
     const cancel = h("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
     const confirm = h("button", { type: "submit", class: isDangerous ? "danger" : "primary" }, yes);
-    const form = h("form", {}, text && h("p", {}, text), inputs.map(([field, element]) => labelled(field, element)), wrong, h("div", { class: "buttons" }, cancel, confirm));
+    const form = h(
+      "form",
+      {},
+      text && h("p", {}, text),
+      inputs.map(([field, element]) => labelled(field, element)),
+      wrong,
+      h("div", { class: "buttons" }, cancel, confirm),
+    );
     const dialog = h("dialog", { "aria-labelledby": heading }, h("h2", { id: heading }, title), form);
     let given = null;
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      const values = Object.fromEntries(inputs.map(([field, element]) => [field.name, field.kind === "check" ? element.checked : element.value]));
+      const values = Object.fromEntries(
+        inputs.map(([field, element]) => [field.name, field.kind === "check" ? element.checked : element.value]),
+      );
       const words = check(values);
       wrong.textContent = words ?? "";
       if (words !== null) return;
@@ -34,7 +43,13 @@ export function question({ title, text, fields = [], yes, isDangerous = false, c
 export function reading(title, ...content) {
   const heading = uniqueId("dialog");
   const close = h("button", { type: "button", class: "primary", onclick: () => dialog.close() }, "Close");
-  const dialog = h("dialog", { class: "reading", "aria-labelledby": heading }, h("h2", { id: heading }, title), content, h("div", { class: "buttons" }, close));
+  const dialog = h(
+    "dialog",
+    { class: "reading", "aria-labelledby": heading },
+    h("h2", { id: heading }, title),
+    content,
+    h("div", { class: "buttons" }, close),
+  );
   open(dialog, () => {});
   close.focus();
 }
@@ -61,5 +76,10 @@ function labelled({ label, kind, hint }, element) {
   const words = h("label", { for: element.id }, label);
   const about = hint && h("span", { class: "hint", id: `${element.id}-hint` }, hint);
   if (hint) element.setAttribute("aria-describedby", `${element.id}-hint`);
-  return h("div", { class: kind === "check" ? "field check" : "field" }, kind === "check" ? [element, words] : [words, element], about);
+  return h(
+    "div",
+    { class: kind === "check" ? "field check" : "field" },
+    kind === "check" ? [element, words] : [words, element],
+    about,
+  );
 }

@@ -35,7 +35,11 @@ export function replace(element, ...children) {
 /** Tells something to who looks and to who listens. */
 export function say(words, isBad = false) {
   const said = document.getElementById("said");
-  const close = h("button", { type: "button", class: "plain", "aria-label": "Close this message", onclick: () => said.replaceChildren() }, "✕");
+  const close = h(
+    "button",
+    { type: "button", class: "plain", "aria-label": "Close this message", onclick: () => said.replaceChildren() },
+    "✕",
+  );
   said.replaceChildren(h("p", { class: isBad ? "is-bad" : "is-good" }, h("span", {}, words), close));
 }
 

@@ -6,7 +6,15 @@ import { clock, counted, local, span, utc } from "./text.mjs";
 import { windowed } from "./windowed.mjs";
 
 const KINDS = { activity: "Activity", child: "Sub-orchestration", timer: "Timer", event: "Event", state: "State", wait: "Wait" };
-const OUTCOMES = { done: "done", failed: "failed", open: "under way", left: "not waited for", takenBack: "taken back by a rewind" };
+const OUTCOMES = {
+  done: "done",
+  failed: "failed",
+  open: "under way",
+  left: "not waited for",
+  takenBack: "taken back by a rewind",
+};
+/** The same where there is no room. */
+const SHORT = { failed: "✕ failed", open: "under way", left: "left", takenBack: "rewound" };
 const TICKS = 4;
 
 /** Gives the element, and `update` for a timeline as `timeline.mjs` has it. `onOpen` is told the number of an event. */
@@ -19,19 +27,37 @@ export function gantt(onOpen) {
     cells: [
       h("th", { scope: "row", class: "what" }, what(line, onOpen)),
       h("td", { class: "bar-cell" }, bar(line, scale)),
-      h("td", { class: "on-wide" }, h("time", { datetime: new Date(line.from).toISOString(), title: utc(line.from) }, clock(line.from))),
+      h(
+        "td",
+        { class: "on-wide" },
+        h("time", { datetime: new Date(line.from).toISOString(), title: utc(line.from) }, clock(line.from)),
+      ),
       h("td", { class: "number" }, line.isPoint ? "" : span((line.to ?? scale.end) - line.from)),
-      h("td", { class: "outcome" }, outcome(line)),
+      h("td", { class: "outcome on-wide" }, outcome(line)),
     ],
   });
-  const columns = [["What"], [h("span", {}, h("span", { class: "unseen" }, "Drawn"), axis), "bar-cell"], ["Began", "on-wide"], ["Took", "number"], ["Outcome"]];
-  const rows = windowed({ label: "Timeline", columns, row, empty: "Nothing has happened yet: no worker has begun this instance." });
+  const columns = [
+    ["What"],
+    [h("span", {}, h("span", { class: "unseen" }, "Drawn"), axis), "bar-cell"],
+    ["Began", "on-wide"],
+    ["Took", "number"],
+    ["Outcome", "on-wide"],
+  ];
+  const rows = windowed({
+    label: "Timeline",
+    columns,
+    row,
+    empty: "Nothing has happened yet: no worker has begun this instance.",
+  });
   const root = h("div", { class: "gantt" }, about, legend(), rows.element);
   return {
     element: root,
     update({ lines, begin, end, hasEnded, generation }) {
       scale = { begin, end, length: Math.max(1, end - begin) };
-      about.textContent = lines.length === 0 ? "" : `${counted(lines.length, "line")}, from ${local(begin)}, ${hasEnded ? "ended after" : "up to now,"} ${span(end - begin)}.${generation > 0 ? ` This is generation ${generation}; the histories of those before are gone.` : ""}`;
+      about.textContent =
+        lines.length === 0
+          ? ""
+          : `${counted(lines.length, "line")}, from ${local(begin)}, ${hasEnded ? "ended after" : "up to now,"} ${span(end - begin)}.${generation > 0 ? ` This is generation ${generation}; the histories of those before are gone.` : ""}`;
       axis.replaceChildren(...ticks(scale));
       rows.update(lines);
     },
@@ -39,21 +65,37 @@ export function gantt(onOpen) {
 }
 
 function what(line, onOpen) {
-  const kind = h("span", { class: `kind kind-${line.kind}` }, KINDS[line.kind]);
-  const open = h("button", { type: "button", class: "plain", "data-key": `line ${line.first}`, onclick: () => onOpen(line.first) }, name(labelOf(line), 60));
+  // The labels of all others say what they are.
+  const kind = ["activity", "child"].includes(line.kind) && h("span", { class: `kind kind-${line.kind}` }, KINDS[line.kind]);
+  const open = h(
+    "button",
+    { type: "button", class: "plain", "data-key": `line ${line.first}`, onclick: () => onOpen(line.first) },
+    name(labelOf(line), 60),
+  );
   const attempt = line.attempt > 1 && h("span", { class: "hint" }, ` attempt ${line.attempt}`);
-  return [kind, " ", open, attempt, line.child !== undefined && [" ", link(line.child, { most: 24, key: `child ${line.first}` })]];
+  const short = !line.isPoint && line.state !== "done" && h("span", { class: "on-narrow short" }, `${SHORT[line.state]} `);
+  return [
+    kind,
+    " ",
+    short,
+    open,
+    attempt,
+    line.child !== undefined && [" ", link(line.child, { most: 24, key: `child ${line.first}` })],
+  ];
 }
 
 /** A timer has no name: it is known by its length. */
 function labelOf(line) {
-  return line.kind === "timer" && line.due ? `of ${span(line.due - line.from)}` : line.label;
+  return line.kind === "timer" && line.due ? `Timer of ${span(line.due - line.from)}` : line.label;
 }
 
 function outcome(line) {
   const due = line.kind === "timer" && line.state === "open" ? `due ${local(line.due)}` : "";
   const words = line.isPoint ? line.detail : [OUTCOMES[line.state], line.detail || due].filter(Boolean).join(": ");
-  return [line.state === "failed" && h("span", { class: "shape", "aria-hidden": "true" }, "✕ "), h("bdi", { title: words }, words)];
+  return [
+    line.state === "failed" && h("span", { class: "shape", "aria-hidden": "true" }, "✕ "),
+    h("bdi", { title: words }, words),
+  ];
 }
 
 function percent(time, { begin, length }) {
@@ -84,8 +126,12 @@ function bar(line, scale) {
 function ticks(scale) {
   return Array.from({ length: TICKS + 1 }, (_, at) => {
     const anchor = at === 0 ? "start" : at === TICKS ? "end" : "middle";
-    const every = at % 2 === 0 ? "" : "on-wide";
-    return svg("text", { x: `${(100 * at) / TICKS}%`, y: "12", "text-anchor": anchor, class: every }, at === 0 ? "0" : span((scale.length * at) / TICKS));
+    const every = at % TICKS === 0 ? "" : "on-wide";
+    return svg(
+      "text",
+      { x: `${(100 * at) / TICKS}%`, y: "12", "text-anchor": anchor, class: every },
+      at === 0 ? "0" : span((scale.length * at) / TICKS),
+    );
   });
 }
 

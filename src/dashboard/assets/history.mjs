@@ -14,17 +14,34 @@ const TURNS = ["OrchestratorStarted", "OrchestratorCompleted"];
 
 /** Gives the element, `update` for other events, and `open` to read one by its number. */
 export function history(search, onSearch) {
-  const field = h("input", { type: "search", id: "history-search", value: search, placeholder: "type, name, id, text", autocomplete: "off", spellcheck: "false" });
+  const field = h("input", {
+    type: "search",
+    id: "history-search",
+    value: search,
+    placeholder: "type, name, id, text",
+    autocomplete: "off",
+    spellcheck: "false",
+  });
   const turns = h("input", { type: "checkbox", id: "history-turns" });
   const found = h("span", { class: "hint", role: "status" });
   let events = [];
   let texts = [];
   const open = (at) => events[at] && reading(`Event ${at + 1}: ${events[at].eventType}`, details(events[at], at));
-  const rows = windowed({ label: "History", columns: [["#", "number"], ["Time"], ["Event"], ["Name or task"], ["Says", "on-wide"]], row: (at) => row(events[at], at, open), empty: "No event matches." });
+  const rows = windowed({
+    label: "History",
+    columns: [["#", "number on-wide"], ["Time"], ["Event"], ["Name"], ["Says", "on-wide"]],
+    row: (at) => row(events[at], at, open),
+    empty: "No event matches.",
+  });
   const draw = () => {
     const wanted = field.value.trim().toLowerCase();
-    const all = events.map((_, at) => at).filter((at) => (turns.checked || !TURNS.includes(events[at].eventType)) && (wanted === "" || textOf(at).includes(wanted)));
-    found.textContent = all.length === events.length ? counted(events.length, "event") : `${number(all.length)} of ${counted(events.length, "event")}`;
+    const all = events
+      .map((_, at) => at)
+      .filter((at) => (turns.checked || !TURNS.includes(events[at].eventType)) && (wanted === "" || textOf(at).includes(wanted)));
+    found.textContent =
+      all.length === events.length
+        ? counted(events.length, "event")
+        : `${number(all.length)} of ${counted(events.length, "event")}`;
     rows.update(all);
   };
   const textOf = (at) => (texts[at] ??= searchable(events[at], at));
@@ -37,7 +54,13 @@ export function history(search, onSearch) {
       draw();
     }, 150);
   });
-  const head = h("div", { class: "fields" }, h("div", { class: "field" }, h("label", { for: "history-search" }, "Search the history"), field), h("div", { class: "field check" }, turns, h("label", { for: "history-turns" }, "Begin and end of turns too")), found);
+  const head = h(
+    "div",
+    { class: "fields" },
+    h("div", { class: "field" }, h("label", { for: "history-search" }, "Search the history"), field),
+    h("div", { class: "field check" }, turns, h("label", { for: "history-turns" }, "Begin and end of turns too")),
+    found,
+  );
   return {
     element: h("div", { class: "history" }, head, rows.element),
     open,
@@ -51,7 +74,12 @@ export function history(search, onSearch) {
 
 /** All that an event says, in lower case. */
 function searchable(event, at) {
-  const said = (value) => (value instanceof Payload ? value.text : typeof value === "object" && value !== null ? Object.values(value).map(said).join(" ") : String(value ?? ""));
+  const said = (value) =>
+    value instanceof Payload
+      ? value.text
+      : typeof value === "object" && value !== null
+        ? Object.values(value).map(said).join(" ")
+        : String(value ?? "");
   return `${at + 1} ${said(event)}`.toLowerCase();
 }
 
@@ -61,9 +89,24 @@ function row(event, at, open) {
   return {
     class: isFailed ? "is-failed" : undefined,
     cells: [
-      h("td", { class: "number" }, number(at + 1)),
+      h("td", { class: "number on-wide" }, number(at + 1)),
       h("td", {}, h("time", { datetime: event.timestamp, title: utc(event.timestamp) }, clock(event.timestamp))),
-      h("td", {}, h("button", { type: "button", class: "plain", "data-key": `event ${at}`, "aria-label": `Event ${at + 1}, ${type}`, onclick: () => open(at) }, isFailed && h("span", { class: "shape", "aria-hidden": "true" }, "✕ "), type)),
+      h(
+        "td",
+        {},
+        h(
+          "button",
+          {
+            type: "button",
+            class: "plain",
+            "data-key": `event ${at}`,
+            "aria-label": `Event ${at + 1}, ${type}`,
+            onclick: () => open(at),
+          },
+          isFailed && h("span", { class: "shape", "aria-hidden": "true" }, "✕ "),
+          type,
+        ),
+      ),
       h("td", {}, named(event)),
       h("td", { class: "on-wide says" }, h("bdi", {}, shortened(says(event), 120))),
     ],
@@ -77,7 +120,12 @@ function named(event) {
 
 function says(event) {
   const payload = [event.result, event.input].find((value) => value instanceof Payload && !value.isNull);
-  return event.failureDetails?.errorMessage ?? event.reason ?? payload?.text.slice(0, 400) ?? (event.fireAt ? `due ${utc(event.fireAt)}` : "");
+  return (
+    event.failureDetails?.errorMessage ??
+    event.reason ??
+    payload?.text.slice(0, 400) ??
+    (event.fireAt ? `due ${utc(event.fireAt)}` : "")
+  );
 }
 
 function details(event, at) {
@@ -108,7 +156,8 @@ export function failure(details, key) {
   for (let one = details, depth = 0; one && depth < 20; one = one.innerFailure, depth += 1) {
     const label = depth === 0 ? "Failure" : `Cause ${depth}`;
     blocks.push(block(label, `${one.errorType ?? "Error"}: ${one.errorMessage ?? ""}`, `${key} failure ${depth}`));
-    if (one.stackTrace) blocks.push(block(`Stack trace${depth === 0 ? "" : ` of cause ${depth}`}`, one.stackTrace, `${key} trace ${depth}`));
+    if (one.stackTrace)
+      blocks.push(block(`Stack trace${depth === 0 ? "" : ` of cause ${depth}`}`, one.stackTrace, `${key} trace ${depth}`));
   }
   return blocks;
 }

@@ -42,7 +42,15 @@ class InstanceView {
     this.head = h("div");
     this.tabs = h("nav", { class: "tabs", "aria-label": "Views of the instance" });
     this.body = h("div");
-    this.root = h("article", {}, h("p", { class: "crumbs" }, h("a", { href: href(["instances"]) }, "Instances")), h("h1", { class: "instance-id" }, h("bdi", {}, visible(id)), " ", copy(id, "the id")), this.head, this.tabs, this.body);
+    this.root = h(
+      "article",
+      {},
+      h("p", { class: "crumbs" }, h("a", { href: href(["instances"]) }, "Instances")),
+      h("h1", { class: "instance-id" }, h("bdi", {}, visible(id)), " ", copy(id, "the id")),
+      this.head,
+      this.tabs,
+      this.body,
+    );
     this.log = null;
     this.chart = null;
     this.family = null;
@@ -104,8 +112,21 @@ class InstanceView {
     const tags = Object.entries(row.tags ?? {});
     replace(
       this.head,
-      h("div", { class: "stand" }, status(row.runtimeStatus, row.isParked), isEntity ? h("span", {}, "Entity of .NET, shown and never changed here") : name(row.name), h("span", { class: "actions" }, actions(row, this.live))),
-      row.isParked && h("p", { class: "alert" }, "A message of this instance could not be worked on and is parked; it goes on once that is ", h("a", { href: href(["parked"]) }, "put back or dropped"), "."),
+      h(
+        "div",
+        { class: "stand" },
+        status(row.runtimeStatus, row.isParked),
+        isEntity ? h("span", {}, "Entity of .NET, shown and never changed here") : name(row.name),
+        h("span", { class: "actions" }, actions(row, this.live)),
+      ),
+      row.isParked &&
+        h(
+          "p",
+          { class: "alert" },
+          "A message of this instance could not be worked on and is parked; it goes on once that is ",
+          h("a", { href: href(["parked"]) }, "put back or dropped"),
+          ".",
+        ),
       facts([
         ["Created", [ago(row.createdTime), h("span", { class: "hint" }, " ", time(row.createdTime))]],
         ["Last change", [ago(row.lastUpdatedTime), h("span", { class: "hint" }, " ", time(row.lastUpdatedTime))]],
@@ -116,13 +137,30 @@ class InstanceView {
         ["Started by", row.parentInstanceId && link(row.parentInstanceId, { key: "parent" })],
         ["Generation", row.generation > 0 && number(row.generation)],
         ["Execution", row.executionId && h("bdi", { class: "id" }, visible(row.executionId))],
-        ["Tags", tags.length > 0 && h("ul", { class: "tags" }, tags.map(([tag, value]) => h("li", {}, name(tag), ": ", name(value))))],
+        [
+          "Tags",
+          tags.length > 0 &&
+            h(
+              "ul",
+              { class: "tags" },
+              tags.map(([tag, value]) => h("li", {}, name(tag), ": ", name(value))),
+            ),
+        ],
       ]),
     );
   }
 
   drawTabs() {
-    const one = ([tab, label]) => h("a", { href: instanceLink(this.id, tab === "overview" ? undefined : tab), "aria-current": tab === this.tab ? "page" : undefined, "data-key": `tab ${tab}` }, label);
+    const one = ([tab, label]) =>
+      h(
+        "a",
+        {
+          href: instanceLink(this.id, tab === "overview" ? undefined : tab),
+          "aria-current": tab === this.tab ? "page" : undefined,
+          "data-key": `tab ${tab}`,
+        },
+        label,
+      );
     replace(this.tabs, Object.entries(TABS).map(one));
   }
 
@@ -147,7 +185,8 @@ class InstanceView {
     else if (!row.output.isNull) blocks.push(block(outputName(row), row.output, `${this.id} output`));
     if (!row.customStatus.isNull) blocks.push(block("Custom status", row.customStatus, `${this.id} status`));
     if (!row.input.isNull) blocks.push(block("Input", row.input, `${this.id} input`));
-    const none = blocks.length === 0 && h("p", { class: "empty" }, `${shortened(this.id)} has no input, no output and no custom status.`);
+    const none =
+      blocks.length === 0 && h("p", { class: "empty" }, `${shortened(this.id)} has no input, no output and no custom status.`);
     return [this.waits(), none, blocks];
   }
 
@@ -157,15 +196,31 @@ class InstanceView {
     if (ended(row.runtimeStatus) || this.id.startsWith("@")) return null;
     if (row.runtimeStatus === "Pending") {
       const start = row.scheduledStartTime && Date.parse(row.scheduledStartTime) > now();
-      const words = start ? ["Waits for its start, scheduled for ", time(row.scheduledStartTime), "."] : ["Waits for a worker to begin it. Which code no worker has, tells the ", h("a", { href: href(["hub"]) }, "hub"), "."];
+      const words = start
+        ? ["Waits for its start, scheduled for ", time(row.scheduledStartTime), "."]
+        : ["Waits for a worker to begin it. Which code no worker has, tells the ", h("a", { href: href(["hub"]) }, "hub"), "."];
       return h("p", { class: "lead" }, words);
     }
     if (this.readFor !== this.drawn) return null;
     const { open } = timeline(this.events, now());
     const shown = open.slice(0, WAITS).map((line) => h("li", {}, waitFor(line)));
-    const more = open.length > WAITS && h("li", {}, h("a", { href: instanceLink(this.id, "timeline") }, `and ${number(open.length - WAITS)} more`));
+    const more =
+      open.length > WAITS &&
+      h("li", {}, h("a", { href: instanceLink(this.id, "timeline") }, `and ${number(open.length - WAITS)} more`));
     const suspended = row.runtimeStatus === "Suspended" && h("li", {}, "its resumption");
-    return h("section", { class: "block" }, h("h3", {}, "Waits for"), h("ul", { class: "waits" }, suspended, shown, more, h("li", {}, shown.length === 0 ? "an event from outside" : "or an event from outside")));
+    return h(
+      "section",
+      { class: "block" },
+      h("h2", {}, "Waits for"),
+      h(
+        "ul",
+        { class: "waits" },
+        suspended,
+        shown,
+        more,
+        h("li", {}, shown.length === 0 ? "an event from outside" : "or an event from outside"),
+      ),
+    );
   }
 }
 
@@ -177,5 +232,8 @@ function waitFor(line) {
 }
 
 function outputName(row) {
-  return { Failed: "Failure", Terminated: "Reason of the termination", Suspended: "Reason of the suspension" }[row.runtimeStatus] ?? "Output";
+  return (
+    { Failed: "Failure", Terminated: "Reason of the termination", Suspended: "Reason of the suspension" }[row.runtimeStatus] ??
+    "Output"
+  );
 }

@@ -7,7 +7,17 @@ import { go, href } from "./route.mjs";
 import { counted } from "./text.mjs";
 
 /** What the parameters of the page are in the API. */
-const FILTERS = { prefix: "instanceIdPrefix", name: "name", status: "runtimeStatus", parent: "parent", version: "version", from: "createdTimeFrom", to: "createdTimeTo" };
+const FILTERS = {
+  prefix: "instanceIdPrefix",
+  name: "name",
+  status: "runtimeStatus",
+  parent: "parent",
+  version: "version",
+  from: "createdTimeFrom",
+  to: "createdTimeTo",
+};
+/** Those that are seen when they are asked for. */
+const MORE = ["parent", "version", "from", "to", "entities", "newest"];
 const PAGE = 50;
 /** Between two refreshes. The newest first are found by reading all that match. */
 const EVERY = 5000;
@@ -29,6 +39,7 @@ export function list(route) {
     turn(next) {
       query = next.query;
       last = "";
+      rows.setAttribute("aria-busy", "true");
       fill(form, query);
       return true;
     },
@@ -36,6 +47,7 @@ export function list(route) {
       const { text, data } = await get(["instances"], { query: asked(query), signal });
       if (text === last) return;
       last = text;
+      rows.removeAttribute("aria-busy");
       replace(rows, drawn(data.instances, query));
       replace(pages, turns(data, query));
     },
@@ -46,25 +58,71 @@ export function list(route) {
 /** The query of the API. */
 function asked(query) {
   const all = Object.entries(FILTERS).map(([here, there]) => [there, query.get(here)]);
-  const flags = { excludeEntities: query.get("entities") ? undefined : "true", newestFirst: query.get("newest") ? "true" : undefined };
+  const flags = {
+    excludeEntities: query.get("entities") ? undefined : "true",
+    newestFirst: query.get("newest") ? "true" : undefined,
+  };
   return { ...Object.fromEntries(all), ...flags, top: query.get("top") ?? PAGE, continuation: query.get("after") };
 }
 
 function filters(query) {
   const id = (field) => `filter-${field}`;
-  const text = (field, label, hint) => h("div", { class: "field" }, h("label", { for: id(field) }, label), h("input", { id: id(field), name: field, type: "search", placeholder: hint, autocomplete: "off", spellcheck: "false" }));
-  const time = (field, label) => h("div", { class: "field" }, h("label", { for: id(field) }, label), h("input", { id: id(field), name: field, type: "datetime-local", step: "1" }));
-  const check = (field, label) => h("div", { class: "field check" }, h("input", { id: id(field), name: field, type: "checkbox" }), h("label", { for: id(field) }, label));
+  const text = (field, label, hint) =>
+    h(
+      "div",
+      { class: "field" },
+      h("label", { for: id(field) }, label),
+      h("input", { id: id(field), name: field, type: "search", placeholder: hint, autocomplete: "off", spellcheck: "false" }),
+    );
+  const time = (field, label) =>
+    h(
+      "div",
+      { class: "field" },
+      h("label", { for: id(field) }, label),
+      h("input", { id: id(field), name: field, type: "datetime-local", step: "1" }),
+    );
+  const check = (field, label) =>
+    h(
+      "div",
+      { class: "field check" },
+      h("input", { id: id(field), name: field, type: "checkbox" }),
+      h("label", { for: id(field) }, label),
+    );
   const chip = (status) => {
     const box = h("input", { type: "checkbox", name: "status", value: status, id: id(status) });
     box.addEventListener("change", () => form.requestSubmit());
     return h("span", { class: "chip" }, box, h("label", { for: id(status) }, status));
   };
-  const more = h("details", { class: "more" }, h("summary", {}, "More filters"), h("div", { class: "fields" }, text("parent", "Parent"), text("version", "Version"), time("from", "Created from"), time("to", "Created to"), check("entities", "Entities too"), check("newest", "Newest first (reads all that match)")));
+  const more = h(
+    "details",
+    { class: "more" },
+    h("summary", {}, "More filters"),
+    h(
+      "div",
+      { class: "fields" },
+      text("parent", "Parent"),
+      text("version", "Version"),
+      time("from", "Created from"),
+      time("to", "Created to"),
+      check("entities", "Entities too"),
+      check("newest", "Newest first (reads all that match)"),
+    ),
+  );
   const form = h(
     "form",
     { class: "filters", role: "search", "aria-label": "Filter the instances" },
-    h("div", { class: "fields" }, text("prefix", "Id begins with", "order-"), text("name", "Orchestrator", "exact name"), h("div", { class: "buttons" }, h("button", { type: "submit", class: "primary" }, "Filter"), h("a", { class: "button", href: href(["instances"]) }, "Clear"))),
+    h(
+      "div",
+      { class: "fields" },
+      text("prefix", "Id begins with", "order-"),
+      text("name", "Orchestrator", "exact name"),
+      h(
+        "div",
+        { class: "buttons" },
+        h("button", { type: "submit", class: "primary" }, "Filter"),
+        h("a", { class: "button", href: href(["instances"]) }, "Clear"),
+      ),
+    ),
     h("fieldset", { class: "chips" }, h("legend", {}, "Status"), STATUSES.map(chip)),
     more,
   );
@@ -73,7 +131,6 @@ function filters(query) {
     go(href(["instances"], given(form)));
   });
   fill(form, query);
-  more.open = ["parent", "version", "from", "to", "entities", "newest"].some((field) => query.get(field));
   return form;
 }
 
@@ -97,6 +154,7 @@ function given(form) {
 }
 
 function fill(form, query) {
+  form.querySelector("details").open ||= MORE.some((field) => query.get(field));
   const statuses = (query.get("status") ?? "").split(",");
   for (const field of form.elements) {
     const value = query.get(field.name) ?? "";
@@ -116,25 +174,57 @@ function localInput(time) {
 function drawn(instances, query) {
   if (instances.length === 0) return nothing(query);
   const caption = uniqueId("caption");
-  const heads = [["Instance"], ["Orchestrator", "on-wide"], ["Status"], ["Created", "on-wide"], ["Last change"], ["Took", "on-wide number"]];
-  const head = h("thead", {}, h("tr", {}, heads.map(([words, shown]) => h("th", { scope: "col", class: shown }, words))));
-  return h("table", { class: "list", "aria-labelledby": caption }, h("caption", { class: "unseen", id: caption }, "Instances on this page"), head, h("tbody", {}, instances.map(row)));
+  const heads = [
+    ["Instance"],
+    ["Orchestrator", "on-wide"],
+    ["Status"],
+    ["Created", "on-wide"],
+    ["Last change"],
+    ["Took", "on-wide number"],
+  ];
+  const head = h(
+    "thead",
+    {},
+    h(
+      "tr",
+      {},
+      heads.map(([words, shown]) => h("th", { scope: "col", class: shown }, words)),
+    ),
+  );
+  return h(
+    "table",
+    { class: "list", "aria-labelledby": caption },
+    h("caption", { class: "unseen", id: caption }, "Instances on this page"),
+    head,
+    h("tbody", {}, instances.map(row)),
+  );
 }
 
 function row(instance) {
   const { instanceId: id } = instance;
   const isEntity = id.startsWith("@");
-  const what = isEntity ? h("span", { class: "hint" }, "entity of .NET") : [name(instance.name), instance.version && h("span", { class: "hint" }, " ", name(instance.version))];
+  const what = isEntity
+    ? h("span", { class: "hint" }, "entity of .NET")
+    : [name(instance.name), instance.version && h("span", { class: "hint" }, " ", name(instance.version))];
   return h(
     "tr",
     {},
-    h("td", {}, link(id, { key: `open ${id}` }), h("div", { class: "on-narrow sub" }, isEntity ? "entity of .NET" : name(instance.name))),
+    h(
+      "td",
+      {},
+      link(id, { key: `open ${id}`, most: isNarrow() ? 24 : 60 }),
+      h("div", { class: "on-narrow sub" }, isEntity ? "entity of .NET" : name(instance.name)),
+    ),
     h("td", { class: "on-wide" }, what),
     h("td", {}, status(instance.runtimeStatus, instance.isParked)),
     h("td", { class: "on-wide" }, ago(instance.createdTime)),
     h("td", {}, ago(instance.lastUpdatedTime)),
     h("td", { class: "on-wide number" }, took(instance)),
   );
+}
+
+function isNarrow() {
+  return matchMedia("(max-width: 760px)").matches;
 }
 
 function nothing(query) {
@@ -153,6 +243,12 @@ function turns(data, query) {
     return href(["instances"], next);
   };
   const first = page > 1 && h("a", { class: "button", "data-key": "first", href: other({ after: "", page: "" }) }, "First page");
-  const next = data.continuation && h("a", { class: "button", "data-key": "next", href: other({ after: data.continuation, page: String(page + 1) }) }, "Next page");
+  const next =
+    data.continuation &&
+    h(
+      "a",
+      { class: "button", "data-key": "next", href: other({ after: data.continuation, page: String(page + 1) }) },
+      "Next page",
+    );
   return [h("span", { class: "hint" }, `Page ${page}, ${counted(data.instances.length, "instance")}`), first, next];
 }

@@ -36,7 +36,11 @@ async function show() {
   if (!make) {
     live.stop();
     shown = { place: "", view: null };
-    replace(main, h("h1", {}, "There is no such page"), h("p", {}, "The link is of another version, or was cut. ", h("a", { href: href(["instances"]) }, "Show the instances")));
+    replace(
+      main,
+      h("h1", {}, "There is no such page"),
+      h("p", {}, "The link is of another version, or was cut. ", h("a", { href: href(["instances"]) }, "Show the instances")),
+    );
     return;
   }
   const place = [route.view, ...route.names.slice(0, 1)].join("/");
@@ -94,18 +98,40 @@ function drawTools() {
   const at = live.last ? clock(live.last) : "–";
   const pause = h(
     "button",
-    { type: "button", class: live.isPaused ? "quiet is-paused" : "quiet", "data-key": "pause", onclick: () => live.pause(!live.isPaused) },
+    {
+      type: "button",
+      class: live.isPaused ? "quiet is-paused" : "quiet",
+      "data-key": "pause",
+      onclick: () => live.pause(!live.isPaused),
+    },
     live.isPaused ? "Go live" : "Pause",
   );
   const refresh = h("button", { type: "button", class: "quiet", "data-key": "refresh", onclick: () => live.now() }, "Refresh");
-  const begin = may("operate") && h("button", { type: "button", class: "primary", "data-key": "start", onclick: () => start(live) }, "Start…");
-  const drop = key() !== null && h("button", { type: "button", class: "quiet", "data-key": "forget", onclick: leave }, "Forget the key");
-  const scope = session.hub && h("span", { class: "hint on-wide" }, may("admin") ? "all rights" : may("operate") ? "may operate" : "read only");
-  replace(tools, h("span", { class: "hint" }, live.isPaused ? `paused at ${at}` : `live, ${at}`), pause, refresh, scope, drop, begin);
+  const begin =
+    may("operate") &&
+    h("button", { type: "button", class: "primary", "data-key": "start", onclick: () => start(live) }, "Start…");
+  const drop =
+    key() !== null && h("button", { type: "button", class: "quiet", "data-key": "forget", onclick: leave }, "Forget the key");
+  const scope =
+    session.hub &&
+    h("span", { class: "hint on-wide" }, may("admin") ? "all rights" : may("operate") ? "may operate" : "read only");
+  replace(
+    tools,
+    h("span", { class: "hint" }, live.isPaused ? `paused at ${at}` : `live, ${at}`),
+    pause,
+    refresh,
+    scope,
+    drop,
+    begin,
+  );
 }
 
 async function leave() {
-  const sure = await question({ title: "Forget the key?", text: "The page then shows nothing until a key is given again.", yes: "Forget it" });
+  const sure = await question({
+    title: "Forget the key?",
+    text: "The page then shows nothing until a key is given again.",
+    yes: "Forget it",
+  });
   if (sure === null) return;
   lockedOut();
 }

@@ -15,7 +15,17 @@ export function parked(route, live) {
   let last = "";
   return {
     title: "Parked messages",
-    root: h("div", {}, h("h1", {}, "Parked messages"), h("p", { class: "lead" }, "Messages that workers could not read, or that kept failing. Repair the cause, then put them back; what waits for a message that is dropped waits for ever."), body),
+    root: h(
+      "div",
+      {},
+      h("h1", {}, "Parked messages"),
+      h(
+        "p",
+        { class: "lead" },
+        "Messages that workers could not read, or that kept failing. Repair the cause, then put them back; what waits for a message that is dropped waits for ever.",
+      ),
+      body,
+    ),
     every: EVERY,
     turn: () => true,
     async refresh(signal) {
@@ -30,7 +40,9 @@ export function parked(route, live) {
 function drawn(messages, live) {
   const heads = [["Instance"], ["Event"], ["Parked"], ["Receives", "number"], ["Reason"], ["Queue"], ["Do"]];
   const row = (message) => [
-    message.instanceId ? link(message.instanceId, { most: 40, key: `of ${message.id}` }) : h("span", { class: "none" }, "cannot be read"),
+    message.instanceId
+      ? link(message.instanceId, { most: 40, key: `of ${message.id}` })
+      : h("span", { class: "none" }, "cannot be read"),
     message.eventType ?? h("span", { class: "none" }, "cannot be read"),
     ago(message.parkedTime),
     number(message.dequeueCount),
@@ -43,9 +55,33 @@ function drawn(messages, live) {
 
 function doing(message, live) {
   const of = shortened(message.instanceId ?? message.id, 60);
-  const retry = { title: "Put the message back?", text: `The message of “${of}” goes back into its queue, and is worked on again.`, yes: "Put back", done: "The message is back in its queue.", send: ["POST", ["parked", message.id, "retry"]] };
-  const drop = { title: "Drop the message?", text: `The message of “${of}” is deleted for good. What waits for it waits for ever.`, yes: "Drop", isDangerous: true, done: "The message was dropped.", send: ["DELETE", ["parked", message.id]] };
-  const button = (what, label, kind) => h("button", { type: "button", class: kind, "data-key": `${label} ${message.id}`, "aria-label": `${label}: the message of ${of}`, onclick: () => act(what, live) }, `${label}…`);
+  const retry = {
+    title: "Put the message back?",
+    text: `The message of “${of}” goes back into its queue, and is worked on again.`,
+    yes: "Put back",
+    done: "The message is back in its queue.",
+    send: ["POST", ["parked", message.id, "retry"]],
+  };
+  const drop = {
+    title: "Drop the message?",
+    text: `The message of “${of}” is deleted for good. What waits for it waits for ever.`,
+    yes: "Drop",
+    isDangerous: true,
+    done: "The message was dropped.",
+    send: ["DELETE", ["parked", message.id]],
+  };
+  const button = (what, label, kind) =>
+    h(
+      "button",
+      {
+        type: "button",
+        class: kind,
+        "data-key": `${label} ${message.id}`,
+        "aria-label": `${label}: the message of ${of}`,
+        onclick: () => act(what, live),
+      },
+      `${label}…`,
+    );
   return [may("operate") && button(retry, "Put back", ""), may("admin") && button(drop, "Drop", "danger-quiet")];
 }
 

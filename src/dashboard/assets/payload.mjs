@@ -3,7 +3,7 @@
 import { copy } from "./badge.mjs";
 import { h } from "./dom.mjs";
 import { Payload, pretty } from "./json.mjs";
-import { number } from "./text.mjs";
+import { number, visibleLines } from "./text.mjs";
 
 /** More is shown when it is asked for. */
 const SHOWN = 2000;
@@ -18,11 +18,11 @@ export function lines(payload) {
 
 /** A block with a heading. `key` names it among all that may be opened. */
 export function block(label, payload, key) {
-  const text = payload instanceof Payload ? lines(payload) : String(payload);
-  const raw = payload instanceof Payload ? payload.plain : text;
+  const text = visibleLines(payload instanceof Payload ? lines(payload) : String(payload));
+  const raw = payload instanceof Payload ? payload.plain : String(payload);
   const short = cut(text);
   const code = h("pre", { class: "payload", tabindex: "0", role: "group", "aria-label": label });
-  const size = h("span", { class: "hint" }, `${number(text.length)} characters`);
+  const size = h("span", { class: "hint" }, `${number(raw.length)} characters`);
   const more = h("button", { type: "button", class: "quiet", "data-key": `more ${key}` });
   const draw = () => {
     const isOpen = opened.has(key);
@@ -37,7 +37,7 @@ export function block(label, payload, key) {
   });
   draw();
   const tools = h("div", { class: "payload-tools" }, size, short !== text && more, copy(raw, label, `copy ${key}`));
-  return h("section", { class: "block" }, h("div", { class: "block-head" }, h("h3", {}, label), tools), code);
+  return h("section", { class: "block" }, h("div", { class: "block-head" }, h("h2", {}, label), tools), code);
 }
 
 function cut(text) {

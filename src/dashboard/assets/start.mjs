@@ -17,7 +17,13 @@ const FIELDS = [
 
 export async function start(live) {
   const text = "An instance begins as soon as a worker takes it.";
-  const values = await question({ title: "Start an orchestration", text, fields: FIELDS, yes: "Start", check: ({ input }) => whyNoJson(input) });
+  const values = await question({
+    title: "Start an orchestration",
+    text,
+    fields: FIELDS,
+    yes: "Start",
+    check: ({ input }) => whyNoJson(input),
+  });
   if (values === null) return;
   const { name, instanceId, input, version, startAt } = values;
   const at = startAt === "" ? undefined : new Date(startAt).toISOString();

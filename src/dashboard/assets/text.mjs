@@ -4,11 +4,21 @@ const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle
 const CLOCK = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 const NUMBER = new Intl.NumberFormat();
 
-/** A name or id on one line: what a terminal or a reader could be led astray by is written as its code. */
+/** Characters that are not seen, or that turn around or hide what is beside them. */
+const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/gu;
+
+/** A name or id on one line, in which nobody who reads it can be led astray: hidden characters are written as their codes. */
 export function visible(text) {
-  return String(text).replace(/[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/gu, (c) => {
-    return `\\u{${c.codePointAt(0).toString(16)}}`;
-  });
+  return String(text).replace(HIDDEN, code);
+}
+
+/** The same for a text of several lines. */
+export function visibleLines(text) {
+  return text.replace(HIDDEN, (c) => ("\n\t".includes(c) ? c : code(c)));
+}
+
+function code(c) {
+  return `\\u{${c.codePointAt(0).toString(16)}}`;
 }
 
 /** The same, cut in its middle, where ids differ least. */

@@ -56,7 +56,18 @@ class Reading {
 
   begin(kind, event, at, time, isTakenBack) {
     const isLeft = kind === "child" && event.tags?.[LEFT_TO_ITSELF] !== undefined;
-    const line = { kind, label: event.name ?? "Timer", detail: "", id: event.eventId, from: time, to: null, isPoint: false, first: at, last: at, attempt: 1 };
+    const line = {
+      kind,
+      label: event.name ?? "Timer",
+      detail: "",
+      id: event.eventId,
+      from: time,
+      to: null,
+      isPoint: false,
+      first: at,
+      last: at,
+      attempt: 1,
+    };
     line.state = isTakenBack ? "takenBack" : isLeft ? "left" : "open";
     if (kind === "timer") line.due = Date.parse(event.fireAt);
     if (kind === "child") line.child = event.instanceId;
@@ -85,7 +96,19 @@ class Reading {
 
   point(event, at, time, [kind, label, detail], isTakenBack) {
     const state = isTakenBack ? "takenBack" : "done";
-    this.lines.push({ kind, label, detail, id: null, from: time, to: time, state, isPoint: true, first: at, last: at, attempt: 1 });
+    this.lines.push({
+      kind,
+      label,
+      detail,
+      id: null,
+      from: time,
+      to: time,
+      state,
+      isPoint: true,
+      first: at,
+      last: at,
+      attempt: 1,
+    });
     if (isTakenBack) return;
     if (event.eventType === "ExecutionSuspended") this.suspended = at;
     if (event.eventType === "ExecutionResumed") this.suspended = null;
@@ -109,12 +132,31 @@ class Reading {
     const open = this.lines.filter((line) => line.state === "open");
     if (hasEnded) open.forEach((line) => (line.state = "left"));
     else if (open.length === 0 && this.suspended === null) this.lines.push(waiting(events, latest));
-    return { lines: this.lines, begin, end: hasEnded ? this.end : Math.max(now, latest), hasEnded, open: hasEnded ? [] : open, generation };
+    return {
+      lines: this.lines,
+      begin,
+      end: hasEnded ? this.end : Math.max(now, latest),
+      hasEnded,
+      open: hasEnded ? [] : open,
+      generation,
+    };
   }
 }
 
 /** Of waits for events nothing is recorded: if nothing else is open, one of them is what is waited for. */
 function waiting(events, since) {
   const last = events.length - 1;
-  return { kind: "wait", label: "Waits for an event", detail: "or for a worker", id: null, from: since, to: null, state: "open", isPoint: false, first: last, last, attempt: 1 };
+  return {
+    kind: "wait",
+    label: "Waits for an event",
+    detail: "or for a worker",
+    id: null,
+    from: since,
+    to: null,
+    state: "open",
+    isPoint: false,
+    first: last,
+    last,
+    attempt: 1,
+  };
 }

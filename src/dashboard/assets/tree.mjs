@@ -15,8 +15,22 @@ const PARENTS = 30;
 export function tree(id) {
   const up = h("ol", { class: "parents" });
   const down = h("div");
-  const all = h("p", { class: "hint" }, "Shown are the children of the current execution. ", h("a", { href: href(["instances"], { parent: id }) }, "List all instances that it has ever started"), ", which reads the whole hub.");
-  const element = h("div", { class: "tree" }, h("h2", {}, "Parents"), up, h("h2", {}, "This instance and its children"), down, all);
+  const all = h(
+    "p",
+    { class: "hint" },
+    "Shown are the children of the current execution. ",
+    h("a", { href: href(["instances"], { parent: id }) }, "List all instances that it has ever started"),
+    ", which reads the whole hub.",
+  );
+  const element = h(
+    "div",
+    { class: "tree" },
+    h("h2", {}, "Parents"),
+    up,
+    h("h2", {}, "This instance and its children"),
+    down,
+    all,
+  );
   let parentsOf;
   let drawnFor = "";
   return {
@@ -41,7 +55,7 @@ export function tree(id) {
 /** The chain up to whoever nobody has started. */
 async function parents(first) {
   const chain = [];
-  for (let id = first; id && chain.length < PARENTS; ) {
+  for (let id = first; id && chain.length < PARENTS;) {
     const row = await look(id);
     chain.unshift(h("li", {}, row ? one(row) : gone(id)));
     if (chain.length > 1 && row?.instanceId === first) break;
@@ -66,7 +80,14 @@ async function look(id) {
 }
 
 function one(row) {
-  return [link(row.instanceId), " ", name(row.name), " ", status(row.runtimeStatus, row.isParked), h("span", { class: "hint" }, ` ${took(row)}`)];
+  return [
+    link(row.instanceId),
+    " ",
+    name(row.name),
+    " ",
+    status(row.runtimeStatus, row.isParked),
+    h("span", { class: "hint" }, ` ${took(row)}`),
+  ];
 }
 
 function gone(id, called) {
@@ -84,7 +105,11 @@ async function fill(list, children, above, parent) {
   list.append(...some.map((child, at) => item(child, rows[at], above, parent)));
   const rest = children.slice(AT_ONCE);
   if (rest.length === 0) return;
-  const more = h("button", { type: "button", class: "quiet" }, `Show more of the ${counted(rest.length, "child", "children")} that are left`);
+  const more = h(
+    "button",
+    { type: "button", class: "quiet" },
+    `Show more of the ${counted(rest.length, "child", "children")} that are left`,
+  );
   const last = h("li", {}, more);
   more.addEventListener("click", async () => {
     last.remove();
@@ -96,9 +121,14 @@ async function fill(list, children, above, parent) {
 function item(child, row, above, parent) {
   if (!row) return h("li", {}, gone(child.id, child.name));
   // An id that was in use has stayed another's.
-  if (row.parentInstanceId && row.parentInstanceId !== parent) return h("li", {}, one(row), h("span", { class: "hint" }, " of another parent"));
+  if (row.parentInstanceId && row.parentInstanceId !== parent)
+    return h("li", {}, one(row), h("span", { class: "hint" }, " of another parent"));
   const below = h("ul", { hidden: true });
-  const toggle = h("button", { type: "button", class: "plain toggle", "aria-expanded": "false", "aria-label": `Children of ${child.id}` }, "▸");
+  const toggle = h(
+    "button",
+    { type: "button", class: "plain toggle", "aria-expanded": "false", "aria-label": `Children of ${child.id}` },
+    "▸",
+  );
   toggle.addEventListener("click", async () => {
     const isOpen = toggle.getAttribute("aria-expanded") === "true";
     toggle.setAttribute("aria-expanded", String(!isOpen));

@@ -13,7 +13,15 @@ const ROW = 30;
  */
 export function windowed({ label, columns, row, empty }) {
   const body = h("tbody");
-  const head = h("thead", {}, h("tr", { "aria-rowindex": "1" }, columns.map(([words, name]) => h("th", { scope: "col", class: name }, words))));
+  const head = h(
+    "thead",
+    {},
+    h(
+      "tr",
+      { "aria-rowindex": "1" },
+      columns.map(([words, name]) => h("th", { scope: "col", class: name }, words)),
+    ),
+  );
   const table = h("table", { class: "rows", "aria-label": label }, head, body);
   const scroller = h("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": `${label}, scrolls` }, table);
   let items = [];

@@ -36,7 +36,10 @@ async fn parked_messages_are_listed_put_back_and_dropped_by_who_may() {
     let ids = |all: &[Value]| all.iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
     let all = listed().await;
     assert_eq!(ids(&all), ["one", "two/2"]);
-    assert_eq!((&all[0]["reason"], &all[0]["eventType"], &all[0]["dequeueCount"]), (&"it is no message".into(), &Value::Null, &8.into()));
+    assert_eq!(
+        (&all[0]["reason"], &all[0]["eventType"], &all[0]["dequeueCount"]),
+        (&"it is no message".into(), &Value::Null, &8.into())
+    );
     for (request, expected) in [
         ("POST /api/v1/parked/one/retry", [403, 202, 404]),
         ("DELETE /api/v1/parked/two%2F2", [403, 403, 204]),
