@@ -123,13 +123,18 @@ module.exports = {
         { ...tried, scriptThrew: undefined },
         { scriptThrew: undefined, position: "static", elsewhere: "refused", html: true, evaluated: true, harmed: undefined },
       );
-      // A refusal of the API, which is no page, shows that a frame would be filled.
-    const outer = await world.page();
-    await outer.goto("about:blank");
-    const { keyed } = world.facts;
-    await outer.setContent(`<iframe src="${keyed}instances"></iframe><iframe src="${keyed}dashboard/"></iframe>`);
-    await outer.frameLocator("iframe >> nth=0").getByText("no key that is known here").waitFor();
-    await new Promise((resolve) => setTimeout(resolve, 300));
+      // A refusal of the API, which is no page and has no such policy, is what stands around, and shows that a frame would be filled.
+      const outer = await world.page();
+      const { keyed } = world.facts;
+      await outer.goto(`${keyed}instances`);
+      await outer.evaluate(
+        (urls) => {
+          for (const url of urls) document.body.append(Object.assign(document.createElement("iframe"), { src: url }));
+        },
+        [`${keyed}instances`, `${keyed}dashboard/`],
+      );
+      await outer.frameLocator("iframe >> nth=0").getByText("no key that is known here").waitFor();
+      await new Promise((resolve) => setTimeout(resolve, 300));
       world.assert.equal(await outer.frameLocator("iframe >> nth=1").locator("header").count(), 0);
     },
 };

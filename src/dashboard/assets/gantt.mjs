@@ -2,7 +2,7 @@
 
 import { link, name } from "./badge.mjs";
 import { h, svg } from "./dom.mjs";
-import { clock, counted, local, span, utc } from "./text.mjs";
+import { clock, counted, local, needsDays, span, utc } from "./text.mjs";
 import { windowed } from "./windowed.mjs";
 
 const KINDS = { activity: "Activity", child: "Sub-orchestration", timer: "Timer", event: "Event", state: "State", wait: "Wait" };
@@ -14,7 +14,7 @@ const OUTCOMES = {
   takenBack: "taken back by a rewind",
 };
 /** The same where there is no room. */
-const SHORT = { failed: "✕ failed", open: "under way", left: "left", takenBack: "rewound" };
+const SHORT = { failed: "✕", open: "…", left: "–", takenBack: "↶" };
 const TICKS = 4;
 
 /** Gives the element, and `update` for a timeline as `timeline.mjs` has it. `onOpen` is told the number of an event. */
@@ -30,7 +30,11 @@ export function gantt(onOpen) {
       h(
         "td",
         { class: "on-wide" },
-        h("time", { datetime: new Date(line.from).toISOString(), title: utc(line.from) }, clock(line.from)),
+        h(
+          "time",
+          { datetime: new Date(line.from).toISOString(), title: utc(line.from) },
+          clock(line.from, needsDays(scale.length)),
+        ),
       ),
       h("td", { class: "number" }, line.isPoint ? "" : span((line.to ?? scale.end) - line.from)),
       h("td", { class: "outcome on-wide" }, outcome(line)),
@@ -73,7 +77,10 @@ function what(line, onOpen) {
     name(labelOf(line), 60),
   );
   const attempt = line.attempt > 1 && h("span", { class: "hint" }, ` attempt ${line.attempt}`);
-  const short = !line.isPoint && line.state !== "done" && h("span", { class: "on-narrow short" }, `${SHORT[line.state]} `);
+  const short =
+    !line.isPoint &&
+    line.state !== "done" &&
+    h("span", { class: "on-narrow short", role: "img", "aria-label": OUTCOMES[line.state] }, `${SHORT[line.state]} `);
   return [
     kind,
     " ",

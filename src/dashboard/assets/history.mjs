@@ -6,7 +6,7 @@ import { h } from "./dom.mjs";
 import { Payload } from "./json.mjs";
 import { block } from "./payload.mjs";
 import { facts } from "./table.mjs";
-import { clock, counted, number, shortened, utc, visible } from "./text.mjs";
+import { clock, counted, needsDays, number, shortened, utc, visible } from "./text.mjs";
 import { windowed } from "./windowed.mjs";
 
 /** The marks around each turn, which say nothing of what the instance did. */
@@ -26,11 +26,12 @@ export function history(search, onSearch) {
   const found = h("span", { class: "hint", role: "status" });
   let events = [];
   let texts = [];
+  let withDays = false;
   const open = (at) => events[at] && reading(`Event ${at + 1}: ${events[at].eventType}`, details(events[at], at));
   const rows = windowed({
     label: "History",
     columns: [["#", "number on-wide"], ["Time"], ["Event"], ["Name"], ["Says", "on-wide"]],
-    row: (at) => row(events[at], at, open),
+    row: (at) => row(events[at], at, open, withDays),
     empty: "No event matches.",
   });
   const draw = () => {
@@ -66,6 +67,7 @@ export function history(search, onSearch) {
     open,
     update(next) {
       events = next;
+      withDays = events.length > 0 && needsDays(Date.parse(events.at(-1).timestamp) - Date.parse(events[0].timestamp));
       texts = [];
       draw();
     },
@@ -83,14 +85,14 @@ function searchable(event, at) {
   return `${at + 1} ${said(event)}`.toLowerCase();
 }
 
-function row(event, at, open) {
+function row(event, at, open, withDays) {
   const type = event.takenBack ? `${event.takenBack} (taken back)` : event.eventType;
   const isFailed = /Failed$/.test(event.eventType) || event.failureDetails;
   return {
     class: isFailed ? "is-failed" : undefined,
     cells: [
       h("td", { class: "number on-wide" }, number(at + 1)),
-      h("td", {}, h("time", { datetime: event.timestamp, title: utc(event.timestamp) }, clock(event.timestamp))),
+      h("td", {}, h("time", { datetime: event.timestamp, title: utc(event.timestamp) }, clock(event.timestamp, withDays))),
       h(
         "td",
         {},

@@ -18,6 +18,9 @@ const TABS = { overview: "Overview", timeline: "Timeline", history: "History", t
 /** Between two looks; one that has ended seldom changes. */
 const EVERY = 5000;
 const EVERY_ENDED = 30_000;
+/** A long history that grows is read again less often: so many milliseconds later for each of its events. */
+const PAUSE_OF_EVENT = 5;
+const PAUSE_MAX = 30_000;
 /** So many of what it waits for are named. */
 const WAITS = 5;
 
@@ -39,6 +42,7 @@ class InstanceView {
     this.drawn = "";
     this.readFor = null;
     this.isQuiet = false;
+    this.readNext = 0;
     this.head = h("div");
     this.tabs = h("nav", { class: "tabs", "aria-label": "Views of the instance" });
     this.body = h("div");
@@ -98,10 +102,12 @@ class InstanceView {
   /** Reads the history where it is shown, and only if the row has changed since. What waits or has failed shows why at once. */
   async readHistory(signal, text) {
     const tellsMore = this.row.runtimeStatus === "Failed" || (this.isQuiet && !ended(this.row.runtimeStatus));
-    if (this.readFor === text || (this.tab === "overview" && !tellsMore)) return;
+    const isEarly = !ended(this.row.runtimeStatus) && Date.now() < this.readNext;
+    if (this.readFor === text || isEarly || (this.tab === "overview" && !tellsMore)) return;
     const { data } = await get(["instances", this.id, "history"], { payloads: true, signal });
     this.events = data.events;
     this.readFor = text;
+    this.readNext = Date.now() + Math.min(PAUSE_MAX, this.events.length * PAUSE_OF_EVENT);
     this.log?.update(this.events);
     if (this.tab === "overview") this.drawBody();
   }

@@ -2,6 +2,13 @@
 
 const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const CLOCK = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+const DAY_AND_CLOCK = new Intl.DateTimeFormat(undefined, {
+  day: "numeric",
+  month: "short",
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+});
 const NUMBER = new Intl.NumberFormat();
 
 /** Characters that are not seen, or that turn around or hide what is beside them. */
@@ -42,9 +49,14 @@ export function local(time) {
   return DATE.format(new Date(time));
 }
 
-/** The same without the date. */
-export function clock(time) {
-  return CLOCK.format(new Date(time));
+/** The same without the date, but for its day if it is to be told. */
+export function clock(time, withDay = false) {
+  return (withDay ? DAY_AND_CLOCK : CLOCK).format(new Date(time));
+}
+
+/** Whether times so far apart, in milliseconds, are told with their days. */
+export function needsDays(length) {
+  return length > 43_200_000;
 }
 
 /** The same in UTC, with its milliseconds. */
