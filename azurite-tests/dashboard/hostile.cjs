@@ -82,7 +82,7 @@ module.exports = {
 
   "the policy is in force: no inline script or style, no text as markup, no code from texts, no frame, no request elsewhere":
     async (world) => {
-      world.allow(/Content Security Policy|Trusted|frame-ancestors|Refused|Fetch API cannot load|status of 401/i);
+      world.allow(/Content Security Policy|Trusted|frame-ancestors|Refused|Fetch API cannot load|status of 40[14]/i);
       const page = await world.page();
       const tried = await page.evaluate(async () => {
         const threw = (act) => {

@@ -29,7 +29,8 @@ pub(super) async fn list(asked: &Asked<'_>) -> Result<Response, Refusal> {
 
 pub(super) async fn search(asked: &Asked<'_>) -> Result<Response, Refusal> {
     let given = asked.query.text("continuation");
-    let query = InstanceQuery { newest_first: asked.query.flag("newestFirst", false)?, ..all_filters(asked)? };
+    let (newest_first, with_payloads) = (asked.query.flag("newestFirst", false)?, asked.query.flag("showPayloads", true)?);
+    let query = InstanceQuery { newest_first, with_payloads, ..all_filters(asked)? };
     let (page, continuation) = page(asked, query, given.as_deref()).await?;
     let instances = page.instances.iter().map(|status| Whole::new(status, true)).collect();
     Ok(answer::json(StatusCode::OK, &Found { instances, continuation }))

@@ -30,6 +30,7 @@ const TO: Param = Param::new("createdTimeTo", Kind::Time, "Only instances create
 const STATUSES: Param = Param::new("runtimeStatus", Kind::Statuses, "Only these statuses, with commas between them.");
 const TOP: Param = Param::new("top", Kind::Count, "The longest page; 100 without, and never more than 1000.");
 const NO_ENTITIES: Param = Param::flag("excludeEntities", "Whether entities are left out. Default: false.");
+const SHOW_PAYLOADS: Param = Param::flag("showPayloads", "Whether inputs and outputs are read and shown. Default: true.");
 const NEWEST: Param =
     Param::flag("newestFirst", "Whether the newest come first, for which each page reads all that match. Default: false.");
 const NAME: Param = Param::text("name", "Only instances of this orchestrator.");
@@ -48,7 +49,8 @@ const WITH_OPTIONS: [Param; 8] = [TIMEOUT, INTERVAL, SHOW_INPUT, SHOW_HISTORY, S
 const STATUS: [Param; 4] = [SHOW_INPUT, SHOW_HISTORY, SHOW_OUTPUT, FAIL];
 const LIST: [Param; 7] = [PREFIX, FROM, TO, STATUSES, SHOW_INPUT, TOP, NO_ENTITIES];
 const PURGE: [Param; 3] = [FROM, TO, STATUSES];
-const SEARCH: [Param; 11] = [PREFIX, NAME, PARENT, OF_VERSION, STATUSES, FROM, TO, NO_ENTITIES, NEWEST, TOP, CONTINUATION];
+const SEARCH: [Param; 12] =
+    [SHOW_PAYLOADS, PREFIX, NAME, PARENT, OF_VERSION, STATUSES, FROM, TO, NO_ENTITIES, NEWEST, TOP, CONTINUATION];
 const PURGE_FOUND: [Param; 8] = [PREFIX, NAME, PARENT, OF_VERSION, STATUSES, FROM, TO, RECURSIVE];
 
 const ACCEPTED: Answer = Answer::new(202, "Accepted; the body has the URLs of the instance.", Shape::CheckStatus);

@@ -61,6 +61,7 @@ function asked(query) {
   const flags = {
     excludeEntities: query.get("entities") ? undefined : "true",
     newestFirst: query.get("newest") ? "true" : undefined,
+    showPayloads: "false",
   };
   return { ...Object.fromEntries(all), ...flags, top: query.get("top") ?? PAGE, continuation: query.get("after") };
 }

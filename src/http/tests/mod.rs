@@ -9,4 +9,5 @@ mod limits;
 mod manners;
 mod parked;
 mod schema;
+mod search;
 mod world;
