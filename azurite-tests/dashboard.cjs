@@ -4,7 +4,9 @@
 
 const { World } = require("./dashboard/world.cjs");
 
-const GROUPS = ["pure", "views", "timelines", "payloads", "hostile", "actions", "keys", "keyboard", "live", "looks"];
+const ALL = ["pure", "views", "timelines", "payloads", "hostile", "actions", "keys", "keyboard", "live", "looks"];
+/** Some of them for who works on these. */
+const GROUPS = process.env.TASKHUB_GROUPS?.split(",") ?? ALL;
 
 async function main() {
   const world = await World.open(JSON.parse(process.env.TASKHUB_DASHBOARD));
