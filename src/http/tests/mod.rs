@@ -10,4 +10,5 @@ mod manners;
 mod parked;
 mod schema;
 mod search;
+mod usage;
 mod world;
