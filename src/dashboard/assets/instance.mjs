@@ -50,7 +50,7 @@ class InstanceView {
       "article",
       {},
       h("p", { class: "crumbs" }, h("a", { href: href(["instances"]) }, "Instances")),
-      h("h1", { class: "instance-id" }, h("bdi", {}, visible(id)), " ", copy(id, "the id")),
+      h("div", { class: "title" }, h("h1", { class: "instance-id" }, h("bdi", {}, visible(id))), copy(id, "the id")),
       this.head,
       this.tabs,
       this.body,
