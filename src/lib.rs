@@ -39,6 +39,7 @@
 //!
 //! A whole worker, and a client in another process: `docs/getting-started.md`. What an orchestrator may do: `docs/determinism.md`. How it works: `docs/architecture.md`. Running it, and sharing a hub with
 //! .NET: `docs/operations.md`. Metrics and traces, with the features `metrics` and `otel`: `docs/observability.md`. Over HTTP, with the feature `http`: `docs/http-api.md`.
+//! In a browser, with the feature `dashboard`: `docs/dashboard.md`.
 
 // Tests that run here and on Azurite name the crate as its users do.
 #[cfg(test)]
@@ -48,6 +49,8 @@ mod authoring;
 mod bounds;
 mod client;
 mod clock;
+#[cfg(feature = "dashboard")]
+pub mod dashboard;
 mod error;
 #[cfg(feature = "http")]
 pub mod http;
@@ -88,7 +91,7 @@ pub use authoring::{
 pub use client::{
     Client, Drain, DrainProgress, History, HubStatus, Instance, InstancePage, InstancePages, InstanceQuery, InstanceStatus,
     PartitionStatus, Purge, PurgeReport, QueueLengths, QueueStatus, Restart, Rewind, RewindReport, Start, Terminate, Unanswered,
-    UnansweredTask, WaitForEnd,
+    UnansweredTask, UsageReport, WaitForEnd,
 };
 pub use clock::Clock;
 pub use error::{Error, ErrorKind};

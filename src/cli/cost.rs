@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::{Map, Value, json};
-use taskhub::{CallKind, Calls, Client, Prices, WorkerUsage};
+use serde_json::{Value, json};
+use taskhub::{CallKind, Calls, Client, Prices, UsageReport, WorkerUsage};
 
 use super::failure::{Failure, Kind, Outcome};
 use super::output::{Output, table};
@@ -41,7 +41,8 @@ impl Cost {
         let mut usage = client.usage().await?;
         let now = client.now();
         usage.retain(|worker| self.within.is_none_or(|within| now.since(worker.until) <= within));
-        out.print(|| as_json(&usage, &prices), || as_text(&usage, &prices))
+        let report = UsageReport::new(usage, prices);
+        out.print(|| json!(report), || as_text(&report.workers, &report.prices))
     }
 
     fn prices(&self) -> Result<Prices, Failure> {
@@ -147,32 +148,6 @@ fn money(amount: f64, prices: &Prices) -> String {
         6
     };
     format!("{amount:.digits$} {}", text::line(&prices.currency))
-}
-
-fn as_json(usage: &[WorkerUsage], prices: &Prices) -> Value {
-    let calls = |calls: &Calls| {
-        let mut all: Map<String, Value> =
-            CallKind::ALL.into_iter().map(|kind| (kind.name().to_owned(), calls.of(kind).into())).collect();
-        all.insert("total".to_owned(), calls.total().into());
-        all.insert("cost".to_owned(), json!(calls.cost(prices)));
-        Value::Object(all)
-    };
-    let names = |names: &BTreeMap<String, Calls>| names.iter().map(|(name, of)| (name.clone(), calls(of))).collect::<Map<_, _>>();
-    let workers = usage.iter().map(|worker| {
-        json!({
-            "worker": worker.worker,
-            "since": worker.since.to_string(),
-            "until": worker.until.to_string(),
-            "calls": calls(&worker.calls),
-            "orchestrators": names(&worker.orchestrators),
-            "activities": names(&worker.activities),
-        })
-    });
-    json!({
-        "prices": prices,
-        "total": calls(&usage.iter().map(|worker| worker.calls).sum::<Calls>()),
-        "workers": workers.collect::<Vec<_>>(),
-    })
 }
 
 #[cfg(test)]

@@ -135,7 +135,7 @@ enum Command {
     Man,
     /// Waits until an instance has ended; fails unless it completed
     Wait(control::Wait),
-    /// Serves the HTTP API of the hub, which clients of Azure Durable Functions know
+    /// Serves the HTTP API of the hub, which clients of Azure Durable Functions know, and a dashboard for browsers
     Serve(serve::Serve),
     /// Tells KEDA how many workers the hub needs, as an external scaler
     Scaler(scaler::Scaler),

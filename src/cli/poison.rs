@@ -1,7 +1,7 @@
 //! `taskhub poison`: parked messages.
 
 use clap::Subcommand;
-use serde_json::{Value, json};
+use serde_json::json;
 use taskhub::{Client, PoisonMessage};
 
 use super::failure::Outcome;
@@ -30,7 +30,7 @@ impl Command {
         match self {
             Self::List => {
                 let all = client.poison().await?;
-                out.print(|| json!({ "messages": all.iter().map(as_json).collect::<Vec<_>>() }), || as_text(&all, out.width()))
+                out.print(|| json!({ "messages": all }), || as_text(&all, out.width()))
             }
             Self::Retry { id } => {
                 client.retry_poison(&id).await?;
@@ -61,18 +61,6 @@ fn as_text(all: &[PoisonMessage], width: usize) -> String {
     };
     let header = ["ID", "PARKED (UTC)", "INSTANCE", "EVENT", "RECEIVES", "REASON"];
     shortened_table(&header, &all.iter().map(row).collect::<Vec<_>>(), width)
-}
-
-fn as_json(message: &PoisonMessage) -> Value {
-    json!({
-        "id": message.id,
-        "queue": message.queue,
-        "instanceId": message.instance_id,
-        "eventType": message.event,
-        "reason": message.reason,
-        "dequeueCount": message.dequeue_count,
-        "parkedTime": message.parked_at.to_string(),
-    })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `taskhub serve`: the HTTP management API of the hub as a process of its own.
+//! `taskhub serve`: the HTTP management API of the hub, and its dashboard, as a process of their own.
 
 use std::env::VarError;
 use std::net::{IpAddr, SocketAddr};
@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 use taskhub::http::{ManagementApi, ManagementApiBuilder, Scope};
 use taskhub::metrics::Metrics;
-use taskhub::{Client, shutdown_signal};
+use taskhub::{Client, dashboard, shutdown_signal};
 use tokio::net::TcpListener;
 
 use super::Target;
@@ -17,7 +17,7 @@ use super::failure::{Failure, Kind, Outcome};
 use super::output::Output;
 use super::values;
 
-/// Serves the HTTP API of the hub until it is told to stop.
+/// Serves the HTTP API of the hub, and its dashboard for browsers, until it is told to stop.
 #[derive(Args, Debug)]
 pub(crate) struct Serve {
     /// Address to listen on; every other than that of this machine alone needs a key
@@ -80,7 +80,7 @@ impl Serve {
         let stop = shutdown_signal();
         let Some(address) = self.metrics else {
             let (api, listener) = self.listen(&target.open(out).await?, None, out).await?;
-            return Ok(api.serve(listener, stop).await?);
+            return Ok(dashboard::serve(&api, listener, stop).await?);
         };
         let metrics = Metrics::prometheus();
         let client = target.open_measured(&metrics, out).await?;
@@ -88,7 +88,7 @@ impl Serve {
         let (api, listener) = self.listen(&client, Some(page.local_addr()?), out).await?;
         tokio::select! {
             biased;
-            served = api.serve(listener, stop) => Ok(served?),
+            served = dashboard::serve(&api, listener, stop) => Ok(served?),
             served = metrics.serve(page, std::future::pending()) => Ok(served?),
             () = keep_measuring(&client) => Ok(()),
         }

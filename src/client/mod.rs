@@ -47,6 +47,7 @@ pub use start::Start;
 pub use status::InstanceStatus;
 pub use terminate::Terminate;
 pub use unanswered::{Unanswered, UnansweredTask};
+pub use usage::UsageReport;
 pub use wait::WaitForEnd;
 
 use std::sync::Arc;

@@ -26,6 +26,20 @@ pub enum Scope {
     Admin,
 }
 
+impl Scope {
+    /// All of them, each behind those that allow less.
+    pub(super) const ALL: [Self; 3] = [Self::Read, Self::Operate, Self::Admin];
+
+    /// Its name in JSON.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Operate => "operate",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// The shortest key: shorter ones are guessed.
 pub(super) const KEY_BYTES_MIN: usize = 16;
 

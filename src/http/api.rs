@@ -21,7 +21,7 @@ use super::origin::Origins;
 use super::query::Query;
 use super::refusal::Refusal;
 use super::route::{Act, Found, Surface, find};
-use super::{Accepted, answer, control, instance, list, openapi, path, purge, restart, server, start, wait};
+use super::{Accepted, answer, control, instance, list, openapi, overview, parked, path, purge, restart, server, start, wait};
 use crate::client::{Client, Instance};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -55,6 +55,12 @@ impl ManagementApi {
         &self.0.client
     }
 
+    /// Where the routes are: paths without a slash at their ends, of which the root is empty.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn prefixes(&self) -> &[String] {
+        &self.0.prefixes
+    }
+
     /// All routes behind all prefixes, as the fallback of a router: whatever no other route of an app takes is looked up here, and answered with
     /// 404 if it is nothing. An app that has a fallback of its own nests this under a path instead.
     pub fn router(&self) -> Router {
@@ -67,6 +73,20 @@ impl ManagementApi {
     /// # Errors
     /// `Invalid` if the listener can be reached from other machines and there is no key; `Storage` if the listener fails.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+        self.serve_app(self.router(), listener, shutdown).await
+    }
+
+    /// Serves an app in which this API is [mounted](Self::router), as [`serve`](Self::serve) serves the API alone: with its limits of connections and
+    /// of their time.
+    ///
+    /// # Errors
+    /// As `serve`.
+    pub async fn serve_app(
+        &self,
+        app: Router,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<()> {
         let failed = |error: std::io::Error| Error::new(ErrorKind::Storage, format!("the HTTP listener failed: {error}"));
         let address = listener.local_addr().map_err(failed)?;
         if self.0.keys.is_empty() && !address.ip().to_canonical().is_loopback() {
@@ -79,7 +99,7 @@ impl ManagementApi {
             shutdown.await;
             self.0.stopping.cancel();
         };
-        let (served, ()) = tokio::join!(server::run(&self.0, listener), stop);
+        let (served, ()) = tokio::join!(server::run(&self.0, app, listener), stop);
         served.map_err(failed)
     }
 
@@ -116,7 +136,7 @@ impl ManagementApi {
     }
 }
 
-pub(super) async fn serve(api: &Api, request: Request) -> Response {
+async fn serve(api: &Api, request: Request) -> Response {
     let surface = Surface::of(request.uri().path());
     let (method, headers) = (request.method().clone(), request.headers().clone());
     let mut response = match api.requests.try_acquire() {
@@ -201,7 +221,12 @@ impl Api {
             Act::History => instance::history(asked).await,
             Act::List => list::list(asked).await,
             Act::Search => list::search(asked).await,
-            Act::Hub => list::hub(asked).await,
+            Act::Hub => overview::hub(asked).await,
+            Act::Access => Ok(overview::access(asked)),
+            Act::Usage => overview::usage(asked).await,
+            Act::Parked => parked::list(asked).await,
+            Act::RetryParked => parked::retry(asked).await,
+            Act::DropParked => parked::drop_one(asked).await,
             Act::PurgeOne => purge::one(asked).await,
             Act::PurgeMany => purge::many(asked).await,
             Act::PurgeFound => purge::found(asked).await,

@@ -69,6 +69,14 @@ impl<'a> Asked<'a> {
         &self.api.client
     }
 
+    /// What the key of the request allows; everything where no key is needed.
+    pub(super) fn scope(&self) -> Scope {
+        match self.right {
+            Right::Key(scope) => scope,
+            Right::Url { act, .. } => act.needs(),
+        }
+    }
+
     /// A value of the path by its place.
     pub(super) fn name(&self, place: usize) -> &str {
         self.names.get(place).map_or("", String::as_str)

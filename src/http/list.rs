@@ -1,4 +1,4 @@
-//! Lists of instances, page by page, and the hub as a whole.
+//! Lists of instances, page by page.
 
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
@@ -29,7 +29,9 @@ pub(super) async fn list(asked: &Asked<'_>) -> Result<Response, Refusal> {
 
 pub(super) async fn search(asked: &Asked<'_>) -> Result<Response, Refusal> {
     let given = asked.query.text("continuation");
-    let (page, continuation) = page(asked, all_filters(asked)?, given.as_deref()).await?;
+    let (newest_first, with_payloads) = (asked.query.flag("newestFirst", false)?, asked.query.flag("showPayloads", true)?);
+    let query = InstanceQuery { newest_first, with_payloads, ..all_filters(asked)? };
+    let (page, continuation) = page(asked, query, given.as_deref()).await?;
     let instances = page.instances.iter().map(|status| Whole::new(status, true)).collect();
     Ok(answer::json(StatusCode::OK, &Found { instances, continuation }))
 }
@@ -83,9 +85,4 @@ async fn page(asked: &Asked<'_>, query: InstanceQuery, given: Option<&str>) -> R
     let page = asked.client().list(&InstanceQuery { page_size, continuation, ..query }).await?;
     let next = page.continuation.as_deref().map(|next| keys.seal(next, &filters));
     Ok((page, next))
-}
-
-pub(super) async fn hub(asked: &Asked<'_>) -> Result<Response, Refusal> {
-    let status = asked.client().hub_status().await?;
-    Ok(answer::json(StatusCode::OK, &status))
 }

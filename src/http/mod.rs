@@ -38,6 +38,8 @@ mod links;
 mod list;
 mod openapi;
 mod origin;
+mod overview;
+mod parked;
 mod path;
 mod purge;
 mod query;

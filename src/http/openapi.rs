@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value, json};
 
-use super::access::Scope;
 use super::api::Api;
 use super::route::{Act, Answer, Body, COMMON, Kind, Param, Part, Route, Shape, Surface};
 use super::routes::ROUTES;
@@ -64,17 +63,9 @@ fn operation(route: &Route, is_open: bool) -> Value {
     if !is_open {
         let scope = route.act.needs();
         operation["security"] = ["header", "bearer", "code"].map(|scheme| json!({ scheme: [] })).to_vec().into();
-        operation["x-scope"] = scope_name(scope).into();
+        operation["x-scope"] = scope.name().into();
     }
     operation
-}
-
-fn scope_name(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Read => "read",
-        Scope::Operate => "operate",
-        Scope::Admin => "admin",
-    }
 }
 
 fn tag(route: &Route) -> &'static str {

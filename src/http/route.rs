@@ -46,6 +46,11 @@ pub(super) enum Act {
     PurgeFound,
     RestartAgain,
     Hub,
+    Access,
+    Usage,
+    Parked,
+    RetryParked,
+    DropParked,
     OpenApi,
 }
 
@@ -53,8 +58,9 @@ impl Act {
     /// The key that it takes.
     pub(super) fn needs(self) -> Scope {
         match self {
-            Self::Status | Self::List | Self::Show | Self::Search | Self::History | Self::Hub | Self::OpenApi => Scope::Read,
-            Self::PurgeOne | Self::PurgeMany | Self::PurgeFound | Self::MakePrimary => Scope::Admin,
+            Self::Status | Self::List | Self::Show | Self::Search | Self::History | Self::OpenApi => Scope::Read,
+            Self::Hub | Self::Access | Self::Usage | Self::Parked => Scope::Read,
+            Self::PurgeOne | Self::PurgeMany | Self::PurgeFound | Self::MakePrimary | Self::DropParked => Scope::Admin,
             _ => Scope::Operate,
         }
     }
@@ -93,6 +99,9 @@ pub(super) enum Shape {
     Page,
     Events,
     Hub,
+    Access,
+    Usage,
+    Parked,
     /// A refusal in the form of Durable Functions.
     Refused,
     /// A refusal under `/api/v1`.

@@ -30,6 +30,9 @@ const TO: Param = Param::new("createdTimeTo", Kind::Time, "Only instances create
 const STATUSES: Param = Param::new("runtimeStatus", Kind::Statuses, "Only these statuses, with commas between them.");
 const TOP: Param = Param::new("top", Kind::Count, "The longest page; 100 without, and never more than 1000.");
 const NO_ENTITIES: Param = Param::flag("excludeEntities", "Whether entities are left out. Default: false.");
+const SHOW_PAYLOADS: Param = Param::flag("showPayloads", "Whether inputs and outputs are read and shown. Default: true.");
+const NEWEST: Param =
+    Param::flag("newestFirst", "Whether the newest come first, for which each page reads all that match. Default: false.");
 const NAME: Param = Param::text("name", "Only instances of this orchestrator.");
 const PARENT: Param = Param::text("parent", "Only instances that this one started.");
 const OF_VERSION: Param = Param::text("version", "Only instances of this version.");
@@ -46,7 +49,8 @@ const WITH_OPTIONS: [Param; 8] = [TIMEOUT, INTERVAL, SHOW_INPUT, SHOW_HISTORY, S
 const STATUS: [Param; 4] = [SHOW_INPUT, SHOW_HISTORY, SHOW_OUTPUT, FAIL];
 const LIST: [Param; 7] = [PREFIX, FROM, TO, STATUSES, SHOW_INPUT, TOP, NO_ENTITIES];
 const PURGE: [Param; 3] = [FROM, TO, STATUSES];
-const SEARCH: [Param; 10] = [PREFIX, NAME, PARENT, OF_VERSION, STATUSES, FROM, TO, NO_ENTITIES, TOP, CONTINUATION];
+const SEARCH: [Param; 12] =
+    [SHOW_PAYLOADS, PREFIX, NAME, PARENT, OF_VERSION, STATUSES, FROM, TO, NO_ENTITIES, NEWEST, TOP, CONTINUATION];
 const PURGE_FOUND: [Param; 8] = [PREFIX, NAME, PARENT, OF_VERSION, STATUSES, FROM, TO, RECURSIVE];
 
 const ACCEPTED: Answer = Answer::new(202, "Accepted; the body has the URLs of the instance.", Shape::CheckStatus);
@@ -80,7 +84,7 @@ const POST: Method = Method::POST;
 const DELETE: Method = Method::DELETE;
 
 /// Every route, behind each prefix.
-pub(super) static ROUTES: [Route; 35] = [
+pub(super) static ROUTES: [Route; 40] = [
     route(
         POST,
         "/orchestrators/{functionName}",
@@ -199,6 +203,51 @@ pub(super) static ROUTES: [Route; 35] = [
         Body::None,
         &[],
         &[Answer::new(200, "The task hub.", Shape::Hub)],
+    ),
+    route(
+        GET,
+        "/api/v1/access",
+        Act::Access,
+        "Tells which hub is served, and what the key of the request allows; costs no storage call.",
+        Body::None,
+        &[],
+        &[Answer::new(200, "What may be done.", Shape::Access)],
+    ),
+    route(
+        GET,
+        "/api/v1/usage",
+        Act::Usage,
+        "The storage calls of the workers since each has started, and what they cost at list prices.",
+        Body::None,
+        &[],
+        &[Answer::new(200, "The workers, those first that have told last.", Shape::Usage)],
+    ),
+    route(
+        GET,
+        "/api/v1/parked",
+        Act::Parked,
+        "Lists the messages that are parked because they cannot be read or keep failing.",
+        Body::None,
+        &[],
+        &[Answer::new(200, "All parked messages.", Shape::Parked)],
+    ),
+    route(
+        POST,
+        "/api/v1/parked/{messageId}/retry",
+        Act::RetryParked,
+        "Puts a parked message back into its queue, once its cause is repaired.",
+        Body::None,
+        &[],
+        SENT,
+    ),
+    route(
+        DELETE,
+        "/api/v1/parked/{messageId}",
+        Act::DropParked,
+        "Drops a parked message for good.",
+        Body::None,
+        &[],
+        &[Answer::new(204, "It is gone.", Shape::Nothing)],
     ),
     route(
         GET,

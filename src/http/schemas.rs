@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::access::Scope;
 use super::openapi::statuses;
 use super::route::Shape;
+use crate::usage::CallKind;
 
 /// The schema of a body, by reference where it has a name; `None` for an answer without one.
 pub(super) fn of(shape: Shape) -> Option<Value> {
@@ -38,6 +40,22 @@ pub(super) fn all() -> Value {
             &[("instancesNotEnded", count()), ("isComplete", json!({ "type": "boolean" }))],
         ),
         "Hub": hub(),
+        "Access": object(&[("hub", text()), ("scope", scope()), ("version", text()), ("readAt", time())], &[]),
+        "Usage": usage(),
+        "Calls": calls(),
+        "Parked": object(&[("messages", list(named("ParkedMessage")))], &[]),
+        "ParkedMessage": object(
+            &[
+                ("id", text()),
+                ("queue", text()),
+                ("instanceId", or_null(text())),
+                ("eventType", or_null(text())),
+                ("reason", text()),
+                ("dequeueCount", json!({ "type": "integer" })),
+                ("parkedTime", time()),
+            ],
+            &[],
+        ),
         "Queue": object(&[("name", text()), ("messages", count()), ("oldestVisible", or_null(time()))], &[]),
         "Refused": {
             "description": "Why the request was refused, in the forms of Durable Functions.",
@@ -160,6 +178,31 @@ fn hub() -> Value {
     )
 }
 
+fn usage() -> Value {
+    let by_name = || json!({ "type": "object", "additionalProperties": named("Calls") });
+    let worker = object(
+        &[
+            ("worker", text()),
+            ("since", time()),
+            ("until", time()),
+            ("calls", named("Calls")),
+            ("orchestrators", by_name()),
+            ("activities", by_name()),
+        ],
+        &[],
+    );
+    let prices = json!({ "type": "object", "description": "The price of 10,000 calls of each kind, and its currency." });
+    object(&[("prices", prices), ("total", named("Calls")), ("workers", list(worker))], &[])
+}
+
+/// How many calls of each kind, and what they cost.
+fn calls() -> Value {
+    let kinds = CallKind::ALL.map(|kind| (kind.name(), count()));
+    let all: Vec<_> =
+        kinds.into_iter().chain([("total", count()), ("cost", json!({ "type": "number", "minimum": 0 }))]).collect();
+    object(&all, &[])
+}
+
 /// An object with these members, some of which may be missing, and with no others.
 fn object(always: &[(&str, Value)], sometimes: &[(&str, Value)]) -> Value {
     let properties: serde_json::Map<_, _> =
@@ -186,6 +229,10 @@ fn time() -> Value {
 
 fn count() -> Value {
     json!({ "type": "integer", "minimum": 0 })
+}
+
+fn scope() -> Value {
+    json!({ "type": "string", "enum": Scope::ALL.map(Scope::name) })
 }
 
 fn status() -> Value {

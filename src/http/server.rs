@@ -5,17 +5,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::api::{Api, serve};
+use super::api::Api;
 
 /// In this time the headers of a request have to be there, and so has the next request of a connection that is kept open.
 const HEADERS_WITHIN: Duration = Duration::from_secs(30);
@@ -26,18 +28,18 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Between two tries to take a connection where the system gives none, as when there are too many open files.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
 
-/// Takes connections until the API stops, and then lets requests end.
-pub(super) async fn run(api: &Arc<Api>, listener: TcpListener) -> io::Result<()> {
+/// Takes connections for an app until the API stops, and then lets requests end.
+pub(super) async fn run(api: &Arc<Api>, app: Router, listener: TcpListener) -> io::Result<()> {
     let (places, connections, gone) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), TaskTracker::new(), CancellationToken::new());
     // Whoever drops this future takes the connections with it.
     let _gone = gone.clone().drop_guard();
     while let Some((stream, peer, place)) = next(api, &listener, &places).await {
-        let (api, gone) = (Arc::clone(api), gone.clone());
+        let (app, stopping, gone) = (app.clone(), api.stopping.clone(), gone.clone());
         connections.spawn(async move {
             tokio::select! {
                 biased;
                 () = gone.cancelled() => {}
-                () = connection(api, stream, peer) => {}
+                () = connection(app, stopping, stream, peer) => {}
             }
             drop(place);
         });
@@ -76,14 +78,13 @@ async fn next(
 }
 
 /// The requests of one connection, one after the other.
-async fn connection(api: Arc<Api>, stream: TcpStream, peer: SocketAddr) {
+async fn connection(app: Router, stopping: CancellationToken, stream: TcpStream, peer: SocketAddr) {
     // Without it short answers may wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
-    let stopping = api.stopping.clone();
+    let app = TowerToHyperService::new(app);
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        let api = Arc::clone(&api);
         request.extensions_mut().insert(ConnectInfo(peer));
-        async move { Ok::<_, std::convert::Infallible>(serve(&api, request.map(Body::new)).await) }
+        app.call(request.map(Body::new))
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN);

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::instances::Instances;
 use super::payloads::Payloads;
 use super::queues::{QueueId, Queues};
@@ -11,12 +13,14 @@ use super::table::Table;
 use super::{keys, payloads};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
+use crate::ids::shortened;
 use crate::model::{EventKind, Message, Timestamp};
 use crate::storage::error::OrNone;
 use crate::storage::table::{Cmp, Entity, Filter, Match, Query, Row, TableOp, Value};
 
-/// A parked message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A parked message. Its JSON is that of the command and of the HTTP API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PoisonMessage {
     /// Its id, by which it is put back or dropped.
     pub id: String,
@@ -25,12 +29,14 @@ pub struct PoisonMessage {
     /// The instance that it was for, if the message could be read.
     pub instance_id: Option<String>,
     /// The kind of event, if the message could be read.
+    #[serde(rename = "eventType")]
     pub event: Option<String>,
     /// Why it was parked.
     pub reason: String,
     /// How often it had been received.
     pub dequeue_count: i32,
     /// When it was parked.
+    #[serde(rename = "parkedTime")]
     pub parked_at: Timestamp,
 }
 
@@ -38,6 +44,8 @@ pub struct PoisonMessage {
 const REASON_CHARS_MAX: usize = 2000;
 /// All parked messages are in one partition of the table, because there should be few.
 const PARTITION: &str = "poison";
+/// The most UTF-16 units of the key of a row.
+const KEY_UNITS_MAX: usize = 512;
 /// The columns of a list: bodies may be large.
 const WITHOUT_BODY: [&str; 9] =
     ["PartitionKey", "RowKey", "Timestamp", "Queue", "Reason", "DequeueCount", "ParkedAt", "InstanceId", "EventType"];
@@ -210,10 +218,18 @@ impl Parked {
     }
 
     async fn read(&self, id: &str) -> Result<Row> {
-        let row = self.table.get(PARTITION, &keys::escape(id), &[]).await.or_none()?;
+        let key = keys::escape(id);
+        // What no row can have as its key is the id of none, and storage refuses to look for it.
+        let row = match key.encode_utf16().count() {
+            0..=KEY_UNITS_MAX => self.table.get(PARTITION, &key, &[]).await.or_none()?,
+            _ => None,
+        };
         row.ok_or_else(|| {
             let hub = &self.hub;
-            let words = format!("no message with the id \"{id}\" is parked in task hub \"{hub}\"; list the parked ones first");
+            let words = format!(
+                "no message with the id \"{}\" is parked in task hub \"{hub}\"; list the parked ones first",
+                shortened(id)
+            );
             Error::new(ErrorKind::NotFound, words)
         })
     }

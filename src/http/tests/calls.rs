@@ -68,6 +68,13 @@ async fn each_request_makes_the_calls_that_it_needs() {
         "GET /instances",
         "GET /instances/nobody",
         "POST /instances/nobody/suspend",
+        "GET /api/v1/access",
+        "GET /api/v1/instances/i",
+        "GET /api/v1/instances/i/history",
+        "GET /api/v1/instances?name=Nobody&excludeEntities=true",
+        "GET /api/v1/hub",
+        "GET /api/v1/usage",
+        "GET /api/v1/parked",
     ] {
         let (status, calls) = counted.ask(request, Some("1")).await;
         costs.push(format!("{request}: {status}, {calls}"));
@@ -81,6 +88,13 @@ async fn each_request_makes_the_calls_that_it_needs() {
         "GET /instances: 200, table.query 1",
         "GET /instances/nobody: 404, table.get 1",
         "POST /instances/nobody/suspend: 404, table.get 1",
+        "GET /api/v1/access: 200, ",
+        "GET /api/v1/instances/i: 200, table.get 1",
+        "GET /api/v1/instances/i/history: 200, table.get 1, table.query 1",
+        "GET /api/v1/instances?name=Nobody&excludeEntities=true: 200, table.query 1",
+        "GET /api/v1/hub: 200, blob.get 1, queue.count 5, queue.peek 5, table.query 4",
+        "GET /api/v1/usage: 200, table.query 1",
+        "GET /api/v1/parked: 200, table.query 1",
     ];
     assert_eq!(costs, expected);
 }

@@ -7,5 +7,8 @@ mod fuzz;
 mod golden;
 mod limits;
 mod manners;
+mod parked;
 mod schema;
+mod search;
+mod usage;
 mod world;

@@ -43,6 +43,7 @@ fn fits(document: &Value, schema: &Value, value: &Value) -> Result<(), String> {
         Some("string") => value.is_string(),
         Some("boolean") => value.is_boolean(),
         Some("integer") => value.is_i64() || value.is_u64(),
+        Some("number") => value.is_number(),
         Some("array") => value.is_array(),
         Some("object") => value.is_object(),
         Some(other) => return Err(format!("no type {other} is known")),

@@ -1,0 +1,67 @@
+// Refreshing: again and again while the page is seen and not paused, and at once when it is asked for.
+
+/** The one view that is refreshed. */
+export class Live {
+  constructor(onChange) {
+    this.onChange = onChange;
+    this.isPaused = false;
+    this.view = null;
+    this.timer = null;
+    this.abort = null;
+    this.last = null;
+    document.addEventListener("visibilitychange", () => this.wake());
+  }
+
+  /** Refreshes this view from now on, and the one before no more. */
+  async show(view) {
+    this.stop();
+    this.view = view;
+    await this.now();
+  }
+
+  stop() {
+    clearTimeout(this.timer);
+    this.abort?.abort();
+    this.view = null;
+  }
+
+  pause(isPaused) {
+    this.isPaused = isPaused;
+    if (isPaused) clearTimeout(this.timer);
+    else this.now();
+    this.onChange(this);
+  }
+
+  /** One refresh, at once. */
+  async now() {
+    const view = this.view;
+    if (view === null) return;
+    clearTimeout(this.timer);
+    this.abort?.abort();
+    const abort = new AbortController();
+    this.abort = abort;
+    try {
+      await view.refresh(abort.signal);
+      this.last = Date.now();
+      if (this.view === view) view.failed(null);
+    } catch (error) {
+      if (error.name === "AbortError" || this.view !== view || this.abort !== abort) return;
+      view.failed(error);
+    }
+    if (this.view !== view || this.abort !== abort) return;
+    this.onChange(this);
+    this.wait();
+  }
+
+  wait() {
+    clearTimeout(this.timer);
+    if (this.view === null || this.isPaused || document.hidden || !(this.view.every > 0)) return;
+    this.timer = setTimeout(() => this.now(), this.view.every);
+  }
+
+  /** The page is seen again, or is not. */
+  wake() {
+    if (document.hidden) clearTimeout(this.timer);
+    else if (!this.isPaused) this.now();
+  }
+}
