@@ -141,6 +141,14 @@ impl Client {
         Ok(QueueLengths { control, work_items })
     }
 
+    /// Reads the partition table, by one call: whether the hub is there and its storage answers.
+    ///
+    /// # Errors
+    /// `Storage` or `NotFound` if storage fails or the table is missing.
+    pub async fn ping(&self) -> Result<()> {
+        self.hub.partitions.read().await.map(drop)
+    }
+
     /// Looks at the hub as a whole.
     ///
     /// # Errors

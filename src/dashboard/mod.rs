@@ -74,7 +74,7 @@ fn with_root(api: &ManagementApi) -> Router {
             }
         }
     };
-    api.router().merge(router(api)).layer(middleware::from_fn(lead))
+    api.router().merge(api.health()).merge(router(api)).layer(middleware::from_fn(lead))
 }
 
 /// Whether a browser asks for something to show.

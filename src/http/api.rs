@@ -68,12 +68,12 @@ impl ManagementApi {
         Router::new().fallback(serve).with_state(Arc::clone(&self.0))
     }
 
-    /// Serves the API until `shutdown` completes; then it takes no more connections, and lets requests end for ten seconds.
+    /// Serves the API, and its [health](Self::health), until `shutdown` completes; then it takes no more connections, and lets requests end for ten seconds.
     ///
     /// # Errors
     /// `Invalid` if the listener can be reached from other machines and there is no key; `Storage` if the listener fails.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<()> {
-        self.serve_app(self.router(), listener, shutdown).await
+        self.serve_app(self.router().merge(self.health()), listener, shutdown).await
     }
 
     /// Serves an app in which this API is [mounted](Self::router), as [`serve`](Self::serve) serves the API alone: with its limits of connections and

@@ -33,6 +33,7 @@ mod builder;
 mod control;
 mod cors;
 mod events;
+mod health;
 mod instance;
 mod links;
 mod list;

@@ -67,6 +67,8 @@ fn answer<B>(request: &Request<B>, page: &impl Fn() -> String) -> Response<Full<
             response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
             response
         }
-        _ => text(StatusCode::NOT_FOUND, "there is nothing here but /metrics\n".to_owned()),
+        // Who serves this works: it begins to once its hub is open, and ends with its work.
+        ("/health/live" | "/health/ready", &Method::GET | &Method::HEAD) => text(StatusCode::OK, "ok\n".to_owned()),
+        _ => text(StatusCode::NOT_FOUND, "there is nothing here but /metrics and /health\n".to_owned()),
     }
 }

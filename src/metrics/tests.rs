@@ -120,6 +120,7 @@ mod of_a_worker {
             assert!(page.starts_with("HTTP/1.1 200") && page.contains("text/plain; version=0.0.4"), "{page}");
             assert!(page.contains("# TYPE taskhub_turns_total counter"), "{page}");
             assert!(ask("GET /").await.unwrap().starts_with("HTTP/1.1 404"));
+            assert!(ask("GET /health/ready").await.unwrap().starts_with("HTTP/1.1 200"));
             assert!(ask("POST /metrics").await.unwrap().starts_with("HTTP/1.1 405"));
         };
         worker(&hub).metrics_address(free).run(asking).await.unwrap();

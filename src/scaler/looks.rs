@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::client::{Client, QueueLengths};
 use crate::error::Result;
-use crate::{Client, QueueLengths};
 
 /// For so long what was seen last is good enough. KEDA asks twice in a row, and its metrics server once more.
 const GOOD_FOR: Duration = Duration::from_secs(5);

@@ -20,7 +20,7 @@ pub use self::rule::Capacity;
 
 use self::looks::Looks;
 use self::service::Service;
-use crate::Client;
+use crate::client::Client;
 
 /// Requests that one connection may have under way; KEDA has one or two.
 const REQUESTS_A_CONNECTION: usize = 16;

@@ -13,6 +13,16 @@ pub(super) struct ScaledObjectRef {
     pub(super) scaler_metadata: HashMap<String, String>,
 }
 
+/// An answer of `grpc.health.v1.Health`, which Kubernetes asks. What it asks for is not read: there is one service.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct HealthCheckResponse {
+    #[prost(int32, tag = "1")]
+    pub(super) status: i32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct HealthCheckRequest {}
+
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct IsActiveResponse {
     #[prost(bool, tag = "1")]

@@ -1,6 +1,6 @@
 //! How many workers a hub needs for what waits in its queues.
 
-use crate::QueueLengths;
+use crate::client::QueueLengths;
 
 /// The most partitions that a hub has.
 const PARTITIONS_MAX: usize = 16;

@@ -1,4 +1,4 @@
-//! The four methods of KEDA's external scaler.
+//! The four methods of KEDA's external scaler, and the one that tells Kubernetes whether it works.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
@@ -14,7 +14,8 @@ use tonic_prost::ProstCodec;
 
 use super::looks::Looks;
 use super::protocol::{
-    GetMetricSpecResponse, GetMetricsRequest, GetMetricsResponse, IsActiveResponse, MetricSpec, MetricValue, ScaledObjectRef,
+    GetMetricSpecResponse, GetMetricsRequest, GetMetricsResponse, HealthCheckRequest, HealthCheckResponse, IsActiveResponse,
+    MetricSpec, MetricValue, ScaledObjectRef,
 };
 use super::rule::Capacity;
 use crate::error::Error;
@@ -27,6 +28,10 @@ const LOOKS_APART: Duration = Duration::from_secs(10);
 const HUB: &str = "taskHubName";
 const ACTIVITIES: &str = "maxActivitiesPerWorker";
 const ORCHESTRATIONS: &str = "maxOrchestrationsPerWorker";
+
+/// `HealthCheckResponse.ServingStatus` of gRPC.
+const SERVING: i32 = 1;
+const NOT_SERVING: i32 = 2;
 
 /// One HTTP/2 service; its clones are the same.
 #[derive(Clone, Debug)]
@@ -125,6 +130,8 @@ struct StreamIsActive(Service);
 struct GetMetricSpec(Service);
 #[derive(Debug)]
 struct GetMetrics(Service);
+#[derive(Debug)]
+struct Check(Service);
 
 type Answer<T> = BoxFuture<'static, Result<Response<T>, Status>>;
 
@@ -176,6 +183,19 @@ impl UnaryService<GetMetricsRequest> for GetMetrics {
     }
 }
 
+impl UnaryService<HealthCheckRequest> for Check {
+    type Response = HealthCheckResponse;
+    type Future = Answer<HealthCheckResponse>;
+
+    fn call(&mut self, _: Request<HealthCheckRequest>) -> Self::Future {
+        let service = self.0.clone();
+        Box::pin(async move {
+            let status = if service.looks.look().await.is_ok() { SERVING } else { NOT_SERVING };
+            Ok(Response::new(HealthCheckResponse { status }))
+        })
+    }
+}
+
 impl tonic::codegen::Service<http::Request<Body>> for Service {
     type Response = http::Response<Body>;
     type Error = Infallible;
@@ -188,12 +208,21 @@ impl tonic::codegen::Service<http::Request<Body>> for Service {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let service = self.clone();
         Box::pin(async move {
-            let method = request.uri().path().strip_prefix("/externalscaler.ExternalScaler/").unwrap_or_default().to_owned();
+            let method = request.uri().path().to_owned();
             Ok(match &*method {
-                "IsActive" => Grpc::new(ProstCodec::default()).unary(IsActive(service), request).await,
-                "StreamIsActive" => Grpc::new(ProstCodec::default()).server_streaming(StreamIsActive(service), request).await,
-                "GetMetricSpec" => Grpc::new(ProstCodec::default()).unary(GetMetricSpec(service), request).await,
-                "GetMetrics" => Grpc::new(ProstCodec::default()).unary(GetMetrics(service), request).await,
+                "/externalscaler.ExternalScaler/IsActive" => {
+                    Grpc::new(ProstCodec::default()).unary(IsActive(service), request).await
+                }
+                "/externalscaler.ExternalScaler/StreamIsActive" => {
+                    Grpc::new(ProstCodec::default()).server_streaming(StreamIsActive(service), request).await
+                }
+                "/externalscaler.ExternalScaler/GetMetricSpec" => {
+                    Grpc::new(ProstCodec::default()).unary(GetMetricSpec(service), request).await
+                }
+                "/externalscaler.ExternalScaler/GetMetrics" => {
+                    Grpc::new(ProstCodec::default()).unary(GetMetrics(service), request).await
+                }
+                "/grpc.health.v1.Health/Check" => Grpc::new(ProstCodec::default()).unary(Check(service), request).await,
                 _ => Status::unimplemented("an external scaler of KEDA has no such method").into_http(),
             })
         })

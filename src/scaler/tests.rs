@@ -9,7 +9,10 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 
-use super::protocol::{GetMetricSpecResponse, GetMetricsRequest, GetMetricsResponse, IsActiveResponse, ScaledObjectRef};
+use super::protocol::{
+    GetMetricSpecResponse, GetMetricsRequest, GetMetricsResponse, HealthCheckRequest, HealthCheckResponse, IsActiveResponse,
+    ScaledObjectRef,
+};
 use super::{Capacity, Scaler};
 use crate::rng::Rng;
 use crate::storage::Storage;
@@ -144,6 +147,19 @@ async fn who_listens_is_told_at_once_of_every_change_and_of_what_ends_it() {
     TaskHub::open(world.storage.clone(), "Orders").await.unwrap().delete().await.unwrap();
     pass(10).await;
     assert_eq!((told.next().await, told.next().await), (Some(Err(Code::Unavailable)), None));
+}
+
+#[tokio::test]
+async fn kubernetes_learns_whether_the_hub_can_be_read() {
+    let mut world = World::new().await;
+    let is_serving = async |world: &mut World| {
+        let answer: HealthCheckResponse = world.ask("/grpc.health.v1.Health/Check", HealthCheckRequest {}).await.unwrap();
+        answer.status
+    };
+    assert_eq!(is_serving(&mut world).await, 1);
+    TaskHub::open(world.storage.clone(), "Orders").await.unwrap().delete().await.unwrap();
+    pass(6).await;
+    assert_eq!(is_serving(&mut world).await, 2);
 }
 
 /// The fewest workers that a set of partitions can be given to: tries every choice.

@@ -5,6 +5,7 @@ mod calls;
 mod functions;
 mod fuzz;
 mod golden;
+mod health;
 mod limits;
 mod manners;
 mod parked;

@@ -1,0 +1,43 @@
+//! What an orchestrator of containers sees.
+
+use std::time::Duration;
+
+use super::world::{World, ask};
+use crate::Client;
+use crate::TaskHub;
+use crate::http::{ManagementApi, Scope};
+use crate::rng::Rng;
+use crate::storage::layer::faulty::{Faults, Faulty};
+use crate::storage::layer::metered::Metered;
+
+#[tokio::test(start_paused = true)]
+async fn it_is_alive_while_it_answers_and_ready_while_its_hub_can_be_read_which_costs_a_call_in_five_seconds() {
+    let world = World::new("Shop", "2026-01-01T00:00:00Z").await;
+    let (metered, faulty) = (Metered::default(), Faulty::new(Faults::default(), Rng::seeded(2)));
+    let storage = world.memory.storage().layered(faulty.clone()).layered(metered.clone());
+    let hub = TaskHub::builder(storage, "Shop").clock(world.clock.clone()).rng(Rng::seeded(3)).open().await.unwrap();
+    let key = "0123456789abcdef";
+    let api = ManagementApi::builder(&Client::new(&hub)).key(Scope::Admin, key).build().unwrap();
+    let router = api.router().merge(api.health());
+    let health = async || {
+        let mut statuses = Vec::new();
+        for path in ["live", "ready"] {
+            statuses.push(ask(&router, &format!("GET /health/{path}"), &[], None).await.status.as_u16());
+        }
+        (statuses[0], statuses[1])
+    };
+    let before = metered.snapshot();
+    for _ in 0..10 {
+        assert_eq!(health().await, (200, 200));
+    }
+    assert_eq!(metered.since(&before).to_string(), "table.query 1");
+    faulty.set_outage(true);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(health().await, (200, 200), "as it was a moment ago");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(health().await, (200, 503));
+    faulty.set_outage(false);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(health().await, (200, 200));
+    assert_eq!(ask(&router, "GET /instances", &[], None).await.status, 401, "everything else needs the key");
+}
