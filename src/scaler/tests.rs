@@ -38,6 +38,7 @@ impl World {
         let client = Client::new(&hub);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
+        #[allow(clippy::disallowed_methods, reason = "a server beside the test")]
         tokio::spawn(Scaler::new(&client).serve(listener, std::future::pending()));
         let keda = tonic::client::Grpc::new(Channel::from_shared(url).unwrap().connect().await.unwrap());
         Self { client, storage, metered, keda }
