@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 pub use self::rule::Capacity;
 
@@ -24,6 +25,8 @@ use crate::client::Client;
 
 /// Requests that one connection may have under way; KEDA has one or two.
 const REQUESTS_A_CONNECTION: usize = 16;
+/// How long a server that was told to stop lets requests end.
+const GRACE: Duration = Duration::from_secs(10);
 /// An idle connection is asked whether it is still there, and is closed without an answer.
 const PING_EVERY: Duration = Duration::from_secs(60);
 
@@ -58,7 +61,8 @@ impl Scaler {
         self
     }
 
-    /// Answers over gRPC, in plain HTTP/2, until `shutdown` completes.
+    /// Answers over gRPC, in plain HTTP/2, until `shutdown` completes; then it takes no more connections, ends streams, and lets other requests end
+    /// for ten seconds.
     ///
     /// # Errors
     /// What the listener fails with.
@@ -69,11 +73,21 @@ impl Scaler {
         });
         // A client that has gone before it was taken is no fault of the listener.
         let incoming = incoming.filter(|accepted| std::future::ready(accepted.is_ok()));
-        let service = Service::new(self.looks, self.capacity);
+        let stopping = CancellationToken::new();
+        let service = Service::new(self.looks, self.capacity, stopping.clone());
         let server = tonic::transport::Server::builder()
             .concurrency_limit_per_connection(REQUESTS_A_CONNECTION)
             .http2_keepalive_interval(Some(PING_EVERY))
-            .serve_with_incoming_shutdown(service, incoming.boxed(), shutdown);
-        server.await.map_err(io::Error::other)
+            .serve_with_incoming_shutdown(service, incoming.boxed(), stopping.cancelled());
+        let told_to_stop = async {
+            shutdown.await;
+            stopping.cancel();
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            biased;
+            served = server => served.map_err(io::Error::other),
+            () = told_to_stop => Ok(()),
+        }
     }
 }

@@ -27,6 +27,8 @@ struct World {
     storage: Storage,
     metered: Metered,
     keda: tonic::client::Grpc<Channel>,
+    stop: tokio::sync::oneshot::Sender<()>,
+    served: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
 impl World {
@@ -36,12 +38,13 @@ impl World {
         let hub =
             TaskHub::builder(storage.clone(), "Orders").partitions(4).clock(clock).rng(Rng::seeded(2)).open().await.unwrap();
         let client = Client::new(&hub);
+        let (stop, stopped) = tokio::sync::oneshot::channel();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         #[allow(clippy::disallowed_methods, reason = "a server beside the test")]
-        tokio::spawn(Scaler::new(&client).serve(listener, std::future::pending()));
+        let served = tokio::spawn(Scaler::new(&client).serve(listener, async { drop(stopped.await) }));
         let keda = tonic::client::Grpc::new(Channel::from_shared(url).unwrap().connect().await.unwrap());
-        Self { client, storage, metered, keda }
+        Self { client, storage, metered, keda, stop, served }
     }
 
     async fn ask<Q, A>(&mut self, method: &'static str, request: Q) -> Result<A, Status>
@@ -161,6 +164,19 @@ async fn kubernetes_learns_whether_the_hub_can_be_read() {
     TaskHub::open(world.storage.clone(), "Orders").await.unwrap().delete().await.unwrap();
     pass(6).await;
     assert_eq!(is_serving(&mut world).await, 2);
+}
+
+#[tokio::test]
+async fn a_scaler_that_is_told_to_stop_ends_streams_at_once() {
+    let mut world = World::new().await;
+    world.keda.ready().await.unwrap();
+    let path = tonic::codegen::http::uri::PathAndQuery::from_static("/externalscaler.ExternalScaler/StreamIsActive");
+    let codec: ProstCodec<ScaledObjectRef, IsActiveResponse> = ProstCodec::default();
+    let mut told = world.keda.server_streaming(tonic::Request::new(object(&[])), path, codec).await.unwrap().into_inner();
+    assert!(told.next().await.unwrap().is_ok());
+    drop(world.stop);
+    assert!(told.next().await.is_none());
+    world.served.await.unwrap().unwrap();
 }
 
 /// The fewest workers that a set of partitions can be given to: tries every choice.
