@@ -15,6 +15,7 @@ mod of_a_worker {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::connections::CONNECTIONS_MAX;
     use crate::metrics::Metrics;
     use crate::model::{EventKind, HistoryEvent, InstanceRef, Message};
     use crate::{
@@ -146,6 +147,30 @@ mod of_a_worker {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let refused = metrics.serve(listener, std::future::pending()).await.unwrap_err();
         assert!(refused.to_string().contains("Metrics::prometheus"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn who_opens_connections_and_says_nothing_keeps_nobody_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let metrics = Metrics::prometheus();
+        let asking = async {
+            let mut silent = Vec::new();
+            for _ in 0..CONNECTIONS_MAX + 10 {
+                silent.push(TcpStream::connect(address).await.unwrap());
+            }
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+            let mut answer = String::new();
+            let answered = tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut answer)).await;
+            assert!(answered.is_ok() && answer.starts_with("HTTP/1.1 200"), "{answer}");
+            // It was the oldest that gave way.
+            assert_eq!(silent[0].read(&mut [0]).await.unwrap_or_default(), 0);
+            assert!(
+                silent[CONNECTIONS_MAX + 9].try_read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+            );
+        };
+        metrics.serve(listener, asking).await.unwrap();
     }
 
     #[tokio::test]

@@ -13,17 +13,23 @@ mod tests;
 use std::io;
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use tokio::net::TcpListener;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tonic::body::Body;
+use tonic::codegen::Service as _;
 
 pub use self::rule::Capacity;
 
 use self::looks::Looks;
 use self::service::Service;
 use crate::client::Client;
+use crate::connections;
 
 /// Requests that one connection may have under way; KEDA has one or two.
-const REQUESTS_A_CONNECTION: usize = 16;
+const REQUESTS_A_CONNECTION: u32 = 16;
 /// An idle connection is asked whether it is still there, and is closed without an answer.
 const PING_EVERY: Duration = Duration::from_secs(60);
 
@@ -58,22 +64,29 @@ impl Scaler {
         self
     }
 
-    /// Answers over gRPC, in plain HTTP/2, until `shutdown` completes.
+    /// Answers over gRPC, in plain HTTP/2, until `shutdown` completes, and closes all connections then: KEDA asks again.
     ///
     /// # Errors
     /// What the listener fails with.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-        let incoming = futures::stream::unfold(listener, |listener| async {
-            let accepted = listener.accept().await.map(|(stream, _)| stream);
-            Some((accepted, listener))
-        });
-        // A client that has gone before it was taken is no fault of the listener.
-        let incoming = incoming.filter(|accepted| std::future::ready(accepted.is_ok()));
         let service = Service::new(self.looks, self.capacity);
-        let server = tonic::transport::Server::builder()
-            .concurrency_limit_per_connection(REQUESTS_A_CONNECTION)
-            .http2_keepalive_interval(Some(PING_EVERY))
-            .serve_with_incoming_shutdown(service, incoming.boxed(), shutdown);
-        server.await.map_err(io::Error::other)
+        let serving = connections::serve(listener, |stream| connection(stream, service.clone()));
+        tokio::select! {
+            biased;
+            () = shutdown => Ok(()),
+            error = serving => Err(error),
+        }
+    }
+}
+
+/// The requests of one connection.
+async fn connection(stream: TcpStream, service: Service) {
+    // Without it short answers may wait for an acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request: hyper::Request<Incoming>| service.clone().call(request.map(Body::new)));
+    let mut server = http2::Builder::new(TokioExecutor::new());
+    server.timer(TokioTimer::new()).keep_alive_interval(PING_EVERY).max_concurrent_streams(REQUESTS_A_CONNECTION);
+    if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, "a connection broke off");
     }
 }

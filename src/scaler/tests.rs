@@ -162,6 +162,27 @@ async fn kubernetes_learns_whether_the_hub_can_be_read() {
     assert_eq!(is_serving(&mut world).await, 2);
 }
 
+#[tokio::test]
+async fn who_listens_or_says_nothing_does_not_keep_it_from_ending() {
+    let hub = TaskHub::builder(Storage::in_memory(), "Orders").open().await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(Scaler::new(&Client::new(&hub)).serve(listener, async { drop(stopped.await) }));
+    let silent = tokio::net::TcpStream::connect(address).await.unwrap();
+    let url = format!("http://{address}");
+    let mut keda = tonic::client::Grpc::new(Channel::from_shared(url).unwrap().connect().await.unwrap());
+    keda.ready().await.unwrap();
+    let path = tonic::codegen::http::uri::PathAndQuery::from_static("/externalscaler.ExternalScaler/StreamIsActive");
+    let codec: ProstCodec<ScaledObjectRef, IsActiveResponse> = ProstCodec::default();
+    let mut told = keda.server_streaming(tonic::Request::new(object(&[])), path, codec).await.unwrap().into_inner();
+    assert!(!told.next().await.unwrap().unwrap().result);
+    stop.send(()).unwrap();
+    tokio::time::timeout(Duration::from_secs(5), serving).await.expect("it ends").unwrap().unwrap();
+    assert!(told.next().await.unwrap().is_err());
+    drop(silent);
+}
+
 /// The fewest workers that a set of partitions can be given to: tries every choice.
 fn fewest(loads: &[u64], room: u64) -> u64 {
     let all = (1_u32 << loads.len()) - 1;
