@@ -16,8 +16,17 @@ pub(crate) const CONNECTIONS_MAX: usize = 128;
 /// Between two tries to take a connection where the system gives none, as when there are too many open files.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
 
-/// Takes connections until it is dropped, and all of them with it, on the task of the caller. Gives why no more can be taken.
-pub(crate) async fn serve<C: Future<Output = ()>>(listener: TcpListener, connection: impl Fn(TcpStream) -> C) -> io::Error {
+/// Takes connections until `stop` completes, and then waits until those that are open have ended; all on the task of the caller, so that who drops it
+/// drops them.
+///
+/// # Errors
+/// Why no more can be taken.
+pub(crate) async fn serve<C: Future<Output = ()>>(
+    listener: TcpListener,
+    stop: impl Future<Output = ()>,
+    connection: impl Fn(TcpStream) -> C,
+) -> io::Result<()> {
+    let mut stop = std::pin::pin!(stop);
     let mut open = FuturesUnordered::new();
     // The oldest first, each with what ends it when it is dropped.
     let mut order: VecDeque<(u64, oneshot::Sender<Infallible>)> = VecDeque::new();
@@ -25,10 +34,15 @@ pub(crate) async fn serve<C: Future<Output = ()>>(listener: TcpListener, connect
         let stream = loop {
             tokio::select! {
                 biased;
+                () = stop.as_mut() => {
+                    drop(listener);
+                    while open.next().await.is_some() {}
+                    return Ok(());
+                }
                 Some(ended) = open.next() => order.retain(|(number, _)| *number != ended),
                 taken = take(&listener) => match taken {
                     Ok(stream) => break stream,
-                    Err(error) => return error,
+                    Err(error) => return Err(error),
                 },
             }
         };
@@ -47,7 +61,7 @@ pub(crate) async fn serve<C: Future<Output = ()>>(listener: TcpListener, connect
             number
         });
     }
-    io::Error::other("there were too many connections to count them")
+    Ok(())
 }
 
 /// The next connection.

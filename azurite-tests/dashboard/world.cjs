@@ -12,7 +12,7 @@ class World {
     const world = new World();
     world.facts = facts;
     world.assert = assert;
-    world.browser = await chromium.launch({ executablePath: facts.browser, args: ["--no-sandbox"] });
+    world.browser = await chromium.launch({ executablePath: facts.browser, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
     return world;
   }
 

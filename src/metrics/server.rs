@@ -21,8 +21,8 @@ const HEADERS_WITHIN: Duration = Duration::from_secs(30);
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Serves the page until it is dropped, all on the task of the caller.
-pub(super) async fn run(listener: TcpListener, page: impl Fn() -> String) -> io::Error {
-    connections::serve(listener, |stream| connection(stream, &page)).await
+pub(super) async fn run(listener: TcpListener, page: impl Fn() -> String) -> io::Result<()> {
+    connections::serve(listener, std::future::pending(), |stream| connection(stream, &page)).await
 }
 
 /// The requests of one connection, one after the other.

@@ -18,6 +18,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::codegen::Service as _;
 
@@ -30,6 +31,8 @@ use crate::connections;
 
 /// Requests that one connection may have under way; KEDA has one or two.
 const REQUESTS_A_CONNECTION: u32 = 16;
+/// How long a server that was told to stop lets requests end.
+const GRACE: Duration = Duration::from_secs(5);
 /// An idle connection is asked whether it is still there, and is closed without an answer.
 const PING_EVERY: Duration = Duration::from_secs(60);
 
@@ -64,29 +67,39 @@ impl Scaler {
         self
     }
 
-    /// Answers over gRPC, in plain HTTP/2, until `shutdown` completes, and closes all connections then: KEDA asks again.
+    /// Answers over gRPC, in plain HTTP/2, until `shutdown` completes; then it takes no more connections, ends streams, and lets other requests end
+    /// for five seconds. Of 128 connections the oldest gives way to a newer one.
     ///
     /// # Errors
     /// What the listener fails with.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-        let service = Service::new(self.looks, self.capacity);
-        let serving = connections::serve(listener, |stream| connection(stream, service.clone()));
-        tokio::select! {
-            biased;
-            () = shutdown => Ok(()),
-            error = serving => Err(error),
-        }
+        let stopping = CancellationToken::new();
+        let service = Service::new(self.looks, self.capacity, stopping.clone());
+        let stop = async {
+            shutdown.await;
+            stopping.cancel();
+        };
+        connections::serve(listener, stop, |stream| connection(stream, service.clone(), stopping.clone())).await
     }
 }
 
 /// The requests of one connection.
-async fn connection(stream: TcpStream, service: Service) {
+async fn connection(stream: TcpStream, service: Service, stopping: CancellationToken) {
     // Without it short answers may wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request: hyper::Request<Incoming>| service.clone().call(request.map(Body::new)));
     let mut server = http2::Builder::new(TokioExecutor::new());
     server.timer(TokioTimer::new()).keep_alive_interval(PING_EVERY).max_concurrent_streams(REQUESTS_A_CONNECTION);
-    if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
+    let mut serving = std::pin::pin!(server.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        biased;
+        ended = serving.as_mut() => ended,
+        () = stopping.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            tokio::time::timeout(GRACE, serving).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
         tracing::debug!(%error, "a connection broke off");
     }
 }

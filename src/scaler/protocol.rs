@@ -1,6 +1,6 @@
 //! The messages of KEDA's external scaler, by the numbers of their fields. Names are theirs (`externalscaler.proto` of KEDA 2).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct ScaledObjectRef {
@@ -9,8 +9,8 @@ pub(super) struct ScaledObjectRef {
     #[prost(string, tag = "2")]
     pub(super) namespace: String,
     /// The metadata of the trigger.
-    #[prost(map = "string, string", tag = "3")]
-    pub(super) scaler_metadata: HashMap<String, String>,
+    #[prost(btree_map = "string, string", tag = "3")]
+    pub(super) scaler_metadata: BTreeMap<String, String>,
 }
 
 /// An answer of `grpc.health.v1.Health`, which Kubernetes asks. What it asks for is not read: there is one service.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt as _};
+use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::codegen::http;
 use tonic::server::{Grpc, NamedService, ServerStreamingService, UnaryService};
@@ -38,6 +39,8 @@ const NOT_SERVING: i32 = 2;
 pub(super) struct Service {
     looks: Looks,
     capacity: Capacity,
+    /// Cancelled when the server ends, and streams with it.
+    stopping: CancellationToken,
 }
 
 impl NamedService for Service {
@@ -45,8 +48,8 @@ impl NamedService for Service {
 }
 
 impl Service {
-    pub(super) fn new(looks: Looks, capacity: Capacity) -> Self {
-        Self { looks, capacity }
+    pub(super) fn new(looks: Looks, capacity: Capacity, stopping: CancellationToken) -> Self {
+        Self { looks, capacity, stopping }
     }
 
     /// What one worker takes on by the metadata of a trigger, which must be meant for this hub.
@@ -90,6 +93,7 @@ impl Service {
 
     /// Whether there is anything to do, now and whenever that changes. A look that fails ends it; KEDA asks again.
     fn changes(self, object: ScaledObjectRef) -> BoxStream<'static, Result<IsActiveResponse, Status>> {
+        let stopping = self.stopping.clone();
         let looked = futures::stream::unfold((self, object, true), |(service, object, is_first)| async move {
             if !is_first {
                 tokio::time::sleep(LOOKS_APART).await;
@@ -112,7 +116,7 @@ impl Service {
             };
             std::future::ready(next)
         });
-        told.filter_map(std::future::ready).boxed()
+        told.filter_map(std::future::ready).take_until(stopping.cancelled_owned()).boxed()
     }
 }
 

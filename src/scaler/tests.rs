@@ -27,6 +27,9 @@ struct World {
     storage: Storage,
     metered: Metered,
     keda: tonic::client::Grpc<Channel>,
+    address: std::net::SocketAddr,
+    stop: tokio::sync::oneshot::Sender<()>,
+    served: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
 impl World {
@@ -36,11 +39,14 @@ impl World {
         let hub =
             TaskHub::builder(storage.clone(), "Orders").partitions(4).clock(clock).rng(Rng::seeded(2)).open().await.unwrap();
         let client = Client::new(&hub);
+        let (stop, stopped) = tokio::sync::oneshot::channel();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(Scaler::new(&client).serve(listener, std::future::pending()));
+        let address = listener.local_addr().unwrap();
+        let url = format!("http://{address}");
+        #[allow(clippy::disallowed_methods, reason = "a server beside the test")]
+        let served = tokio::spawn(Scaler::new(&client).serve(listener, async { drop(stopped.await) }));
         let keda = tonic::client::Grpc::new(Channel::from_shared(url).unwrap().connect().await.unwrap());
-        Self { client, storage, metered, keda }
+        Self { client, storage, metered, keda, address, stop, served }
     }
 
     async fn ask<Q, A>(&mut self, method: &'static str, request: Q) -> Result<A, Status>
@@ -163,23 +169,18 @@ async fn kubernetes_learns_whether_the_hub_can_be_read() {
 }
 
 #[tokio::test]
-async fn who_listens_or_says_nothing_does_not_keep_it_from_ending() {
-    let hub = TaskHub::builder(Storage::in_memory(), "Orders").open().await.unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = tokio::spawn(Scaler::new(&Client::new(&hub)).serve(listener, async { drop(stopped.await) }));
-    let silent = tokio::net::TcpStream::connect(address).await.unwrap();
-    let url = format!("http://{address}");
-    let mut keda = tonic::client::Grpc::new(Channel::from_shared(url).unwrap().connect().await.unwrap());
-    keda.ready().await.unwrap();
+async fn a_scaler_that_is_told_to_stop_ends_streams_at_once_and_waits_for_nobody_who_says_nothing() {
+    let mut world = World::new().await;
+    let silent = tokio::net::TcpStream::connect(world.address).await.unwrap();
+    world.keda.ready().await.unwrap();
     let path = tonic::codegen::http::uri::PathAndQuery::from_static("/externalscaler.ExternalScaler/StreamIsActive");
     let codec: ProstCodec<ScaledObjectRef, IsActiveResponse> = ProstCodec::default();
-    let mut told = keda.server_streaming(tonic::Request::new(object(&[])), path, codec).await.unwrap().into_inner();
-    assert!(!told.next().await.unwrap().unwrap().result);
-    stop.send(()).unwrap();
-    tokio::time::timeout(Duration::from_secs(5), serving).await.expect("it ends").unwrap().unwrap();
-    assert!(told.next().await.unwrap().is_err());
+    let mut told = world.keda.server_streaming(tonic::Request::new(object(&[])), path, codec).await.unwrap().into_inner();
+    assert!(told.next().await.unwrap().is_ok());
+    drop(world.stop);
+    assert!(told.next().await.is_none());
+    pass(5).await;
+    tokio::time::timeout(Duration::from_secs(10), world.served).await.expect("it ends").unwrap().unwrap();
     drop(silent);
 }
 
