@@ -149,6 +149,21 @@ mod of_a_worker {
         assert!(refused.to_string().contains("Metrics::prometheus"), "{refused}");
     }
 
+    #[test]
+    fn a_name_stays_in_its_label_whatever_it_has() {
+        let metrics = Metrics::prometheus();
+        let sink = metrics::Sink::of_hub(Some(&metrics), "Test");
+        for name in ["a\"} 7\nforged 1\n\\", "\u{202e}\0", "🦀", "\\\""] {
+            sink.counter(&metrics::TURNS, &[("orchestrator", name), ("outcome", "committed")]).one_more();
+        }
+        let page = metrics.page();
+        let series: Vec<_> = page.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+        let of_turns = series.iter().filter(|line| line.starts_with("taskhub_turns_total{hub=\"Test\"") && line.ends_with("} 1"));
+        assert_eq!(of_turns.count(), 4, "{page}");
+        assert!(series.iter().all(|line| line.starts_with("taskhub_") || line.starts_with("process_")), "{page}");
+        assert!(page.contains(r#"orchestrator="a\"} 7\nforged 1\n\\""#), "{page}");
+    }
+
     #[tokio::test]
     async fn who_opens_connections_and_says_nothing_keeps_nobody_out() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
