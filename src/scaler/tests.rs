@@ -76,6 +76,13 @@ impl World {
         [(spec.target_size, spec.target_size_float), (value.metric_value, value.metric_value_float)]
     }
 
+    async fn listen(&mut self) -> tonic::Streaming<IsActiveResponse> {
+        self.keda.ready().await.unwrap();
+        let path = tonic::codegen::http::uri::PathAndQuery::from_static("/externalscaler.ExternalScaler/StreamIsActive");
+        let codec: ProstCodec<ScaledObjectRef, IsActiveResponse> = ProstCodec::default();
+        self.keda.server_streaming(tonic::Request::new(object(&[])), path, codec).await.unwrap().into_inner()
+    }
+
     async fn start(&self, count: u32) {
         for _ in 0..count {
             self.client.start(NOBODY, ()).await.unwrap();
@@ -141,11 +148,7 @@ async fn a_trigger_that_is_meant_for_another_hub_or_makes_no_sense_is_refused_by
 #[tokio::test]
 async fn who_listens_is_told_at_once_of_every_change_and_of_what_ends_it() {
     let mut world = World::new().await;
-    world.keda.ready().await.unwrap();
-    let path = tonic::codegen::http::uri::PathAndQuery::from_static("/externalscaler.ExternalScaler/StreamIsActive");
-    let codec: ProstCodec<ScaledObjectRef, IsActiveResponse> = ProstCodec::default();
-    let told = world.keda.server_streaming(tonic::Request::new(object(&[])), path, codec).await.unwrap().into_inner();
-    let mut told = told.map(|answer| answer.map(|active| active.result).map_err(|status| status.code()));
+    let mut told = world.listen().await.map(|answer| answer.map(|active| active.result).map_err(|status| status.code()));
     assert_eq!(told.next().await, Some(Ok(false)));
     world.start(1).await;
     pass(10).await;
@@ -172,10 +175,7 @@ async fn kubernetes_learns_whether_the_hub_can_be_read() {
 async fn a_scaler_that_is_told_to_stop_ends_streams_at_once_and_waits_for_nobody_who_says_nothing() {
     let mut world = World::new().await;
     let silent = tokio::net::TcpStream::connect(world.address).await.unwrap();
-    world.keda.ready().await.unwrap();
-    let path = tonic::codegen::http::uri::PathAndQuery::from_static("/externalscaler.ExternalScaler/StreamIsActive");
-    let codec: ProstCodec<ScaledObjectRef, IsActiveResponse> = ProstCodec::default();
-    let mut told = world.keda.server_streaming(tonic::Request::new(object(&[])), path, codec).await.unwrap().into_inner();
+    let mut told = world.listen().await;
     assert!(told.next().await.unwrap().is_ok());
     drop(world.stop);
     assert!(told.next().await.is_none());
