@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -60,8 +61,10 @@ async fn run(arguments: &Arguments) -> Outcome<(u64, String)> {
     }
     let hub = hub.open().await?;
     let worker = Worker::builder(&hub).orchestrator(CHECK_OUT, check_out).activity(PRICE, price).activity(CHARGE, charge);
-    let address = arguments.text(ADDRESS).unwrap_or("127.0.0.1:0").parse()?;
+    let address = arguments.text(ADDRESS).unwrap_or("127.0.0.1:0").parse::<SocketAddr>()?;
     let seconds = arguments.number(SECONDS)?.unwrap_or(1);
+    // With port 0 the system chooses, and RUST_LOG=info tells what.
+    println!("metrics on http://{address}/metrics while orders come, for {seconds} s");
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let client = Client::new(&hub);
     let working = worker.metrics_address(address).run(async { drop(stopped.await) });

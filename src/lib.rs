@@ -49,6 +49,8 @@ mod authoring;
 mod bounds;
 mod client;
 mod clock;
+#[cfg(any(feature = "metrics", feature = "scaler"))]
+mod connections;
 #[cfg(feature = "dashboard")]
 pub mod dashboard;
 mod error;

@@ -99,7 +99,7 @@ module.exports = {
   },
 
   "times and hostile characters are told in words": async ({ assert }) => {
-    const { relative, shortened, span, visible } = await load("text.mjs");
+    const { relative, shortened, span, visible, visibleLines } = await load("text.mjs");
     assert.deepEqual([0, 999, 1500, 59_999, 60_000, 3_725_000, 90_000_000].map(span), [
       "0 ms",
       "999 ms",
@@ -114,6 +114,8 @@ module.exports = {
       ["1 min ago", "in 9 s"],
     );
     assert.equal(visible("a\u202eb\u0000c\nd😀"), "a\\u{202e}b\\u{0}c\\u{a}d😀");
+    assert.equal(visible("a\u3164\ufe0f\u{e0041}\ud800"), "a\\u{3164}\\u{fe0f}\\u{e0041}\\u{d800}");
+    assert.equal(visibleLines("❤\ufe0f\n\u202e"), "❤\ufe0f\n\\u{202e}");
     assert.deepEqual([[...shortened("x".repeat(100), 20)].length, shortened("short")], [20, "short"]);
   },
 };

@@ -93,11 +93,12 @@ impl Metrics {
             let words = "these metrics go to a recorder and have no page; make them by `Metrics::prometheus`, or serve what the recorder has";
             return Err(Error::new(ErrorKind::Invalid, words));
         }
+        let failed = |error| Error::new(ErrorKind::Storage, format!("the listener of the metrics failed: {error}"));
         let serving = server::run(listener, || self.page());
         tokio::select! {
             biased;
             () = shutdown => Ok(()),
-            error = serving => Err(Error::new(ErrorKind::Storage, format!("the listener of the metrics failed: {error}"))),
+            served = serving => served.map_err(failed),
         }
     }
 

@@ -5,8 +5,6 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
 use http_body_util::Full;
 use hyper::header::{ALLOW, CONTENT_TYPE};
 use hyper::server::conn::http1;
@@ -15,32 +13,16 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::connections;
+
 /// In this time a request has to be there, and so has the next one of a connection that is kept open.
 const HEADERS_WITHIN: Duration = Duration::from_secs(30);
-/// Scrapers are few. Those beyond wait until one of these ends.
-const CONNECTIONS_MAX: usize = 32;
-/// Between two tries to take a connection where the system gives none.
-const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
 /// The text format of Prometheus.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Serves the page until it is dropped, all on the task of the caller.
-pub(super) async fn run(listener: TcpListener, page: impl Fn() -> String) -> io::Error {
-    let mut connections = FuturesUnordered::new();
-    loop {
-        let has_room = connections.len() < CONNECTIONS_MAX;
-        tokio::select! {
-            biased;
-            Some(()) = connections.next() => {}
-            accepted = listener.accept(), if has_room => match accepted {
-                Ok((stream, _)) => connections.push(connection(stream, &page)),
-                // That client has gone again.
-                Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {}
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => return error,
-                Err(_) => tokio::time::sleep(PAUSE_AFTER_ERROR).await,
-            },
-        }
-    }
+pub(super) async fn run(listener: TcpListener, page: impl Fn() -> String) -> io::Result<()> {
+    connections::serve(listener, std::future::pending(), |stream| connection(stream, &page)).await
 }
 
 /// The requests of one connection, one after the other.

@@ -15,6 +15,7 @@ mod of_a_worker {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::connections::CONNECTIONS_MAX;
     use crate::metrics::Metrics;
     use crate::model::{EventKind, HistoryEvent, InstanceRef, Message};
     use crate::{
@@ -146,6 +147,45 @@ mod of_a_worker {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let refused = metrics.serve(listener, std::future::pending()).await.unwrap_err();
         assert!(refused.to_string().contains("Metrics::prometheus"), "{refused}");
+    }
+
+    #[test]
+    fn a_name_stays_in_its_label_whatever_it_has() {
+        let metrics = Metrics::prometheus();
+        let sink = metrics::Sink::of_hub(Some(&metrics), "Test");
+        for name in ["a\"} 7\nforged 1\n\\", "\u{202e}\0", "🦀", "\\\""] {
+            sink.counter(&metrics::TURNS, &[("orchestrator", name), ("outcome", "committed")]).one_more();
+        }
+        let page = metrics.page();
+        let series: Vec<_> = page.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+        let of_turns = series.iter().filter(|line| line.starts_with("taskhub_turns_total{hub=\"Test\"") && line.ends_with("} 1"));
+        assert_eq!(of_turns.count(), 4, "{page}");
+        assert!(series.iter().all(|line| line.starts_with("taskhub_") || line.starts_with("process_")), "{page}");
+        assert!(page.contains(r#"orchestrator="a\"} 7\nforged 1\n\\""#), "{page}");
+    }
+
+    #[tokio::test]
+    async fn who_opens_connections_and_says_nothing_keeps_nobody_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let metrics = Metrics::prometheus();
+        let asking = async {
+            let mut silent = Vec::new();
+            for _ in 0..CONNECTIONS_MAX + 10 {
+                silent.push(TcpStream::connect(address).await.unwrap());
+            }
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+            let mut answer = String::new();
+            let answered = tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut answer)).await;
+            assert!(answered.is_ok() && answer.starts_with("HTTP/1.1 200"), "{answer}");
+            // It was the oldest that gave way.
+            assert_eq!(silent[0].read(&mut [0]).await.unwrap_or_default(), 0);
+            assert!(
+                silent[CONNECTIONS_MAX + 9].try_read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+            );
+        };
+        metrics.serve(listener, asking).await.unwrap();
     }
 
     #[tokio::test]

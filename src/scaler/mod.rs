@@ -13,20 +13,26 @@ mod tests;
 use std::io;
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use tokio::net::TcpListener;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::codegen::Service as _;
 
 pub use self::rule::Capacity;
 
 use self::looks::Looks;
 use self::service::Service;
 use crate::client::Client;
+use crate::connections;
 
 /// Requests that one connection may have under way; KEDA has one or two.
-const REQUESTS_A_CONNECTION: usize = 16;
+const REQUESTS_A_CONNECTION: u32 = 16;
 /// How long a server that was told to stop lets requests end.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(5);
 /// An idle connection is asked whether it is still there, and is closed without an answer.
 const PING_EVERY: Duration = Duration::from_secs(60);
 
@@ -62,32 +68,38 @@ impl Scaler {
     }
 
     /// Answers over gRPC, in plain HTTP/2, until `shutdown` completes; then it takes no more connections, ends streams, and lets other requests end
-    /// for ten seconds.
+    /// for five seconds. Of 128 connections the oldest gives way to a newer one.
     ///
     /// # Errors
     /// What the listener fails with.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-        let incoming = futures::stream::unfold(listener, |listener| async {
-            let accepted = listener.accept().await.map(|(stream, _)| stream);
-            Some((accepted, listener))
-        });
-        // A client that has gone before it was taken is no fault of the listener.
-        let incoming = incoming.filter(|accepted| std::future::ready(accepted.is_ok()));
         let stopping = CancellationToken::new();
         let service = Service::new(self.looks, self.capacity, stopping.clone());
-        let server = tonic::transport::Server::builder()
-            .concurrency_limit_per_connection(REQUESTS_A_CONNECTION)
-            .http2_keepalive_interval(Some(PING_EVERY))
-            .serve_with_incoming_shutdown(service, incoming.boxed(), stopping.cancelled());
-        let told_to_stop = async {
+        let stop = async {
             shutdown.await;
             stopping.cancel();
-            tokio::time::sleep(GRACE).await;
         };
-        tokio::select! {
-            biased;
-            served = server => served.map_err(io::Error::other),
-            () = told_to_stop => Ok(()),
+        connections::serve(listener, stop, |stream| connection(stream, service.clone(), stopping.clone())).await
+    }
+}
+
+/// The requests of one connection.
+async fn connection(stream: TcpStream, service: Service, stopping: CancellationToken) {
+    // Without it short answers may wait for an acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request: hyper::Request<Incoming>| service.clone().call(request.map(Body::new)));
+    let mut server = http2::Builder::new(TokioExecutor::new());
+    server.timer(TokioTimer::new()).keep_alive_interval(PING_EVERY).max_concurrent_streams(REQUESTS_A_CONNECTION);
+    let mut serving = std::pin::pin!(server.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        biased;
+        ended = serving.as_mut() => ended,
+        () = stopping.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            tokio::time::timeout(GRACE, serving).await.unwrap_or(Ok(()))
         }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke off");
     }
 }

@@ -27,6 +27,7 @@ struct World {
     storage: Storage,
     metered: Metered,
     keda: tonic::client::Grpc<Channel>,
+    address: std::net::SocketAddr,
     stop: tokio::sync::oneshot::Sender<()>,
     served: tokio::task::JoinHandle<std::io::Result<()>>,
 }
@@ -40,11 +41,12 @@ impl World {
         let client = Client::new(&hub);
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
+        let url = format!("http://{address}");
         #[allow(clippy::disallowed_methods, reason = "a server beside the test")]
         let served = tokio::spawn(Scaler::new(&client).serve(listener, async { drop(stopped.await) }));
         let keda = tonic::client::Grpc::new(Channel::from_shared(url).unwrap().connect().await.unwrap());
-        Self { client, storage, metered, keda, stop, served }
+        Self { client, storage, metered, keda, address, stop, served }
     }
 
     async fn ask<Q, A>(&mut self, method: &'static str, request: Q) -> Result<A, Status>
@@ -170,13 +172,16 @@ async fn kubernetes_learns_whether_the_hub_can_be_read() {
 }
 
 #[tokio::test]
-async fn a_scaler_that_is_told_to_stop_ends_streams_at_once() {
+async fn a_scaler_that_is_told_to_stop_ends_streams_at_once_and_waits_for_nobody_who_says_nothing() {
     let mut world = World::new().await;
+    let silent = tokio::net::TcpStream::connect(world.address).await.unwrap();
     let mut told = world.listen().await;
     assert!(told.next().await.unwrap().is_ok());
     drop(world.stop);
     assert!(told.next().await.is_none());
-    world.served.await.unwrap().unwrap();
+    pass(5).await;
+    tokio::time::timeout(Duration::from_secs(10), world.served).await.expect("it ends").unwrap().unwrap();
+    drop(silent);
 }
 
 /// The fewest workers that a set of partitions can be given to: tries every choice.

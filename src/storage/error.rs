@@ -125,7 +125,11 @@ impl Error {
 
     /// What has gone wrong, in a sentence.
     fn cause(&self) -> &'static str {
+        let is_part_of_hub = |code: &str| matches!(code, "TableNotFound" | "QueueNotFound" | "ContainerNotFound");
         match self.kind {
+            ErrorKind::NotFound if self.code.as_deref().is_some_and(is_part_of_hub) => {
+                "The task hub is not there, or a part of it was deleted: a table, queue or container does not exist."
+            }
             ErrorKind::NotFound => "It does not exist.",
             ErrorKind::AlreadyExists => "It exists already.",
             ErrorKind::Precondition => "Somebody else has changed it meanwhile.",
@@ -223,6 +227,8 @@ mod tests {
         assert_eq!(of_account, "table.list: Throttled");
         let connection = Error::new(ErrorKind::Invalid, CONNECT, "the connection string").with_message("it is empty");
         assert_eq!(format!("{connection:?}"), "the connection string cannot be used: it is empty");
+        let deleted = format!("{:?}", error(ErrorKind::NotFound).with_status(404, "TableNotFound"));
+        assert!(deleted.starts_with("The task hub is not there"), "{deleted}");
         // Told once, however often it is wrapped.
         let wrapped = crate::error::Error::from(error(ErrorKind::Throttled).with_status(503, "ServerBusy"));
         assert_eq!((format!("{wrapped:?}"), wrapped.to_string()), (shown.clone(), shown));

@@ -21,6 +21,8 @@ use crate::rng::Rng;
 
 /// The name under which .NET emits the same spans: filters and dashboards for it find ours too.
 const SCOPE: &str = "DurableTask.Core";
+/// The longest text of a span, in bytes. The whole of it is in the history.
+const TEXT_MAX: usize = 4096;
 /// How long ending waits for a collector.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -86,7 +88,7 @@ impl Traces {
 
     fn export(&self, span: Span) {
         let attribute = |(key, value): (&'static str, Value)| match value {
-            Value::Text(text) => KeyValue::new(key, text),
+            Value::Text(text) => KeyValue::new(key, bounded(text)),
             Value::Number(number) => KeyValue::new(key, OtelValue::I64(number)),
         };
         self.0.processor.on_end(SpanData {
@@ -94,7 +96,7 @@ impl Traces {
             parent_span_id: SpanId::from(span.parent),
             parent_span_is_remote: span.parent != 0 && matches!(span.kind, Kind::Server),
             span_kind: kind(span.kind),
-            name: span.name.into(),
+            name: bounded(span.name).into(),
             start_time: span.begun.into(),
             end_time: span.ended.max(span.begun).into(),
             attributes: span.attributes.into_iter().map(attribute).collect(),
@@ -104,7 +106,7 @@ impl Traces {
             status: match span.status {
                 Status::Unset => OtelStatus::Unset,
                 Status::Ok => OtelStatus::Ok,
-                Status::Error(why) => OtelStatus::error(why),
+                Status::Error(why) => OtelStatus::error(bounded(why)),
             },
             instrumentation_scope: self.0.scope.clone(),
         });
@@ -168,6 +170,16 @@ fn otel(context: &SpanContext, is_remote: bool) -> OtelContext {
     let state = context.state.as_deref().and_then(|state| state.parse::<TraceState>().ok()).unwrap_or_default();
     let (trace, span) = (TraceId::from(context.trace_id), SpanId::from(context.span_id));
     OtelContext::new(trace, span, TraceFlags::new(context.flags), is_remote, state)
+}
+
+/// A text of at most so many bytes: some thousand spans may wait for a collector, and one failure may have a text of megabytes.
+fn bounded(mut text: String) -> String {
+    if text.len() > TEXT_MAX {
+        text.truncate(text.floor_char_boundary(TEXT_MAX));
+        text.shrink_to_fit();
+        text.push('…');
+    }
+    text
 }
 
 fn kind(kind: Kind) -> SpanKind {

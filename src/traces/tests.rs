@@ -10,13 +10,16 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use opentelemetry::trace::Status;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{SpanData, SpanProcessor};
 use prost::Message as _;
 use tokio::net::TcpListener;
 
 use super::Traces;
-use crate::{Activity, ActivityContext, Client, OrchestrationContext, Orchestrator, Storage, TaskHub, Worker};
+use crate::{Activity, ActivityContext, Client, Failure, OrchestrationContext, Orchestrator, Storage, TaskHub, Worker};
 
 const MAIN: Orchestrator<String, String> = Orchestrator::new("Main");
 const HELLO: Activity<String, String> = Activity::new("Hello");
@@ -84,6 +87,43 @@ async fn a_collector_gets_each_span_over_otlp_with_the_name_of_the_service() {
     let service = service.value.as_ref().and_then(|value| value.value.as_ref());
     assert!(matches!(service, Some(Value::StringValue(name)) if name == "shop"), "{service:?}");
     assert_eq!(requests[0].resource_spans[0].scope_spans[0].scope.as_ref().unwrap().name, "DurableTask.Core");
+}
+
+/// Keeps the spans that it is given.
+#[derive(Clone, Debug, Default)]
+struct Kept(Arc<Mutex<Vec<SpanData>>>);
+
+impl SpanProcessor for Kept {
+    fn on_start(&self, _: &mut opentelemetry_sdk::trace::Span, _: &opentelemetry::Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        self.0.lock().unwrap().push(span);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_failure_of_megabytes_is_exported_in_a_few_thousand_bytes() {
+    let kept = Kept::default();
+    let hub = TaskHub::builder(Storage::in_memory(), "Traced").traces(&Traces::to(kept.clone())).open().await.unwrap();
+    let client = Client::new(&hub);
+    let acting = async {
+        let failing = client.start(MAIN, "ü".repeat(1_000_000)).await.unwrap();
+        failing.wait().within(Duration::from_secs(30)).await.unwrap();
+    };
+    let fails = async |_: OrchestrationContext, text: String| Err::<String, _>(Failure::new("Long", text));
+    Worker::builder(&hub).orchestrator(MAIN, fails).run(acting).await.unwrap();
+    let spans = kept.0.lock().unwrap();
+    let ended = spans.iter().find(|span| span.name == "orchestration:Main").unwrap();
+    let Status::Error { description } = &ended.status else { panic!("{:?}", ended.status) };
+    assert!(description.starts_with("üü") && description.ends_with("ü…") && (4000..4200).contains(&description.len()));
 }
 
 fn spans(request: &ExportTraceServiceRequest) -> Vec<String> {

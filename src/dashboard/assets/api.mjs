@@ -32,6 +32,7 @@ export async function ask(method, path, { query = {}, body, signal } = {}) {
   if (key() !== null) headers["x-functions-key"] = key();
   if (body !== undefined) headers["content-type"] = "application/json";
   let answer;
+  let text;
   try {
     answer = await fetch(url, {
       method,
@@ -42,11 +43,11 @@ export async function ask(method, path, { query = {}, body, signal } = {}) {
       credentials: "same-origin",
       redirect: "error",
     });
+    text = await answer.text();
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refused(0, "The server does not answer. It is asked again by itself; look whether it runs.");
   }
-  const text = await answer.text();
   if (!answer.ok) throw new Refused(answer.status, detail(text, answer.status));
   return text;
 }

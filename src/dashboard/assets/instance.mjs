@@ -204,7 +204,7 @@ class InstanceView {
       const start = row.scheduledStartTime && Date.parse(row.scheduledStartTime) > now();
       const words = start
         ? ["Waits for its start, scheduled for ", time(row.scheduledStartTime), "."]
-        : ["Waits for a worker to begin it. Which code no worker has, tells the ", h("a", { href: href(["hub"]) }, "hub"), "."];
+        : ["Waits for a worker to begin it. The view ", h("a", { href: href(["hub"]) }, "Hub"), " names code that no worker has."];
       return h("p", { class: "lead" }, words);
     }
     if (this.readFor !== this.drawn) return null;

@@ -1,10 +1,14 @@
 // Refreshing: again and again while the page is seen and not paused, and at once when it is asked for.
 
+/** What could not be read is asked for again no later than this, in milliseconds: it may be back. */
+const AGAIN = 10_000;
+
 /** The one view that is refreshed. */
 export class Live {
   constructor(onChange) {
     this.onChange = onChange;
     this.isPaused = false;
+    this.hasFailed = false;
     this.view = null;
     this.timer = null;
     this.abort = null;
@@ -43,9 +47,11 @@ export class Live {
     try {
       await view.refresh(abort.signal);
       this.last = Date.now();
+      this.hasFailed = false;
       if (this.view === view) view.failed(null);
     } catch (error) {
       if (error.name === "AbortError" || this.view !== view || this.abort !== abort) return;
+      this.hasFailed = true;
       view.failed(error);
     }
     if (this.view !== view || this.abort !== abort) return;
@@ -56,7 +62,8 @@ export class Live {
   wait() {
     clearTimeout(this.timer);
     if (this.view === null || this.isPaused || document.hidden || !(this.view.every > 0)) return;
-    this.timer = setTimeout(() => this.now(), this.view.every);
+    const every = this.hasFailed ? Math.min(this.view.every, AGAIN) : this.view.every;
+    this.timer = setTimeout(() => this.now(), every);
   }
 
   /** The page is seen again, or is not. */

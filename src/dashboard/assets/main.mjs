@@ -96,6 +96,7 @@ function lockedOut() {
 
 function drawTools() {
   const at = live.last ? clock(live.last) : "–";
+  const how = live.isPaused ? `paused at ${at}` : live.hasFailed ? `last read at ${at}` : `live, ${at}`;
   const pause = h(
     "button",
     {
@@ -117,7 +118,7 @@ function drawTools() {
     h("span", { class: "hint on-wide" }, may("admin") ? "all rights" : may("operate") ? "may operate" : "read only");
   replace(
     tools,
-    h("span", { class: "hint" }, live.isPaused ? `paused at ${at}` : `live, ${at}`),
+    h("span", { class: "hint" }, how),
     pause,
     refresh,
     scope,

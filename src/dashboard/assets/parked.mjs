@@ -43,7 +43,7 @@ function drawn(messages, live) {
     message.instanceId
       ? link(message.instanceId, { most: 40, key: `of ${message.id}` })
       : h("span", { class: "none" }, "cannot be read"),
-    message.eventType ?? h("span", { class: "none" }, "cannot be read"),
+    message.eventType ? h("bdi", {}, visible(message.eventType)) : h("span", { class: "none" }, "cannot be read"),
     ago(message.parkedTime),
     number(message.dequeueCount),
     h("bdi", { class: "reason" }, visible(message.reason)),

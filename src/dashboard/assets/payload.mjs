@@ -3,7 +3,7 @@
 import { copy } from "./badge.mjs";
 import { h } from "./dom.mjs";
 import { Payload, pretty } from "./json.mjs";
-import { number, visibleLines } from "./text.mjs";
+import { counted, visibleLines } from "./text.mjs";
 
 /** More is shown when it is asked for. */
 const SHOWN = 2000;
@@ -22,7 +22,7 @@ export function block(label, payload, key) {
   const raw = payload instanceof Payload ? payload.plain : String(payload);
   const short = cut(text);
   const code = h("pre", { class: "payload", tabindex: "0", role: "group", "aria-label": label });
-  const size = h("span", { class: "hint" }, `${number(raw.length)} characters`);
+  const size = h("span", { class: "hint" }, counted(raw.length, "character"));
   const more = h("button", { type: "button", class: "quiet", "data-key": `more ${key}` });
   const draw = () => {
     const isOpen = opened.has(key);

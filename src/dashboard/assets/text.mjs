@@ -11,8 +11,10 @@ const DAY_AND_CLOCK = new Intl.DateTimeFormat(undefined, {
 });
 const NUMBER = new Intl.NumberFormat();
 
-/** Characters that are not seen, or that turn around or hide what is beside them. */
-const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/gu;
+/** Characters that are not seen, or that turn around or hide what is beside them; and halves of characters. */
+const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
+/** Those that a text of several lines may have: they break lines, or tell how the character before them is drawn. */
+const HARMLESS = "\n\t\ufe0f";
 
 /** A name or id on one line, in which nobody who reads it can be led astray: hidden characters are written as their codes. */
 export function visible(text) {
@@ -21,7 +23,7 @@ export function visible(text) {
 
 /** The same for a text of several lines. */
 export function visibleLines(text) {
-  return text.replace(HIDDEN, (c) => ("\n\t".includes(c) ? c : code(c)));
+  return text.replace(HIDDEN, (c) => (HARMLESS.includes(c) ? c : code(c)));
 }
 
 function code(c) {

@@ -2,13 +2,13 @@
 
 import { get } from "./api.mjs";
 import { link, name, status, took } from "./badge.mjs";
-import { h, replace } from "./dom.mjs";
+import { h, replace, say } from "./dom.mjs";
 import { href } from "./route.mjs";
-import { counted } from "./text.mjs";
+import { counted, visible } from "./text.mjs";
 
 /** So many children are read at once; each is one call of storage. */
 const AT_ONCE = 20;
-/** A longer way up is a circle, or of no use. */
+/** A longer way up is of no use. */
 const PARENTS = 30;
 
 /** Gives the element, and `refresh` for another state of the instance. */
@@ -38,27 +38,34 @@ export function tree(id) {
     async refresh(row, events) {
       const parent = row.parentInstanceId ?? null;
       if (parentsOf !== parent) {
+        replace(up, await parents(id, parent));
         parentsOf = parent;
-        replace(up, await parents(parentsOf));
       }
       const children = childrenIn(events);
       const state = `${row.runtimeStatus} ${children.map((child) => child.id).join("\n")}`;
       if (state === drawnFor) return;
-      drawnFor = state;
       const list = h("ul");
       replace(down, h("ul", { class: "root" }, h("li", {}, one(row), list)));
       await fill(list, children, new Set([id]), id);
+      // What could not be read is read again.
+      drawnFor = state;
     },
   };
 }
 
-/** The chain up to whoever nobody has started. */
-async function parents(first) {
+/** The chain from the parent of an instance up to whoever nobody has started. */
+async function parents(child, first) {
   const chain = [];
-  for (let id = first; id && chain.length < PARENTS;) {
+  const seen = new Set([child]);
+  for (let id = first; id;) {
+    if (seen.has(id) || chain.length === PARENTS) {
+      const words = seen.has(id) ? "a circle: it stands further down too" : "more parents are not shown";
+      chain.unshift(h("li", {}, link(id), h("span", { class: "hint" }, ` ${words}`)));
+      break;
+    }
+    seen.add(id);
     const row = await look(id);
     chain.unshift(h("li", {}, row ? one(row) : gone(id)));
-    if (chain.length > 1 && row?.instanceId === first) break;
     id = row?.parentInstanceId;
   }
   return chain.length > 0 ? chain : h("li", { class: "empty" }, "None: a client has started it.");
@@ -112,8 +119,14 @@ async function fill(list, children, above, parent) {
   );
   const last = h("li", {}, more);
   more.addEventListener("click", async () => {
-    last.remove();
-    await fill(list, rest, above, parent);
+    more.disabled = true;
+    try {
+      await fill(list, rest, above, parent);
+      last.remove();
+    } catch (error) {
+      more.disabled = false;
+      say(error.message, true);
+    }
   });
   list.append(last);
 }
@@ -126,7 +139,7 @@ function item(child, row, above, parent) {
   const below = h("ul", { hidden: true });
   const toggle = h(
     "button",
-    { type: "button", class: "plain toggle", "aria-expanded": "false", "aria-label": `Children of ${child.id}` },
+    { type: "button", class: "plain toggle", "aria-expanded": "false", "aria-label": `Children of ${visible(child.id)}` },
     "▸",
   );
   toggle.addEventListener("click", async () => {
@@ -135,8 +148,12 @@ function item(child, row, above, parent) {
     toggle.textContent = isOpen ? "▸" : "▾";
     below.hidden = isOpen;
     if (isOpen || below.childElementCount > 0) return;
-    const { data } = await get(["instances", child.id, "history"], { payloads: true });
-    await fill(below, childrenIn(data.events), new Set([...above, child.id]), child.id);
+    try {
+      const { data } = await get(["instances", child.id, "history"], { payloads: true });
+      await fill(below, childrenIn(data.events), new Set([...above, child.id]), child.id);
+    } catch (error) {
+      say(error.message, true);
+    }
   });
   return h("li", {}, above.has(child.id) ? null : toggle, one(row), below);
 }

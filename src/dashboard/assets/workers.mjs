@@ -54,7 +54,7 @@ function drawn(hub, usage) {
     .map((owner) => [
       name(owner, 40),
       number(owned.get(owner)),
-      h("span", { class: "none" }, "has not reported yet, or is a .NET worker"),
+      h("span", { class: "none" }, "has not reported yet, which takes five minutes, or is a .NET worker"),
       "",
       "",
       "",
