@@ -64,7 +64,9 @@ async fn run(arguments: &Arguments) -> Outcome<(u64, String)> {
     let address = arguments.text(ADDRESS).unwrap_or("127.0.0.1:0").parse::<SocketAddr>()?;
     let seconds = arguments.number(SECONDS)?.unwrap_or(1);
     // With port 0 the system chooses, and RUST_LOG=info tells what.
-    println!("metrics on http://{address}/metrics while orders come, for {seconds} s");
+    if address.port() != 0 {
+        println!("metrics on http://{address}/metrics while orders come, for {seconds} s");
+    }
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let client = Client::new(&hub);
     let working = worker.metrics_address(address).run(async { drop(stopped.await) });
