@@ -38,6 +38,8 @@ pub(crate) struct Options {
     /// What a partition is leased for.
     pub(crate) lease: Duration,
     pub(crate) lease_renewal: Duration,
+    /// The same while it is at rest.
+    pub(crate) rest_lease_renewal: Duration,
     /// The same while there is much to do.
     pub(crate) busy_lease: Duration,
     pub(crate) busy_lease_renewal: Duration,
@@ -114,6 +116,7 @@ impl Options {
             poll_interval_max: Some(day),
             lease: 400 * day,
             lease_renewal: 100 * day,
+            rest_lease_renewal: 100 * day,
             refresh: 100 * day,
             ..Self::default()
         }
@@ -134,7 +137,8 @@ impl Default for Options {
             renewed_hold: Duration::from_secs(30),
             poll_interval_max: None,
             lease: Duration::from_secs(30),
-            lease_renewal: Duration::from_secs(14),
+            lease_renewal: Duration::from_secs(10),
+            rest_lease_renewal: Duration::from_secs(14),
             busy_lease: Duration::from_secs(15),
             busy_lease_renewal: Duration::from_secs(5),
             app_name: None,

@@ -1,7 +1,7 @@
 //! Whether a worker has much to do. While it has, it leases its partitions for a shorter time and looks more often whether others ask for
 //! them: who joins has its share soon, and what a crash leaves behind waits for less.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -10,6 +10,8 @@ use tokio::time::Instant;
 /// So many turns in so long a time are much. An orchestration now and then is not: it would pay for looking and gain nothing.
 pub(crate) const TURNS: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(5);
+/// Without a turn for so long a worker is at rest.
+const REST: Duration = Duration::from_secs(60);
 
 /// The turns of a worker in this window and in the one before.
 #[derive(Debug)]
@@ -23,18 +25,22 @@ struct Windows {
     begun: Instant,
     turns: u32,
     before: u32,
+    /// When the last turn had got somewhere, or the worker began.
+    last: Instant,
 }
 
 impl Traffic {
     pub(crate) fn new() -> Self {
-        let windows = Windows { begun: Instant::now(), turns: 0, before: 0 };
+        let now = Instant::now();
+        let windows = Windows { begun: now, turns: 0, before: 0, last: now };
         Self { windows: Mutex::new(windows), begins: Notify::new() }
     }
 
     /// A turn has got somewhere: what only waits for code is no work.
     pub(crate) fn note_turn(&self) {
-        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut windows = self.windows();
         let was_much = windows.is_much();
+        windows.last = Instant::now();
         windows.turns = windows.turns.saturating_add(1);
         if !was_much && windows.is_much() {
             self.begins.notify_one();
@@ -42,7 +48,15 @@ impl Traffic {
     }
 
     pub(crate) fn is_much(&self) -> bool {
-        self.windows.lock().unwrap_or_else(PoisonError::into_inner).is_much()
+        self.windows().is_much()
+    }
+
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.windows().last.elapsed() >= REST
+    }
+
+    fn windows(&self) -> MutexGuard<'_, Windows> {
+        self.windows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Completes when there begins to be much to do.
@@ -88,5 +102,9 @@ mod tests {
             tokio::time::sleep(2 * WINDOW).await;
         }
         assert!(!traffic.is_much(), "what is long ago does not count");
+        tokio::time::sleep(REST - 2 * WINDOW).await;
+        assert!(traffic.is_at_rest());
+        traffic.note_turn();
+        assert!(!traffic.is_at_rest());
     }
 }

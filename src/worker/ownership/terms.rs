@@ -46,7 +46,12 @@ impl Ownership {
     /// The longest time between two renewals of leases such as were written last.
     pub(super) fn longest_pause(&self) -> Duration {
         let options = &self.shared.options;
-        if self.is_busy { options.busy_lease_renewal } else { options.lease_renewal }
+        match self.is_busy {
+            true => options.busy_lease_renewal,
+            // Storage that nobody asks for anything else answers soon, and a renewal that fails is tried again well before the lease ends.
+            false if self.shared.traffic.is_at_rest() => options.rest_lease_renewal,
+            false => options.lease_renewal,
+        }
     }
 
     pub(super) fn has_much_to_do(&self) -> bool {
