@@ -218,7 +218,8 @@ async fn workers_beside_each_other_renew_as_seldom_as_one_alone() {
     let other = account.hub(2).await;
     let a = Running::start(worker(&hub, "a"));
     let b = Running::start(worker(&other, "b"));
-    seconds(35).await;
+    // After a minute without a turn both are at rest.
+    seconds(95).await;
     let before = metered.snapshot();
     seconds(60).await;
     let counts = metered.since(&before);

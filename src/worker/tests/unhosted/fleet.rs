@@ -115,8 +115,8 @@ async fn calls_that_wait_cost_little_however_many_they_are_and_come_through_when
         (
             5000,
             HOUR,
-            "42947: container.lease 90, poll 121, queue.peek 4734, queue.receive 1791, queue.update 35820, table.query 61, \
-             table.transact 258, table.upsert_replace 72",
+            "42946: container.lease 90, poll 121, queue.peek 4734, queue.receive 1791, queue.update 35820, table.query 61, \
+             table.transact 257, table.upsert_replace 72",
         ),
     );
     for number in 0..waiting {
@@ -155,7 +155,7 @@ async fn instances_that_wait_cost_little_however_many_they_are_and_begin_when_th
         (
             5000,
             HOUR,
-            "37518: container.lease 90, poll 428, queue.receive 1299, queue.update 35310, table.query 61, table.transact 258, \
+            "37517: container.lease 90, poll 428, queue.receive 1299, queue.update 35310, table.query 61, table.transact 257, \
              table.upsert_replace 72",
         ),
     );
