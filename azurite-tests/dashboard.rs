@@ -24,7 +24,7 @@ use harness::azurite;
 const KEYS: [(&str, &str); 3] =
     [("read", "a reading key of tests"), ("operate", "an operating key of tests"), ("admin", "an admin key of the tests")];
 /// All of it, in a browser too.
-const WITHIN: Duration = Duration::from_secs(240);
+const WITHIN: Duration = Duration::from_secs(480);
 
 /// `taskhub serve`, until it is dropped.
 struct Server {
