@@ -26,11 +26,24 @@ fn ids() -> Vec<[String; 2]> {
     odd.chain(known).chain([long]).collect()
 }
 
+/// How far an instance has come.
+async fn stands(client: &Client, id: &str) -> String {
+    let status = client.instance(id).status().await.map(|status| status.status);
+    let history = client
+        .instance(id)
+        .history()
+        .await
+        .map(|history| history.iter().map(|event| format!("{} {:.40?}", event.timestamp, event.kind)).collect::<Vec<_>>());
+    format!("{id:?} is {status:?} with {history:?}")
+}
+
 async fn run(client: &Client, [id, child]: &[String; 2], payload: &str) {
     let started = client.start(program::PARENT, (child.clone(), payload.to_owned())).instance_id(id).await;
     started.unwrap_or_else(|error| panic!("{id:?}: {error}"));
-    let ended =
-        client.instance(id).wait().within(Duration::from_secs(120)).await.unwrap_or_else(|error| panic!("{id:?}: {error}"));
+    let ended = match client.instance(id).wait().within(Duration::from_secs(120)).await {
+        Ok(ended) => ended,
+        Err(error) => panic!("{id:?}: {error}; {}; {}", stands(client, id).await, stands(client, child).await),
+    };
     assert!(ended.output::<String>().is_ok_and(|output| output == payload), "{id:?} and {child:?}: {:?}", ended.output);
     for id in [id, child] {
         let status = client.instance(id).status().await.unwrap_or_else(|error| panic!("{id:?}: {error}"));
