@@ -10,6 +10,8 @@ mod export;
 #[cfg(not(feature = "otel"))]
 #[path = "nothing.rs"]
 mod export;
+#[cfg(all(test, feature = "otel"))]
+pub(crate) mod kept;
 #[cfg(feature = "otel")]
 mod otlp;
 

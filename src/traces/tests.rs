@@ -13,12 +13,11 @@ use hyper_util::rt::TokioIo;
 use opentelemetry::trace::Status;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{SpanData, SpanProcessor};
 use prost::Message as _;
 use tokio::net::TcpListener;
 
 use super::Traces;
+use super::kept::Exported;
 use crate::{Activity, ActivityContext, Client, Failure, OrchestrationContext, Orchestrator, Storage, TaskHub, Worker};
 
 const MAIN: Orchestrator<String, String> = Orchestrator::new("Main");
@@ -89,30 +88,10 @@ async fn a_collector_gets_each_span_over_otlp_with_the_name_of_the_service() {
     assert_eq!(requests[0].resource_spans[0].scope_spans[0].scope.as_ref().unwrap().name, "DurableTask.Core");
 }
 
-/// Keeps the spans that it is given.
-#[derive(Clone, Debug, Default)]
-struct Kept(Arc<Mutex<Vec<SpanData>>>);
-
-impl SpanProcessor for Kept {
-    fn on_start(&self, _: &mut opentelemetry_sdk::trace::Span, _: &opentelemetry::Context) {}
-
-    fn on_end(&self, span: SpanData) {
-        self.0.lock().unwrap().push(span);
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        Ok(())
-    }
-
-    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn a_failure_of_megabytes_is_exported_in_a_few_thousand_bytes() {
-    let kept = Kept::default();
-    let hub = TaskHub::builder(Storage::in_memory(), "Traced").traces(&Traces::to(kept.clone())).open().await.unwrap();
+    let exported = Exported::default();
+    let hub = TaskHub::builder(Storage::in_memory(), "Traced").traces(&Traces::to(exported.clone())).open().await.unwrap();
     let client = Client::new(&hub);
     let acting = async {
         let failing = client.start(MAIN, "ü".repeat(1_000_000)).await.unwrap();
@@ -120,7 +99,7 @@ async fn a_failure_of_megabytes_is_exported_in_a_few_thousand_bytes() {
     };
     let fails = async |_: OrchestrationContext, text: String| Err::<String, _>(Failure::new("Long", text));
     Worker::builder(&hub).orchestrator(MAIN, fails).run(acting).await.unwrap();
-    let spans = kept.0.lock().unwrap();
+    let spans = exported.all();
     let ended = spans.iter().find(|span| span.name == "orchestration:Main").unwrap();
     let Status::Error { description } = &ended.status else { panic!("{:?}", ended.status) };
     assert!(description.starts_with("üü") && description.ends_with("ü…") && (4000..4200).contains(&description.len()));

@@ -1,13 +1,12 @@
 //! Spans: named, linked and persisted as .NET has them, also over workers that come and go and on every short cut.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use opentelemetry::trace::{SpanId, SpanKind, Status};
-use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
+use opentelemetry_sdk::trace::SpanData;
 use serde_json::Value as Json;
 
 use super::harness;
@@ -17,6 +16,7 @@ use crate::rng::Rng;
 use crate::storage::Storage;
 use crate::storage::layer::tapped::{Effect, Tap};
 use crate::storage::table::{Entity, Match, TableOp, Value};
+use crate::traces::kept::Exported;
 use crate::traces::{SpanContext, Traces};
 use crate::worker::FastPath;
 use crate::{
@@ -33,31 +33,7 @@ const GO: Event<()> = Event::new("go");
 /// What a client of .NET has sent in the recording.
 const STARTED_WITH: &str = "00-72958deb2e90ba8b034eef0d14dd4061-9f3f27f1ac892d20-01";
 
-/// What was exported.
-#[derive(Clone, Debug, Default)]
-struct Exported(Arc<Mutex<Vec<SpanData>>>);
-
-impl SpanProcessor for Exported {
-    fn on_start(&self, _: &mut Span, _: &opentelemetry::Context) {}
-
-    fn on_end(&self, span: SpanData) {
-        self.0.lock().unwrap().push(span);
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        Ok(())
-    }
-
-    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
-        Ok(())
-    }
-}
-
 impl Exported {
-    fn all(&self) -> Vec<SpanData> {
-        self.0.lock().unwrap().clone()
-    }
-
     /// Those of this name and side, in the order in which they began.
     fn of(&self, name: &str, kind: &SpanKind) -> Vec<SpanData> {
         let mut all = self.all();
