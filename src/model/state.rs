@@ -136,6 +136,14 @@ impl State {
         self.open.get(&task_id)
     }
 
+    /// The sub-orchestrations whose completion has not come: task id, instance, and the decision if it was ours.
+    pub(crate) fn open_children(&self) -> impl Iterator<Item = (i32, &str, Option<&str>)> {
+        self.open.iter().filter_map(|(task_id, task)| match &task.kind {
+            TaskKind::SubOrchestration { instance_id } => Some((*task_id, &**instance_id, task.decision_id.as_deref())),
+            TaskKind::Activity | TaskKind::Timer { .. } => None,
+        })
+    }
+
     /// Whether a decision with this id was ever made, answered or not.
     pub(crate) fn has_decision(&self, task_id: i32) -> bool {
         self.known.contains(&task_id)

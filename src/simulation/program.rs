@@ -82,6 +82,10 @@ pub(super) enum Step {
         id: Option<String>,
         program: Program,
     },
+    /// A child that takes an event, and then another one under the same id; each event is sent in the turn that asks for the child.
+    Rerun {
+        tag: String,
+    },
     /// Asks for a child with the id of an instance that a client has started.
     Clash,
     Send {
@@ -113,6 +117,16 @@ impl Program {
     /// What the instance does whose id others ask for: it is there for as long as they are, most often.
     pub(super) fn sentry() -> Self {
         Self { steps: vec![Step::Timer { seconds: 300 }], ..Self::default() }
+    }
+
+    /// Takes one event.
+    fn taker() -> Self {
+        Self { steps: vec![Step::Collect { total: 1 }], ..Self::default() }
+    }
+
+    /// What the children of a rerun are sent.
+    pub(super) fn events_of_rerun(tag: &str) -> [String; 2] {
+        [format!("{tag}.first"), format!("{tag}.second")]
     }
 }
 
@@ -245,13 +259,7 @@ async fn perform(ctx: &OrchestrationContext, step: Step, events: &mut Vec<String
             "sent".to_owned()
         }
         Step::RaceTimer { tag, slow, limit } => race(ctx, &tag, slow, limit, build).await,
-        Step::RaceEvent { limit } => match ctx.wait_for_event(NEWS).within(secs(limit)).await {
-            Ok(news) => {
-                events.push(news);
-                "event".to_owned()
-            }
-            Err(_) => "timer".to_owned(),
-        },
+        Step::RaceEvent { limit } => race_event(ctx, events, limit).await,
         Step::Timer { seconds } => {
             let due = ctx.now().plus(secs(seconds));
             ctx.timer(secs(seconds)).await;
@@ -265,6 +273,7 @@ async fn perform(ctx: &OrchestrationContext, step: Step, events: &mut Vec<String
             let done = call.await?;
             serde_json::to_string(&done)?
         }
+        Step::Rerun { tag } => rerun(ctx, &tag).await?,
         Step::Clash => clash(ctx).await?,
         Step::Send { to, payload } => {
             ctx.send_event(to, NEWS, payload);
@@ -285,6 +294,23 @@ async fn race(ctx: &OrchestrationContext, tag: &str, slow: u64, limit: u64, buil
         Either::Left((result, _)) => told(result),
         Either::Right(_) => "timer".to_owned(),
     }
+}
+
+async fn race_event(ctx: &OrchestrationContext, events: &mut Vec<String>, limit: u64) -> String {
+    let news = ctx.wait_for_event(NEWS).within(Duration::from_secs(limit)).await;
+    let first = if news.is_ok() { "event" } else { "timer" };
+    events.extend(news.ok());
+    first.to_owned()
+}
+
+async fn rerun(ctx: &OrchestrationContext, tag: &str) -> Result<String, Failure> {
+    let mut all = Vec::new();
+    for payload in Program::events_of_rerun(tag) {
+        let child = ctx.call(PROGRAM, Program::taker()).instance_id(tag);
+        ctx.send_event(tag, NEWS, payload);
+        all.extend(child.await?.events);
+    }
+    Ok(all.join(","))
 }
 
 async fn collect(ctx: &OrchestrationContext, events: &mut Vec<String>, total: usize) -> String {
@@ -371,8 +397,9 @@ impl Author<'_> {
             9 if rng.chance(0.5) => Step::Fork { tag, limit: 1 + rng.below(20), width: 1 + upto(5) },
             9 => Step::RaceEvent { limit: 1 + rng.below(20) },
             10 | 11 => Step::Timer { seconds: 1 + rng.below(40) },
+            12 if self.may_send(settled) && rng.chance(0.3) => Step::Rerun { tag },
             12..=14 if self.depth > 0 => self.child(tag),
-            15 if settled && !self.others.is_empty() => {
+            15 if self.may_send(settled) => {
                 let to = self.others[usize::try_from(rng.below(self.others.len() as u64)).unwrap_or(0)].clone();
                 self.sent.push((to.clone(), tag.clone()));
                 Step::Send { to, payload: tag }
@@ -384,6 +411,11 @@ impl Author<'_> {
             17..=19 => Step::Again,
             _ => Step::Echo { tag },
         }
+    }
+
+    /// A child may be asked for by a turn that is never committed: it has nobody to send to.
+    fn may_send(&self, settled: bool) -> bool {
+        settled && !self.others.is_empty()
     }
 
     fn child(&self, tag: String) -> Step {

@@ -72,6 +72,7 @@ fn is_allowed(step: &Step, result: &str) -> Result<bool, String> {
             judge(program, &done, &Sent { events: &BTreeSet::new(), exact: true, ordered: None })?;
             true
         }
+        Step::Rerun { tag } => result == Program::events_of_rerun(tag).join(","),
         Step::Clash => {
             let done = || serde_json::from_str::<Done>(result).is_ok_and(|done| done.results == ["in time"]);
             result == "refused" || done()

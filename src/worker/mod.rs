@@ -38,6 +38,7 @@ mod poll;
 mod recorder;
 mod renewals;
 mod runaway;
+mod sent_ahead;
 mod shutdown;
 mod sightings;
 mod sort;

@@ -99,6 +99,7 @@ impl Step<'_> {
         }
         if start.is_none() {
             self.behind_start(&history, &state, &mut sorted).await?;
+            self.keep_for_child(&history, &state, &mut sorted).await?;
         }
         self.sort(&history, &state, &mut sorted);
         self.end_strays(&history, &state, &sorted).await?;

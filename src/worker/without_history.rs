@@ -1,6 +1,8 @@
 //! Messages for an instance that has no history, and no start among them: they wait for one, or there is no such instance.
 
-use super::delivery::Disposition;
+use std::time::Duration;
+
+use super::delivery::{Delivery, Disposition};
 use super::drop_reason::DropReason;
 use super::fate::{Fate, Sorted};
 use super::log;
@@ -33,7 +35,7 @@ impl Step<'_> {
                     sorted.set(at, Fate::Drop);
                 }
                 kind if alive || kind.completes().is_some() || may_have_overtaken(delivery) => sorted.wait(at),
-                _ => match self.waits_with_start(delivery) {
+                _ => match self.waits_behind_start(delivery).await? {
                     Some(delay) => sorted.set(at, Fate::Later(delay)),
                     // Neither is a loss: nobody has the id, or the instance was terminated before it began, as its row tells.
                     None => {
@@ -70,6 +72,14 @@ impl Step<'_> {
             }
         }
         self.settle_without_turn(history, sorted).await
+    }
+
+    /// How long something waits for the start of the instance, if one may come.
+    async fn waits_behind_start(&self, delivery: &Delivery) -> Result<Option<Duration>> {
+        match self.waits_with_start(delivery) {
+            None => self.waits_for_child(&State::default(), delivery).await,
+            waits => Ok(waits),
+        }
     }
 
     /// A slow owner may still be committing the first turn of an instance that is to end without one.

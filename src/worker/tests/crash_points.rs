@@ -29,6 +29,7 @@ const TAKE: Orchestrator<u32, u32> = Orchestrator::new("Take");
 const BURST: Orchestrator<u32, u32> = Orchestrator::new("Burst");
 const LOCAL_CHAIN: Orchestrator<u32, u32> = Orchestrator::new("LocalChain");
 const LOCAL_BURST: Orchestrator<u32, u32> = Orchestrator::new("LocalBurst");
+const RERUN: Orchestrator<u32, u32> = Orchestrator::new("Rerun");
 const PATCHED: Orchestrator<u32, u32> = Orchestrator::new("Patched");
 const ITEM: Event<u32> = Event::new("item");
 
@@ -105,6 +106,17 @@ async fn patched(ctx: OrchestrationContext, count: u32) -> Result<u32, Failure> 
     Ok(sum)
 }
 
+/// Children under one id, one after the other. Each gets an event in the turn that asks for it.
+async fn rerun(ctx: OrchestrationContext, times: u32) -> Result<u32, Failure> {
+    let mut sum = 0;
+    for n in 1..=times {
+        let child = ctx.call(COLLECT, 1).instance_id("child");
+        ctx.send_event("child", ITEM, n);
+        sum = 10 * sum + child.await?;
+    }
+    Ok(sum)
+}
+
 /// What comes next depends on what came first: an answer to the one must never be taken for an answer to the other.
 async fn race(ctx: OrchestrationContext, _: u32) -> Result<String, Failure> {
     let (event, activity) = (ctx.wait_for_event(ITEM), ctx.call(ECHO, 1));
@@ -124,6 +136,7 @@ pub(super) fn worker(hub: &TaskHub) -> WorkerBuilder {
         .orchestrator(COLLECT, collect)
         .orchestrator(ROUNDS, rounds)
         .orchestrator(RACE, race)
+        .orchestrator(RERUN, rerun)
         .orchestrator(PATCHED, patched)
         .orchestrator(TAKE, take)
         .orchestrator(BURST, burst)
@@ -287,6 +300,11 @@ async fn events_survive_every_crash_point() {
 #[tokio::test(start_paused = true)]
 async fn sub_orchestrations_survive_every_crash_point() {
     check(Run { name: "Parent", input: 2, events: 0, outputs: &["2"] }, WRITES, 1..).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn children_that_run_again_under_one_id_and_their_events_survive_every_crash_point() {
+    check(Run { name: "Rerun", input: 3, events: 0, outputs: &["123"] }, WRITES, 1..).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -25,6 +25,7 @@ use crate::{Client, TaskHub};
 
 const COLLECT: Orchestrator<usize, Vec<u32>> = Orchestrator::new("Collect");
 const ASK: Orchestrator<usize, Vec<u32>> = Orchestrator::new("Ask");
+const RERUN: Orchestrator<u32, Vec<u32>> = Orchestrator::new("Rerun");
 const LEAVE: Orchestrator<u32, u32> = Orchestrator::new("Leave");
 const ROUNDS: Orchestrator<u32, u32> = Orchestrator::new("Rounds");
 const PATIENT: Orchestrator<u32, u32> = Orchestrator::new("Patient");
@@ -42,6 +43,17 @@ async fn collect(ctx: OrchestrationContext, count: usize) -> Result<Vec<u32>, Fa
 /// Asks for a child that has an id of its own.
 async fn ask(ctx: OrchestrationContext, count: usize) -> Result<Vec<u32>, Failure> {
     Ok(ctx.call(COLLECT, count).instance_id("kid").await?)
+}
+
+/// Asks for such a child again and again. Each gets an event in the turn that asks for it.
+async fn rerun(ctx: OrchestrationContext, times: u32) -> Result<Vec<u32>, Failure> {
+    let mut all = Vec::new();
+    for n in 0..times {
+        let child = ctx.call(COLLECT, 1).instance_id("kid");
+        ctx.send_event("kid", ITEM, n);
+        all.extend(child.await?);
+    }
+    Ok(all)
 }
 
 /// Leaves a child that has an id of its own to itself in each of two generations.
@@ -77,6 +89,7 @@ async fn acting<T>(hub: &TaskHub, client: impl Future<Output = T>) -> T {
     let running = worker(hub)
         .orchestrator(COLLECT, collect)
         .orchestrator(ASK, ask)
+        .orchestrator(RERUN, rerun)
         .orchestrator(LEAVE, leave)
         .orchestrator(ROUNDS, rounds)
         .orchestrator(PATIENT, patient);

@@ -60,6 +60,80 @@ async fn an_event_that_overtakes_the_start_of_a_child_waits_for_it() {
     .await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_event_for_a_child_whose_start_waits_for_a_slow_commit_is_not_lost_on_the_child_that_had_its_id_before() {
+    for seed in 0..20 {
+        let slow = Odds { delay_before: 1.0, ..Odds::default() };
+        let faults = Faults { once: slow, repeatable: slow, delay_max: Duration::from_secs(3), ..Faults::default() };
+        let hub = faulty_hub(&Faulty::new(faults, Rng::seeded(seed))).await;
+        let client = Client::new(&hub);
+        acting(&hub, async {
+            client.start(RERUN, 3).instance_id("p").await.unwrap();
+            assert_eq!(ended(&client, "p").await.output::<Vec<u32>>().unwrap(), [0, 1, 2], "seed {seed}");
+            quiet(&hub).await;
+        })
+        .await;
+    }
+}
+
+/// Sends an event from an orchestration to a child.
+async fn send_from(hub: &TaskHub, parent: &str, execution_id: &str) {
+    let sender = Sender { instance_id: parent.into(), execution_id: Some(execution_id.into()) };
+    put(hub, Message { sender, ..message(hub, InstanceRef::current("kid"), raised("item", 4)) }).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_waits_for_the_start_of_a_child_for_as_long_as_its_parent_does() {
+    let faulty = Faulty::new(Faults::default(), Rng::seeded(1));
+    let hub = faulty_hub(&faulty).await;
+    let client = Client::new(&hub);
+    acting(&hub, async {
+        client.start(ASK, 0).instance_id("before").await.unwrap();
+        ended(&client, "before").await;
+    })
+    .await;
+    client.start(ASK, 1).instance_id("p").await.unwrap();
+    let died = faulty.dies_behind(1, |call| call.op == "table.transact" && call.target.0 == "TestHistory");
+    tokio::select! {
+        biased;
+        () = died.notified() => {}
+        () = acting(&hub, std::future::pending()) => {}
+    }
+    faulty.set_enabled(false);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    // Nobody has the start of the child for long.
+    let (queues, queue) = (&hub.0.storage.queues, hub.0.queues.name(hub.0.queues.of_instance("kid")));
+    let start = queues.receive(queue, 32, Duration::from_secs(400)).await.unwrap();
+    assert!(start.iter().any(|message| message.text.contains("ExecutionStarted")), "{start:?}");
+    acting(&hub, async {
+        let parent = client.status("p").await.unwrap().unwrap();
+        send_from(&hub, "p", &parent.execution_id.unwrap()).await;
+        assert_eq!(client.wait("p", Duration::from_secs(1200)).await.unwrap().output::<Vec<u32>>().unwrap(), [4]);
+        quiet(&hub).await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_of_an_orchestration_that_asks_for_no_child_goes_with_the_instance_that_has_ended() {
+    let hub = hub().await;
+    let client = Client::new(&hub);
+    acting(&hub, async {
+        client.start(ASK, 0).instance_id("p").await.unwrap();
+        let execution_id = ended(&client, "p").await.execution_id.unwrap();
+        let begun = hub.0.now();
+        send_from(&hub, "p", &execution_id).await;
+        quiet(&hub).await;
+        assert!(hub.0.now().since(begun) < Duration::from_secs(5), "what nobody awaits goes at once");
+        // Of a turn that nobody has committed it is not known for a while what it asks for.
+        send_from(&hub, "p", "never").await;
+        quiet(&hub).await;
+        let waited = hub.0.now().since(begun);
+        assert!((Duration::from_secs(30)..Duration::from_secs(60)).contains(&waited), "{waited:?}");
+    })
+    .await;
+}
+
 fn by(parent: &str, execution_id: &str) -> ParentInstance {
     ParentInstance { name: Some("Ask".into()), instance: InstanceRef::new(parent, execution_id), task_id: 0, version: None }
 }
