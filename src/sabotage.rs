@@ -28,6 +28,7 @@ pub(crate) enum Sabotage {
     PayloadsKept,
     OwnMessagesForgotten,
     HistoriesKeptAsTheyWere,
+    UpdatesNeverShown,
     LocalAnswersDoubled,
     LocalCallsForgotten,
     KeptExecutionMissesEvents,
@@ -47,7 +48,7 @@ mod chosen {
 
     use super::Sabotage::{self, *};
 
-    pub(crate) const ALL: [Sabotage; 25] = [
+    pub(crate) const ALL: [Sabotage; 26] = [
         HistoryBeforeMessages,
         InputsBeforeHistory,
         InputsBeforeRow,
@@ -70,6 +71,7 @@ mod chosen {
         PayloadsKept,
         OwnMessagesForgotten,
         HistoriesKeptAsTheyWere,
+        UpdatesNeverShown,
         LocalAnswersDoubled,
         LocalCallsForgotten,
         KeptExecutionMissesEvents,

@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::{program, trace};
 use crate::hub::rows;
@@ -37,7 +40,13 @@ struct Seen {
     status: BTreeMap<String, RuntimeStatus>,
     /// The execution that the row names.
     row_execution: Option<String>,
+    /// When its history and its row were written last; of a history that goes on, and by a whole checkpoint.
+    committed: Option<Instant>,
+    shown: Option<Instant>,
 }
+
+/// So long after a commit the row must have been written, where nothing goes wrong.
+const SHOWN_WITHIN: Duration = Duration::from_secs(30);
 
 impl Checks {
     pub(super) fn new(memory: Memory, hub: &str) -> Self {
@@ -64,6 +73,17 @@ impl Checks {
         };
         if let Err(broken) = checked {
             trace::fail(&format_args!("instance {key}: {broken}"));
+        }
+    }
+
+    /// Every row shows what was committed since then, or will do so soon.
+    pub(super) fn rows_follow(&self, since: Instant) {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, seen) in seen.iter() {
+            let Some(committed) = seen.committed.filter(|at| *at >= since && at.elapsed() > SHOWN_WITHIN) else { continue };
+            if seen.shown.is_none_or(|shown| shown < committed) {
+                trace::fail(&format_args!("instance {key}: the row does not show a turn of {:?} ago", committed.elapsed()));
+            }
         }
     }
 
@@ -124,6 +144,7 @@ impl Checks {
         if seen.whole.is_empty() {
             seen.opened = current.len();
         }
+        seen.committed = (!is_ended(&current)).then(Instant::now);
         seen.whole = current;
         check_events(seen, &execution)
     }
@@ -137,6 +158,7 @@ impl Checks {
         };
         let mut guard = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = guard.entry(key.to_owned()).or_default();
+        seen.shown = Some(Instant::now());
         if seen.row_execution.as_deref() != Some(execution) {
             if seen.status.contains_key(execution) {
                 return Err(format!("the row went back to the execution {execution}"));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::cast::Cast;
 use super::checks::Checks;
@@ -86,6 +87,7 @@ impl World {
             biased;
             _ = workers => ends::curtain(&self),
             () = play => {}
+            () = self.watch_rows() => {}
             () = until_broken() => {}
         }
         Ends { instances: self.ends.take(), next: self.rng.next(), now: self.clock.now() }
@@ -255,6 +257,20 @@ impl World {
     /// Whether what a worker did at this time, by its own clock, was without faults.
     pub(super) fn was_calm_at(&self, at: Timestamp) -> bool {
         self.calm.get().is_some_and(|since| at > since.plus(Duration::from_secs(5)))
+    }
+
+    /// Looks at the instance rows, once what was done under faults has settled.
+    async fn watch_rows(&self) {
+        while self.calm.get().is_none() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        // Partitions have found their owners, who may have lost one before they had written its rows.
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let settled = Instant::now();
+        loop {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            self.checks.rows_follow(settled);
+        }
     }
 
     fn set_outage(&self, outage: bool) {

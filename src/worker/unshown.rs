@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::Shared;
 use super::dispatcher::several_at_once;
 use super::partition::{Partition, SeenRow};
+use crate::sabotage::{self, Sabotage};
 
 /// How long a row may lack the time of the last update.
 const SHOWN_AFTER: Duration = Duration::from_secs(5);
@@ -82,6 +83,9 @@ impl Shared {
     /// A row that could not be written stays as it is until the next turn of its instance: it lacks nothing that matters.
     async fn show_update(&self, partition: &Partition, instance_id: &str) {
         let Some((SeenRow { version, shown }, updated)) = partition.take_unshown(instance_id) else { return };
+        if sabotage::is(Sabotage::UpdatesNeverShown) {
+            return;
+        }
         match self.hub.instances.show_update(instance_id, updated, version).await {
             Ok(Some(version)) => partition.saw_row(instance_id, SeenRow { version, shown }),
             Ok(None) => {}
