@@ -27,6 +27,9 @@ pub(crate) struct Message {
     pub(crate) attempt: Option<u32>,
     /// Which sub-orchestrations a termination ends too; .NET ignores and never writes it.
     pub(crate) descendants: Option<Descendants>,
+    /// Of an event for an instance that the sending execution has called as a sub-orchestration: the task id of the last such call before it.
+    /// .NET ignores and never writes it.
+    pub(crate) call_task_id: Option<i32>,
     /// Whether somebody may have worked on it, or on a copy of it, before anybody receives it: its sender held it, or sends it again. .NET ignores and
     /// never writes it.
     pub(crate) seen_before: bool,
@@ -55,6 +58,7 @@ impl Message {
             decision_id: None,
             attempt: None,
             descendants: None,
+            call_task_id: None,
             seen_before: false,
         }
     }

@@ -25,6 +25,8 @@ pub(crate) enum DropReason {
     NeverCommitted,
     NoInstance,
     IdInUse,
+    /// It was sent behind an earlier call of the id than the one for which the instance runs.
+    EarlierCall,
     /// Another call of the same parent, made later, has the instance id.
     LaterCall,
     ParentDoesNotWait,
@@ -60,6 +62,7 @@ impl DropReason {
             Self::NeverCommitted => ("never_committed", "its decision was never committed"),
             Self::NoInstance => ("no_instance", "there is no such instance"),
             Self::IdInUse => ("id_in_use", "its instance id is in use"),
+            Self::EarlierCall => ("earlier_call", "it is for an earlier call of its sender"),
             Self::LaterCall => ("later_call", "a later call of its parent has its id"),
             Self::ParentDoesNotWait => ("parent_does_not_wait", "its parent does not wait for it"),
             Self::ParentContinued => ("parent_continued", "its parent has continued as new"),

@@ -28,16 +28,21 @@ enum Prospect {
 }
 
 impl Step<'_> {
-    /// Keeps what may be for a child that is to run under the id of an instance that has ended. The start of that child may wait for
-    /// the commit of the turn that asks for it, or be in the hands of a worker that died.
+    /// Keeps what may be for a child that is to run under this id next. The start of that child may wait for the commit of the turn that
+    /// asks for it, or be in the hands of a worker that died.
     pub(super) async fn keep_for_child(&self, history: &History, state: &State, sorted: &mut Sorted<'_>) -> Result<()> {
-        if state.completed.is_none() {
-            return Ok(());
-        }
+        let known = self.known(history, state);
         for (at, delivery) in sorted.with(Fate::Open) {
             let id = &delivery.message.activity_id;
             let is_applied = state.has_applied(id) || history.sentinel.applied.contains(id);
-            if !is_applied && let Some(delay) = self.waits_for_child(state, delivery).await? {
+            let may_be_for_next = match known.order_of_call(&delivery.message) {
+                Some(order) => order.is_gt(),
+                None => state.completed.is_some(),
+            };
+            if may_be_for_next
+                && !is_applied
+                && let Some(delay) = self.waits_for_child(state, delivery).await?
+            {
                 sorted.set(at, Fate::Later(delay));
             }
         }

@@ -1,9 +1,10 @@
 //! Which held messages a turn may apply: pure decisions over a message and the state of its instance.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::drop_reason::DropReason;
-use crate::model::{EventKind, ExecutionStarted, Message, OpenTask, Sender, State, TaskKind, Timestamp};
+use crate::model::{EventKind, ExecutionStarted, Message, OpenTask, ParentInstance, Sender, State, TaskKind, Timestamp};
 use crate::sabotage::{self, Sabotage};
 
 /// What to do with one held message.
@@ -28,8 +29,8 @@ pub(crate) struct Known<'a> {
     pub(crate) applied: &'a [uuid::Uuid],
     /// Executions that this one has replaced.
     pub(crate) superseded: &'a [String],
-    /// The instance that has started this one.
-    pub(crate) parent: Option<&'a str>,
+    /// The call that has started this instance, if it is a sub-orchestration.
+    pub(crate) call: Option<&'a ParentInstance>,
     pub(crate) now: Timestamp,
 }
 
@@ -41,6 +42,11 @@ impl Known<'_> {
         {
             let known = self.superseded.iter().any(|s| s == execution_id);
             return if known { Verdict::Drop(DropReason::EarlierExecution) } else { Verdict::Early };
+        }
+        match self.order_of_call(message) {
+            Some(Ordering::Less) => return Verdict::Drop(DropReason::EarlierCall),
+            Some(Ordering::Greater) => return Verdict::Early,
+            Some(Ordering::Equal) | None => {}
         }
         if self.state.completed.is_some() {
             return Verdict::Drop(DropReason::InstanceEnded);
@@ -109,7 +115,17 @@ impl Known<'_> {
 
     /// An instance ends its own children only.
     fn may_terminate(&self, sender: &Sender) -> bool {
-        sender.instance_id.is_empty() || self.parent == Some(sender.instance_id.as_str())
+        sender.instance_id.is_empty() || self.call.is_some_and(|call| call.instance.instance_id == sender.instance_id)
+    }
+
+    /// How the call behind which an event was sent stands to the one that has started this instance, if both are of one execution. An
+    /// execution that has called the id again has had the answer of the call before, whose last turn may be yet to be committed: the
+    /// event is not for it.
+    pub(crate) fn order_of_call(&self, message: &Message) -> Option<Ordering> {
+        let (behind, call) = (message.call_task_id?, self.call?);
+        let Sender { instance_id, execution_id } = &message.sender;
+        let by = &call.instance;
+        (by.instance_id == *instance_id && by.execution_id == *execution_id).then(|| behind.cmp(&call.task_id))
     }
 
     /// Whether a start of a sub-orchestration is one that this instance has seen. .NET draws a new execution id each time it
@@ -174,8 +190,9 @@ mod tests {
     fn check(history: &[StoredEvent], message: &Message) -> Verdict {
         let state = State::fold(history);
         let superseded = ["old".to_owned()];
-        let parent = Some("parent");
-        Known { state: &state, execution_id: "x", applied: &[], superseded: &superseded, parent, now: TIME }.verdict(message)
+        let instance = InstanceRef::new("parent", "p");
+        let call = Some(&ParentInstance { name: None, instance, task_id: 3, version: None });
+        Known { state: &state, execution_id: "x", applied: &[], superseded: &superseded, call, now: TIME }.verdict(message)
     }
 
     fn scheduled(decision_id: Option<&str>) -> StoredEvent {
@@ -238,6 +255,22 @@ mod tests {
         };
         assert_eq!((by(""), by("parent")), (Verdict::Apply, Verdict::Apply));
         assert_eq!(by("another"), Verdict::Drop(DropReason::OtherParent));
+    }
+
+    #[test]
+    fn an_event_is_for_the_child_of_the_call_behind_which_it_was_sent() {
+        let behind = |sender: (&str, &str), call_task_id| {
+            let sender = Sender { instance_id: sender.0.to_owned(), execution_id: Some(sender.1.to_owned()) };
+            let raised = EventKind::EventRaised { name: "e".into(), input: None, trace: None };
+            check(&[], &Message { sender, call_task_id, ..message(raised) })
+        };
+        assert_eq!(behind(("parent", "p"), Some(2)), Verdict::Drop(DropReason::EarlierCall));
+        assert_eq!(behind(("parent", "p"), Some(3)), Verdict::Apply);
+        assert_eq!(behind(("parent", "p"), Some(4)), Verdict::Early);
+        // Nothing is known of calls that another execution has made, or nobody.
+        for other in [behind(("parent", "q"), Some(2)), behind(("another", "p"), Some(4)), behind(("parent", "p"), None)] {
+            assert_eq!(other, Verdict::Apply);
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ use super::watch::{Code, What};
 use crate::error::Result;
 use crate::hub::histories::History;
 use crate::hub::{Held, Hub, InstanceRow};
-use crate::model::{EventKind, ExecutionStarted, HistoryEvent, State, StoredEvent};
+use crate::model::{EventKind, ExecutionStarted, HistoryEvent, ParentInstance, State, StoredEvent};
 use crate::replay::Completion;
 use crate::sabotage::{self, Sabotage};
 use crate::usage;
@@ -154,7 +154,7 @@ impl Step<'_> {
             Some(start) => {
                 let execution_id = start.message.target.execution_id.as_deref().unwrap_or_default();
                 let Memory { applied, superseded } = &memory;
-                Known { state: &fresh, execution_id, applied, superseded, parent: parent_of(start), now: self.hub.now() }
+                Known { state: &fresh, execution_id, applied, superseded, call: call_of(start), now: self.hub.now() }
             }
         };
         // Events of this step with one identity: a message that was put twice.
@@ -187,7 +187,7 @@ impl Step<'_> {
             execution_id: history.execution_id.as_deref().unwrap_or_default(),
             applied: &history.sentinel.applied,
             superseded: &history.sentinel.superseded,
-            parent: state.started.as_deref().and_then(|started| started.event.parent_id()),
+            call: state.started.as_deref().and_then(|started| started.event.parent.as_ref()),
             now: self.hub.now(),
         }
     }
@@ -359,9 +359,9 @@ pub(super) fn start_of(held: &Held) -> Option<&ExecutionStarted> {
     }
 }
 
-/// The instance that sends this start, if it is that of a child.
-fn parent_of(start: &Held) -> Option<&str> {
-    start_of(start)?.parent_id()
+/// The call behind this start, if it is that of a child.
+fn call_of(start: &Held) -> Option<&ParentInstance> {
+    start_of(start)?.parent.as_ref()
 }
 
 /// Whether a message starts an execution.

@@ -168,7 +168,7 @@ pub(crate) fn event() -> impl Strategy<Value = HistoryEvent> {
 pub(crate) fn message() -> impl Strategy<Value = Message> {
     let sender = (text(), of(text())).prop_map(|(instance_id, execution_id)| Sender { instance_id, execution_id });
     let descendants = of(prop_oneof![Just(Descendants::Attached), Just(Descendants::All)]);
-    let ours = (of(text()), of(0..=u32::MAX >> 1), descendants, any::<bool>());
+    let ours = (of(text()), of(0..=u32::MAX >> 1), descendants, of(any::<i32>()), any::<bool>());
     (any::<u128>(), event(), instance(), of(tags()), any::<i64>(), of(any::<i32>()), sender, ours).prop_map(
         |(
             id,
@@ -178,7 +178,7 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
             sequence_number,
             episode,
             sender,
-            (decision_id, attempt, descendants, seen_before),
+            (decision_id, attempt, descendants, call_task_id, seen_before),
         )| Message {
             activity_id: Uuid::from_u128(id),
             event,
@@ -190,6 +190,7 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
             decision_id,
             attempt,
             descendants,
+            call_task_id,
             seen_before,
         },
     )

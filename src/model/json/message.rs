@@ -25,7 +25,7 @@ pub(crate) enum Incoming {
 }
 
 impl Message {
-    /// The bytes that .NET writes; our own `DecisionId`, `Attempt`, `Descendants` and `SeenBefore` come last, where .NET ignores them.
+    /// The bytes that .NET writes; our own `DecisionId`, `Attempt`, `Descendants`, `CallTaskId` and `SeenBefore` come last, where .NET ignores them.
     #[must_use]
     pub(crate) fn to_json(&self) -> String {
         let mut w = JsonWriter::new(true);
@@ -50,6 +50,9 @@ impl Message {
             }
             if let Some(descendants) = self.descendants {
                 w.name("Descendants").string(if descendants == Descendants::All { ALL } else { ATTACHED });
+            }
+            if let Some(task_id) = self.call_task_id {
+                w.name("CallTaskId").raw(task_id);
             }
             if self.seen_before {
                 w.name("SeenBefore").raw(true);
@@ -123,6 +126,7 @@ fn read_message(node: &Node<'_>) -> Result<Message, DecodeError> {
     message.sender = sender;
     message.decision_id = node.text("DecisionId")?;
     message.attempt = node.nullable_int("Attempt")?.and_then(|attempt| u32::try_from(attempt).ok());
+    message.call_task_id = node.nullable_int("CallTaskId")?;
     message.seen_before = node.flag("SeenBefore")?;
     message.descendants =
         node.text("Descendants")?.map(|text| if text == ALL { Descendants::All } else { Descendants::Attached });
@@ -154,6 +158,7 @@ fn read_task_message(node: &Node<'_>) -> Result<Message, DecodeError> {
         decision_id: None,
         attempt: None,
         descendants: None,
+        call_task_id: None,
         seen_before: false,
     })
 }

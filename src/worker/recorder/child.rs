@@ -42,4 +42,16 @@ impl Recorder<'_> {
         message.context_tags = Some(inherited);
         self.send(self.control_queue(child), message, Duration::ZERO);
     }
+
+    /// The last call of an instance as a sub-orchestration by this execution.
+    pub(super) fn last_call_of(&self, instance_id: &str) -> Option<i32> {
+        if self.record.state.children == 0 {
+            return None;
+        }
+        let events = self.past.iter().chain(&self.record.events).map(|stored| &stored.event);
+        events.rev().find_map(|event| match &event.kind {
+            EventKind::SubOrchestrationCreated { instance_id: child, .. } if child == instance_id => Some(event.event_id),
+            _ => None,
+        })
+    }
 }

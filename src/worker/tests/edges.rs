@@ -25,6 +25,7 @@ use crate::{Client, TaskHub};
 
 const COLLECT: Orchestrator<usize, Vec<u32>> = Orchestrator::new("Collect");
 const ASK: Orchestrator<usize, Vec<u32>> = Orchestrator::new("Ask");
+const ASK_TWICE: Orchestrator<usize, Vec<u32>> = Orchestrator::new("AskTwice");
 const RERUN: Orchestrator<u32, Vec<u32>> = Orchestrator::new("Rerun");
 const LEAVE: Orchestrator<u32, u32> = Orchestrator::new("Leave");
 const ROUNDS: Orchestrator<u32, u32> = Orchestrator::new("Rounds");
@@ -43,6 +44,12 @@ async fn collect(ctx: OrchestrationContext, count: usize) -> Result<Vec<u32>, Fa
 /// Asks for a child that has an id of its own.
 async fn ask(ctx: OrchestrationContext, count: usize) -> Result<Vec<u32>, Failure> {
     Ok(ctx.call(COLLECT, count).instance_id("kid").await?)
+}
+
+/// Asks for such a child, and then for another one.
+async fn ask_twice(ctx: OrchestrationContext, count: usize) -> Result<Vec<u32>, Failure> {
+    let first = ask(ctx.clone(), count).await?;
+    Ok([first, ask(ctx, count).await?].concat())
 }
 
 /// Asks for such a child again and again. Each gets an event in the turn that asks for it.
@@ -89,6 +96,7 @@ async fn acting<T>(hub: &TaskHub, client: impl Future<Output = T>) -> T {
     let running = worker(hub)
         .orchestrator(COLLECT, collect)
         .orchestrator(ASK, ask)
+        .orchestrator(ASK_TWICE, ask_twice)
         .orchestrator(RERUN, rerun)
         .orchestrator(LEAVE, leave)
         .orchestrator(ROUNDS, rounds)

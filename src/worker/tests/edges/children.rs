@@ -76,10 +76,33 @@ async fn an_event_for_a_child_whose_start_waits_for_a_slow_commit_is_not_lost_on
     }
 }
 
+/// Runs a worker that dies when it has committed its next turn, until what it held has surfaced.
+async fn die_behind_a_commit(hub: &TaskHub, faulty: &Faulty) {
+    let died = faulty.dies_behind(1, |call| call.op == "table.transact" && call.target.0 == "TestHistory");
+    tokio::select! {
+        biased;
+        () = died.notified() => {}
+        () = acting(hub, std::future::pending()) => {}
+    }
+    faulty.set_enabled(false);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+}
+
+/// Takes the start of the child, and what is with it, for long.
+async fn take_away_messages_to_kid(hub: &TaskHub) {
+    let (queues, queue) = (&hub.0.storage.queues, hub.0.queues.name(hub.0.queues.of_instance("kid")));
+    let taken = queues.receive(queue, 32, Duration::from_secs(400)).await.unwrap();
+    assert!(taken.iter().any(|message| message.text.contains("ExecutionStarted")), "{taken:?}");
+}
+
 /// Sends an event from an orchestration to a child.
 async fn send_from(hub: &TaskHub, parent: &str, execution_id: &str) {
+    put(hub, event_from(hub, parent, execution_id, 4)).await;
+}
+
+fn event_from(hub: &TaskHub, parent: &str, execution_id: &str, value: u32) -> Message {
     let sender = Sender { instance_id: parent.into(), execution_id: Some(execution_id.into()) };
-    put(hub, Message { sender, ..message(hub, InstanceRef::current("kid"), raised("item", 4)) }).await;
+    Message { sender, ..message(hub, InstanceRef::current("kid"), raised("item", value)) }
 }
 
 #[tokio::test(start_paused = true)]
@@ -93,22 +116,43 @@ async fn an_event_waits_for_the_start_of_a_child_for_as_long_as_its_parent_does(
     })
     .await;
     client.start(ASK, 1).instance_id("p").await.unwrap();
-    let died = faulty.dies_behind(1, |call| call.op == "table.transact" && call.target.0 == "TestHistory");
-    tokio::select! {
-        biased;
-        () = died.notified() => {}
-        () = acting(&hub, std::future::pending()) => {}
-    }
-    faulty.set_enabled(false);
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    // Nobody has the start of the child for long.
-    let (queues, queue) = (&hub.0.storage.queues, hub.0.queues.name(hub.0.queues.of_instance("kid")));
-    let start = queues.receive(queue, 32, Duration::from_secs(400)).await.unwrap();
-    assert!(start.iter().any(|message| message.text.contains("ExecutionStarted")), "{start:?}");
+    die_behind_a_commit(&hub, &faulty).await;
+    take_away_messages_to_kid(&hub).await;
     acting(&hub, async {
         let parent = client.status("p").await.unwrap().unwrap();
         send_from(&hub, "p", &parent.execution_id.unwrap()).await;
         assert_eq!(client.wait("p", Duration::from_secs(1200)).await.unwrap().output::<Vec<u32>>().unwrap(), [4]);
+        quiet(&hub).await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_is_taken_by_the_child_of_the_call_behind_which_it_was_sent() {
+    let faulty = Faulty::new(Faults::default(), Rng::seeded(1));
+    let hub = faulty_hub(&faulty).await;
+    let client = Client::new(&hub);
+    acting(&hub, async {
+        client.start(ASK_TWICE, 2).instance_id("p").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    })
+    .await;
+    // The first child has answered, but its last turn was never committed; its parent calls the second.
+    let (parent, child) = (client.status("p").await.unwrap().unwrap(), kid(&client).await);
+    let execution_id = parent.execution_id.unwrap();
+    let answer = EventKind::SubOrchestrationCompleted { task_id: 0, result: Some("[10]".into()) };
+    let sender = Sender { instance_id: "kid".into(), execution_id: child };
+    put(&hub, Message { sender, ..message(&hub, InstanceRef::new("p", &execution_id), answer) }).await;
+    die_behind_a_commit(&hub, &faulty).await;
+    take_away_messages_to_kid(&hub).await;
+    acting(&hub, async {
+        let behind = |call, value| Message { call_task_id: Some(call), ..event_from(&hub, "p", &execution_id, value) };
+        put(&hub, behind(1, 20)).await;
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        // A copy of what was for the first child comes when the second runs.
+        put(&hub, behind(0, 11)).await;
+        put(&hub, behind(1, 21)).await;
+        assert_eq!(client.wait("p", Duration::from_secs(1200)).await.unwrap().output::<Vec<u32>>().unwrap(), [10, 20, 21]);
         quiet(&hub).await;
     })
     .await;
