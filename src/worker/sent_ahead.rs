@@ -1,5 +1,7 @@
-//! What an orchestration sends to an instance that does not run: it may be for a child whose start comes behind it.
+//! What an orchestration sends ahead of the start of its child: it may meet an instance that had the id before, or none.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use super::aside::PAUSE_MAX;
@@ -12,7 +14,10 @@ use crate::error::Result;
 use crate::hub::Held;
 use crate::hub::histories::History;
 use crate::model::State;
-use crate::storage::table::Etag;
+
+/// The histories of senders, as they were read in one step; `None` of one that is damaged.
+#[derive(Default)]
+pub(super) struct Senders(BTreeMap<String, Option<(History, State)>>);
 
 /// What the history of the sender tells of a child to come.
 enum Prospect {
@@ -20,10 +25,8 @@ enum Prospect {
     Asked {
         sender_runs: bool,
     },
-    /// The turn that asks for one may be about to be committed; the version is that of the history which it would be added to.
-    Open {
-        version: Option<Etag>,
-    },
+    /// The turn that asks for one may be about to be committed.
+    Open,
     None,
 }
 
@@ -31,7 +34,7 @@ impl Step<'_> {
     /// Keeps what may be for a child that is to run under this id next. The start of that child may wait for the commit of the turn that
     /// asks for it, or be in the hands of a worker that died.
     pub(super) async fn keep_for_child(&self, history: &History, state: &State, sorted: &mut Sorted<'_>) -> Result<()> {
-        let known = self.known(history, state);
+        let (known, mut senders) = (self.known(history, state), Senders::default());
         for (at, delivery) in sorted.with(Fate::Open) {
             let id = &delivery.message.activity_id;
             let is_applied = state.has_applied(id) || history.sentinel.applied.contains(id);
@@ -41,7 +44,7 @@ impl Step<'_> {
             };
             if may_be_for_next
                 && !is_applied
-                && let Some(delay) = self.waits_for_child(state, delivery).await?
+                && let Some(delay) = self.waits_for_child(state, delivery, &mut senders).await?
             {
                 sorted.set(at, Fate::Later(delay));
             }
@@ -50,28 +53,28 @@ impl Step<'_> {
     }
 
     /// How long a message waits for the start of the child that it may be for; `None` if no such start comes any more. `state`: of the
-    /// execution that has ended, if there is one.
-    pub(super) async fn waits_for_child(&self, state: &State, delivery: &Delivery) -> Result<Option<Duration>> {
+    /// execution that has had the id last, if there is one.
+    pub(super) async fn waits_for_child(
+        &self,
+        state: &State,
+        delivery: &Delivery,
+        senders: &mut Senders,
+    ) -> Result<Option<Duration>> {
         if !may_be_for_child(delivery) {
             return Ok(None);
         }
         let sender = &delivery.message.sender.instance_id;
-        let (waits, tries) = match self.prospect(state, delivery).await? {
+        let read = self.sender(sender, senders).await?;
+        let (waits, tries) = match self.prospect(state, delivery, read.as_ref()) {
             Prospect::None => return Ok(None),
             Prospect::Asked { sender_runs } => {
                 // A sender that has ended is not told that it does not get its child, so that its call stays open.
                 let tries = self.hosting.tries(self.hub, delivery, START_TRIES + 1).await;
                 (sender_runs || tries <= START_TRIES, tries)
             }
-            Prospect::Open { version } => {
+            Prospect::Open => {
                 let tries = self.hosting.tries(self.hub, delivery, EARLY_TRIES + 1).await;
-                let is_over = tries > EARLY_TRIES
-                    && match version {
-                        // Whoever runs that turn again sends the message again.
-                        Some(version) => self.hub.histories.bump_fence(sender, &version).await?,
-                        None => true,
-                    };
-                (!is_over, tries)
+                (tries <= EARLY_TRIES || !self.fence_off_sender(sender, read).await?, tries)
             }
         };
         if !waits {
@@ -82,34 +85,47 @@ impl Step<'_> {
         Ok(Some(delay))
     }
 
-    async fn prospect(&self, state: &State, held: &Held) -> Result<Prospect> {
-        let (message, sender) = (&held.message, &held.message.sender);
-        let history = match self.hub.histories.load(&sender.instance_id).await {
-            Ok(history) => history,
-            // One that is damaged keeps no other.
-            Err(error) if error.is_lasting() && error.unknown_event().is_none() => return Ok(Prospect::Open { version: None }),
-            Err(error) => return Err(error),
+    async fn sender<'s>(&self, id: &str, senders: &'s mut Senders) -> Result<&'s mut Option<(History, State)>> {
+        let place = match senders.0.entry(id.to_owned()) {
+            Entry::Occupied(read) => return Ok(read.into_mut()),
+            Entry::Vacant(place) => place,
         };
-        let its = State::fold(&history.events);
+        match self.hub.histories.load(id).await {
+            Ok(history) => {
+                let state = State::fold(&history.events);
+                Ok(place.insert(Some((history, state))))
+            }
+            // One that is damaged keeps no other.
+            Err(error) if error.is_lasting() && error.unknown_event().is_none() => Ok(place.insert(None)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes sure that no turn of the sender is committed that was run over what has been read. Whoever runs it again sends its messages
+    /// again. `false` if one has been committed since.
+    async fn fence_off_sender(&self, id: &str, read: &mut Option<(History, State)>) -> Result<bool> {
+        let Some(version) = read.as_mut().and_then(|(history, _)| history.etag.take()) else { return Ok(true) };
+        let is_fenced = self.hub.histories.bump_fence(id, &version).await?;
+        if let Some((history, _)) = read.as_mut().filter(|_| !is_fenced) {
+            history.etag = Some(version);
+        }
+        Ok(is_fenced)
+    }
+
+    fn prospect(&self, state: &State, held: &Held, sender: Option<&(History, State)>) -> Prospect {
+        let Some((history, its)) = sender else { return Prospect::Open };
         let is_to_come = |(task_id, child, decision_id): (i32, &str, Option<&str>)| {
-            child == self.instance_id && !has_run(state, &history, task_id, decision_id)
+            child == self.instance_id && !has_run(state, history, task_id, decision_id)
         };
         if its.open_children().any(is_to_come) {
-            return Ok(Prospect::Asked { sender_runs: its.completed.is_none() });
+            return Prospect::Asked { sender_runs: its.completed.is_none() };
         }
-        let execution_id = sender.execution_id.as_deref().unwrap_or_default();
-        if history.sentinel.superseded.iter().any(|superseded| superseded == execution_id) {
-            // What it has asked for is not known any more, and nothing can be added to it.
-            return Ok(Prospect::Open { version: None });
-        }
-        let is_committed =
-            history.events.iter().any(|stored| stored.decision_id.is_some() && stored.decision_id == message.decision_id);
-        let is_current = execution_id.is_empty() || history.execution_id.as_deref() == Some(execution_id);
-        Ok(if is_current && (is_committed || its.completed.is_some()) {
-            Prospect::None
-        } else {
-            Prospect::Open { version: history.etag }
-        })
+        let by = held.message.sender.execution_id.as_deref().unwrap_or_default();
+        let is_current = by.is_empty() || history.execution_id.as_deref() == Some(by);
+        let is_decided = |id: &Option<String>| id.is_some() && *id == held.message.decision_id;
+        let is_committed = history.events.iter().any(|stored| is_decided(&stored.decision_id));
+        // What an execution has asked for that was replaced since is not known any more.
+        if is_current && (is_committed || its.completed.is_some()) { Prospect::None } else { Prospect::Open }
     }
 }
 
@@ -120,7 +136,7 @@ fn may_be_for_child(held: &Held) -> bool {
     by_instance && !is_start(held) && message.event.kind.completes().is_none() && names_no_execution(held)
 }
 
-/// Whether the execution that has ended is what this call of a parent asked for.
+/// Whether the execution that has had the id last is what this call of a parent asked for.
 fn has_run(state: &State, parents: &History, task_id: i32, decision_id: Option<&str>) -> bool {
     let Some(started) = state.started.as_deref() else { return false };
     started.event.parent.as_ref().is_some_and(|parent| {

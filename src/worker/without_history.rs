@@ -6,6 +6,7 @@ use super::delivery::{Delivery, Disposition};
 use super::drop_reason::DropReason;
 use super::fate::{Fate, Sorted};
 use super::log;
+use super::sent_ahead::Senders;
 use super::step::{EARLY_TRIES, Step, back_off};
 use crate::error::Result;
 use crate::hub::Held;
@@ -19,7 +20,7 @@ impl Step<'_> {
         let row = self.hub.instances.read(self.instance_id, false).await?;
         let alive = row.as_ref().is_some_and(|r| r.row.status.is_none_or(|s| !s.is_terminal()));
         let may_end = alive || row.as_ref().is_some_and(|r| r.row.behind_mark == Some(RuntimeStatus::Pending));
-        let mut terminated = None;
+        let (mut terminated, mut senders) = (None, Senders::default());
         for (at, delivery) in sorted.with(Fate::Open) {
             // One whose first checkpoint was interrupted has yet to begin: what answers it is early.
             let has_begun = history.execution_id.is_some() && !history.is_torn();
@@ -35,7 +36,7 @@ impl Step<'_> {
                     sorted.set(at, Fate::Drop);
                 }
                 kind if alive || kind.completes().is_some() || may_have_overtaken(delivery) => sorted.wait(at),
-                _ => match self.waits_behind_start(delivery).await? {
+                _ => match self.waits_behind_start(delivery, &mut senders).await? {
                     Some(delay) => sorted.set(at, Fate::Later(delay)),
                     // Neither is a loss: nobody has the id, or the instance was terminated before it began, as its row tells.
                     None => {
@@ -75,9 +76,9 @@ impl Step<'_> {
     }
 
     /// How long something waits for the start of the instance, if one may come.
-    async fn waits_behind_start(&self, delivery: &Delivery) -> Result<Option<Duration>> {
+    async fn waits_behind_start(&self, delivery: &Delivery, senders: &mut Senders) -> Result<Option<Duration>> {
         match self.waits_with_start(delivery) {
-            None => self.waits_for_child(&State::default(), delivery).await,
+            None => self.waits_for_child(&State::default(), delivery, senders).await,
             waits => Ok(waits),
         }
     }

@@ -20,7 +20,7 @@ use crate::model::{
 use crate::rng::Rng;
 use crate::storage::Storage;
 use crate::storage::layer::faulty::{Faults, Faulty, Odds};
-use crate::storage::table::{Match, Query, TableOp};
+use crate::storage::table::{Entity, Match, Query, TableOp, Value};
 use crate::{Client, TaskHub};
 
 const COLLECT: Orchestrator<usize, Vec<u32>> = Orchestrator::new("Collect");

@@ -170,10 +170,29 @@ async fn an_event_of_an_orchestration_that_asks_for_no_child_goes_with_the_insta
         quiet(&hub).await;
         assert!(hub.0.now().since(begun) < Duration::from_secs(5), "what nobody awaits goes at once");
         // Of a turn that nobody has committed it is not known for a while what it asks for.
-        send_from(&hub, "p", "never").await;
+        for _ in 0..40 {
+            send_from(&hub, "p", "never").await;
+        }
         quiet(&hub).await;
         let waited = hub.0.now().since(begun);
         assert!((Duration::from_secs(30)..Duration::from_secs(60)).contains(&waited), "{waited:?}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_of_an_orchestration_whose_history_is_damaged_goes_after_a_while() {
+    let hub = hub().await;
+    let client = Client::new(&hub);
+    acting(&hub, async {
+        client.start(ASK, 0).instance_id("p").await.unwrap();
+        let execution_id = ended(&client, "p").await.execution_id.unwrap();
+        let spoilt = Entity::new("p", rows::SENTINEL).with("IsCheckpointComplete", Value::string("nonsense"));
+        hub.0.storage.tables.write(&hub.0.names.history, &TableOp::Merge(spoilt, Match::Any)).await.unwrap();
+        send_from(&hub, "p", &execution_id).await;
+        quiet(&hub).await;
+        assert_eq!(client.poison().await.unwrap(), []);
+        assert_eq!(status(&client, "kid").await, RuntimeStatus::Completed);
     })
     .await;
 }
