@@ -30,6 +30,8 @@ mod purge_pace;
 mod shop;
 mod storage;
 mod takeover;
+#[cfg(all(feature = "metrics", feature = "otel"))]
+mod traces;
 #[cfg(unix)]
 mod update;
 #[path = "../examples/catalogue_worker/versions.rs"]

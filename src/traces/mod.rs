@@ -5,6 +5,8 @@
 mod context;
 mod span;
 
+#[cfg(all(test, feature = "otel"))]
+mod collector;
 #[cfg(feature = "otel")]
 mod export;
 #[cfg(not(feature = "otel"))]

@@ -2,52 +2,19 @@
 
 #![cfg(feature = "otel")]
 
-use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::{Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
 use opentelemetry::trace::Status;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use prost::Message as _;
 use tokio::net::TcpListener;
 
 use super::Traces;
+use super::collector::Collector;
 use super::kept::Exported;
 use crate::{Activity, ActivityContext, Client, Failure, OrchestrationContext, Orchestrator, Storage, TaskHub, Worker};
 
 const MAIN: Orchestrator<String, String> = Orchestrator::new("Main");
 const HELLO: Activity<String, String> = Activity::new("Hello");
-
-/// A collector: what was exported to it, and with which headers.
-#[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
-
-impl Collector {
-    async fn take(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let is_ours = request.uri().path() == "/v1/traces" && request.headers()["content-type"] == "application/x-protobuf";
-        let body = request.into_body().collect().await.unwrap().to_bytes();
-        let mut answer = Response::new(Full::new(Bytes::new()));
-        match ExportTraceServiceRequest::decode(body) {
-            Ok(exported) if is_ours => self.0.lock().unwrap().push(exported),
-            _ => *answer.status_mut() = StatusCode::BAD_REQUEST,
-        }
-        answer
-    }
-
-    /// Takes what comes, for ever.
-    async fn run(&self, listener: TcpListener) {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            let service = service_fn(async |request| Ok::<_, Infallible>(self.take(request).await));
-            drop(http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service).await);
-        }
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_gets_each_span_over_otlp_with_the_name_of_the_service() {
@@ -68,7 +35,7 @@ async fn a_collector_gets_each_span_over_otlp_with_the_name_of_the_service() {
     let all = async {
         working.await;
         // The thread that exports is another one; the collector goes on meanwhile.
-        while collector.0.lock().unwrap().iter().flat_map(spans).count() < 4 {
+        while collector.names().len() < 4 {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
@@ -77,10 +44,8 @@ async fn a_collector_gets_each_span_over_otlp_with_the_name_of_the_service() {
         () = collecting => unreachable!("it collects for ever"),
         done = tokio::time::timeout(Duration::from_secs(30), all) => done.unwrap(),
     }
-    let requests = collector.0.lock().unwrap().clone();
-    let mut names: Vec<_> = requests.iter().flat_map(spans).collect();
-    names.sort_unstable();
-    assert_eq!(names, ["activity:Hello", "activity:Hello", "create_orchestration:Main", "orchestration:Main"]);
+    let requests = collector.requests();
+    assert_eq!(collector.names(), ["activity:Hello", "activity:Hello", "create_orchestration:Main", "orchestration:Main"]);
     let resource = requests[0].resource_spans[0].resource.as_ref().unwrap();
     let service = resource.attributes.iter().find(|attribute| attribute.key == "service.name").unwrap();
     let service = service.value.as_ref().and_then(|value| value.value.as_ref());
@@ -103,11 +68,6 @@ async fn a_failure_of_megabytes_is_exported_in_a_few_thousand_bytes() {
     let ended = spans.iter().find(|span| span.name == "orchestration:Main").unwrap();
     let Status::Error { description } = &ended.status else { panic!("{:?}", ended.status) };
     assert!(description.starts_with("üü") && description.ends_with("ü…") && (4000..4200).contains(&description.len()));
-}
-
-fn spans(request: &ExportTraceServiceRequest) -> Vec<String> {
-    let scopes = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
-    scopes.flat_map(|scope| &scope.spans).map(|span| span.name.clone()).collect()
 }
 
 #[test]

@@ -224,18 +224,20 @@ impl Commit<'_> {
     /// `false` if the row is somebody else's by now.
     async fn write_row(&self, record: &Record, stored: &Committed) -> Result<bool> {
         let (hub, instance_id, history) = (self.hub, self.instance_id, self.history);
-        let url = |(&(index, column), blob): (&(usize, &'static str), &String)| {
-            ((stored.first + index, column), hub.payloads.url(blob))
-        };
+        let kept = record.kept_events(history);
+        let known = history.columns_in_blobs().filter(|((ordinal, _), _)| *ordinal < kept);
+        let new = stored.blobs.iter().map(|(&(index, column), blob)| ((stored.first + index, column), blob));
+        // Those that are put now are newer than what was loaded.
+        let urls = known.chain(new).map(|(column, blob)| (column, hub.payloads.url(blob))).collect();
         let turn = CommittedTurn {
             instance_id,
             execution_id: &record.execution_id,
             custom_status: record.custom_status.as_deref(),
             history,
-            kept: record.kept_events(self.history),
+            kept,
             new: &record.events,
             state: &record.state,
-            urls: &stored.blobs.iter().map(url).collect(),
+            urls: &urls,
             makes_up: !self.repeats.is_empty(),
             version: stored.version.as_ref(),
             superseded: &record.superseded,

@@ -44,6 +44,14 @@ impl History {
         self.events.extend(end.map(StoredEvent::from));
     }
 
+    /// Columns of events whose texts are in blobs: the ordinal of the event and the column, and the blob.
+    pub(crate) fn columns_in_blobs(&self) -> impl Iterator<Item = ((usize, &'static str), &String)> {
+        self.events
+            .iter()
+            .enumerate()
+            .flat_map(|(ordinal, stored)| stored.blobs.iter().map(move |(column, blob)| ((ordinal, *column), blob)))
+    }
+
     /// The history once a commit has been stored, as it would be loaded: the first `kept` events, and behind them these. `None` if its version
     /// is not known.
     pub(crate) fn after(mut self, kept: usize, new: Vec<StoredEvent>, committed: Committed) -> Option<Self> {

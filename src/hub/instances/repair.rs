@@ -1,7 +1,7 @@
 //! Repairing the row of an instance whose last checkpoint was interrupted after its history.
 
 use super::Instances;
-use super::projection::{BlobUrls, Projection};
+use super::projection::Projection;
 use super::row::StoredRow;
 use super::write::{RowVersion, RowWrite, RowWritten};
 use crate::error::Result;
@@ -54,7 +54,7 @@ impl Instances {
     ) -> Result<RowWritten> {
         let execution_id = history.execution_id.as_deref().unwrap_or_default();
         let events: Vec<_> = history.events.iter().map(|stored| &stored.event).collect();
-        let urls = BlobUrls::new();
+        let urls = history.columns_in_blobs().map(|(column, blob)| (column, self.payloads.url(blob))).collect();
         let projection = Projection { hub: &self.hub, instance_id, execution_id, custom_status, events: &events, urls: &urls };
         let write = RowWrite {
             instance_id,

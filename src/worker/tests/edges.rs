@@ -27,6 +27,7 @@ const COLLECT: Orchestrator<usize, Vec<u32>> = Orchestrator::new("Collect");
 const ASK: Orchestrator<usize, Vec<u32>> = Orchestrator::new("Ask");
 const ASK_TWICE: Orchestrator<usize, Vec<u32>> = Orchestrator::new("AskTwice");
 const RERUN: Orchestrator<u32, Vec<u32>> = Orchestrator::new("Rerun");
+const LADEN: Orchestrator<String, u32> = Orchestrator::new("Laden");
 const LEAVE: Orchestrator<u32, u32> = Orchestrator::new("Leave");
 const ROUNDS: Orchestrator<u32, u32> = Orchestrator::new("Rounds");
 const PATIENT: Orchestrator<u32, u32> = Orchestrator::new("Patient");
@@ -61,6 +62,11 @@ async fn rerun(ctx: OrchestrationContext, times: u32) -> Result<Vec<u32>, Failur
         all.extend(child.await?);
     }
     Ok(all)
+}
+
+/// Takes two events, whatever its input.
+async fn laden(ctx: OrchestrationContext, _: String) -> Result<u32, Failure> {
+    Ok(ctx.wait_for_event(ITEM).await + ctx.wait_for_event(ITEM).await)
 }
 
 /// Leaves a child that has an id of its own to itself in each of two generations.
@@ -98,6 +104,7 @@ async fn acting<T>(hub: &TaskHub, client: impl Future<Output = T>) -> T {
         .orchestrator(ASK, ask)
         .orchestrator(ASK_TWICE, ask_twice)
         .orchestrator(RERUN, rerun)
+        .orchestrator(LADEN, laden)
         .orchestrator(LEAVE, leave)
         .orchestrator(ROUNDS, rounds)
         .orchestrator(PATIENT, patient);

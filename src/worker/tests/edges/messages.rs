@@ -209,3 +209,25 @@ async fn an_answer_to_a_first_checkpoint_that_was_interrupted_waits_for_the_next
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_drops_a_repeat_shows_everything_again_and_stores_no_large_input_twice() {
+    let hub = hub().await;
+    let client = Client::new(&hub);
+    acting(&hub, async {
+        client.start(LADEN, "x".repeat(100_000)).instance_id("laden").await.unwrap();
+        let first = message(&hub, InstanceRef::current("laden"), raised("item", 1));
+        put(&hub, first.clone()).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let before = client.status("laden").await.unwrap().unwrap();
+        let second = message(&hub, InstanceRef::current("laden"), raised("item", 2));
+        tokio::join!(put(&hub, first), put(&hub, second));
+        let ended = ended(&client, "laden").await;
+        assert_eq!((ended.output::<u32>().unwrap(), ended.input), (3, before.input));
+        quiet(&hub).await;
+    })
+    .await;
+    let blobs = hub.0.storage.blobs.list(&hub.0.names.large_messages, "laden/", None).await.unwrap().names;
+    let of_row = blobs.iter().filter(|name| name.contains("history--Input")).count();
+    assert_eq!(of_row, 0, "{blobs:?}");
+}
