@@ -27,12 +27,20 @@ pub(crate) struct Message {
     pub(crate) attempt: Option<u32>,
     /// Which sub-orchestrations a termination ends too; .NET ignores and never writes it.
     pub(crate) descendants: Option<Descendants>,
-    /// Of an event for an instance that the sending execution has called as a sub-orchestration: the task id of the last such call before it.
-    /// .NET ignores and never writes it.
-    pub(crate) call_task_id: Option<i32>,
+    /// Of an event for an instance that the sending execution has called as a sub-orchestration: the last such call before it. .NET ignores
+    /// and never writes it.
+    pub(crate) call: Option<ChildCall>,
     /// Whether somebody may have worked on it, or on a copy of it, before anybody receives it: its sender held it, or sends it again. .NET ignores and
     /// never writes it.
     pub(crate) seen_before: bool,
+}
+
+/// A call of a sub-orchestration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ChildCall {
+    /// The execution that has made it. The sender of a message is the execution with which its turn began, and may be an earlier one.
+    pub(crate) execution_id: String,
+    pub(crate) task_id: i32,
 }
 
 /// How far a termination goes beyond the instance that it is for.
@@ -58,7 +66,7 @@ impl Message {
             decision_id: None,
             attempt: None,
             descendants: None,
-            call_task_id: None,
+            call: None,
             seen_before: false,
         }
     }

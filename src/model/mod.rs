@@ -18,7 +18,7 @@ pub use failure::FailureDetails;
 pub(crate) use json::DecodeError;
 pub(crate) use json::without_lone_surrogates;
 pub(crate) use json::{Incoming, JsonColumn, canonical, read_payload, text_member, wrapper_json};
-pub(crate) use message::{Descendants, Message, Sender};
+pub(crate) use message::{ChildCall, Descendants, Message, Sender};
 pub use properties::Properties;
 pub(crate) use state::{OpenTask, Started, State, TaskKind};
 pub use status::{RuntimeStatus, UnknownStatus};

@@ -338,8 +338,8 @@ impl<'a> Recorder<'a> {
                 let raised = EventKind::EventRaised { name: name.clone(), input: input.clone(), trace };
                 let queue = self.control_queue(&instance_id);
                 let message = self.message(decision, HistoryEvent::arriving(now, raised), InstanceRef::current(&instance_id));
-                let call_task_id = self.last_call_of(&instance_id);
-                self.send(queue, Message { call_task_id, ..message }, Duration::ZERO);
+                let call = self.last_call_of(&instance_id);
+                self.send(queue, Message { call, ..message }, Duration::ZERO);
                 EventKind::EventSent { instance_id, name, input }
             }
         };

@@ -4,7 +4,9 @@ use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::drop_reason::DropReason;
-use crate::model::{EventKind, ExecutionStarted, Message, OpenTask, ParentInstance, Sender, State, TaskKind, Timestamp};
+use crate::model::{
+    EventKind, ExecutionStarted, InstanceRef, Message, OpenTask, ParentInstance, Sender, State, TaskKind, Timestamp,
+};
 use crate::sabotage::{self, Sabotage};
 
 /// What to do with one held message.
@@ -122,10 +124,10 @@ impl Known<'_> {
     /// execution that has called the id again has had the answer of the call before, whose last turn may be yet to be committed: the
     /// event is not for it.
     pub(crate) fn order_of_call(&self, message: &Message) -> Option<Ordering> {
-        let (behind, call) = (message.call_task_id?, self.call?);
-        let Sender { instance_id, execution_id } = &message.sender;
-        let by = &call.instance;
-        (by.instance_id == *instance_id && by.execution_id == *execution_id).then(|| behind.cmp(&call.task_id))
+        let (behind, call) = (message.call.as_ref()?, self.call?);
+        let InstanceRef { instance_id, execution_id } = &call.instance;
+        let is_of_one = *instance_id == message.sender.instance_id && execution_id.as_ref() == Some(&behind.execution_id);
+        is_of_one.then(|| behind.task_id.cmp(&call.task_id))
     }
 
     /// Whether a start of a sub-orchestration is one that this instance has seen. .NET draws a new execution id each time it
@@ -178,7 +180,7 @@ fn non_blank(execution_id: Option<&str>) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{HistoryEvent, InstanceRef, StoredEvent};
+    use crate::model::{ChildCall, HistoryEvent, StoredEvent};
     use uuid::Uuid;
 
     const TIME: Timestamp = Timestamp::UNIX_EPOCH;
@@ -259,10 +261,12 @@ mod tests {
 
     #[test]
     fn an_event_is_for_the_child_of_the_call_behind_which_it_was_sent() {
-        let behind = |sender: (&str, &str), call_task_id| {
-            let sender = Sender { instance_id: sender.0.to_owned(), execution_id: Some(sender.1.to_owned()) };
+        let behind = |sender: (&str, &str), task_id: Option<i32>| {
+            // The turn began with an execution before that.
+            let by = Sender { instance_id: sender.0.to_owned(), execution_id: Some("o".to_owned()) };
             let raised = EventKind::EventRaised { name: "e".into(), input: None, trace: None };
-            check(&[], &Message { sender, call_task_id, ..message(raised) })
+            let call = task_id.map(|task_id| ChildCall { execution_id: sender.1.to_owned(), task_id });
+            check(&[], &Message { sender: by, call, ..message(raised) })
         };
         assert_eq!(behind(("parent", "p"), Some(2)), Verdict::Drop(DropReason::EarlierCall));
         assert_eq!(behind(("parent", "p"), Some(3)), Verdict::Apply);

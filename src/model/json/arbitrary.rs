@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::write::untyped;
 use crate::model::{
-    Descendants, EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, Message, ParentInstance, Properties,
-    RuntimeStatus, Sender, Tags, Timestamp, TraceContext,
+    ChildCall, Descendants, EventKind, ExecutionStarted, FailureDetails, HistoryEvent, InstanceRef, Message, ParentInstance,
+    Properties, RuntimeStatus, Sender, Tags, Timestamp, TraceContext,
 };
 
 /// Any text, often with what JSON and XML find hard.
@@ -168,7 +168,8 @@ pub(crate) fn event() -> impl Strategy<Value = HistoryEvent> {
 pub(crate) fn message() -> impl Strategy<Value = Message> {
     let sender = (text(), of(text())).prop_map(|(instance_id, execution_id)| Sender { instance_id, execution_id });
     let descendants = of(prop_oneof![Just(Descendants::Attached), Just(Descendants::All)]);
-    let ours = (of(text()), of(0..=u32::MAX >> 1), descendants, of(any::<i32>()), any::<bool>());
+    let call = (text(), any::<i32>()).prop_map(|(execution_id, task_id)| ChildCall { execution_id, task_id });
+    let ours = (of(text()), of(0..=u32::MAX >> 1), descendants, of(call), any::<bool>());
     (any::<u128>(), event(), instance(), of(tags()), any::<i64>(), of(any::<i32>()), sender, ours).prop_map(
         |(
             id,
@@ -178,7 +179,7 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
             sequence_number,
             episode,
             sender,
-            (decision_id, attempt, descendants, call_task_id, seen_before),
+            (decision_id, attempt, descendants, call, seen_before),
         )| Message {
             activity_id: Uuid::from_u128(id),
             event,
@@ -190,7 +191,7 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
             decision_id,
             attempt,
             descendants,
-            call_task_id,
+            call,
             seen_before,
         },
     )

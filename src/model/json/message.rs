@@ -9,7 +9,7 @@ use super::parts::{Part as _, write_tags};
 use super::read::{Node, parse};
 use super::write::JsonWriter;
 use crate::model::members::MemberReader as _;
-use crate::model::{Descendants, InstanceRef, Message, Sender};
+use crate::model::{ChildCall, Descendants, InstanceRef, Message, Sender};
 
 /// The texts of the member `Descendants`.
 const ATTACHED: &str = "Attached";
@@ -25,7 +25,7 @@ pub(crate) enum Incoming {
 }
 
 impl Message {
-    /// The bytes that .NET writes; our own `DecisionId`, `Attempt`, `Descendants`, `CallTaskId` and `SeenBefore` come last, where .NET ignores them.
+    /// The bytes that .NET writes; our own `DecisionId`, `Attempt`, `Descendants`, `CallExecutionId`, `CallTaskId` and `SeenBefore` come last, where .NET ignores them.
     #[must_use]
     pub(crate) fn to_json(&self) -> String {
         let mut w = JsonWriter::new(true);
@@ -51,8 +51,9 @@ impl Message {
             if let Some(descendants) = self.descendants {
                 w.name("Descendants").string(if descendants == Descendants::All { ALL } else { ATTACHED });
             }
-            if let Some(task_id) = self.call_task_id {
-                w.name("CallTaskId").raw(task_id);
+            if let Some(call) = &self.call {
+                w.name("CallExecutionId").string(&call.execution_id);
+                w.name("CallTaskId").raw(call.task_id);
             }
             if self.seen_before {
                 w.name("SeenBefore").raw(true);
@@ -126,7 +127,8 @@ fn read_message(node: &Node<'_>) -> Result<Message, DecodeError> {
     message.sender = sender;
     message.decision_id = node.text("DecisionId")?;
     message.attempt = node.nullable_int("Attempt")?.and_then(|attempt| u32::try_from(attempt).ok());
-    message.call_task_id = node.nullable_int("CallTaskId")?;
+    let (execution_id, task_id) = (node.text("CallExecutionId")?, node.nullable_int("CallTaskId")?);
+    message.call = execution_id.zip(task_id).map(|(execution_id, task_id)| ChildCall { execution_id, task_id });
     message.seen_before = node.flag("SeenBefore")?;
     message.descendants =
         node.text("Descendants")?.map(|text| if text == ALL { Descendants::All } else { Descendants::Attached });
@@ -158,7 +160,7 @@ fn read_task_message(node: &Node<'_>) -> Result<Message, DecodeError> {
         decision_id: None,
         attempt: None,
         descendants: None,
-        call_task_id: None,
+        call: None,
         seen_before: false,
     })
 }

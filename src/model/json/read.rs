@@ -27,7 +27,7 @@ const OBJECTS: [&str; 9] = [
     "InnerFailure",
 ];
 /// Those that are texts, numbers, or JSON of any shape.
-const PLAIN: [&str; 51] = [
+const PLAIN: [&str; 52] = [
     "$type",
     "__type",
     "ActivityId",
@@ -38,6 +38,7 @@ const PLAIN: [&str; 51] = [
     "Data",
     "DecisionId",
     "Attempt",
+    "CallExecutionId",
     "CallTaskId",
     "SeenBefore",
     "Descendants",

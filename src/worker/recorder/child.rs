@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::Recorder;
 use crate::ids::DecisionId;
-use crate::model::{EventKind, ExecutionStarted, FIRE_AND_FORGET, HistoryEvent, InstanceRef, ParentInstance, Started, Tags};
+use crate::model::{
+    ChildCall, EventKind, ExecutionStarted, FIRE_AND_FORGET, HistoryEvent, InstanceRef, ParentInstance, Started, Tags,
+};
 
 impl Recorder<'_> {
     pub(super) fn start_child(
@@ -44,14 +46,13 @@ impl Recorder<'_> {
     }
 
     /// The last call of an instance as a sub-orchestration by this execution.
-    pub(super) fn last_call_of(&self, instance_id: &str) -> Option<i32> {
+    pub(super) fn last_call_of(&self, instance_id: &str) -> Option<ChildCall> {
         if self.record.state.children == 0 {
             return None;
         }
         let events = self.past.iter().chain(&self.record.events).map(|stored| &stored.event);
-        events.rev().find_map(|event| match &event.kind {
-            EventKind::SubOrchestrationCreated { instance_id: child, .. } if child == instance_id => Some(event.event_id),
-            _ => None,
-        })
+        let is_call = |event: &&HistoryEvent| matches!(&event.kind, EventKind::SubOrchestrationCreated { instance_id: child, .. } if child == instance_id);
+        let task_id = events.rev().find(is_call)?.event_id;
+        Some(ChildCall { execution_id: self.record.execution_id.clone(), task_id })
     }
 }

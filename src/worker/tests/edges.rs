@@ -15,7 +15,7 @@ use crate::authoring::{Event, Failure, OrchestrationContext, Orchestrator};
 use crate::clock::Clock;
 use crate::hub::{QueueId, rows};
 use crate::model::{
-    EventKind, ExecutionStarted, HistoryEvent, InstanceRef, Message, ParentInstance, RuntimeStatus, Sender, Timestamp,
+    ChildCall, EventKind, ExecutionStarted, HistoryEvent, InstanceRef, Message, ParentInstance, RuntimeStatus, Sender, Timestamp,
 };
 use crate::rng::Rng;
 use crate::storage::Storage;

@@ -82,7 +82,7 @@ impl Grammar {
         walk("", &json, &mut |name, members| {
             let shape = self.objects.get(name).ok_or_else(|| format!("no object of .NET is called {name:?}"))?;
             let ours = |member: &str| match member {
-                "DecisionId" | "Attempt" | "Descendants" | "CallTaskId" | "SeenBefore" => name == ENVELOPE,
+                "DecisionId" | "Attempt" | "Descendants" | "CallExecutionId" | "CallTaskId" | "SeenBefore" => name == ENVELOPE,
                 "Level" => name == STARTED,
                 _ => false,
             };

@@ -146,7 +146,10 @@ async fn an_event_is_taken_by_the_child_of_the_call_behind_which_it_was_sent() {
     die_behind_a_commit(&hub, &faulty).await;
     take_away_messages_to_kid(&hub).await;
     acting(&hub, async {
-        let behind = |call, value| Message { call_task_id: Some(call), ..event_from(&hub, "p", &execution_id, value) };
+        let behind = |task_id, value| {
+            let call = Some(ChildCall { execution_id: execution_id.clone(), task_id });
+            Message { call, ..event_from(&hub, "p", &execution_id, value) }
+        };
         put(&hub, behind(1, 20)).await;
         tokio::time::sleep(Duration::from_secs(600)).await;
         // A copy of what was for the first child comes when the second runs.
