@@ -31,8 +31,10 @@ pub(crate) fn size<T>(ordinary: T, full: T) -> T {
     if std::env::var_os("TASKHUB_FULL").is_some() { full } else { ordinary }
 }
 
-/// A crash costs a lease of 30 seconds and its margin of five, and what has piled up meanwhile.
-const CRASH_STALL_MAX: f64 = 45.0;
+/// A crash costs a lease of 30 seconds and its margin of five, and what has piled up meanwhile; longer where other tests have the machine too.
+fn crash_stall_max() -> f64 {
+    size(120.0, 45.0)
+}
 
 pub(crate) async fn open(prefix: &str) -> (Place, TaskHub) {
     let hub = unique_hub_name(prefix);
@@ -102,7 +104,7 @@ async fn a_worker_that_is_killed_costs_its_lease_and_no_more() {
     let latencies = come_and_go(Leave::Killed).await;
     let max = latencies[latencies.len() - 1];
     println!("hand-off after a kill: p50 {:.2} s, max {max:.2} s", latencies[latencies.len() / 2]);
-    assert!(max < CRASH_STALL_MAX, "{max:.2} s");
+    assert!(max < crash_stall_max(), "{max:.2} s");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

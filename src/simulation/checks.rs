@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{program, trace};
-use crate::hub::rows;
+use crate::hub::{keys, rows};
 use crate::ids::{DecisionId, DecisionKind};
 use crate::model::{EventKind, RuntimeStatus, StoredEvent};
 use crate::storage::layer::Call;
@@ -123,6 +123,7 @@ impl Checks {
             if !is_ended(&seen.whole)
                 && let (Some(before), Some(now)) = (origin(&seen.whole), origin(&current))
                 && before != now
+                && self.is_asked_for(key, &seen.whole)
             {
                 return Err(format!("{:?}, which was under way, was replaced by {execution} of {now:?}", seen.executions.last()));
             }
@@ -147,6 +148,20 @@ impl Checks {
         seen.committed = (!is_ended(&current)).then(Instant::now);
         seen.whole = current;
         check_events(seen, &execution)
+    }
+
+    /// Whether somebody may wait for the execution with these rows: one that was asked for by a turn that was never committed, or by an instance that
+    /// such a turn has started, gives way.
+    fn is_asked_for(&self, key: &str, rows: &[Entity]) -> bool {
+        let Some(Some(parent)) = origin(rows) else { return true };
+        let (parent_key, child) = (keys::escape(&parent), keys::unescape(key));
+        let of_parent: Vec<_> =
+            self.memory.partition_rows(&self.history, &parent_key).into_iter().map(|row| row.entity).collect();
+        let asks = |row: &Entity| match rows::event_from_entity(row).map(|stored| stored.event.kind) {
+            Ok(EventKind::SubOrchestrationCreated { instance_id, .. }) => instance_id == child,
+            _ => false,
+        };
+        of_parent.iter().any(asks) && self.is_asked_for(&parent_key, &of_parent)
     }
 
     fn row(&self, key: &str) -> Result<(), String> {
