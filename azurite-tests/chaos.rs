@@ -6,11 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
-use taskhub::internals::leftovers;
 use taskhub::{Client, TaskHub};
 use tokio::time::Instant;
 
-use crate::fleet::{beside_others, size};
+use crate::fleet::{beside_others, leftovers_until, size};
 use crate::harness::{azurite, connection_string_at, unique_hub_name};
 use crate::load::Load;
 use crate::proxy::{Fate, Proxy, Weather};
@@ -86,6 +85,7 @@ impl Crew {
                 // The tests beside this one keep Azurite busy.
                 Err(error) => assert!(Instant::now() < deadline, "partitions cannot be read: {error}"),
             }
+            tokio::time::sleep(TICK).await;
         };
         status.partitions.into_iter().filter_map(|partition| partition.owner).collect()
     }
@@ -160,15 +160,8 @@ async fn storm(plan: &mut Plan, crew: &mut Crew, proxy: &Proxy, load: &mut Load<
 
 /// Nothing is left in the queues: also what killed workers held, and answers to decisions that were never committed.
 async fn settle(hub: &TaskHub, limit: Duration) {
-    let deadline = Instant::now() + limit;
-    loop {
-        let left = leftovers(&azurite().storage(), hub).await.expect("queues can be read");
-        if left.messages == 0 {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{} messages are left, visible: {:?}", left.messages, left.visible);
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
+    let left = leftovers_until(&azurite().storage(), hub, limit, |left| left.messages == 0).await.expect("queues can be read");
+    assert_eq!(left.messages, 0, "messages are left, visible: {:?}", left.visible);
 }
 
 async fn run(seed: u64) {

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use taskhub::internals::leftovers;
-use taskhub::{Client, TaskHub};
+use taskhub::internals::{Leftovers, leftovers};
+use taskhub::{Client, Storage, TaskHub};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::time::Instant;
 
@@ -34,6 +34,23 @@ pub(crate) fn size<T>(ordinary: T, full: T) -> T {
 /// A crash costs a lease of 30 seconds and its margin of five, and what has piled up meanwhile; longer where other tests have the machine too.
 fn crash_stall_max() -> f64 {
     size(120.0, 45.0)
+}
+
+/// What lies in the queues once that is settled, or when the patience is over. Also under a paused clock.
+pub(crate) async fn leftovers_until(
+    storage: &Storage,
+    hub: &TaskHub,
+    patience: Duration,
+    is_settled: impl Fn(&Leftovers) -> bool,
+) -> Result<Leftovers, String> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let left = leftovers(storage, hub).await.map_err(|error| error.to_string())?;
+        if is_settled(&left) || Instant::now() > deadline {
+            return Ok(left);
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 pub(crate) async fn open(prefix: &str) -> (Place, TaskHub) {
@@ -85,15 +102,12 @@ pub(crate) async fn come_and_go(leave: Leave) -> Vec<f64> {
     }
     let all = load.finish(Duration::from_secs(60)).await;
     // What a killed worker had is hidden for half a minute, also where it needed only to be deleted.
-    let left = async || leftovers(&azurite().storage(), &hub).await.expect("queues can be read");
-    let patience = Instant::now() + Duration::from_secs(60);
-    while left().await.messages > 0 && Instant::now() < patience {
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
+    let (storage, patience) = (azurite().storage(), Duration::from_secs(60));
+    leftovers_until(&storage, &hub, patience, |left| left.messages == 0).await.expect("queues can be read");
     for worker in [b, c].into_iter().flatten() {
         worker.stop(Duration::from_secs(20)).await;
     }
-    let left = left().await;
+    let left = leftovers(&storage, &hub).await.expect("queues can be read");
     assert_eq!((left.messages, left.visible.len()), (0, 0), "messages that nobody needs are left");
     latencies(&all)
 }

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use taskhub::internals::{leftovers, memory_at};
+use taskhub::internals::memory_at;
 use taskhub::{
     Activity, ActivityContext, Client, Clock, Failure, InstanceQuery, OrchestrationContext, Orchestrator, RawValue,
     RuntimeStatus, Storage, TaskHub, Timestamp, Worker,
 };
 
 use crate::catalogue;
+use crate::fleet::leftovers_until;
 use crate::harness::{azurite, unique_hub_name};
 
 /// One run: the orchestrator, its input, the events raised to it, and how it must end.
@@ -112,15 +113,8 @@ async fn run_all(storage: Storage, clock: Clock, hub_name: &str) -> Vec<String> 
     let acting = async {
         let mut wrong: Vec<String> = join_all(CASES.iter().map(|c| run(&client, c))).await.into_iter().flatten().collect();
         wrong.extend(all_ended(&client).await);
-        let mut left = leftovers(&storage, &hub).await.unwrap();
-        for _ in 0..100 {
-            if left.visible.is_empty() {
-                break;
-            }
-            // Somebody may be about to receive it.
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            left = leftovers(&storage, &hub).await.unwrap();
-        }
+        // Somebody may be about to receive what is visible.
+        let left = leftovers_until(&storage, &hub, Duration::from_secs(30), |left| left.visible.is_empty()).await.unwrap();
         wrong.extend(left.visible.iter().map(|text| format!("left over: {text}")));
         drop(stop);
         wrong

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures::StreamExt;
-use taskhub::internals::{Snapshot, completed_twice, leftovers, memory_at};
+use taskhub::internals::{Leftovers, Snapshot, completed_twice, memory_at};
 use taskhub::{Client, Clock, EventKind, HistoryEvent, RawValue, RuntimeStatus, Storage, TaskHub, Timestamp, Worker};
 
 use crate::catalogue;
-use crate::fleet::size;
+use crate::fleet::{leftovers_until, size};
 use crate::harness::{azurite, unique_hub_name};
 
 /// The output that the snapshot must end with: the recorded one, or that of an undisturbed run.
@@ -95,18 +95,13 @@ async fn take_over(snapshot: &Snapshot, expected: &Option<String>, world: World,
 
 /// Waits until no message is left, or none but timers that are not due for long.
 async fn settle(storage: &Storage, hub: &TaskHub, snapshot: &Snapshot, patience: Duration) -> Result<(), String> {
-    let deadline = tokio::time::Instant::now() + patience;
-    loop {
-        let left = leftovers(storage, hub).await.map_err(|e| e.to_string())?;
-        // A turn of .NET that was never committed leaves its timer beside that of ours.
-        let timers = if patience < Duration::from_secs(700) { 2 * snapshot.long_timers() } else { 0 };
-        if left.visible.is_empty() && left.messages <= timers {
-            return Ok(());
-        }
-        if tokio::time::Instant::now() > deadline {
-            return Err(format!("{} messages are left, visible: {:?}", left.messages, left.visible));
-        }
-        tokio::time::sleep(Duration::from_millis(500)).await;
+    // A turn of .NET that was never committed leaves its timer beside that of ours.
+    let timers = if patience < Duration::from_secs(700) { 2 * snapshot.long_timers() } else { 0 };
+    let is_settled = |left: &Leftovers| left.visible.is_empty() && left.messages <= timers;
+    let left = leftovers_until(storage, hub, patience, is_settled).await?;
+    match is_settled(&left) {
+        true => Ok(()),
+        false => Err(format!("{} messages are left, visible: {:?}", left.messages, left.visible)),
     }
 }
 

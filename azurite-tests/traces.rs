@@ -4,11 +4,12 @@
 mod collector;
 
 use std::collections::BTreeSet;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use collector::Collector;
 use tokio::net::TcpListener;
+use tokio::process::Command;
 
 use crate::workers::example;
 
@@ -20,22 +21,15 @@ async fn a_program_of_its_own_exports_all_spans_to_the_collector_that_its_variab
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
+        .kill_on_drop(true)
         .spawn()
         .expect("the example can be started");
-    let ends = async {
-        loop {
-            match program.try_wait().unwrap() {
-                Some(status) => break status,
-                None => tokio::time::sleep(Duration::from_millis(100)).await,
-            }
-        }
-    };
     let status = tokio::select! {
         biased;
         () = collector.run(listener) => unreachable!("it collects for ever"),
-        status = tokio::time::timeout(Duration::from_secs(60), ends) => status.expect("the example ends by itself"),
+        status = tokio::time::timeout(Duration::from_secs(60), program.wait()) => status.expect("the example ends by itself"),
     };
-    assert!(status.success(), "{status}");
+    assert!(status.as_ref().is_ok_and(|status| status.success()), "{status:?}");
     let names = collector.names();
     let kinds: BTreeSet<_> = names.iter().map(String::as_str).collect();
     let expected = ["activity:Charge", "activity:Price", "create_orchestration:CheckOut", "orchestration:CheckOut"];

@@ -224,11 +224,11 @@ impl Commit<'_> {
     /// `false` if the row is somebody else's by now.
     async fn write_row(&self, record: &Record, stored: &Committed) -> Result<bool> {
         let (hub, instance_id, history) = (self.hub, self.instance_id, self.history);
-        let kept = record.kept_events(history);
-        let known = history.columns_in_blobs().filter(|((ordinal, _), _)| *ordinal < kept);
+        let (kept, makes_up) = (record.kept_events(history), !self.repeats.is_empty());
+        // What was loaded matters where the whole execution is shown again.
+        let loaded = makes_up.then(|| history.columns_in_blobs().filter(|((ordinal, _), _)| *ordinal < kept));
         let new = stored.blobs.iter().map(|(&(index, column), blob)| ((stored.first + index, column), blob));
-        // Those that are put now are newer than what was loaded.
-        let urls = known.chain(new).map(|(column, blob)| (column, hub.payloads.url(blob))).collect();
+        let urls = loaded.into_iter().flatten().chain(new).map(|(column, blob)| (column, hub.payloads.url(blob))).collect();
         let turn = CommittedTurn {
             instance_id,
             execution_id: &record.execution_id,
@@ -238,7 +238,7 @@ impl Commit<'_> {
             new: &record.events,
             state: &record.state,
             urls: &urls,
-            makes_up: !self.repeats.is_empty(),
+            makes_up,
             version: stored.version.as_ref(),
             superseded: &record.superseded,
         };

@@ -258,9 +258,8 @@ async fn of_start(hub: &Hub, child_id: &str, start: &ExecutionStarted, decision_
         if history.sentinel.superseded.iter().any(|superseded| superseded == execution_id) {
             return Ok(Claim::Left { depth });
         }
-        let is_current = execution_id.is_empty() || history.execution_id.as_deref() == Some(execution_id);
         let is_settled = state.has_decision(asking.task_id) || state.completed.is_some();
-        if !is_current || !is_settled {
+        if !history.has_execution(Some(execution_id)) || !is_settled {
             return Ok(Claim::Open { depth, parent_id: asking.instance.instance_id, version: history.etag });
         }
         let waits = state.open_task_of(asking.task_id).is_some_and(|task| {

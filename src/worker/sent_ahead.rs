@@ -36,14 +36,12 @@ impl Step<'_> {
     pub(super) async fn keep_for_child(&self, history: &History, state: &State, sorted: &mut Sorted<'_>) -> Result<()> {
         let (known, mut senders) = (self.known(history, state), Senders::default());
         for (at, delivery) in sorted.with(Fate::Open) {
-            let id = &delivery.message.activity_id;
-            let is_applied = state.has_applied(id) || history.sentinel.applied.contains(id);
             let may_be_for_next = match known.order_of_call(&delivery.message) {
                 Some(order) => order.is_gt(),
                 None => state.completed.is_some(),
             };
             if may_be_for_next
-                && !is_applied
+                && !known.has_applied(&delivery.message)
                 && let Some(delay) = self.waits_for_child(state, delivery, &mut senders).await?
             {
                 sorted.set(at, Fate::Later(delay));
@@ -104,10 +102,12 @@ impl Step<'_> {
     /// Makes sure that no turn of the sender is committed that was run over what has been read. Whoever runs it again sends its messages
     /// again. `false` if one has been committed since.
     async fn fence_off_sender(&self, id: &str, read: &mut Option<(History, State)>) -> Result<bool> {
-        let Some(version) = read.as_mut().and_then(|(history, _)| history.etag.take()) else { return Ok(true) };
-        let is_fenced = self.hub.histories.bump_fence(id, &version).await?;
-        if let Some((history, _)) = read.as_mut().filter(|_| !is_fenced) {
-            history.etag = Some(version);
+        let Some((history, _)) = read else { return Ok(true) };
+        let Some(version) = &history.etag else { return Ok(true) };
+        let is_fenced = self.hub.histories.bump_fence(id, version).await?;
+        if is_fenced {
+            // What else it has sent needs no other fence.
+            history.etag = None;
         }
         Ok(is_fenced)
     }
@@ -120,8 +120,7 @@ impl Step<'_> {
         if its.open_children().any(is_to_come) {
             return Prospect::Asked { sender_runs: its.completed.is_none() };
         }
-        let by = held.message.sender.execution_id.as_deref().unwrap_or_default();
-        let is_current = by.is_empty() || history.execution_id.as_deref() == Some(by);
+        let is_current = history.has_execution(held.message.sender.execution_id.as_deref());
         let is_decided = |id: &Option<String>| id.is_some() && *id == held.message.decision_id;
         let is_committed = history.events.iter().any(|stored| is_decided(&stored.decision_id));
         // What an execution has asked for that was replaced since is not known any more.
@@ -140,8 +139,8 @@ fn may_be_for_child(held: &Held) -> bool {
 fn has_run(state: &State, parents: &History, task_id: i32, decision_id: Option<&str>) -> bool {
     let Some(started) = state.started.as_deref() else { return false };
     started.event.parent.as_ref().is_some_and(|parent| {
-        let by = parent.instance.execution_id.as_deref().unwrap_or_default();
-        let is_of_history = by.is_empty() || parents.execution_id.as_deref() == Some(by);
-        is_of_history && parent.task_id == task_id && is_same_decision(started.decision_id.as_deref(), decision_id)
+        parents.has_execution(parent.instance.execution_id.as_deref())
+            && parent.task_id == task_id
+            && is_same_decision(started.decision_id.as_deref(), decision_id)
     })
 }

@@ -87,10 +87,7 @@ impl Known<'_> {
     }
 
     fn external(&self, message: &Message) -> Verdict {
-        let id = &message.activity_id;
-        // .NET writes no id into the wrapper of old messages; an empty one identifies nothing.
-        let is_applied = self.state.has_applied(id) || self.applied.contains(id);
-        if !id.is_nil() && is_applied && !sabotage::is(Sabotage::IdentityIgnored) {
+        if self.has_applied(message) && !sabotage::is(Sabotage::IdentityIgnored) {
             return Verdict::Drop(DropReason::AppliedAlready);
         }
         match message.event.kind {
@@ -113,6 +110,13 @@ impl Known<'_> {
                 Verdict::Drop(DropReason::NotForOrchestrations)
             }
         }
+    }
+
+    /// Whether this event was applied, by this execution or by one before it.
+    pub(crate) fn has_applied(&self, message: &Message) -> bool {
+        let id = &message.activity_id;
+        // .NET writes no id into the wrapper of old messages; an empty one identifies nothing.
+        !id.is_nil() && (self.state.has_applied(id) || self.applied.contains(id))
     }
 
     /// An instance ends its own children only.

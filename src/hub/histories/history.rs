@@ -44,6 +44,12 @@ impl History {
         self.events.extend(end.map(StoredEvent::from));
     }
 
+    /// Whether this is the history of an execution; of none in particular it always is.
+    pub(crate) fn has_execution(&self, execution_id: Option<&str>) -> bool {
+        let id = execution_id.unwrap_or_default();
+        id.is_empty() || self.execution_id.as_deref() == Some(id)
+    }
+
     /// Columns of events whose texts are in blobs: the ordinal of the event and the column, and the blob.
     pub(crate) fn columns_in_blobs(&self) -> impl Iterator<Item = ((usize, &'static str), &String)> {
         self.events

@@ -25,7 +25,8 @@ pub(crate) enum Incoming {
 }
 
 impl Message {
-    /// The bytes that .NET writes; our own `DecisionId`, `Attempt`, `Descendants`, `CallExecutionId`, `CallTaskId` and `SeenBefore` come last, where .NET ignores them.
+    /// The bytes that .NET writes; our own `DecisionId`, `Attempt`, `Descendants`, `CallExecutionId`, `CallTaskId` and `SeenBefore` come
+    /// last, where .NET ignores them.
     #[must_use]
     pub(crate) fn to_json(&self) -> String {
         let mut w = JsonWriter::new(true);
