@@ -49,7 +49,7 @@ mod authoring;
 mod bounds;
 mod client;
 mod clock;
-#[cfg(any(feature = "metrics", feature = "scaler"))]
+#[cfg(any(feature = "http", feature = "metrics", feature = "scaler"))]
 mod connections;
 #[cfg(feature = "dashboard")]
 pub mod dashboard;

@@ -94,7 +94,7 @@ impl Metrics {
             return Err(Error::new(ErrorKind::Invalid, words));
         }
         let failed = |error| Error::new(ErrorKind::Storage, format!("the listener of the metrics failed: {error}"));
-        let serving = server::run(listener, || self.page());
+        let serving = server::run(listener, self);
         tokio::select! {
             biased;
             () = shutdown => Ok(()),

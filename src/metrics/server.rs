@@ -11,23 +11,24 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
-use crate::connections;
+use super::Metrics;
+use crate::connections::{self, Connection, FEW};
 
 /// In this time a request has to be there, and so has the next one of a connection that is kept open.
 const HEADERS_WITHIN: Duration = Duration::from_secs(30);
 /// The text format of Prometheus.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Serves the page until it is dropped, all on the task of the caller.
-pub(super) async fn run(listener: TcpListener, page: impl Fn() -> String) -> io::Result<()> {
-    connections::serve(listener, std::future::pending(), |stream| connection(stream, &page)).await
+/// Serves the page until it is dropped.
+pub(super) async fn run(listener: TcpListener, metrics: &Metrics) -> io::Result<()> {
+    connections::serve(listener, FEW, std::future::pending(), |taken| connection(metrics.clone(), taken)).await
 }
 
 /// The requests of one connection, one after the other.
-async fn connection(stream: TcpStream, page: &impl Fn() -> String) {
-    let service = service_fn(async |request: Request<hyper::body::Incoming>| Ok::<_, Infallible>(answer(&request, page)));
+async fn connection(metrics: Metrics, Connection { stream, .. }: Connection) {
+    let service = service_fn(async |request: Request<hyper::body::Incoming>| Ok::<_, Infallible>(answer(&request, &metrics)));
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN);
     if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
@@ -35,7 +36,7 @@ async fn connection(stream: TcpStream, page: &impl Fn() -> String) {
     }
 }
 
-fn answer<B>(request: &Request<B>, page: &impl Fn() -> String) -> Response<Full<Bytes>> {
+fn answer<B>(request: &Request<B>, metrics: &Metrics) -> Response<Full<Bytes>> {
     let text = |status, text: String| {
         let mut response = Response::new(Full::new(Bytes::from(text)));
         *response.status_mut() = status;
@@ -43,7 +44,7 @@ fn answer<B>(request: &Request<B>, page: &impl Fn() -> String) -> Response<Full<
         response
     };
     match (request.uri().path(), request.method()) {
-        ("/metrics", &Method::GET | &Method::HEAD) => text(StatusCode::OK, page()),
+        ("/metrics", &Method::GET | &Method::HEAD) => text(StatusCode::OK, metrics.page()),
         ("/metrics", _) => {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "this path is for GET\n".to_owned());
             response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));

@@ -15,7 +15,7 @@ mod of_a_worker {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::connections::CONNECTIONS_MAX;
+    use crate::connections::FEW;
     use crate::metrics::Metrics;
     use crate::model::{EventKind, HistoryEvent, InstanceRef, Message};
     use crate::{
@@ -171,7 +171,7 @@ mod of_a_worker {
         let metrics = Metrics::prometheus();
         let asking = async {
             let mut silent = Vec::new();
-            for _ in 0..CONNECTIONS_MAX + 10 {
+            for _ in 0..FEW + 10 {
                 silent.push(TcpStream::connect(address).await.unwrap());
             }
             let mut stream = TcpStream::connect(address).await.unwrap();
@@ -181,9 +181,7 @@ mod of_a_worker {
             assert!(answered.is_ok() && answer.starts_with("HTTP/1.1 200"), "{answer}");
             // It was the oldest that gave way.
             assert_eq!(silent[0].read(&mut [0]).await.unwrap_or_default(), 0);
-            assert!(
-                silent[CONNECTIONS_MAX + 9].try_read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
-            );
+            assert!(silent[FEW + 9].try_read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
         };
         metrics.serve(listener, asking).await.unwrap();
     }

@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::codegen::Service as _;
@@ -27,12 +27,10 @@ pub use self::rule::Capacity;
 use self::looks::Looks;
 use self::service::Service;
 use crate::client::Client;
-use crate::connections;
+use crate::connections::{self, Connection, FEW};
 
 /// Requests that one connection may have under way; KEDA has one or two.
 const REQUESTS_A_CONNECTION: u32 = 16;
-/// How long a server that was told to stop lets requests end.
-const GRACE: Duration = Duration::from_secs(5);
 /// An idle connection is asked whether it is still there, and is closed without an answer.
 const PING_EVERY: Duration = Duration::from_secs(60);
 
@@ -68,7 +66,7 @@ impl Scaler {
     }
 
     /// Answers over gRPC, in plain HTTP/2, until `shutdown` completes; then it takes no more connections, ends streams, and lets other requests end
-    /// for five seconds. Of 128 connections the oldest gives way to a newer one.
+    /// for ten seconds. Of 128 connections the oldest gives way to a newer one.
     ///
     /// # Errors
     /// What the listener fails with.
@@ -79,12 +77,12 @@ impl Scaler {
             shutdown.await;
             stopping.cancel();
         };
-        connections::serve(listener, stop, |stream| connection(stream, service.clone(), stopping.clone())).await
+        connections::serve(listener, FEW, stop, |taken| connection(taken, service.clone(), stopping.clone())).await
     }
 }
 
 /// The requests of one connection.
-async fn connection(stream: TcpStream, service: Service, stopping: CancellationToken) {
+async fn connection(Connection { stream, .. }: Connection, service: Service, stopping: CancellationToken) {
     // Without it short answers may wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request: hyper::Request<Incoming>| service.clone().call(request.map(Body::new)));
@@ -96,7 +94,7 @@ async fn connection(stream: TcpStream, service: Service, stopping: CancellationT
         ended = serving.as_mut() => ended,
         () = stopping.cancelled() => {
             serving.as_mut().graceful_shutdown();
-            tokio::time::timeout(GRACE, serving).await.unwrap_or(Ok(()))
+            serving.await
         }
     };
     if let Err(error) = ended {

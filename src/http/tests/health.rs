@@ -41,3 +41,16 @@ async fn it_is_alive_while_it_answers_and_ready_while_its_hub_can_be_read_which_
     assert_eq!(health().await, (200, 200));
     assert_eq!(ask(&router, "GET /instances", &[], None).await.status, 401, "everything else needs the key");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_list_of_a_hub_that_is_deleted_while_it_is_served_says_so() {
+    let world = World::new("Shop", "2026-01-01T00:00:00Z").await;
+    let key = "0123456789abcdef";
+    let router = ManagementApi::builder(&world.client).key(Scope::Admin, key).build().unwrap().router();
+    let list = async || ask(&router, "GET /api/v1/instances", &[("x-functions-key", key)], None).await;
+    assert_eq!(list().await.status, 200);
+    TaskHub::open(world.memory.storage(), "Shop").await.unwrap().delete().await.unwrap();
+    let refused = list().await;
+    assert_eq!(refused.status, 503);
+    assert!(refused.body.contains("deleted"), "{}", refused.body);
+}
