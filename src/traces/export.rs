@@ -150,8 +150,8 @@ impl Tracer {
     }
 
     /// Runs code within a span: spans that it begins itself are parts of it.
-    pub(crate) async fn within<F: Future>(&self, span: &SpanContext, work: F) -> F::Output {
-        work.with_context(Context::new().with_remote_span_context(otel(span, true))).await
+    pub(crate) fn within<F: Future>(&self, span: &SpanContext, work: F) -> impl Future<Output = F::Output> + use<F> {
+        work.with_context(Context::new().with_remote_span_context(otel(span, true)))
     }
 }
 

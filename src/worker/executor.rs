@@ -89,8 +89,8 @@ impl Executor {
     }
 
     /// Runs what runs code: that is named if it keeps its thread.
-    pub(crate) async fn watched<F: Future>(&self, code: &Arc<Code>, running: F) -> F::Output {
-        self.watch.each_poll(code, running).await
+    pub(crate) fn watched<F: Future>(&self, code: &Arc<Code>, running: F) -> impl Future<Output = F::Output> {
+        self.watch.each_poll(code, running)
     }
 
     /// Runs the code of an orchestrator: goes on with its execution, if that was kept, and keeps it if it can go on in a later turn.

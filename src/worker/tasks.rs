@@ -21,14 +21,14 @@ const PAUSE_AFTER_PANIC: Duration = Duration::from_secs(1);
 
 impl Shared {
     /// Does something of the worker itself. `None`, and an error in the log, if it panics.
-    pub(super) async fn unless_it_panics<T>(&self, what: &'static str, work: impl Future<Output = T>) -> Option<T> {
-        match AssertUnwindSafe(work).catch_unwind().await {
-            Ok(done) => Some(done),
-            Err(panic) => {
-                tracing::error!(reason = words_of(&*panic), "{what} broke off: a panic of the worker itself");
-                None
-            }
-        }
+    pub(super) fn unless_it_panics<T>(
+        &self,
+        what: &'static str,
+        work: impl Future<Output = T>,
+    ) -> impl Future<Output = Option<T>> {
+        let tell =
+            move |panic: &Panic| tracing::error!(reason = words_of(&**panic), "{what} broke off: a panic of the worker itself");
+        AssertUnwindSafe(work).catch_unwind().map(move |done| done.inspect_err(tell).ok())
     }
 
     /// Does it anew, after a pause, whenever it panics: nothing else would ever do it. It is told whether it is done again.
@@ -40,6 +40,9 @@ impl Shared {
         }
     }
 }
+
+/// What a panic leaves.
+type Panic = Box<dyn Any + Send>;
 
 /// What a panic says of itself.
 pub(super) fn words_of(panic: &(dyn Any + Send)) -> &str {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -93,13 +92,13 @@ impl Watch {
     }
 
     /// Runs a future of the code's, whose single polls are watched: one that waits for long keeps no thread.
-    pub(crate) async fn each_poll<F: Future>(&self, code: &Arc<Code>, future: F) -> F::Output {
-        let mut future = pin!(future.instrument(code.span.clone()));
-        poll_fn(|cx| {
+    pub(crate) fn each_poll<F: Future>(&self, code: &Arc<Code>, future: F) -> impl Future<Output = F::Output> {
+        // In a box, so that it is not part of every future that it is handed through.
+        let mut future = Box::pin(future.instrument(code.span.clone()));
+        poll_fn(move |cx| {
             let _busy = self.enter(code);
             future.as_mut().poll(cx)
         })
-        .await
     }
 
     /// Starts the thread; its lines go where those of the caller go. There is none under a paused clock, where runs must repeat.

@@ -151,17 +151,17 @@ impl Shared {
         let ends = Ends { stopping: until, lost: item.hold().lost.clone() };
         let Some(task) = task_of(&item.message, ends) else {
             let span = spans::instance(&item.message.target.instance_id);
-            return self.work_item_failed(item, &Trouble::no_work_item()).instrument(span).await;
+            return Box::pin(self.work_item_failed(item, &Trouble::no_work_item())).instrument(span).await;
         };
         usage::bill(&task.name);
         let span = spans::activity(&task);
         self.serve_activity(item, task).instrument(span).await;
     }
 
-    /// Runs an activity, if it is here, and answers its call.
+    /// Runs an activity, if it is here, and answers its call. What is rare is in a box: the task has room for the largest of its ways.
     async fn serve_activity(&self, mut item: Delivery, task: ActivityTask) {
         if let Some(need) = self.hosting.missing_activity(&task.name, task.version.as_deref()) {
-            return self.serve_missing(item, &need).await;
+            return Box::pin(self.serve_missing(item, &need)).await;
         }
         let _place = match self.place_of(&mut item, &task).await {
             Ok(place) => place,
@@ -201,7 +201,7 @@ impl Shared {
                 item.release(self, Duration::ZERO).await;
             }
             Ok(Ok(result)) => self.finish_work_item(item, result).await,
-            Err(panic) => self.work_item_failed(item, &Trouble::of_panic(&*panic)).await,
+            Err(panic) => Box::pin(self.work_item_failed(item, &Trouble::of_panic(&*panic))).await,
         }
     }
 
@@ -255,7 +255,7 @@ impl Shared {
                 self.delete_work_item(item).await;
             }
             // The work item is the durable marker: it runs again.
-            Err(error) => self.work_item_failed(item, &Trouble::from(&error)).await,
+            Err(error) => Box::pin(self.work_item_failed(item, &Trouble::from(&error))).await,
         }
     }
 
