@@ -50,12 +50,12 @@ impl World {
     }
 
     /// Changes columns of a row, or makes one.
-    fn put(&self, id: &str, columns: &[(&str, Value)]) {
+    fn put(&self, id: &str, columns: &[(&'static str, Value)]) {
         let key = crate::hub::keys::escape(id);
         let rows = self.memory.all_rows().remove("TestInstances").unwrap_or_default();
         let found = rows.into_iter().map(|row| row.entity).find(|row| row.partition_key == key);
         let row = found.unwrap_or_else(|| Entity::new(key, "").with("Name", Value::string("@counter")));
-        let row = columns.iter().fold(row, |row, (name, value)| row.with(name, value.clone()));
+        let row = columns.iter().fold(row, |row, (name, value)| row.with(*name, value.clone()));
         self.memory.insert_row("TestInstances", row);
     }
 

@@ -10,6 +10,7 @@ use super::{Hub, blob_names, instances, keys, payloads};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::model::{JsonColumn as _, RuntimeStatus, Tags, Timestamp};
+use crate::storage::columns;
 use crate::storage::error::OrNone;
 use crate::storage::table::{Entity, Filter, Query, TRANSACTION_OPERATIONS_MAX, TableOp, Value};
 
@@ -205,7 +206,7 @@ impl Hub {
         let mut history = Vec::new();
         for mut stored in self.histories.table.rows(Query { filter, ..Query::default() }).await? {
             self.payloads.inline_blobs(&mut stored.entity).await?;
-            rows::LARGE_COLUMNS.iter().for_each(|column| drop(stored.entity.properties.remove(&*rows::blob_column(column))));
+            rows::LARGE_COLUMNS.iter().for_each(|column| drop(stored.entity.properties.remove(&rows::blob_column(column))));
             let Entity { row_key, properties, .. } = stored.entity;
             history.push(ExportedRow { row_key, columns: columns(properties) });
         }
@@ -298,7 +299,7 @@ impl Hub {
     }
 }
 
-fn columns(properties: BTreeMap<String, Value>) -> Columns {
+fn columns(properties: columns::Columns) -> Columns {
     let column = |value| {
         Some(match value {
             Value::Null => return None,
@@ -310,10 +311,10 @@ fn columns(properties: BTreeMap<String, Value>) -> Columns {
             Value::DateTime(time) => Column::Other(Other::Time(time)),
         })
     };
-    properties.into_iter().filter_map(|(name, value)| Some((name, column(value)?))).collect()
+    properties.into_iter().filter_map(|(name, value)| Some((name.into_owned(), column(value)?))).collect()
 }
 
-fn values(columns: &Columns) -> BTreeMap<String, Value> {
+fn values(columns: &Columns) -> columns::Columns {
     let value = |column: &Column| match column {
         Column::Flag(flag) => Value::Bool(*flag),
         Column::Number(number) => Value::I32(*number),
@@ -322,5 +323,5 @@ fn values(columns: &Columns) -> BTreeMap<String, Value> {
         Column::Other(Other::Double(number)) => Value::F64(*number),
         Column::Other(Other::Time(time)) => Value::time(*time),
     };
-    columns.iter().map(|(name, column)| (name.clone(), value(column))).collect()
+    columns.iter().map(|(name, column)| (name.clone().into(), value(column))).collect()
 }

@@ -93,7 +93,7 @@ impl Payloads {
                 }
             };
             entity.set(column, Value::string(""));
-            entity.set(&rows::blob_column(column), Value::string(name.clone()));
+            entity.set(rows::blob_column(column), Value::string(name.clone()));
             moved.push((column, name));
         }
         Ok(moved)

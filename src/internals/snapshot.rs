@@ -247,7 +247,7 @@ fn entity(row: &serde_json::Map<String, Json>, from: &str, to: &str) -> Entity {
             continue;
         }
         let edm = row.get(&format!("{name}@odata.type")).and_then(Json::as_str);
-        entity.set(name, value_of(value, edm, from, to));
+        entity.set(name.clone(), value_of(value, edm, from, to));
     }
     entity
 }

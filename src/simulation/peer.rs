@@ -83,12 +83,12 @@ async fn hold_messages(world: &World, queue: &str, rng: &Rng) {
     let _ = world.memory.storage().queues.receive(queue, RECEIVE_MAX, hold).await;
 }
 
-fn change(world: &World, queue: &str, is_meant: impl Fn(&Entity) -> bool, columns: &[(&str, Value)]) {
+fn change(world: &World, queue: &str, is_meant: impl Fn(&Entity) -> bool, columns: &[(&'static str, Value)]) {
     let Some(mut row) = row_of(world, queue).filter(is_meant) else { return };
     for (name, value) in columns {
         match value {
-            Value::Null => drop(row.properties.remove(*name)),
-            value => drop(row.set(name, value.clone())),
+            Value::Null => drop(row.properties.remove(name)),
+            value => drop(row.set(*name, value.clone())),
         }
     }
     world.memory.insert_row(&table(), row);

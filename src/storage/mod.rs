@@ -4,6 +4,7 @@
 
 pub(crate) mod azure;
 pub(crate) mod blob;
+pub(crate) mod columns;
 pub(crate) mod contract;
 pub(crate) mod error;
 pub(crate) mod layer;

@@ -1,10 +1,10 @@
 //! The table port: entities, conditions, transactions and filtered queries of Azure Table storage.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
 
+use super::columns::{ColumnName, Columns};
 use super::error::Result;
 use crate::model::Timestamp;
 
@@ -34,7 +34,7 @@ pub(crate) enum Value {
 pub(crate) struct Entity {
     pub(crate) partition_key: String,
     pub(crate) row_key: String,
-    pub(crate) properties: BTreeMap<String, Value>,
+    pub(crate) properties: Columns,
 }
 
 /// A stored row: the entity, its version, and when the service last wrote it.
@@ -170,15 +170,15 @@ impl Value {
 
 impl Entity {
     pub(crate) fn new(partition_key: impl Into<String>, row_key: impl Into<String>) -> Self {
-        Self { partition_key: partition_key.into(), row_key: row_key.into(), properties: BTreeMap::new() }
+        Self { partition_key: partition_key.into(), row_key: row_key.into(), properties: Columns::default() }
     }
 
-    pub(crate) fn set(&mut self, name: &str, value: Value) -> &mut Self {
-        self.properties.insert(name.to_owned(), value);
+    pub(crate) fn set(&mut self, name: impl Into<ColumnName>, value: Value) -> &mut Self {
+        self.properties.insert(name, value);
         self
     }
 
-    pub(crate) fn with(mut self, name: &str, value: Value) -> Self {
+    pub(crate) fn with(mut self, name: impl Into<ColumnName>, value: Value) -> Self {
         self.set(name, value);
         self
     }

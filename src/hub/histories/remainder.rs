@@ -79,7 +79,7 @@ impl Histories {
             let event = HistoryEvent::read_json(&carried.event).map_err(unreadable)?;
             let mut entity = rows::event_to_entity("", 0, "", &event.into());
             for (column, text) in carried.columns {
-                entity.set(&column, Value::String(text));
+                entity.set(column, Value::String(text));
             }
             self.payloads.inline_blobs(&mut entity).await?;
             events.push(rows::event_from_entity(&entity).map_err(unreadable)?);
@@ -94,9 +94,9 @@ impl Carried {
             .map_err(|e| Error::corrupt(format!("row {} of \"{}\": {e}", entity.row_key, entity.partition_key), &e))?;
         let event = stored.event.to_typed_json();
         let members = rows::event_to_entity("", 0, "", &stored.event.into()).properties;
-        let own = entity.properties.iter().filter(|(column, _)| !members.contains_key(*column));
+        let own = entity.properties.iter().filter(|(column, _)| !members.contains_key(column));
         let columns = own.filter_map(|(column, value)| match value {
-            Value::String(text) => Some((column.clone(), text.clone())),
+            Value::String(text) => Some((column.to_string(), text.clone())),
             _ => None,
         });
         Ok(Self { event, columns: columns.collect() })

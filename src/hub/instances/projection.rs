@@ -156,7 +156,7 @@ fn set_started(entity: &mut Entity, started: &ExecutionStarted) {
     }
 }
 
-fn set_text(entity: &mut Entity, column: &str, text: Option<&str>) {
+fn set_text(entity: &mut Entity, column: &'static str, text: Option<&str>) {
     if let Some(text) = text {
         entity.set(column, Value::string(text));
     }

@@ -61,8 +61,8 @@ pub(crate) fn from_entity(entity: &Entity) -> Result<InstanceRow, DecodeError> {
 /// Whatever can be read of a damaged row: columns that cannot be read are left out.
 pub(crate) fn readable_part(entity: &Entity) -> InstanceRow {
     let mut sound = Entity::new(entity.partition_key.clone(), entity.row_key.clone());
-    for (name, value) in &entity.properties {
-        sound.set(name, value.clone());
+    for (name, value) in entity.properties.iter() {
+        sound.set(name.clone(), value.clone());
         if from_entity(&sound).is_err() {
             sound.properties.remove(name);
         }

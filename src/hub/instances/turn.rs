@@ -1,7 +1,5 @@
 //! The row of an instance after a turn.
 
-use std::collections::BTreeMap;
-
 use super::Instances;
 use super::projection::{self, BlobUrls, Projection, RowChange};
 use super::write::{RowVersion, RowWrite, RowWritten, is_conflict};
@@ -9,6 +7,7 @@ use crate::error::Result;
 use crate::hub::histories::History;
 use crate::hub::keys;
 use crate::model::{EventKind, State, StoredEvent, Timestamp};
+use crate::storage::columns::{ColumnName, Columns};
 use crate::storage::table::{Entity, Etag, Match, TableOp, Value};
 
 /// A turn whose history is committed, for the row of its instance.
@@ -72,20 +71,20 @@ impl CommittedTurn<'_> {
 
 /// The columns of a row that a worker has written and that say something else than when the row was updated.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Shown(BTreeMap<String, Value>);
+pub(crate) struct Shown(Columns);
 
 impl Shown {
     /// What is not shown again by later turns, or may be large.
     const LEFT_OUT: [&str; 4] = ["Input", "Output", "LastUpdatedTime", "CompletedTime"];
 
     fn of(change: &RowChange) -> Self {
-        let columns = change.entity.properties.iter().filter(|(name, _)| !Self::LEFT_OUT.contains(&name.as_str()));
+        let columns = change.entity.properties.iter().filter(|(name, _)| !Self::LEFT_OUT.contains(&&***name));
         Self(columns.map(|(name, value)| (name.clone(), value.clone())).collect())
     }
 
     /// The time of the last update, if that is all that a change changes.
     fn only_later(&self, change: &RowChange) -> Option<Timestamp> {
-        let says_this = |(name, value): (&String, &Value)| name == "LastUpdatedTime" || self.0.get(name) == Some(value);
+        let says_this = |(name, value): (&ColumnName, &Value)| name == "LastUpdatedTime" || self.0.get(name) == Some(value);
         let is_all = !change.clears_output && change.entity.properties.iter().all(says_this);
         change.entity.time("LastUpdatedTime").filter(|_| is_all)
     }

@@ -11,6 +11,7 @@ use crate::hub::{blob_names, keys};
 use crate::model::{RuntimeStatus, Timestamp};
 use crate::sabotage::{self, Sabotage};
 use crate::storage;
+use crate::storage::columns::ColumnName;
 use crate::storage::error::OrNone;
 use crate::storage::table::{Entity, Etag, Match, Row, TableOp, Value};
 
@@ -197,7 +198,8 @@ impl Instances {
         let (TableOp::Insert(entity) | TableOp::Replace(entity, _) | TableOp::Merge(entity, _)) = op else { return Ok(false) };
         let row = self.table.get(&entity.partition_key, &entity.row_key, &[]).await.or_none()?;
         Ok(row.is_some_and(|row| {
-            let same = |(name, value): (&String, &Value)| *value == Value::Null || row.entity.properties.get(name) == Some(value);
+            let same =
+                |(name, value): (&ColumnName, &Value)| *value == Value::Null || row.entity.properties.get(name) == Some(value);
             entity.properties.iter().all(same)
         }))
     }

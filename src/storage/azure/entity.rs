@@ -13,7 +13,7 @@ use crate::storage::table::{Entity, Etag, Row, Value};
 /// The body of a write. The keys are always in it: an insert-or-replace without any property is refused otherwise.
 pub(crate) fn to_json(entity: &Entity) -> Map<String, Json> {
     let mut json = Map::new();
-    for (name, value) in &entity.properties {
+    for (name, value) in entity.properties.iter() {
         let (edm, plain) = match value {
             Value::Null => (None, Json::Null),
             Value::String(text) => (None, Json::from(text.as_str())),
@@ -26,7 +26,7 @@ pub(crate) fn to_json(entity: &Entity) -> Map<String, Json> {
         if let Some(edm) = edm {
             json.insert(format!("{name}@odata.type"), Json::from(edm));
         }
-        json.insert(name.clone(), plain);
+        json.insert(name.to_string(), plain);
     }
     json.insert("PartitionKey".to_owned(), Json::from(entity.partition_key.as_str()));
     json.insert("RowKey".to_owned(), Json::from(entity.row_key.as_str()));
@@ -189,7 +189,7 @@ mod tests {
         let row = from_json(json.as_object().unwrap(), None).unwrap();
         let properties: Vec<_> = row.entity.properties.into_iter().collect();
         let expected = [("B", Value::F64(3e9)), ("D", Value::F64(1.0)), ("G", Value::string("a"))];
-        assert_eq!(properties, expected.map(|(name, value)| (name.to_owned(), value)));
+        assert_eq!(properties, expected.map(|(name, value)| (name.into(), value)));
         assert_eq!(row.etag, Etag("W/\"x\"".to_owned()));
     }
 

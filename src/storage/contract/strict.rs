@@ -61,7 +61,7 @@ async fn keys_and_properties_have_limits(tables: &dyn TableStore, table: &str) {
     refused(insert(Entity::new("\u{1f600}".repeat(257), "")).await, Invalid);
     insert(Entity::new("\u{1f600}".repeat(256), "k".repeat(512))).await.unwrap();
 
-    let one = |name: &str, value: Value| Entity::new("limits", "one").with(name, value);
+    let one = |name: &str, value: Value| Entity::new("limits", "one").with(name.to_owned(), value);
     refused(insert(one("Text", Value::string("\u{e9}".repeat(32 * 1024 + 1)))).await, Invalid);
     insert(one("Text", Value::string("\u{e9}".repeat(32 * 1024)))).await.unwrap();
     for name in ["", "1a", "a-b", "a b", "RowKey", &"n".repeat(256)] {
@@ -73,7 +73,7 @@ async fn keys_and_properties_have_limits(tables: &dyn TableStore, table: &str) {
 
 async fn rows_have_limits(tables: &dyn TableStore, table: &str) {
     let many = |from: usize, to: usize| {
-        (from..to).fold(Entity::new("limits", "many"), |entity, i| entity.with(&format!("p{i}"), Value::Bool(true)))
+        (from..to).fold(Entity::new("limits", "many"), |entity, i| entity.with(format!("p{i}"), Value::Bool(true)))
     };
     refused(tables.write(table, &TableOp::Insert(many(0, 253))).await, Invalid);
     tables.write(table, &TableOp::Insert(many(0, 252))).await.unwrap();
@@ -81,7 +81,7 @@ async fn rows_have_limits(tables: &dyn TableStore, table: &str) {
     tables.write(table, &TableOp::Merge(many(251, 252), Match::Any)).await.unwrap();
 
     let text = || Value::string("x".repeat(32 * 1024));
-    let large = |count: usize| (0..count).fold(Entity::new("limits", "large"), |entity, i| entity.with(&format!("p{i}"), text()));
+    let large = |count: usize| (0..count).fold(Entity::new("limits", "large"), |entity, i| entity.with(format!("p{i}"), text()));
     refused(tables.write(table, &TableOp::Insert(large(16))).await, Invalid);
     refused(tables.transact(table, &[TableOp::Insert(large(16))]).await, Invalid);
     tables.write(table, &TableOp::Insert(large(15))).await.unwrap();

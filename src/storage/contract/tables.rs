@@ -71,7 +71,7 @@ async fn every_type_comes_back(tables: &dyn TableStore, table: &str) {
     assert_eq!((&row.entity, Some(&row.etag)), (&entity, etag.as_ref()));
     assert!(row.timestamp >= Timestamp::UNIX_EPOCH, "the service tells when it wrote");
     let some = tables.get(table, &entity.partition_key, "", &["Yes", "NotThere"]).await.unwrap();
-    assert_eq!(some.entity.properties.into_iter().collect::<Vec<_>>(), [("Yes".to_owned(), Value::Bool(true))]);
+    assert_eq!(some.entity.properties.into_iter().collect::<Vec<_>>(), [("Yes".into(), Value::Bool(true))]);
     let filter = Filter::And(vec![
         Filter::eq("PartitionKey", entity.partition_key.clone()),
         Filter::compare("Time", Cmp::Eq, Value::DateTime(time)),
@@ -83,7 +83,7 @@ async fn every_type_comes_back(tables: &dyn TableStore, table: &str) {
 }
 
 async fn writes_keep_their_conditions(tables: &dyn TableStore, table: &str) {
-    let entity = |name: &str| Entity::new("conditions", "r").with(name, Value::I32(1));
+    let entity = |name: &'static str| Entity::new("conditions", "r").with(name, Value::I32(1));
     let at = |etag: &Etag| Match::Etag(etag.clone());
     let delete = |condition| TableOp::Delete { partition_key: "conditions".into(), row_key: "r".into(), condition };
     let write = async |op: TableOp| tables.write(table, &op).await;
@@ -121,7 +121,7 @@ async fn nulls_are_not_stored(tables: &dyn TableStore, table: &str) {
     let entity = |a: Value, b: Value| Entity::new("nulls", "r").with("a", a).with("b", b);
     let names = async || {
         let row = tables.get(table, "nulls", "r", &[]).await.unwrap();
-        row.entity.properties.into_keys().collect::<Vec<_>>().concat()
+        row.entity.properties.keys().cloned().collect::<Vec<_>>().concat()
     };
     tables.write(table, &TableOp::Insert(entity(Value::I32(1), Value::Null))).await.unwrap();
     assert_eq!(names().await, "a");

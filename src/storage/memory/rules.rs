@@ -57,7 +57,7 @@ pub(super) fn check_keys(partition_key: &str, row_key: &str) -> Result<(), Refus
 /// What a request may carry, before it meets the stored row.
 pub(super) fn check_sent(entity: &Entity) -> Result<(), Refusal> {
     check_keys(&entity.partition_key, &entity.row_key)?;
-    for (name, value) in &entity.properties {
+    for (name, value) in entity.properties.iter() {
         check_name(name)?;
         match value {
             Value::String(text) if exceeds(text, TEXT_UNITS_MAX) => {

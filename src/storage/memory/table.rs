@@ -44,8 +44,11 @@ struct State {
 struct Table {
     /// As it was created; dumps show it.
     name: String,
-    rows: BTreeMap<(Key, Key), Row>,
+    partitions: BTreeMap<Key, Partition>,
 }
+
+/// The rows of a partition key.
+type Partition = BTreeMap<Key, Row>;
 
 /// A key in the order of the service.
 #[derive(Clone, PartialEq, Eq)]
@@ -67,9 +70,8 @@ impl MemoryTables {
         entity.properties.retain(|_, value| *value != Value::Null);
         let mut state = lock(&self.state);
         state.tables.entry(table.to_ascii_lowercase()).or_insert_with(|| Table::named(table));
-        let version = state.next_version(&self.clock);
-        let rows = &mut state.tables.entry(table.to_ascii_lowercase()).or_default().rows;
-        rows.insert(key(&entity.partition_key, &entity.row_key), version.row(entity));
+        let (partition_key, row_key) = (entity.partition_key.clone(), entity.row_key.clone());
+        state.apply(&self.clock, table, &partition_key, [(&*row_key, Some(entity))]);
     }
 
     #[cfg(test)]
@@ -79,22 +81,21 @@ impl MemoryTables {
 
     #[cfg(test)]
     pub(super) fn of_table(&self, table: &str) -> Vec<Row> {
-        lock(&self.state).rows(table).map(|rows| rows.values().cloned().collect()).unwrap_or_default()
+        lock(&self.state).table(table).map(|table| table.rows().cloned().collect()).unwrap_or_default()
     }
 
     #[cfg(test)]
     pub(super) fn of_partition(&self, table: &str, partition_key: &str) -> Vec<Row> {
         let state = lock(&self.state);
-        let Some(rows) = state.rows(table) else { return Vec::new() };
-        let of_partition = rows.range(key(partition_key, "")..).take_while(|((key, _), _)| key.0 == partition_key);
-        of_partition.map(|(_, row)| row.clone()).collect()
+        let rows = state.table(table).and_then(|table| table.partitions.get(&key(partition_key)));
+        rows.map(|rows| rows.values().cloned().collect()).unwrap_or_default()
     }
 
     #[cfg(test)]
     /// Every row of every table, by the name the table was created with.
     pub(super) fn all(&self) -> BTreeMap<String, Vec<Row>> {
         let state = lock(&self.state);
-        state.tables.values().map(|t| (t.name.clone(), t.rows.values().cloned().collect())).collect()
+        state.tables.values().map(|table| (table.name.clone(), table.rows().cloned().collect())).collect()
     }
 }
 
@@ -127,8 +128,9 @@ impl TableStore for MemoryTables {
         let fail = |refusal: Refusal| refusal.of("table.get", target(table, partition_key, row_key));
         rules::check_keys(partition_key, row_key).map_err(fail)?;
         let state = lock(&self.state);
-        let rows = state.rows(table).ok_or_else(|| fail(NO_TABLE))?;
-        let row = rows.get(&key(partition_key, row_key)).ok_or_else(|| fail(NO_ROW))?;
+        let table = state.table(table).ok_or_else(|| fail(NO_TABLE))?;
+        let row = table.partitions.get(&key(partition_key)).and_then(|rows| rows.get(&key(row_key)));
+        let row = row.ok_or_else(|| fail(NO_ROW))?;
         Ok(selected(row, |name| select.contains(&name), select.is_empty()))
     }
 
@@ -142,8 +144,8 @@ impl TableStore for MemoryTables {
         }
         let begin = query.continuation.as_ref().map(decode).transpose().map_err(fail)?;
         let state = lock(&self.state);
-        let rows = state.rows(table).ok_or_else(|| fail(NO_TABLE))?;
-        Ok(page(rows, query, begin, top, self.scan.load(Relaxed)))
+        let table = state.table(table).ok_or_else(|| fail(NO_TABLE))?;
+        Ok(page(table, query, begin, top, self.scan.load(Relaxed)))
     }
 
     async fn write(&self, table: &str, op: &TableOp) -> Result<Option<Etag>> {
@@ -151,33 +153,35 @@ impl TableStore for MemoryTables {
         let (partition_key, row_key) = op.keys();
         let fail = |refusal: Refusal| refusal.of(op.operation(), target(table, partition_key, row_key));
         let mut state = lock(&self.state);
-        let rows = state.rows(table).ok_or_else(|| fail(NO_TABLE))?;
-        let after = outcome(op, rows).map_err(fail)?;
-        Ok(state.apply(&self.clock, table, key(partition_key, row_key), after))
+        let found = state.table(table).ok_or_else(|| fail(NO_TABLE))?;
+        let after = outcome(op, found.partitions.get(&key(partition_key))).map_err(fail)?;
+        Ok(state.apply(&self.clock, table, partition_key, [(row_key, after)]).pop().flatten())
     }
 
     async fn transact(&self, table: &str, ops: &[TableOp]) -> Result<Vec<Option<Etag>>> {
         fair().await;
-        let fail = |(refusal, index): rules::IndexedRefusal| {
-            let partition_key = ops.first().map_or("", |op| op.keys().0);
-            Error { index, ..refusal.of("table.transact", format!("{table}/{partition_key}")) }
+        let partition_key = ops.first().map_or("", |op| op.keys().0);
+        let fail = |(refusal, index): rules::IndexedRefusal| Error {
+            index,
+            ..refusal.of("table.transact", format!("{table}/{partition_key}"))
         };
         rules::check_transaction(ops).map_err(fail)?;
         let mut state = lock(&self.state);
-        let rows = state.rows(table).ok_or_else(|| fail((NO_TABLE, Some(0))))?;
+        let rows = state.table(table).ok_or_else(|| fail((NO_TABLE, Some(0))))?.partitions.get(&key(partition_key));
         // No row occurs twice, so every outcome follows from what was there before: decide all, then apply all.
-        let decided = ops.iter().enumerate().map(|(i, op)| outcome(op, rows).map_err(|refusal| fail((refusal, Some(i)))));
-        let decided = decided.collect::<Result<Vec<_>>>()?;
-        let apply = |(op, after): (&TableOp, _)| state.apply(&self.clock, table, key(op.keys().0, op.keys().1), after);
-        Ok(ops.iter().zip(decided).map(apply).collect())
+        let mut decided = Vec::with_capacity(ops.len());
+        for (index, op) in ops.iter().enumerate() {
+            decided.push((op.keys().1, outcome(op, rows).map_err(|refusal| fail((refusal, Some(index))))?));
+        }
+        Ok(state.apply(&self.clock, table, partition_key, decided))
     }
 }
 
 /// The row after the write, `None` if it is gone; or why the write is refused.
-fn outcome(op: &TableOp, rows: &BTreeMap<(Key, Key), Row>) -> std::result::Result<Option<Entity>, Refusal> {
+fn outcome(op: &TableOp, rows: Option<&Partition>) -> std::result::Result<Option<Entity>, Refusal> {
     let (partition_key, row_key) = op.keys();
     rules::check_keys(partition_key, row_key)?;
-    let found = rows.get(&key(partition_key, row_key));
+    let found = rows.and_then(|rows| rows.get(&key(row_key)));
     let (sent, merged) = match op {
         TableOp::Delete { condition, .. } => return expect(found, condition).map(|_| None),
         TableOp::Insert(entity) => (entity, None),
@@ -207,17 +211,17 @@ fn expect<'a>(found: Option<&'a Row>, condition: &Match) -> std::result::Result<
     }
 }
 
-fn page(rows: &BTreeMap<(Key, Key), Row>, query: &Query, begin: Option<(Key, Key)>, top: usize, scan: usize) -> Page {
+fn page(table: &Table, query: &Query, begin: Option<(Key, Key)>, top: usize, scan: usize) -> Page {
     let (low, high) = query.filter.as_ref().map_or((None, None), filter::partition_bounds);
-    let low = low.map_or_else(|| key("", ""), |low| key(low, ""));
+    let low = (key(low.unwrap_or_default()), key(""));
     let begin = begin.map_or_else(|| low.clone(), |begin| begin.max(low.clone()));
     let mut page = Page::default();
-    for (looked_at, (id, row)) in rows.range(begin..).enumerate() {
-        if high.is_some_and(|high| filter::ordinal(&id.0.0, high).is_gt()) {
+    for (looked_at, (partition_key, row_key, row)) in table.rows_from(&begin).enumerate() {
+        if high.is_some_and(|high| filter::ordinal(&partition_key.0, high).is_gt()) {
             break;
         }
         if page.rows.len() == top || looked_at == scan {
-            page.continuation = Some(encode(id));
+            page.continuation = Some(encode(partition_key, row_key));
             break;
         }
         if query.filter.as_ref().is_none_or(|f| filter::matches(f, row)) {
@@ -236,7 +240,7 @@ fn selected(row: &Row, wanted: impl Fn(&str) -> bool, all: bool) -> Row {
 }
 
 /// The form of the real service, `1!8!YWJj`; the part of an empty row key is missing, as callers must expect.
-fn encode((partition_key, row_key): &(Key, Key)) -> Continuation {
+fn encode(partition_key: &Key, row_key: &Key) -> Continuation {
     let part = |key: &Key| {
         let text = BASE64_STANDARD.encode(&key.0);
         format!("1!{}!{text}", text.len())
@@ -259,8 +263,8 @@ fn decode(continuation: &Continuation) -> std::result::Result<(Key, Key), Refusa
     }
 }
 
-fn key(partition_key: &str, row_key: &str) -> (Key, Key) {
-    (Key(partition_key.to_owned()), Key(row_key.to_owned()))
+fn key(text: &str) -> Key {
+    Key(text.to_owned())
 }
 
 fn target(table: &str, partition_key: &str, row_key: &str) -> String {
@@ -268,21 +272,37 @@ fn target(table: &str, partition_key: &str, row_key: &str) -> String {
 }
 
 impl State {
-    fn rows(&self, table: &str) -> Option<&BTreeMap<(Key, Key), Row>> {
-        self.tables.get(&table.to_ascii_lowercase()).map(|table| &table.rows)
+    fn table(&self, name: &str) -> Option<&Table> {
+        self.tables.get(&name.to_ascii_lowercase())
     }
 
-    fn apply(&mut self, clock: &Clock, table: &str, id: (Key, Key), after: Option<Entity>) -> Option<Etag> {
-        let version = self.next_version(clock);
-        let rows = &mut self.tables.get_mut(&table.to_ascii_lowercase())?.rows;
-        let Some(entity) = after else {
-            rows.remove(&id);
-            return None;
-        };
-        let row = version.row(entity);
-        let etag = row.etag.clone();
-        rows.insert(id, row);
-        Some(etag)
+    /// Makes these rows of one partition key what they are to be; one that is to be nothing is gone.
+    fn apply<'a>(
+        &mut self,
+        clock: &Clock,
+        table: &str,
+        partition_key: &str,
+        rows: impl IntoIterator<Item = (&'a str, Option<Entity>)>,
+    ) -> Vec<Option<Etag>> {
+        let rows: Vec<_> = rows.into_iter().map(|row| (row, self.next_version(clock))).collect();
+        let Some(table) = self.tables.get_mut(&table.to_ascii_lowercase()) else { return Vec::new() };
+        let partition_key = key(partition_key);
+        let partition = table.partitions.entry(partition_key.clone()).or_default();
+        let mut etags = Vec::with_capacity(rows.len());
+        for ((row_key, after), version) in rows {
+            let Some(entity) = after else {
+                partition.remove(&key(row_key));
+                etags.push(None);
+                continue;
+            };
+            let row = version.row(entity);
+            etags.push(Some(row.etag.clone()));
+            partition.insert(key(row_key), row);
+        }
+        if partition.is_empty() {
+            table.partitions.remove(&partition_key);
+        }
+        etags
     }
 
     /// A version is the time of its write, moved on where the clock stood still: no two writes share one.
@@ -303,7 +323,20 @@ impl Version {
 
 impl Table {
     fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), rows: BTreeMap::new() }
+        Self { name: name.to_owned(), partitions: BTreeMap::new() }
+    }
+
+    #[cfg(test)]
+    fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.partitions.values().flat_map(BTreeMap::values)
+    }
+
+    /// The rows from this place on, in the order of the service.
+    fn rows_from<'a>(&'a self, (partition_key, row_key): &'a (Key, Key)) -> impl Iterator<Item = (&'a Key, &'a Key, &'a Row)> {
+        self.partitions.range(partition_key.clone()..).flat_map(move |(partition, rows)| {
+            let from = if partition == partition_key { row_key.clone() } else { key("") };
+            rows.range(from..).map(move |(row_key, row)| (partition, row_key, row))
+        })
     }
 }
 

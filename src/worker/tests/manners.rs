@@ -87,7 +87,7 @@ impl<'a> Judge<'a> {
         };
         ensure(sentinel.row_key == rows::SENTINEL, "history is written without the sentinel")?;
         if !is_transaction {
-            return ensure(sentinel.properties.is_empty(), "the sentinel is changed without rows");
+            return ensure(sentinel.properties.len() == 0, "the sentinel is changed without rows");
         }
         self.grammar.history_row(sentinel)?;
         for op in events {
@@ -335,7 +335,7 @@ fn check_instance(stored: &Row, grammar: &Grammar, at: &str) {
     let pending = parsed.status == Some(RuntimeStatus::Pending);
     let needed = COLUMNS_OF_EVERY_ROW.iter().chain((!pending).then_some(&"CustomStatus"));
     for column in needed {
-        assert!(row.properties.contains_key(*column), "{at}: {} has no {column}: {row:?}", parsed.instance_id);
+        assert!(row.properties.contains_key(column), "{at}: {} has no {column}: {row:?}", parsed.instance_id);
     }
     // A child has no generation, as in .NET.
     let is_child = parsed.instance_id != "i";

@@ -36,7 +36,7 @@ pub(super) type Shape = (Move, BTreeSet<String>, BTreeMap<String, &'static str>)
 /// The shape of a write over what was there.
 pub(super) fn shape(before: Option<&Entity>, after: &Entity) -> Shape {
     let stored = |row: &Entity| -> BTreeMap<String, Value> {
-        row.properties.iter().filter(|(_, v)| **v != Value::Null).map(|(k, v)| (k.clone(), v.clone())).collect()
+        row.properties.iter().filter(|(_, v)| **v != Value::Null).map(|(k, v)| (k.to_string(), v.clone())).collect()
     };
     let (old, new) = (before.map(stored).unwrap_or_default(), stored(after));
     let changed: BTreeSet<String> =
@@ -184,11 +184,11 @@ impl Scripted {
     }
 
     /// A move that is in no recording: columns of the row as it is now, changed.
-    pub(super) async fn change(&self, queue: &str, columns: &[(&str, Value)]) {
+    pub(super) async fn change(&self, queue: &str, columns: &[(&'static str, Value)]) {
         let read = self.row(queue).await;
         let mut row = read.entity.clone();
         for (name, value) in columns {
-            row.set(name, value.clone());
+            row.set(*name, value.clone());
         }
         assert!(self.replace(&read, row).await, "{queue} has changed meanwhile");
     }

@@ -53,7 +53,7 @@ fn every_history_row_has_the_columns_of_dotnet() {
                 "DateTime" => Value::DateTime(Timestamp::parse(text.split(' ').next().unwrap()).unwrap()),
                 other => panic!("{name}: type {other}"),
             };
-            row.set(column, value);
+            row.set(column.to_owned(), value);
         }
         // The dump prints texts raw: one with a line break cannot be read back.
         if row.text("FailureDetails").is_some_and(|t| !t.ends_with(['}', 'l'])) {

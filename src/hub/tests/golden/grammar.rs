@@ -56,7 +56,10 @@ impl Grammar {
         // The data contract form is another, and nobody writes it unless told to.
         for text in kinds.chain(recorded).filter(|text| text.starts_with('{') && !text.contains("\"__type\"")) {
             walk("", &serde_json::from_str(text).unwrap(), &mut |name, members| {
-                self.objects.entry(name.to_owned()).or_default().learn(members.iter().map(|(name, value)| (name, kind(value))));
+                self.objects
+                    .entry(name.to_owned())
+                    .or_default()
+                    .learn(members.iter().map(|(name, value)| (&**name, kind(value))));
                 Ok(())
             })
             .unwrap();
@@ -69,10 +72,10 @@ impl Grammar {
         let written = scenarios.iter().flat_map(|s| &s.writes).filter(|w| w.row_is_of_one_type());
         for (is_history, entity) in written.filter_map(|w| Some((w.is_history, w.entity.as_ref()?))) {
             let shape = if is_history { self.history.entry(row_kind(entity)).or_default() } else { &mut self.instance };
-            shape.learn(entity.properties.iter().map(|(name, value)| (name, edm(value))));
+            shape.learn(entity.properties.iter().map(|(name, value)| (&**name, edm(value))));
         }
         for (_, entity) in ownership::recorded("63-TwoWorkers").rows() {
-            self.partition.learn(entity.properties.iter().map(|(name, value)| (name, edm(value))));
+            self.partition.learn(entity.properties.iter().map(|(name, value)| (&**name, edm(value))));
         }
     }
 
@@ -90,8 +93,10 @@ impl Grammar {
             if let Some(member) = members.keys().skip_while(is_behind).find(is_behind) {
                 return Err(format!("{member} stands behind a member of ours"));
             }
-            shape.check_order(members.keys().filter(|member| !ours(member))).map_err(|e| format!("{name}: {e}"))?;
-            let kinds = members.iter().filter(|(member, _)| !ours(member)).map(|(member, value)| (member, kind(value)));
+            shape
+                .check_order(members.keys().filter(|member| !ours(member)).map(String::as_str))
+                .map_err(|e| format!("{name}: {e}"))?;
+            let kinds = members.iter().filter(|(member, _)| !ours(member)).map(|(member, value)| (&**member, kind(value)));
             shape.check(kinds).map_err(|e| format!("{name}: {e}"))
         })
     }
@@ -100,42 +105,42 @@ impl Grammar {
     pub(crate) fn history_row(&self, entity: &Entity) -> Result<(), String> {
         let kind = row_kind(entity);
         let shape = self.history.get(&kind).ok_or_else(|| format!("no history row of .NET has the type {kind:?}"))?;
-        let columns = entity.properties.iter().filter(|(name, _)| !OURS.contains(&name.as_str()));
-        shape.check(columns.map(|(name, value)| (name, edm(value)))).map_err(|e| format!("{kind}: {e}"))
+        let columns = entity.properties.iter().filter(|(name, _)| !OURS.contains(&&***name));
+        shape.check(columns.map(|(name, value)| (&**name, edm(value)))).map_err(|e| format!("{kind}: {e}"))
     }
 
     /// Whether .NET reads these columns of an instance row as its own.
     pub(crate) fn instance_row(&self, entity: &Entity) -> Result<(), String> {
-        self.instance.check(entity.properties.iter().map(|(name, value)| (name, edm(value))))
+        self.instance.check(entity.properties.iter().map(|(name, value)| (&**name, edm(value))))
     }
 
     /// Whether .NET could have written this row of the partition table.
     pub(crate) fn partition_row(&self, entity: &Entity) -> Result<(), String> {
-        self.partition.check(entity.properties.iter().map(|(name, value)| (name, edm(value))))
+        self.partition.check(entity.properties.iter().map(|(name, value)| (&**name, edm(value))))
     }
 }
 
 impl Shape {
-    fn learn<'a>(&mut self, members: impl Iterator<Item = (&'a String, &'static str)>) {
+    fn learn<'a>(&mut self, members: impl Iterator<Item = (&'a str, &'static str)>) {
         self.seen += 1;
         let mut place = 0;
         for (name, kind) in members {
             match self.members.iter().position(|(known, _)| known == name) {
                 Some(found) => place = found,
-                None => self.members.insert(place, (name.clone(), BTreeSet::new())),
+                None => self.members.insert(place, (name.to_owned(), BTreeSet::new())),
             }
             self.members[place].1.insert(kind);
-            *self.counts.entry(name.clone()).or_default() += 1;
+            *self.counts.entry(name.to_owned()).or_default() += 1;
             place += 1;
         }
     }
 
     /// Only members of .NET, of kinds that it writes, and all that are always there.
-    fn check<'a>(&self, members: impl Iterator<Item = (&'a String, &'static str)>) -> Result<(), String> {
+    fn check<'a>(&self, members: impl Iterator<Item = (&'a str, &'static str)>) -> Result<(), String> {
         let mut missing: BTreeSet<&str> =
             self.counts.iter().filter(|(_, count)| **count == self.seen).map(|(name, _)| name.as_str()).collect();
         for (name, kind) in members {
-            missing.remove(name.as_str());
+            missing.remove(name);
             let Some((_, kinds)) = self.members.iter().find(|(known, _)| known == name) else {
                 return Err(format!("{name} is not of .NET"));
             };
@@ -146,7 +151,7 @@ impl Shape {
         if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?} are missing")) }
     }
 
-    fn check_order<'a>(&self, names: impl Iterator<Item = &'a String>) -> Result<(), String> {
+    fn check_order<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<(), String> {
         let mut known = self.members.iter().map(|(name, _)| name);
         for name in names {
             if !known.any(|next| next == name) {

@@ -148,7 +148,7 @@ pub(super) fn entity(members: &Map<String, Json>) -> Option<Entity> {
             (Json::Object(omitted), None) if omitted.contains_key("$omitted") => return None,
             other => panic!("column {name}: {other:?}"),
         };
-        entity.set(name, value);
+        entity.set(name.clone(), value);
     }
     Some(entity)
 }

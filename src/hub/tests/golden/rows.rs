@@ -49,7 +49,7 @@ fn check(write: &Write, scenario: &str, counts: &mut Counts) {
     if write.if_match.is_some() {
         // A client's rewind changes the type and keeps all columns, which the new type does not have.
         counts.rewound += 1;
-        for (name, value) in &written.properties {
+        for (name, value) in written.properties.iter() {
             assert_eq!(recorded.properties.get(name), Some(value), "{at}");
         }
     } else {

@@ -105,7 +105,11 @@ fn filter() -> impl Strategy<Value = Filter> {
 fn row() -> impl Strategy<Value = Row> {
     ("[a'() ]{0,3}", "[a'() ]{0,3}", prop::collection::btree_map("[abc]", value(), 0..3)).prop_map(
         |(partition_key, row_key, properties)| Row {
-            entity: Entity { partition_key, row_key, properties },
+            entity: Entity {
+                partition_key,
+                row_key,
+                properties: properties.into_iter().map(|(name, value)| (name.into(), value)).collect(),
+            },
             etag: Etag(String::new()),
             timestamp: Timestamp::UNIX_EPOCH.plus_ticks(1),
         },
