@@ -28,7 +28,7 @@ async fn workers_that_start_at_once_into_a_backlog_leave_none_open() {
     let (place, hub) = open("backlog").await;
     let client = Client::new(&hub);
     let mut load = Load::new(&client);
-    let sequences = size(100, 500);
+    let sequences = size(60, 500);
     load.start_sequences(sequences, 5).await;
     let begun = Instant::now();
     let workers = [place.start("a"), place.start("b")];

@@ -20,7 +20,7 @@ use crate::load::Load;
 
 /// Pending instances, in full and in an ordinary run.
 const INSTANCES: usize = 1500;
-const FEW_INSTANCES: usize = 600;
+const FEW_INSTANCES: usize = 450;
 const WINDOW: Duration = Duration::from_secs(15);
 
 /// What a worker did, by the events that it logs. Clones share it.

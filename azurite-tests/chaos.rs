@@ -48,7 +48,8 @@ impl Plan {
         let kills = [15..35, 45..65, 75..95].into_iter().map(&mut within).collect();
         let pause = within(2..12);
         let outage = within(40..60);
-        let outage = outage..outage + rng.usize(15..27);
+        // It ends with the storm, or before: who waits for the partitions of a paused worker waits for storage too.
+        let outage = outage..(outage + rng.usize(15..27)).min(ticks * 9 / 10);
         Self { ticks, kills, pause, outage, rng }
     }
 

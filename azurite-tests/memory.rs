@@ -35,7 +35,7 @@ struct Case {
 
 /// How long the texts are here: so much smaller than the largest.
 fn text_bytes() -> usize {
-    size(2 << 20, 8 << 20)
+    size(1 << 20, 8 << 20)
 }
 
 /// A list of that element, as long as a text.

@@ -66,7 +66,7 @@ async fn every_id_that_is_accepted_works_with_every_payload() {
         for (round, bytes) in [100_000, 28_000].into_iter().enumerate() {
             let payload = "x".repeat(bytes);
             // The same ids again: an instance that has ended may be replaced, and its child too.
-            let some: Vec<_> = ids.iter().skip(round).step_by(size(3, 1) + round).collect();
+            let some: Vec<_> = ids.iter().skip(round).step_by(size(5, 1) + round).collect();
             for pairs in some.chunks(8) {
                 join_all(pairs.iter().map(|pair| run(&client, pair, &payload))).await;
             }

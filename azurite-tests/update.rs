@@ -69,13 +69,13 @@ async fn a_rolling_update_of_three_versions_runs_every_version_by_its_own_code()
     // A canary of one in four, whose version is already started by clients.
     let mut fleet: Vec<WorkerProcess> = (0..3).map(|number| place.start_build(&format!("one{number}"), 1)).collect();
     let canary = place.start_build("canary", 3);
-    load.run(60).await;
+    load.run(size(40, 60)).await;
     load.none_failed().await;
     let awaited = client.awaited().await.expect("what is waited for can be read");
     assert!(awaited.iter().any(|awaited| awaited.name == "Growing"), "partitions of old workers wait: {awaited:?}");
 
     // The rest, one by one, through both builds.
-    let between = size(5, 8);
+    let between = size(3, 8);
     for build in [2, 3] {
         for number in 0..fleet.len() {
             fleet.push(place.start_build(&format!("build{build}number{number}"), build));

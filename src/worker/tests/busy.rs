@@ -69,7 +69,7 @@ async fn who_joins_a_busy_worker_has_its_share_within_four_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_busy_worker_leaves_that_dies_waits_for_25_seconds_at_most() {
-    for moment in size::of(3..6, 0..10) {
+    for moment in size::of(4..6, 0..10) {
         let account = Account::new();
         let (a, b, outside) = (account.hub(1).await, account.hub(2).await, account.hub(3).await);
         let (first, second) = (Running::start(worker(&a, "a")), Running::start(worker(&b, "b")));

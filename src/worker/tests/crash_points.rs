@@ -284,7 +284,7 @@ async fn local_activities_survive_every_crash_point() {
 async fn a_local_activity_whose_answer_is_in_another_transaction_than_its_call_survives_its_crash_points() {
     let run = Run { name: "LocalBurst", input: 95, events: 0, outputs: &["4466"] };
     check(run, WRITES, [1, 40].into_iter().chain((90..).step_by(60))).await;
-    check(run, TRANSACTIONS, 1..).await;
+    check(run, TRANSACTIONS, (1..).step_by(size::of(2, 1))).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -321,7 +321,7 @@ async fn a_race_survives_every_crash_point() {
 async fn a_checkpoint_of_several_transactions_survives_its_crash_points() {
     let run = Run { name: "Fan", input: 120, events: 0, outputs: &["7140"] };
     check(run, WRITES, [1, 60].into_iter().chain((120..).step_by(90))).await;
-    assert!(check(run, TRANSACTIONS, 1..).await.torn >= 1, "no checkpoint was torn");
+    assert!(check(run, TRANSACTIONS, (1..).step_by(size::of(2, 1))).await.torn >= 1, "no checkpoint was torn");
 }
 
 #[tokio::test(start_paused = true)]
@@ -329,7 +329,7 @@ async fn a_continue_as_new_that_carries_more_than_a_transaction_holds_survives_e
     // Which events come first is open; three generations take one each.
     let all: Vec<String> = (1..=110).map(|n| n.to_string()).collect();
     let outputs: Vec<&str> = all.iter().map(String::as_str).collect();
-    let writes = (1..60).step_by(size::of(4, 1)).chain((60..).step_by(40));
+    let writes = (1..60).step_by(size::of(8, 1)).chain((60..).step_by(40));
     check(Run { name: "Rounds", input: 3, events: 110, outputs: &outputs }, WRITES, writes).await;
 }
 
@@ -342,5 +342,5 @@ async fn an_instance_that_replaced_its_execution_and_ended_in_one_turn_is_not_ta
 async fn a_continue_as_new_of_several_transactions_survives_its_crash_points() {
     let run = Run { name: "Burst", input: 0, events: 40, outputs: &["3160"] };
     check(run, WRITES, [1, 40].into_iter().chain((80..).step_by(60))).await;
-    assert!(check(run, TRANSACTIONS, 1..).await.torn >= 1, "no checkpoint was torn");
+    assert!(check(run, TRANSACTIONS, (1..).step_by(size::of(2, 1))).await.torn >= 1, "no checkpoint was torn");
 }

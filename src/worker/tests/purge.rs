@@ -254,7 +254,7 @@ async fn an_instance_that_is_started_at_any_call_of_a_purge_loses_nothing() {
     for how in 0..3 {
         let dump = ended(how).await;
         for begins in [false, true] {
-            for k in (1..).step_by(size::of(3, 1)) {
+            for k in (1..).step_by(size::of(5, 1)) {
                 let at = format!("way {how}, started before call {k}, begins: {begins}");
                 let world = World::like(&dump).await;
                 let hub = world.hub.clone();
@@ -323,7 +323,7 @@ async fn a_purge_at_any_call_of_a_start_costs_the_start_nothing_but_another_try(
 async fn a_purge_at_any_call_of_a_worker_costs_neither_the_child_that_has_the_id_again_nor_its_parent_anything() {
     for how in 0..4 {
         let dump = ended(how).await;
-        for k in (1..).step_by(size::of(if how == 3 { 3 } else { 9 }, 1)) {
+        for k in (1..).step_by(size::of(if how == 3 { 5 } else { 13 }, 1)) {
             let at = format!("way {how}, purged before call {k}");
             let world = World::like(&dump).await;
             let between = Between::new(k, purging(world.hub.clone(), "i"));

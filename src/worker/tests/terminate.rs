@@ -196,7 +196,7 @@ async fn a_recursive_termination_survives_every_crash_point() {
 
 #[tokio::test(start_paused = true)]
 async fn a_tree_that_is_still_growing_or_whose_worker_was_killed_at_any_write_is_ended_as_a_whole() {
-    for k in (1..).step_by(size::of(3, 1)) {
+    for k in (1..).step_by(size::of(5, 1)) {
         let world = World::new(1).await;
         world.client.start(NODE, 2).instance_id("n").await.unwrap();
         let was_killed = world.work_until_write(k).await;

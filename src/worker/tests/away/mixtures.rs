@@ -209,12 +209,12 @@ async fn every_seed(count: u64, play: impl AsyncFn(u64) -> std::result::Result<(
 
 #[tokio::test(start_paused = true)]
 async fn mixtures_are_taken_in_order() {
-    every_seed(size::of(5, 60), mixture).await;
+    every_seed(size::of(3, 60), mixture).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn whatever_happens_nothing_is_lost_or_doubled() {
-    every_seed(size::of(5, 80), anything).await;
+    every_seed(size::of(3, 80), anything).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -52,7 +52,7 @@ async fn a_rewind_that_is_cut_off_at_any_call_goes_on_with_the_next_whether_or_n
     for (way, (name, _, _, output)) in WAYS.iter().enumerate() {
         let dump = failed(way).await;
         for has_worked in [false, true] {
-            for k in (1..).step_by(size::of(3, 1)) {
+            for k in (1..).step_by(size::of(5, 1)) {
                 let at = format!("{name}, cut off behind call {k}, worked meanwhile: {has_worked}");
                 let world = World::like(&dump).await;
                 let was_cut_off = world.is_cut_off(k).await;
@@ -84,7 +84,7 @@ async fn whoever_restarts_or_purges_the_instance_at_any_call_of_a_rewind_gets_wh
     for way in [0, 1] {
         let dump = failed(way).await;
         for is_purged in [false, true] {
-            for k in (1..).step_by(size::of(3, 1)) {
+            for k in (1..).step_by(size::of(5, 1)) {
                 let at = format!("{}, before call {k}, purged: {is_purged}", WAYS[way].0);
                 let world = World::like(&dump).await;
                 let client = world.client.clone();

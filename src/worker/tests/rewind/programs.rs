@@ -74,7 +74,7 @@ fn program(rng: &Rng, keys: &mut Vec<String>, depth: u32) -> serde_json::Value {
 #[tokio::test(start_paused = true)]
 async fn a_program_that_is_rewound_until_nothing_is_broken_ends_right_and_runs_no_completed_step_twice() {
     let mut rewinds = 0;
-    for seed in 0..size::of(80, 800) {
+    for seed in 0..size::of(40, 800) {
         let rng = Rng::seeded(seed);
         let mut keys = Vec::new();
         let program = program(&rng, &mut keys, 3);
@@ -116,5 +116,5 @@ async fn a_program_that_is_rewound_until_nothing_is_broken_ends_right_and_runs_n
         assert!(twice.is_empty(), "seed {seed}: {twice:?} of {program}");
         world.nothing_is_left(&format!("seed {seed}")).await;
     }
-    assert!(rewinds > 60, "only {rewinds} rewinds");
+    assert!(rewinds > size::of(20, 300), "only {rewinds} rewinds");
 }

@@ -203,15 +203,16 @@ async fn more_names_than_are_remembered_fail_when_it_is_time_and_not_before() {
     let build: Build = |worker| old(worker).fail_unhosted_after(10 * MINUTE);
     let (_a, _b) = (world.run("a", build), world.run("b", build));
     tokio::time::sleep(MINUTE).await;
-    for number in 0..1200 {
+    let names = size::of(1010, 1200);
+    for number in 0..names {
         world.client.start_json(format!("Name{number}"), None).instance_id(format!("i{number}")).await.unwrap();
     }
     tokio::time::sleep(8 * MINUTE).await;
-    for number in 0..1200 {
+    for number in 0..names {
         assert_eq!(world.status(&format!("i{number}")).await.status, RuntimeStatus::Pending, "{number}");
     }
     tokio::time::sleep(5 * MINUTE).await;
-    for number in 0..1200 {
+    for number in 0..names {
         assert_eq!(world.status(&format!("i{number}")).await.status, RuntimeStatus::Failed, "{number}");
     }
 }
