@@ -106,12 +106,8 @@ impl From<Error> for Refusal {
             ErrorKind::Ended => Self::silent(StatusCode::GONE, words),
             ErrorKind::AlreadyExists | ErrorKind::Open => Self::message(StatusCode::CONFLICT, words),
             ErrorKind::Invalid => Self::bad(words),
-            // Nobody who asks for an instance may take this for "there is no such instance".
-            ErrorKind::NotFound => {
-                let words =
-                    format!("the task hub is not there, or a part of it: it may have been deleted while this runs ({words})");
-                Self::broken(StatusCode::SERVICE_UNAVAILABLE, words)
-            }
+            // The hub was deleted. Nobody who asks for an instance may take this for "there is no such instance".
+            ErrorKind::NotFound => Self::broken(StatusCode::SERVICE_UNAVAILABLE, words),
             _ if matches!(storage, Some(StorageErrorKind::Throttled | StorageErrorKind::Transient)) => {
                 Self::broken(StatusCode::SERVICE_UNAVAILABLE, words).with(header::RETRY_AFTER, HeaderValue::from_static("5"))
             }
