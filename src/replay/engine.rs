@@ -1,6 +1,5 @@
 //! Runs one turn: feeds events to the code one at a time, polls it after each, and gathers what it decided.
 
-use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::Future;
@@ -13,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 use tracing::Dispatch;
 
 use super::execution::Execution;
+use super::failures::{legacy_failure, not_durable, panicked};
 use super::inputs::Recorded;
 use super::label::Label;
 use super::retry::Verdict;
@@ -20,14 +20,11 @@ use super::state::Next;
 use super::turn::{Completion, Outcome, Turn};
 use super::waker::TurnWaker;
 use crate::limits;
-use crate::model::{EventKind, ExecutionStarted, FailureDetails, StoredEvent, text_member};
+use crate::model::{EventKind, ExecutionStarted, FailureDetails, StoredEvent};
 use crate::sabotage::{self, Sabotage};
 
 /// Polls that follow one event. Combinators wake themselves a few times; code that never stops would hang the worker.
 const MOST_POLLS: u32 = 100_000;
-
-/// The type of the failure that a panic is.
-const PANIC: &str = "Panic";
 
 /// The code of an orchestrator, bound to its context and input; it gives the output.
 pub(crate) type Program = Pin<Box<dyn Future<Output = Result<Option<String>, FailureDetails>>>>;
@@ -41,15 +38,6 @@ pub(crate) fn run(turn: &Turn<'_>, start: Start<'_>) -> Outcome {
         Ok(mut live) => live.go_on(turn, start),
         Err(outcome) => outcome,
     }
-}
-
-/// The reason of a termination that comes with the start: the code does not run at all.
-fn terminated_at_birth(new: &[StoredEvent]) -> Option<Option<String>> {
-    new.iter().find(|stored| matches!(stored.event.kind, EventKind::ExecutionStarted(_)))?;
-    new.iter().find_map(|stored| match &stored.event.kind {
-        EventKind::ExecutionTerminated { reason } => Some(reason.clone()),
-        _ => None,
-    })
 }
 
 /// The place of the suspension in which the rest of the batch leaves the execution.
@@ -101,7 +89,7 @@ impl Live {
         let nothing = Outcome { custom_status: custom_status.clone(), ..Outcome::default() };
         let is_over = turn.past.iter().any(|stored| matches!(stored.event.kind, EventKind::ExecutionCompleted { .. }));
         let Some(started) = turn.started().filter(|_| !is_over) else { return Err(nothing) };
-        if let Some(reason) = terminated_at_birth(turn.new) {
+        if let Some(reason) = turn.terminated_at_birth() {
             return Err(Outcome { completion: Some(Completion::Terminated { reason }), ..nothing });
         }
         Ok(Self {
@@ -399,42 +387,10 @@ fn deliver(execution: &Execution, position: usize, kind: &EventKind) -> Vec<Wake
     waker.into_iter().collect()
 }
 
-/// A failure as .NET stores it by default: a reason, and the exception as JSON.
-fn legacy_failure(reason: Option<&str>, details: Option<&str>) -> FailureDetails {
-    let text = |name: &str| details.and_then(|exception| text_member(exception, name));
-    let class = text("ClassName").or_else(|| text("$type"));
-    let error_type = class.as_deref().and_then(|name| name.split(',').next()).unwrap_or("TaskFailed").to_owned();
-    let error_message = reason.map(str::to_owned).or_else(|| text("Message"));
-    let error_message = error_message.unwrap_or_else(|| "The task failed without a reason.".to_owned());
-    FailureDetails { error_type, error_message, ..FailureDetails::default() }
-}
-
 /// Runs code of the user: a panic is a failure, and lines that were logged when the code ran first are not logged again.
 fn guarded<T>(execution: &Execution, code: impl FnOnce() -> T) -> Result<T, FailureDetails> {
     let replaying = execution.is_replaying();
     let code = || catch_unwind(AssertUnwindSafe(code));
     let result = if replaying { tracing::dispatcher::with_default(&Dispatch::none(), code) } else { code() };
     result.map_err(|panic| panicked("The orchestrator", &execution.started().name, &*panic))
-}
-
-/// The failure of an orchestrator that does what cannot be repeated.
-pub(crate) fn not_durable(orchestrator: &str, what: &str) -> FailureDetails {
-    let error_message = format!(
-        "The orchestrator \"{orchestrator}\" {what}. It can await only what its context gives it, and combinations of that. Likely \
-         cause: it awaits something that is not durable, such as a sleep of the runtime, a network call, a lock or a channel; that \
-         belongs into an activity."
-    );
-    FailureDetails { error_type: "NonDurableAwait".to_owned(), error_message, ..FailureDetails::default() }
-}
-
-/// The failure that a panic is.
-pub(crate) fn panicked(what: &str, name: &str, panic: &(dyn Any + Send)) -> FailureDetails {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    let error_message = format!("{what} \"{name}\" panicked: {}", text.unwrap_or("(no message)"));
-    FailureDetails { error_type: PANIC.to_owned(), error_message, ..FailureDetails::default() }
-}
-
-/// Whether it is the failure of a panic.
-pub(crate) fn is_panic(failure: &FailureDetails) -> bool {
-    failure.error_type == PANIC
 }

@@ -4,6 +4,7 @@
 mod disagreement;
 mod engine;
 mod execution;
+mod failures;
 mod inputs;
 mod label;
 mod long_timer;
@@ -18,8 +19,9 @@ mod waker;
 pub(crate) use disagreement::disagreement;
 #[cfg(feature = "testing")]
 pub(crate) use disagreement::input_of;
-pub(crate) use engine::{Live, Program, Start, is_panic, not_durable, panicked, run};
+pub(crate) use engine::{Live, Program, Start, run};
 pub(crate) use execution::Execution;
+pub(crate) use failures::{is_panic, not_durable, panicked};
 pub(crate) use inputs::Difference;
 #[cfg(feature = "testing")]
 pub(crate) use inputs::only_argument;

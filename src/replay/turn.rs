@@ -31,6 +31,15 @@ impl<'a> Turn<'a> {
         self.past.iter().chain(self.new).map(|stored| &stored.event)
     }
 
+    /// The reason of a termination that comes with the start: the code does not run at all.
+    pub(super) fn terminated_at_birth(&self) -> Option<Option<String>> {
+        self.new.iter().find(|stored| matches!(stored.event.kind, EventKind::ExecutionStarted(_)))?;
+        self.new.iter().find_map(|stored| match &stored.event.kind {
+            EventKind::ExecutionTerminated { reason } => Some(reason.clone()),
+            _ => None,
+        })
+    }
+
     /// How the execution was started, if it was.
     pub(crate) fn started(&self) -> Option<&'a ExecutionStarted> {
         self.events().find_map(|event| match &event.kind {
