@@ -197,7 +197,7 @@ impl Worker {
             () = measuring => {}
             () = page => {}
         }
-        drop(keeping);
+        keeping.end().await;
         shared.hosting.withdraw(&shared.hub).await;
         shared.tell_last_usage().await;
         tracing::info!("worker stopped");

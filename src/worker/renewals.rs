@@ -72,6 +72,13 @@ impl Keeping {
         };
         Self(thread.handle().spawn(keeping.in_current_span().with_current_subscriber()))
     }
+
+    /// Ends it, and waits until its thread has let go of the worker: the last to do so exports the last spans, and the program may end when the
+    /// worker has.
+    pub(super) async fn end(mut self) {
+        self.0.abort();
+        drop((&mut self.0).await);
+    }
 }
 
 impl Drop for Keeping {
