@@ -49,7 +49,7 @@ pub(crate) async fn serve<C: Future<Output = ()> + Send + 'static>(
     listener: TcpListener,
     most: usize,
     stop: impl Future<Output = ()>,
-    serve: impl Fn(Connection) -> C,
+    connection: impl Fn(Connection) -> C,
 ) -> io::Result<()> {
     let mut stop = std::pin::pin!(stop);
     let mut tasks = JoinSet::new();
@@ -72,7 +72,7 @@ pub(crate) async fn serve<C: Future<Output = ()> + Send + 'static>(
             }
         }
         let busy = Arc::new(());
-        let task = tasks.spawn(serve(Connection { stream, peer, busy: Arc::clone(&busy) }));
+        let task = tasks.spawn(connection(Connection { stream, peer, busy: Arc::clone(&busy) }));
         open.push_back(Open { task, busy });
     }
     drop(listener);

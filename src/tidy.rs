@@ -129,6 +129,14 @@ fn check(problems: &[String]) {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
+/// The files of `src` that are in the product.
+fn product() -> Vec<Source> {
+    let mut sources = sources();
+    let only = test_only(&sources);
+    sources.retain(|source| source.path.starts_with("src") && !source.path.ancestors().any(|path| only.contains(path)));
+    sources
+}
+
 /// Files and folders of modules that exist in tests only.
 fn test_only(sources: &[Source]) -> BTreeSet<PathBuf> {
     let mut only = BTreeSet::new();
@@ -276,10 +284,9 @@ fn comments_cite_documents_of_the_repository_by_their_headings() {
 #[test]
 fn every_file_of_the_hub_is_in_its_table() {
     let document = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
-    let sources = sources();
-    let only = test_only(&sources);
-    let product = sources.iter().filter(|s| s.path.starts_with("src/hub") && !s.path.ancestors().any(|path| only.contains(path)));
-    let missing = product.map(Source::name).filter(|name| !document.contains(&format!("`{name}`")));
+    let product = product();
+    let of_hub = product.iter().filter(|source| source.path.starts_with("src/hub"));
+    let missing = of_hub.map(Source::name).filter(|name| !document.contains(&format!("`{name}`")));
     check(&missing.map(|name| format!("{name} is not in docs/architecture.md, The hub")).collect::<Vec<_>>());
 }
 
@@ -288,10 +295,8 @@ const PRODUCT_LINES_MAX: usize = 400;
 
 #[test]
 fn every_product_file_is_short() {
-    let sources = sources();
-    let only = test_only(&sources);
-    let product = sources.iter().filter(|s| s.path.starts_with("src") && !s.path.ancestors().any(|path| only.contains(path)));
-    let lines = product.map(|source| (source.name(), source.text.lines().count()));
+    let product = product();
+    let lines = product.iter().map(|source| (source.name(), source.text.lines().count()));
     let long = lines.filter(|(_, lines)| *lines > PRODUCT_LINES_MAX);
     check(
         &long.map(|(name, lines)| format!("{name}: {lines} lines; cut it where the charter has an \"and\"")).collect::<Vec<_>>(),
@@ -359,10 +364,8 @@ fn first_words(line: &str) -> &str {
 #[test]
 fn every_log_line_is_documented() {
     let document = fs::read_to_string(root().join("docs/operations.md")).unwrap();
-    let sources = sources();
-    let only = test_only(&sources);
     let mut problems = Vec::new();
-    for source in sources.iter().filter(|s| s.path.starts_with("src") && !s.path.ancestors().any(|path| only.contains(path))) {
+    for source in product() {
         let code = source.text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
         for line in log_lines(code).into_iter().filter(|line| !document.contains(first_words(line))) {
             problems.push(format!(

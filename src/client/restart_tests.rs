@@ -164,6 +164,6 @@ async fn the_row_of_a_restart_has_the_columns_that_dotnet_writes() {
         };
         assert!(same || varies.contains(&name.as_str()), "{name}: {ours:?} is not {value}");
     }
-    let unknown: Vec<_> = row.properties.keys().filter(|name| !columns.contains_key(&***name)).collect();
+    let unknown: Vec<_> = row.properties.keys().filter(|name| !columns.contains_key(*name)).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
 }

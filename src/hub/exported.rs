@@ -10,7 +10,7 @@ use super::{Hub, blob_names, instances, keys, payloads};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::model::{JsonColumn as _, RuntimeStatus, Tags, Timestamp};
-use crate::storage::columns;
+use crate::storage::columns::Columns as Properties;
 use crate::storage::error::OrNone;
 use crate::storage::table::{Entity, Filter, Query, TRANSACTION_OPERATIONS_MAX, TableOp, Value};
 
@@ -299,7 +299,7 @@ impl Hub {
     }
 }
 
-fn columns(properties: columns::Columns) -> Columns {
+fn columns(properties: Properties) -> Columns {
     let column = |value| {
         Some(match value {
             Value::Null => return None,
@@ -314,7 +314,7 @@ fn columns(properties: columns::Columns) -> Columns {
     properties.into_iter().filter_map(|(name, value)| Some((name.into_owned(), column(value)?))).collect()
 }
 
-fn values(columns: &Columns) -> columns::Columns {
+fn values(columns: &Columns) -> Properties {
     let value = |column: &Column| match column {
         Column::Flag(flag) => Value::Bool(*flag),
         Column::Number(number) => Value::I32(*number),

@@ -45,6 +45,7 @@ impl Columns {
         self.place(name).ok().map(|at| self.0.remove(at).1)
     }
 
+    #[cfg(test)]
     pub(crate) fn retain(&mut self, mut stays: impl FnMut(&str, &Value) -> bool) {
         self.0.retain(|(name, value)| stays(name, value));
     }
@@ -53,12 +54,22 @@ impl Columns {
         self.0.len()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&ColumnName, &Value)> {
-        self.0.iter().map(|(name, value)| (name, value))
+    /// Sets all of these but those that are null, as a merge does.
+    pub(crate) fn merge(&mut self, changes: &Self) {
+        self.extend(changes.0.iter().filter(|(_, value)| *value != Value::Null).cloned());
     }
 
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &ColumnName> {
-        self.0.iter().map(|(name, _)| name)
+    /// Those of them whose names are wanted.
+    pub(crate) fn only(&self, wanted: impl Fn(&str) -> bool) -> Self {
+        Self(self.0.iter().filter(|(name, _)| wanted(name)).cloned().collect())
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(name, value)| (&**name, value))
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.iter().map(|(name, _)| name)
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &Value> {

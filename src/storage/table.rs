@@ -157,12 +157,12 @@ impl Value {
         Self::String(text.into())
     }
 
-    /// A string, or `Null`.
     /// A time that the service can hold.
     pub(crate) fn time(time: Timestamp) -> Self {
         Self::DateTime(time.storable())
     }
 
+    /// A string, or `Null`.
     pub(crate) fn optional(text: Option<impl Into<String>>) -> Self {
         text.map_or(Self::Null, |t| Self::String(t.into()))
     }

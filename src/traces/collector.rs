@@ -4,8 +4,6 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -30,22 +28,11 @@ impl Collector {
         answer
     }
 
-    /// Takes what comes, for ever; from several connections at once, because a client may open one that it never uses.
+    /// Takes what comes, for ever.
     pub(crate) async fn run(&self, listener: TcpListener) {
-        let mut connections = FuturesUnordered::new();
-        loop {
-            let stream = tokio::select! {
-                biased;
-                Some(()) = connections.next() => continue,
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
-                    Err(_) => return,
-                },
-            };
-            connections.push(async {
-                let service = service_fn(async |request| Ok::<_, Infallible>(self.take(request).await));
-                drop(http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service).await);
-            });
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = service_fn(async |request| Ok::<_, Infallible>(self.take(request).await));
+            drop(http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service).await);
         }
     }
 

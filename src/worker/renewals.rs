@@ -108,6 +108,17 @@ impl Pulse {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::Storage;
+    use crate::{TaskHub, Worker};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_worker_that_has_returned_holds_its_hub_on_no_thread() {
+        for _ in 0..50 {
+            let hub = TaskHub::open(Storage::in_memory(), "Test").await.unwrap();
+            Worker::builder(&hub).run(tokio::time::sleep(Duration::from_millis(1))).await.unwrap();
+            assert_eq!(Arc::strong_count(&hub.0), 1);
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_runtime_that_stands_still_for_five_minutes_counts_as_dead_until_it_goes_on() {

@@ -62,7 +62,7 @@ pub(crate) fn from_entity(entity: &Entity) -> Result<InstanceRow, DecodeError> {
 pub(crate) fn readable_part(entity: &Entity) -> InstanceRow {
     let mut sound = Entity::new(entity.partition_key.clone(), entity.row_key.clone());
     for (name, value) in entity.properties.iter() {
-        sound.set(name.clone(), value.clone());
+        sound.set(name.to_owned(), value.clone());
         if from_entity(&sound).is_err() {
             sound.properties.remove(name);
         }

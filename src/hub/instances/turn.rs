@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::hub::histories::History;
 use crate::hub::keys;
 use crate::model::{EventKind, State, StoredEvent, Timestamp};
-use crate::storage::columns::{ColumnName, Columns};
+use crate::storage::columns::Columns;
 use crate::storage::table::{Entity, Etag, Match, TableOp, Value};
 
 /// A turn whose history is committed, for the row of its instance.
@@ -78,13 +78,12 @@ impl Shown {
     const LEFT_OUT: [&str; 4] = ["Input", "Output", "LastUpdatedTime", "CompletedTime"];
 
     fn of(change: &RowChange) -> Self {
-        let columns = change.entity.properties.iter().filter(|(name, _)| !Self::LEFT_OUT.contains(&&***name));
-        Self(columns.map(|(name, value)| (name.clone(), value.clone())).collect())
+        Self(change.entity.properties.only(|name| !Self::LEFT_OUT.contains(&name)))
     }
 
     /// The time of the last update, if that is all that a change changes.
     fn only_later(&self, change: &RowChange) -> Option<Timestamp> {
-        let says_this = |(name, value): (&ColumnName, &Value)| name == "LastUpdatedTime" || self.0.get(name) == Some(value);
+        let says_this = |(name, value): (&str, &Value)| name == "LastUpdatedTime" || self.0.get(name) == Some(value);
         let is_all = !change.clears_output && change.entity.properties.iter().all(says_this);
         change.entity.time("LastUpdatedTime").filter(|_| is_all)
     }

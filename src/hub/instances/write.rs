@@ -11,7 +11,6 @@ use crate::hub::{blob_names, keys};
 use crate::model::{RuntimeStatus, Timestamp};
 use crate::sabotage::{self, Sabotage};
 use crate::storage;
-use crate::storage::columns::ColumnName;
 use crate::storage::error::OrNone;
 use crate::storage::table::{Entity, Etag, Match, Row, TableOp, Value};
 
@@ -87,8 +86,7 @@ fn change_without_output(row: &mut Entity, changes: &Entity) -> bool {
     if row.properties.remove("Output").is_none() {
         return false;
     }
-    let changed = changes.properties.iter().filter(|(_, value)| **value != Value::Null);
-    row.properties.extend(changed.map(|(name, value)| (name.clone(), value.clone())));
+    row.properties.merge(&changes.properties);
     row.properties.remove("Output");
     true
 }
@@ -198,8 +196,7 @@ impl Instances {
         let (TableOp::Insert(entity) | TableOp::Replace(entity, _) | TableOp::Merge(entity, _)) = op else { return Ok(false) };
         let row = self.table.get(&entity.partition_key, &entity.row_key, &[]).await.or_none()?;
         Ok(row.is_some_and(|row| {
-            let same =
-                |(name, value): (&ColumnName, &Value)| *value == Value::Null || row.entity.properties.get(name) == Some(value);
+            let same = |(name, value): (&str, &Value)| *value == Value::Null || row.entity.properties.get(name) == Some(value);
             entity.properties.iter().all(same)
         }))
     }

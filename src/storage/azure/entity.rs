@@ -26,7 +26,7 @@ pub(crate) fn to_json(entity: &Entity) -> Map<String, Json> {
         if let Some(edm) = edm {
             json.insert(format!("{name}@odata.type"), Json::from(edm));
         }
-        json.insert(name.to_string(), plain);
+        json.insert(name.to_owned(), plain);
     }
     json.insert("PartitionKey".to_owned(), Json::from(entity.partition_key.as_str()));
     json.insert("RowKey".to_owned(), Json::from(entity.row_key.as_str()));

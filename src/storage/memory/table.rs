@@ -13,9 +13,7 @@ use super::{Refusal, fair, filter, lock, names, rules};
 use crate::clock::Clock;
 use crate::model::Timestamp;
 use crate::storage::error::{Error, ErrorKind, Result};
-use crate::storage::table::{
-    Continuation, Entity, Etag, Filter, Match, PAGE_ROWS_MAX, Page, Query, Row, TableOp, TableStore, Value,
-};
+use crate::storage::table::{Continuation, Entity, Etag, Filter, Match, PAGE_ROWS_MAX, Page, Query, Row, TableOp, TableStore};
 
 const NO_TABLE: Refusal = Refusal(ErrorKind::NotFound, 404, "TableNotFound");
 const NO_ROW: Refusal = Refusal(ErrorKind::NotFound, 404, "ResourceNotFound");
@@ -67,7 +65,7 @@ impl MemoryTables {
     #[cfg(test)]
     /// Writes a row whatever was there, creating the table if need be.
     pub(super) fn insert_raw(&self, table: &str, mut entity: Entity) {
-        entity.properties.retain(|_, value| *value != Value::Null);
+        entity.properties.retain(|_, value| *value != crate::storage::table::Value::Null);
         let mut state = lock(&self.state);
         state.tables.entry(table.to_ascii_lowercase()).or_insert_with(|| Table::named(table));
         let (partition_key, row_key) = (entity.partition_key.clone(), entity.row_key.clone());
@@ -197,8 +195,7 @@ fn outcome(op: &TableOp, rows: Option<&Partition>) -> std::result::Result<Option
         TableOp::Insert(_) | TableOp::UpsertMerge(_) | TableOp::UpsertReplace(_) | TableOp::Delete { .. } => {}
     }
     let mut after = merged.map_or_else(|| Entity::new(partition_key, row_key), |row| row.entity.clone());
-    let given = sent.properties.iter().filter(|(_, value)| **value != Value::Null);
-    after.properties.extend(given.map(|(name, value)| (name.clone(), value.clone())));
+    after.properties.merge(&sent.properties);
     rules::check_stored(&after)?;
     Ok(Some(after))
 }
@@ -232,11 +229,13 @@ fn page(table: &Table, query: &Query, begin: Option<(Key, Key)>, top: usize, sca
 }
 
 fn selected(row: &Row, wanted: impl Fn(&str) -> bool, all: bool) -> Row {
-    let mut row = row.clone();
-    if !all {
-        row.entity.properties.retain(|name, _| wanted(name));
+    if all {
+        return row.clone();
     }
-    row
+    let Entity { partition_key, row_key, properties } = &row.entity;
+    let properties = properties.only(wanted);
+    let entity = Entity { partition_key: partition_key.clone(), row_key: row_key.clone(), properties };
+    Row { entity, etag: row.etag.clone(), timestamp: row.timestamp }
 }
 
 /// The form of the real service, `1!8!YWJj`; the part of an empty row key is missing, as callers must expect.
@@ -284,37 +283,36 @@ impl State {
         partition_key: &str,
         rows: impl IntoIterator<Item = (&'a str, Option<Entity>)>,
     ) -> Vec<Option<Etag>> {
-        let rows: Vec<_> = rows.into_iter().map(|row| (row, self.next_version(clock))).collect();
-        let Some(table) = self.tables.get_mut(&table.to_ascii_lowercase()) else { return Vec::new() };
+        let Self { tables, last_write } = self;
+        let Some(table) = tables.get_mut(&table.to_ascii_lowercase()) else { return Vec::new() };
         let partition_key = key(partition_key);
         let partition = table.partitions.entry(partition_key.clone()).or_default();
-        let mut etags = Vec::with_capacity(rows.len());
-        for ((row_key, after), version) in rows {
-            let Some(entity) = after else {
-                partition.remove(&key(row_key));
-                etags.push(None);
-                continue;
-            };
-            let row = version.row(entity);
-            etags.push(Some(row.etag.clone()));
-            partition.insert(key(row_key), row);
+        let mut etags = Vec::new();
+        for (row_key, after) in rows {
+            let version = Version::next(last_write, clock);
+            let row = after.map(|entity| version.row(entity));
+            etags.push(row.as_ref().map(|row| row.etag.clone()));
+            match row {
+                Some(row) => drop(partition.insert(key(row_key), row)),
+                None => drop(partition.remove(&key(row_key))),
+            }
         }
         if partition.is_empty() {
             table.partitions.remove(&partition_key);
         }
         etags
     }
-
-    /// A version is the time of its write, moved on where the clock stood still: no two writes share one.
-    fn next_version(&mut self, clock: &Clock) -> Version {
-        self.last_write = clock.now().ticks().max(self.last_write + 1);
-        Version(Timestamp::from_ticks(self.last_write))
-    }
 }
 
 struct Version(Timestamp);
 
 impl Version {
+    /// The time of a write, moved on where the clock stood still: no two writes share one.
+    fn next(last_write: &mut i64, clock: &Clock) -> Self {
+        *last_write = clock.now().ticks().max(*last_write + 1);
+        Self(Timestamp::from_ticks(*last_write))
+    }
+
     fn row(&self, entity: Entity) -> Row {
         let etag = Etag(format!("W/\"datetime'{}'\"", self.0.to_table_text().replace(':', "%3A")));
         Row { entity, etag, timestamp: self.0 }

@@ -36,7 +36,7 @@ pub(super) type Shape = (Move, BTreeSet<String>, BTreeMap<String, &'static str>)
 /// The shape of a write over what was there.
 pub(super) fn shape(before: Option<&Entity>, after: &Entity) -> Shape {
     let stored = |row: &Entity| -> BTreeMap<String, Value> {
-        row.properties.iter().filter(|(_, v)| **v != Value::Null).map(|(k, v)| (k.to_string(), v.clone())).collect()
+        row.properties.iter().filter(|(_, v)| **v != Value::Null).map(|(k, v)| (k.to_owned(), v.clone())).collect()
     };
     let (old, new) = (before.map(stored).unwrap_or_default(), stored(after));
     let changed: BTreeSet<String> =

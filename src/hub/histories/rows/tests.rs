@@ -128,7 +128,7 @@ proptest! {
         kind in 0..5_usize,
     ) {
         let mut entity = event_to_entity("key", 0, "execution", &event.into());
-        let columns: Vec<_> = entity.properties.keys().cloned().collect();
+        let columns: Vec<_> = entity.properties.keys().map(str::to_owned).collect();
         let values = [Value::String(text), Value::I32(-7), Value::I64(7), Value::Null, Value::DateTime(Timestamp::MIN)];
         entity.set(columns[column.index(columns.len())].clone(), values[kind].clone());
         let _ = event_from_entity(&entity);

@@ -59,7 +59,7 @@ impl Grammar {
                 self.objects
                     .entry(name.to_owned())
                     .or_default()
-                    .learn(members.iter().map(|(name, value)| (&**name, kind(value))));
+                    .learn(members.iter().map(|(name, value)| (name.as_str(), kind(value))));
                 Ok(())
             })
             .unwrap();
@@ -72,10 +72,10 @@ impl Grammar {
         let written = scenarios.iter().flat_map(|s| &s.writes).filter(|w| w.row_is_of_one_type());
         for (is_history, entity) in written.filter_map(|w| Some((w.is_history, w.entity.as_ref()?))) {
             let shape = if is_history { self.history.entry(row_kind(entity)).or_default() } else { &mut self.instance };
-            shape.learn(entity.properties.iter().map(|(name, value)| (&**name, edm(value))));
+            shape.learn(entity.properties.iter().map(|(name, value)| (name, edm(value))));
         }
         for (_, entity) in ownership::recorded("63-TwoWorkers").rows() {
-            self.partition.learn(entity.properties.iter().map(|(name, value)| (&**name, edm(value))));
+            self.partition.learn(entity.properties.iter().map(|(name, value)| (name, edm(value))));
         }
     }
 
@@ -96,7 +96,7 @@ impl Grammar {
             shape
                 .check_order(members.keys().filter(|member| !ours(member)).map(String::as_str))
                 .map_err(|e| format!("{name}: {e}"))?;
-            let kinds = members.iter().filter(|(member, _)| !ours(member)).map(|(member, value)| (&**member, kind(value)));
+            let kinds = members.iter().filter(|(member, _)| !ours(member)).map(|(member, value)| (member.as_str(), kind(value)));
             shape.check(kinds).map_err(|e| format!("{name}: {e}"))
         })
     }
@@ -105,18 +105,18 @@ impl Grammar {
     pub(crate) fn history_row(&self, entity: &Entity) -> Result<(), String> {
         let kind = row_kind(entity);
         let shape = self.history.get(&kind).ok_or_else(|| format!("no history row of .NET has the type {kind:?}"))?;
-        let columns = entity.properties.iter().filter(|(name, _)| !OURS.contains(&&***name));
-        shape.check(columns.map(|(name, value)| (&**name, edm(value)))).map_err(|e| format!("{kind}: {e}"))
+        let columns = entity.properties.iter().filter(|(name, _)| !OURS.contains(name));
+        shape.check(columns.map(|(name, value)| (name, edm(value)))).map_err(|e| format!("{kind}: {e}"))
     }
 
     /// Whether .NET reads these columns of an instance row as its own.
     pub(crate) fn instance_row(&self, entity: &Entity) -> Result<(), String> {
-        self.instance.check(entity.properties.iter().map(|(name, value)| (&**name, edm(value))))
+        self.instance.check(entity.properties.iter().map(|(name, value)| (name, edm(value))))
     }
 
     /// Whether .NET could have written this row of the partition table.
     pub(crate) fn partition_row(&self, entity: &Entity) -> Result<(), String> {
-        self.partition.check(entity.properties.iter().map(|(name, value)| (&**name, edm(value))))
+        self.partition.check(entity.properties.iter().map(|(name, value)| (name, edm(value))))
     }
 }
 

@@ -112,7 +112,7 @@ async fn ours_writes_the_rows_of_dotnet_and_goes_on() {
             assert!(same, "{table} {key} {name}: {:?} is not {value}", row.properties.get(name));
         }
         if !key.is_empty() {
-            let more: Vec<_> = row.properties.keys().filter(|name| !expected.contains_key(&***name)).collect();
+            let more: Vec<_> = row.properties.keys().filter(|name| !expected.contains_key(*name)).collect();
             assert!(more.is_empty(), "{key}: {more:?}");
             rows += 1;
         }
