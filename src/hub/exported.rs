@@ -176,9 +176,9 @@ impl Hub {
     pub(crate) async fn export(&self, instance_id: &str) -> Result<Option<ExportedInstance>> {
         let key = keys::escape(instance_id);
         for _ in 0..EXPORT_TRIES {
-            let Some(row) = self.instances.table.get(&key, "", &[]).await.or_none()? else { return Ok(None) };
+            let Some(row) = self.instances.table.get(&key, "", &[]).await.or_none_in_it()? else { return Ok(None) };
             let exported = self.export_row(instance_id, row.entity).await;
-            let now = self.instances.table.get(&key, "", &["PartitionKey"]).await.or_none()?;
+            let now = self.instances.table.get(&key, "", &["PartitionKey"]).await.or_none_in_it()?;
             // Row and history of one moment, or of a moment between which nothing has changed.
             if now.is_some_and(|now| now.etag == row.etag) {
                 return exported.map(Some);
@@ -231,7 +231,7 @@ impl Hub {
             return Err(Error::new(ErrorKind::Invalid, message));
         }
         let already = || Error::new(ErrorKind::AlreadyExists, format!("instance \"{id}\" is there already; purge it first"));
-        match self.instances.table.get(&key, "", &[]).await.or_none()? {
+        match self.instances.table.get(&key, "", &[]).await.or_none_in_it()? {
             Some(found) if self.is_cut_off(exported, &found.entity).await? => {}
             None if !self.has_history(&key).await? => {
                 self.offload_row(&mut row).await?;
@@ -254,7 +254,7 @@ impl Hub {
         if !is_same || !ends_in_sentinel || !has_ended() {
             return Ok(false);
         }
-        Ok(self.histories.table.get(&found.partition_key, rows::SENTINEL, &["PartitionKey"]).await.or_none()?.is_none())
+        Ok(self.histories.table.get(&found.partition_key, rows::SENTINEL, &["PartitionKey"]).await.or_none_in_it()?.is_none())
     }
 
     async fn has_history(&self, key: &str) -> Result<bool> {

@@ -114,7 +114,7 @@ impl Hub {
 
     /// Whether the row says that another instance, or a client, has started the instance. Rows of .NET workers older than 2.11 do not say.
     pub(crate) async fn is_child_of_other(&self, instance_id: &str, parent: &str) -> Result<bool> {
-        let row = self.instances.table.get(&keys::escape(instance_id), "", &[instances::PARENT]).await.or_none()?;
+        let row = self.instances.table.get(&keys::escape(instance_id), "", &[instances::PARENT]).await.or_none_in_it()?;
         Ok(row.is_some_and(|row| row.entity.text(instances::PARENT).is_some_and(|id| id != parent)))
     }
 

@@ -61,7 +61,7 @@ impl Hub {
     /// `Corrupt` if its rows cannot be read; `Storage` if storage fails.
     pub(crate) async fn standing(&self, instance_id: &str) -> Result<Option<Standing>> {
         let key = keys::escape(instance_id);
-        let Some(shown) = self.instances.table.get(&key, "", &[]).await.or_none()? else { return Ok(None) };
+        let Some(shown) = self.instances.table.get(&key, "", &[]).await.or_none_in_it()? else { return Ok(None) };
         let row = self.instances.instance_from(&shown)?.row;
         // Without a history nothing is written.
         let nothing = || (String::new(), Etag(String::new()), Vec::new());

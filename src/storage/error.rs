@@ -125,9 +125,8 @@ impl Error {
 
     /// What has gone wrong, in a sentence.
     fn cause(&self) -> &'static str {
-        let is_part_of_hub = |code: &str| matches!(code, "TableNotFound" | "QueueNotFound" | "ContainerNotFound");
         match self.kind {
-            ErrorKind::NotFound if self.code.as_deref().is_some_and(is_part_of_hub) => {
+            ErrorKind::NotFound if self.lacks_part_of_hub() => {
                 "The task hub is not there, or a part of it was deleted: a table, queue or container does not exist."
             }
             ErrorKind::NotFound => "It does not exist.",
@@ -139,6 +138,11 @@ impl Error {
             ErrorKind::Transient | ErrorKind::Unknown => "The storage account failed: try again later.",
             ErrorKind::Denied | ErrorKind::Untrusted | ErrorKind::Invalid => "The storage account does not accept the request.",
         }
+    }
+
+    /// Whether it is a table, a queue or a container that does not exist, and not something in it.
+    fn lacks_part_of_hub(&self) -> bool {
+        self.code.as_deref().is_some_and(|code| matches!(code, "TableNotFound" | "QueueNotFound" | "ContainerNotFound"))
     }
 
     /// Whether the call may have taken effect although it failed.
@@ -185,6 +189,9 @@ impl fmt::Debug for Error {
 /// Turns "it is not there" into `None`.
 pub(crate) trait OrNone<T> {
     fn or_none(self) -> Result<Option<T>>;
+
+    /// The same for what is in a table, a queue or a container. That there is no such table, queue or container stays an error.
+    fn or_none_in_it(self) -> Result<Option<T>>;
 }
 
 impl<T> OrNone<T> for Result<T> {
@@ -193,6 +200,13 @@ impl<T> OrNone<T> for Result<T> {
             Ok(value) => Ok(Some(value)),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    fn or_none_in_it(self) -> Result<Option<T>> {
+        match self {
+            Err(error) if error.lacks_part_of_hub() => Err(error),
+            other => other.or_none(),
         }
     }
 }

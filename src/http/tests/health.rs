@@ -43,14 +43,27 @@ async fn it_is_alive_while_it_answers_and_ready_while_its_hub_can_be_read_which_
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_list_of_a_hub_that_is_deleted_while_it_is_served_says_so() {
+async fn a_hub_that_is_deleted_while_it_is_served_says_so_whatever_is_asked_of_it() {
     let world = World::new("Shop", "2026-01-01T00:00:00Z").await;
     let key = "0123456789abcdef";
     let router = ManagementApi::builder(&world.client).key(Scope::Admin, key).build().unwrap().router();
-    let list = async || ask(&router, "GET /api/v1/instances", &[("x-functions-key", key)], None).await;
-    assert_eq!(list().await.status, 200);
+    let asked = async |request: &str| ask(&router, request, &[("x-functions-key", key)], None).await;
+    let one_and_all = [
+        ("GET /api/v1/instances", 200),
+        ("GET /api/v1/instances/i", 404),
+        ("GET /api/v1/instances/i/history", 404),
+        ("GET /instances/i", 404),
+        ("POST /instances/i/suspend", 404),
+        ("POST /instances/i/raiseEvent/go", 404),
+        ("DELETE /instances/i", 404),
+    ];
+    for (request, status) in one_and_all {
+        assert_eq!(asked(request).await.status, status, "{request}");
+    }
     TaskHub::open(world.memory.storage(), "Shop").await.unwrap().delete().await.unwrap();
-    let refused = list().await;
-    assert_eq!(refused.status, 503);
-    assert!(refused.body.contains("deleted"), "{}", refused.body);
+    for (request, _) in one_and_all {
+        let refused = asked(request).await;
+        assert_eq!(refused.status, 503, "{request}: {}", refused.body);
+        assert!(refused.body.contains("deleted"), "{request}: {}", refused.body);
+    }
 }

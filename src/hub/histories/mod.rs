@@ -130,7 +130,7 @@ impl Histories {
     /// The version of the sentinel, which every commit changes; `None` without history.
     pub(super) async fn version(&self, instance_id: &str) -> Result<Option<Etag>> {
         let (key, columns) = (keys::escape(instance_id), ["ExecutionId"]);
-        let row = self.table.get(&key, rows::SENTINEL, &columns).await.or_none()?;
+        let row = self.table.get(&key, rows::SENTINEL, &columns).await.or_none_in_it()?;
         Ok(row.map(|row| row.etag))
     }
 
@@ -141,13 +141,13 @@ impl Histories {
 
     /// Whether the history is of this execution, complete or not.
     pub(crate) async fn is_of(&self, instance_id: &str, execution_id: &str) -> Result<bool> {
-        let row = self.table.get(&keys::escape(instance_id), rows::SENTINEL, &["ExecutionId"]).await.or_none()?;
+        let row = self.table.get(&keys::escape(instance_id), rows::SENTINEL, &["ExecutionId"]).await.or_none_in_it()?;
         Ok(row.is_some_and(|row| row.entity.text("ExecutionId").is_some_and(|id| id.eq_ignore_ascii_case(execution_id))))
     }
 
     async fn read_sentinel(&self, instance_id: &str) -> Result<Option<(Sentinel, Etag)>> {
         let key = keys::escape(instance_id);
-        let row = self.table.get(&key, rows::SENTINEL, &[]).await.or_none()?;
+        let row = self.table.get(&key, rows::SENTINEL, &[]).await.or_none_in_it()?;
         let Some(row) = row else { return Ok(None) };
         let sentinel = rows::sentinel_from_entity(&row.entity).map_err(|e| corrupt(instance_id, rows::SENTINEL, &e))?;
         Ok(Some((sentinel, row.etag)))

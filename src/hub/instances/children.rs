@@ -55,7 +55,7 @@ impl Instances {
 
     /// The row of this instance, `None` if there is none.
     pub(crate) async fn child(&self, instance_id: &str) -> Result<Option<Child>> {
-        match self.table.get(&keys::escape(instance_id), "", &COLUMNS).await.or_none()? {
+        match self.table.get(&keys::escape(instance_id), "", &COLUMNS).await.or_none_in_it()? {
             Some(row) => self.child_from(&row).await.map(Some),
             None => Ok(None),
         }

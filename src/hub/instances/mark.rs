@@ -85,7 +85,7 @@ impl Instances {
     /// counts as running.
     pub(crate) async fn own_status(&self, instance_id: &str) -> Result<Option<RuntimeStatus>> {
         let columns = ["RuntimeStatus", "CompletedTime", STATUS_BEHIND, MARKED_AT];
-        let row = self.table.get(&keys::escape(instance_id), "", &columns).await.or_none()?;
+        let row = self.table.get(&keys::escape(instance_id), "", &columns).await.or_none_in_it()?;
         Ok(row.map(|row| {
             let shown = || row.entity.text("RuntimeStatus").and_then(|name| name.parse().ok());
             status_behind(&row.entity).or_else(shown).unwrap_or(RuntimeStatus::Running)
@@ -106,7 +106,7 @@ impl Instances {
 
     /// Whether the row bears the mark over a start that has not been taken: workers drop what comes for such an instance.
     pub(crate) async fn is_marked_before_its_start(&self, instance_id: &str) -> Result<bool> {
-        let row = self.table.get(&keys::escape(instance_id), "", &[]).await.or_none()?;
+        let row = self.table.get(&keys::escape(instance_id), "", &[]).await.or_none_in_it()?;
         Ok(row.is_some_and(|row| status_behind(&row.entity) == Some(RuntimeStatus::Pending)))
     }
 
@@ -119,7 +119,7 @@ impl Instances {
 
     async fn change_marked(&self, key: &str, change: impl Fn(&mut Entity)) -> Result<bool> {
         loop {
-            let stored = self.table.get(key, "", &[]).await.or_none()?;
+            let stored = self.table.get(key, "", &[]).await.or_none_in_it()?;
             let Some(stored) = stored.filter(|stored| bears_mark(&stored.entity)) else { return Ok(false) };
             let mut row = stored.entity;
             change(&mut row);

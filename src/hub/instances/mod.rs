@@ -86,11 +86,11 @@ impl Instances {
         self.watchers.watch(keys::escape(instance_id))
     }
 
-    /// Reads an instance row; input and output only on demand, as stored (text or blob URL).
+    /// Reads an instance row; input and output only on demand, as stored (text or blob URL). Without its table no instance is merely unknown: that is an error.
     pub(crate) async fn read(&self, instance_id: &str, with_payloads: bool) -> Result<Option<StoredRow>> {
         let key = keys::escape(instance_id);
         let select: &[&str] = if with_payloads { &[] } else { &WITHOUT_PAYLOADS };
-        let row = self.table.get(&key, "", select).await.or_none()?;
+        let row = self.table.get(&key, "", select).await.or_none_in_it()?;
         row.map(|row| self.instance_from(&row)).transpose()
     }
 

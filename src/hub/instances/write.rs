@@ -118,7 +118,7 @@ impl Instances {
             return Ok(written);
         }
         // If the reply to the first attempt was lost and a worker has begun the start since, the row looks like a rival's.
-        let row = self.table.get(&key, "", &["ExecutionId"]).await.or_none()?;
+        let row = self.table.get(&key, "", &["ExecutionId"]).await.or_none_in_it()?;
         let is_ours = row.is_some_and(|row| row.entity.text("ExecutionId") == execution_id.as_deref());
         Ok(if is_ours { IfWritten::Before } else { IfWritten::Lost })
     }
@@ -159,7 +159,7 @@ impl Instances {
 
     async fn row_to_change(&self, write: &RowWrite<'_>) -> Result<Option<Row>> {
         let columns: &[&str] = if write.depends_on_row() { &[] } else { &["ExecutionId", "RuntimeStatus"] };
-        Ok(self.table.get(&write.change.entity.partition_key, "", columns).await.or_none()?)
+        Ok(self.table.get(&write.change.entity.partition_key, "", columns).await.or_none_in_it()?)
     }
 
     /// Merges columns into this version of the row. `false` if it has changed or gone.
@@ -194,7 +194,7 @@ impl Instances {
     /// Whether the row says what this write says.
     async fn is_written(&self, op: &TableOp) -> Result<bool> {
         let (TableOp::Insert(entity) | TableOp::Replace(entity, _) | TableOp::Merge(entity, _)) = op else { return Ok(false) };
-        let row = self.table.get(&entity.partition_key, &entity.row_key, &[]).await.or_none()?;
+        let row = self.table.get(&entity.partition_key, &entity.row_key, &[]).await.or_none_in_it()?;
         Ok(row.is_some_and(|row| {
             let same = |(name, value): (&str, &Value)| *value == Value::Null || row.entity.properties.get(name) == Some(value);
             entity.properties.iter().all(same)
