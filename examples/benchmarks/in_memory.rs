@@ -14,6 +14,10 @@ use taskhub::{
 };
 use tokio::time::Instant;
 
+/// As a program would have it that runs so many orchestrations a second: messages and rows are made on one thread and dropped on another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const STEP: Activity<u64, u64> = Activity::new("Step");
 const SEQUENCE: Orchestrator<u64, u64> = Orchestrator::new("Sequence");
 const LOCAL_SEQUENCE: Orchestrator<u64, u64> = Orchestrator::new("LocalSequence");
@@ -132,13 +136,12 @@ fn memory() -> u64 {
 async fn main() -> Outcome {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--") && word != "measured").collect();
     let is_chosen = |case: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == case);
-    if is_chosen("throughput") {
-        beside_worker(async |client| {
-            throughput(client, SEQUENCE, 10_000, 5).await?;
-            throughput(client, LOCAL_SEQUENCE, 10_000, 5).await?;
-            throughput(client, FAN_OUT, 1_000, 20).await
-        })
-        .await?;
+    for (case, orchestrator, count, input) in
+        [("sequence", SEQUENCE, 10_000, 5), ("local", LOCAL_SEQUENCE, 10_000, 5), ("fan-out", FAN_OUT, 1_000, 20)]
+    {
+        if is_chosen("throughput") || is_chosen(case) {
+            beside_worker(async |client| throughput(client, orchestrator, count, input).await).await?;
+        }
     }
     if is_chosen("growth") {
         for steps in [100, 1_000, 10_000] {

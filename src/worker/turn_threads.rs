@@ -84,6 +84,16 @@ impl TurnThreads {
     }
 }
 
+/// The next job; `None` when there are no more. A thread without one lets others run once before it sleeps: where the cores are busy, those who bring jobs go
+/// on and bring several, and to put a thread to sleep and to wake it costs as much as a short turn.
+fn next(queue: &mpsc::Receiver<Job>) -> Option<Job> {
+    if let Ok(job) = queue.try_recv() {
+        return Some(job);
+    }
+    std::thread::yield_now();
+    queue.recv().ok()
+}
+
 impl TurnThread {
     #[allow(clippy::disallowed_methods, reason = "the code of orchestrators never runs on the threads that do I/O")]
     fn start(number: usize) -> Option<Self> {
@@ -91,7 +101,7 @@ impl TurnThread {
         let open = Arc::<AtomicUsize>::default();
         let ended = Arc::clone(&open);
         let work = move || {
-            while let Ok(job) = queue.recv() {
+            while let Some(job) = next(&queue) {
                 job();
                 ended.fetch_sub(1, Relaxed);
             }
