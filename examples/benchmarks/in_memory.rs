@@ -154,6 +154,7 @@ async fn main() -> Outcome {
     }
     if is_chosen("long") {
         beside_worker(async |client| growth(client, SEQUENCE, 100_000).await).await?;
+        beside_worker(async |client| growth(client, LOCAL_SEQUENCE, 100_000).await).await?;
     }
     if is_chosen("open") {
         beside_worker(async |client| open(client, 10_000).await).await?;

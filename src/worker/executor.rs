@@ -32,8 +32,11 @@ pub(crate) struct Executor {
     kept_turns: AtomicU64,
 }
 
-/// Of the turns of executions that are kept one in so many is compared with a replay.
+/// Of the turns of executions that are kept one in so many is compared with a replay,
 const CHECKED_TURN: u64 = 100;
+/// but not before the execution has gone through so much more than at its last comparison, as a part of that: a replay goes through all of it, and those of a long
+/// execution together must not take ever longer than its turns.
+const CHECKED_GROWTH: usize = 10;
 
 /// The code cannot be run here and now. That is no failure of what was asked for: the message goes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,9 +113,10 @@ impl Executor {
         let rest = turn.behind(kept.as_ref().map_or(0, |kept| kept.gone_through));
         let was_kept = kept.is_some();
         self.measures.runs(if was_kept { Way::Live } else { Way::Replay });
-        let (outcome, kept) = self.play(rest, code, kept, keeps).await;
-        if was_kept && self.is_to_be_checked(&outcome) {
+        let (outcome, mut kept) = self.play(rest, code, kept, keeps).await;
+        if was_kept && self.is_to_be_checked(&outcome, kept.as_ref()) {
             self.check(turn, code, &outcome).await;
+            kept.iter_mut().for_each(|kept| kept.checked_at = kept.gone_through);
         }
         Ok((outcome, kept))
     }
@@ -163,13 +167,14 @@ impl Executor {
     }
 
     /// Whether a turn of an execution that was kept is to be compared with a replay: the last one, and one of so many.
-    fn is_to_be_checked(&self, outcome: &Outcome) -> bool {
+    fn is_to_be_checked(&self, outcome: &Outcome, kept: Option<&Kept>) -> bool {
         #[cfg(test)]
         if super::loaded::check::is_on() {
             return true;
         }
         let turns = self.kept_turns.fetch_add(1, Relaxed);
-        outcome.completion.is_some() || turns % CHECKED_TURN == CHECKED_TURN - 1
+        let has_grown = kept.is_none_or(|kept| kept.gone_through - kept.checked_at > kept.checked_at / CHECKED_GROWTH);
+        outcome.completion.is_some() || turns % CHECKED_TURN == CHECKED_TURN - 1 && has_grown
     }
 
     /// Code that does not do the same again would be noticed only after a crash: its execution never replays.

@@ -46,6 +46,8 @@ pub(crate) struct Kept {
     thread: Option<Arc<TurnThread>>,
     /// How many events it has gone through.
     pub(super) gone_through: usize,
+    /// How many it had gone through when it was last compared with a replay.
+    pub(super) checked_at: usize,
     /// About what it takes up in memory.
     pub(super) bytes: usize,
     _counted: metrics::Live,
@@ -124,8 +126,15 @@ impl TurnThread {
 impl Kept {
     /// Keeps an execution on this thread.
     pub(super) fn begin(live: Live, thread: Option<Arc<TurnThread>>) -> Self {
-        Self { number: NUMBERS.fetch_add(1, Relaxed), thread, gone_through: 0, bytes: 0, _counted: metrics::Live::begin() }
-            .go_on(live)
+        Self {
+            number: NUMBERS.fetch_add(1, Relaxed),
+            thread,
+            gone_through: 0,
+            checked_at: 0,
+            bytes: 0,
+            _counted: metrics::Live::begin(),
+        }
+        .go_on(live)
     }
 
     /// Keeps it on, where it has come to.

@@ -53,23 +53,29 @@ pub(super) struct Instances {
     /// Rooms are given up when they take up more.
     bytes_max: usize,
     histories: HistoryBytes,
+    /// The instance whose history takes up more than all may, and is kept beside the others.
+    large: Option<String>,
     uses: u64,
     /// How many instances a task works on.
     served: usize,
 }
 
-/// What the histories in all rooms take up.
+/// What the histories in all rooms take up, but for a large one.
 #[derive(Debug)]
 struct HistoryBytes {
     now: usize,
     max: usize,
 }
 
+/// A history that takes up more than all may together is kept beside them, one in each partition, if it takes up no more than so many times as much: it is in
+/// memory in every turn anyway, and to read it in each would take ever longer.
+const LARGE_TIMES_MAX: usize = 16;
+
 impl Instances {
     /// No rooms; the histories in them may take up so much.
     pub(super) fn new(history_bytes_max: usize) -> Self {
         let histories = HistoryBytes { now: 0, max: history_bytes_max };
-        Self { rooms: BTreeMap::new(), bytes: 0, bytes_max: IDLE_BYTES_MAX, histories, uses: 0, served: 0 }
+        Self { rooms: BTreeMap::new(), bytes: 0, bytes_max: IDLE_BYTES_MAX, histories, large: None, uses: 0, served: 0 }
     }
 
     /// The histories may take up so much from now on; what they take up above that goes as others come.
@@ -107,7 +113,11 @@ impl Instances {
     /// Takes the history out of the room of an instance.
     pub(super) fn take_history(&mut self, instance_id: &str) -> Option<Loaded> {
         let history = self.rooms.get_mut(instance_id)?.history.take()?;
-        self.histories.now -= history.size();
+        if self.large.as_deref() == Some(instance_id) {
+            self.large = None;
+        } else {
+            self.histories.now -= history.size();
+        }
         Some(history)
     }
 
@@ -115,7 +125,7 @@ impl Instances {
     pub(super) fn keep_history(&mut self, instance_id: &str, history: Loaded) {
         drop(self.take_history(instance_id));
         if history.size() > self.histories.max {
-            return;
+            return self.keep_large(instance_id, history);
         }
         self.histories.now += history.size();
         self.enter(instance_id).history = Some(history);
@@ -124,10 +134,23 @@ impl Instances {
         }
     }
 
+    /// Keeps a history that takes up more than all may, in the place of another such.
+    fn keep_large(&mut self, instance_id: &str, history: Loaded) {
+        if history.size() > self.histories.max.saturating_mul(LARGE_TIMES_MAX) {
+            return;
+        }
+        if let Some(other) = self.large.take() {
+            drop(self.rooms.get_mut(&other).and_then(|room| room.history.take()));
+        }
+        self.enter(instance_id).history = Some(history);
+        self.large = Some(instance_id.to_owned());
+    }
+
     /// Gives up histories but this one, those that were used longest ago first, down to half of what they may take up, so that it is not
     /// done for each new one.
     fn forget_histories(&mut self, but: &str) {
-        let mut kept: Vec<_> = self.rooms.iter_mut().filter(|(id, room)| room.history.is_some() && *id != but).collect();
+        let stays = |id: &String| id == but || self.large.as_ref() == Some(id);
+        let mut kept: Vec<_> = self.rooms.iter_mut().filter(|(id, room)| room.history.is_some() && !stays(id)).collect();
         kept.sort_unstable_by_key(|(_, room)| room.used);
         for (_, room) in kept {
             if self.histories.now <= self.histories.max / 2 {

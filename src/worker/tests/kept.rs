@@ -73,6 +73,16 @@ async fn code_that_stays_begins_once_and_once_more_for_the_comparison_at_its_end
 }
 
 #[tokio::test(start_paused = true)]
+async fn code_that_stays_for_long_is_compared_ever_more_seldom() {
+    let (hub, begun) = (hub().await, Arc::default());
+    let running = Running::start(worker(&hub, &begun));
+    Client::new(&hub).start(STEPS, 1_500).await.unwrap().result().await.unwrap();
+    // It begins, and is compared at every hundredth turn up to the thousandth, at turn 1,200 and 1,400, and at its end.
+    assert_eq!(begun.load(SeqCst), 1 + 10 + 2 + 1);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_strict_worker_replays_every_turn() {
     let (hub, begun) = (hub().await, Arc::default());
     let running = Running::start(worker(&hub, &begun).strict_replay());

@@ -141,7 +141,7 @@ fn start_in(effect: &Effect) -> Option<Message> {
 
 #[tokio::test(start_paused = true)]
 async fn histories_are_kept_within_their_bound_and_read_again_beyond_it() {
-    for (bytes, reads) in [(1 << 20, 0), (20_000, 5), (0, 10)] {
+    for (bytes, reads) in [(1 << 20, 0), (20_000, 0), (20_000 / 16, 5), (0, 10)] {
         let world = World::new();
         let metered = Metered::default();
         let hub = open(world.memory.storage().layered(metered.clone()), &world.clock, 1, 1).await;
@@ -159,6 +159,36 @@ async fn histories_are_kept_within_their_bound_and_read_again_beyond_it() {
         assert_eq!(client.instance("i").wait().await.unwrap().output::<u32>().unwrap(), 10);
         running.stop().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_history_that_is_larger_than_all_may_be_is_kept_beside_the_others() {
+    let world = World::new();
+    let metered = Metered::default();
+    let hub = open(world.memory.storage().layered(metered.clone()), &world.clock, 1, 1).await;
+    let client = Client::new(&hub);
+    let running = Running::start(worker(&hub, "a", &Arc::default()).history_cache_bytes(20_000));
+    for id in ["large", "small", "larger"] {
+        client.start(LISTEN, ()).instance_id(id).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let raise = async |id: &str, size: usize| {
+        let before = metered.snapshot();
+        client.raise(id, GO, &"x".repeat(size)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        metered.since(&before).of("table.query")
+    };
+    assert_eq!(raise("large", 30_000).await, 0);
+    assert_eq!(raise("large", 1).await, 0);
+    assert_eq!(raise("small", 1).await, 0);
+    assert_eq!(raise("large", 1).await, 0, "what is small does not take its place");
+    assert_eq!(raise("larger", 40_000).await, 0);
+    assert_eq!(raise("larger", 1).await, 0);
+    assert_eq!(raise("small", 1).await, 0);
+    assert_eq!(raise("large", 1).await, 1, "another that is large does");
+    assert_eq!(raise("large", 1).await, 0);
+    assert_eq!(raise("larger", 1).await, 1);
+    running.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
