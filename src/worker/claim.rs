@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use super::drop_reason::DropReason;
-use super::loaded::{Loaded, is_derived};
 use super::recorder::{Ended, is_detached};
 use super::sort::is_same_decision;
 use super::starts::START_TRIES;
 use super::step::{EARLY_TRIES, Step};
 use crate::error::Result;
 use crate::hub::histories::History;
-use crate::hub::{Held, Hub, InstanceRow};
+use crate::hub::{Held, Hub};
+use crate::ids;
 use crate::model::{ExecutionStarted, FailureDetails, ParentInstance, RuntimeStatus, Started, State, TaskKind};
 use crate::sabotage::{self, Sabotage};
 use crate::storage::table::Etag;
@@ -64,13 +64,14 @@ impl Step<'_> {
     /// parent is known not to wait for it; otherwise it stays, and whoever asks for its id is told.
     pub(super) async fn rule_on_child(
         &self,
-        loaded: &Loaded,
+        history: &History,
+        state: &State,
         held: &Held,
         start: &ExecutionStarted,
         parent: &ParentInstance,
     ) -> Result<Ruling> {
         let decision_id = held.message.decision_id.as_deref();
-        match self.holder(loaded, start, parent).await? {
+        match self.holder(history, state, start, parent).await? {
             Holder::Nobody => Ok(Ruling::Begin),
             Holder::Other(_) if sabotage::is(Sabotage::HolderReplaced) => Ok(Ruling::Begin),
             Holder::Unborn if held.dequeue_count <= START_TRIES => Ok(Ruling::Wait),
@@ -125,21 +126,21 @@ impl Step<'_> {
     }
 
     /// Who has the id. Storage is read only for an id that may be used again, which a derived one never is.
-    async fn holder<'s>(&self, loaded: &'s Loaded, start: &ExecutionStarted, parent: &ParentInstance) -> Result<Holder<'s>> {
-        let Loaded { history, state, .. } = loaded;
+    async fn holder<'s>(
+        &self,
+        history: &History,
+        state: &'s State,
+        start: &ExecutionStarted,
+        parent: &ParentInstance,
+    ) -> Result<Holder<'s>> {
         if parent.instance.instance_id == self.instance_id {
             return Ok(Holder::Other("is the one that asks for it"));
         }
         if let Some(started) = state.started.as_ref().filter(|_| state.completed.is_none()) {
             return self.holder_that_runs(started, parent).await;
         }
-        let is_clients = match &loaded.row {
-            // What is assumed to be new has no row, or an id that is no client's.
-            _ if loaded.is_assumed || is_derived(self.instance_id, parent) => false,
-            Some(row) => tells_of_start(row, history, state),
-            None => self.is_pending(history, state).await?,
-        };
-        if is_clients {
+        let derived_from = parent.instance.execution_id.as_deref().unwrap_or_default();
+        if !ids::is_derived(self.instance_id, derived_from) && self.is_pending(history, state).await? {
             return Ok(Holder::Other(CLIENTS));
         }
         if state.completed.is_some() {
@@ -164,8 +165,15 @@ impl Step<'_> {
 
     /// Whether the instance row tells of a start by a client that has not begun yet.
     pub(super) async fn is_pending(&self, history: &History, state: &State) -> Result<bool> {
-        let stored = self.hub.instances.read(self.instance_id, false).await?;
-        Ok(stored.is_some_and(|stored| tells_of_start(&stored.row, history, state)))
+        let row = self.hub.instances.read(self.instance_id, false).await?.map(|stored| stored.row);
+        // A row that names an execution which has ended, or which this one has replaced, is not of a new start: its checkpoint was
+        // interrupted.
+        let ended = history.execution_id.as_ref().filter(|_| state.completed.is_some());
+        let known = ended.into_iter().chain(&history.sentinel.superseded);
+        Ok(row.is_some_and(|row| {
+            let is_new = row.execution_id.as_deref().is_some_and(|id| known.clone().all(|known| !known.eq_ignore_ascii_case(id)));
+            is_new && row.status.is_some_and(|status| !status.is_terminal())
+        }))
     }
 
     /// Whether the parent made this decision before the one for which the child runs, and waits for both.
@@ -216,15 +224,6 @@ impl Step<'_> {
 pub(super) const CLIENTS: &str = "was started by a client";
 const ANOTHER: &str = "runs for another parent";
 const LATER: &str = "runs for a later call of the same parent";
-
-/// Whether an instance row is that of a start which has not begun yet. One that names an execution which has ended, or which this one has replaced, is
-/// not: its checkpoint was interrupted.
-fn tells_of_start(row: &InstanceRow, history: &History, state: &State) -> bool {
-    let ended = history.execution_id.as_ref().filter(|_| state.completed.is_some());
-    let mut known = ended.into_iter().chain(&history.sentinel.superseded);
-    let is_new = row.execution_id.as_deref().is_some_and(|id| known.all(|known| !known.eq_ignore_ascii_case(id)));
-    is_new && row.status.is_some_and(|status| !status.is_terminal())
-}
 
 /// As [`of_start`], a little later if the commit of the turn that asks may just be under way.
 async fn await_commit(hub: &Hub, child_id: &str, held: &Held, start: &ExecutionStarted) -> Result<Claim> {

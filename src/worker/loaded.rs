@@ -5,12 +5,12 @@ use super::recorder::{Record, keep_last};
 use super::step::{Step, start_of};
 use super::turn_threads::Kept;
 use crate::error::Result;
+use crate::hub::Held;
 use crate::hub::histories::{Committed, History};
 use crate::hub::rows::Sentinel;
-use crate::hub::{Held, InstanceRow};
 use crate::ids;
 use crate::limits;
-use crate::model::{ExecutionStarted, ParentInstance, State, StoredEvent};
+use crate::model::{State, StoredEvent};
 
 /// A history, with what it amounts to.
 #[derive(Debug, Default)]
@@ -24,23 +24,13 @@ pub(crate) struct Loaded {
     pub(crate) kept: Option<Kept>,
     /// Whether it was not read, but taken to be that of a new instance.
     pub(crate) is_assumed: bool,
-    /// The instance row, if it was read before the history.
-    pub(crate) row: Option<InstanceRow>,
-}
-
-/// What there is of an instance without its history being read.
-pub(super) enum Unread {
-    /// The history.
-    History(Box<Loaded>),
-    /// At most the instance row.
-    Row(Option<InstanceRow>),
 }
 
 impl Loaded {
     fn of(history: History) -> Self {
         let state = State::fold(history.events.iter().chain(&history.late));
         let bytes = history.events.iter().map(StoredEvent::weight).sum();
-        Self { history, state, bytes, ..Self::default() }
+        Self { history, state, bytes, kept: None, is_assumed: false }
     }
 
     /// About what it takes up in memory.
@@ -64,54 +54,43 @@ impl Loaded {
         let new: usize = record.events.iter().map(StoredEvent::weight).sum();
         let bytes = if kept_events == 0 { new } else { bytes + new };
         let history = history.after(kept_events, record.events, committed)?;
-        Some(Self { history, state: record.state, bytes, kept: execution, ..Self::default() })
+        Some(Self { history, state: record.state, bytes, kept: execution, is_assumed: false })
     }
 }
 
 impl Step<'_> {
-    /// What is known of the history without reading it. For a child with an id of its own the instance row is read, which must be read anyway:
-    /// an id without a row most likely has no history.
-    pub(super) async fn known_history(&self, sorted: &Sorted<'_>) -> Result<Unread> {
+    /// What is known of the history without reading it.
+    pub(super) async fn known_history(&self, sorted: &Sorted<'_>) -> Option<Loaded> {
         if let Some(kept) = self.partition.take_history(self.instance_id) {
             #[cfg(test)]
             check::as_stored(self, &kept).await;
-            return Ok(Unread::History(Box::new(kept)));
+            return Some(kept);
         }
-        let Some(start) = self.first_start(sorted).filter(|_| self.fast_path.assumes_new) else { return Ok(Unread::Row(None)) };
-        let is_new = match &start.parent {
-            None => start.generation == Some(0),
-            Some(parent) if is_derived(self.instance_id, parent) => true,
-            Some(_) => match self.hub.instances.read(self.instance_id, false).await? {
-                None => true,
-                Some(stored) => return Ok(Unread::Row(Some(stored.row))),
-            },
-        };
-        let assumed = || Unread::History(Box::new(Loaded { is_assumed: true, ..Loaded::default() }));
-        Ok(if is_new { assumed() } else { Unread::Row(None) })
+        (self.fast_path.assumes_new && self.is_of_new_instance(sorted)).then(|| Loaded { is_assumed: true, ..Loaded::default() })
     }
 
-    /// `row`: the instance row, if it is known.
-    pub(super) async fn load(&self, row: Option<InstanceRow>) -> Result<Loaded> {
-        let history = self.hub.histories.load(self.instance_id).await?;
-        Ok(Loaded { row, ..Loaded::of(history) })
+    pub(super) async fn load(&self) -> Result<Loaded> {
+        self.hub.histories.load(self.instance_id).await.map(Loaded::of)
     }
 
-    /// The start among these messages, if they may well be the first for an instance. If they are not, the commit finds a sentinel. Then its messages
-    /// have been sent twice, which does no harm but costs something: where a history is to be expected, it is read.
-    fn first_start<'s>(&self, sorted: &'s Sorted<'_>) -> Option<&'s ExecutionStarted> {
+    /// Whether these messages are most likely the first for an instance. If they are not, the commit finds a sentinel. Then its messages have
+    /// been sent twice, which does no harm but costs something: where a history is to be expected, it is read.
+    fn is_of_new_instance(&self, sorted: &Sorted<'_>) -> bool {
         let messages = sorted.with(Fate::Open);
         let mut starts = messages.iter().filter_map(|(_, delivery)| start_of(delivery));
-        let (Some(start), None) = (starts.next(), starts.next()) else { return None };
-        let may_begin = messages.iter().all(|(_, delivery)| delivery.dequeue_count == 1)
+        let (Some(start), None) = (starts.next(), starts.next()) else { return false };
+        let has_free_id = match &start.parent {
+            None => start.generation == Some(0),
+            Some(parent) => {
+                let derived_from = parent.instance.execution_id.as_deref().unwrap_or_default();
+                ids::is_derived(self.instance_id, derived_from)
+            }
+        };
+        has_free_id
+            && messages.iter().all(|(_, delivery)| delivery.dequeue_count == 1)
             && self.hosting.missing_orchestrator(start).is_none()
-            && self.executor.throttles().orchestrator(&start.name).is_none();
-        may_begin.then_some(start)
+            && self.executor.throttles().orchestrator(&start.name).is_none()
     }
-}
-
-/// Whether the id of a child is made from that of its parent's execution, so that nobody else has it.
-pub(super) fn is_derived(child_id: &str, parent: &ParentInstance) -> bool {
-    ids::is_derived(child_id, parent.instance.execution_id.as_deref().unwrap_or_default())
 }
 
 /// What an execution remembers of those that it has replaced, so that nothing meant for them is applied to it.
@@ -162,7 +141,7 @@ pub(crate) mod check {
         if !ON.get() {
             return;
         }
-        let Ok(stored) = step.load(None).await else { return };
+        let Ok(stored) = step.load().await else { return };
         if stored.history.etag != kept.history.etag {
             return; // Somebody has written since: the commit will find out.
         }

@@ -51,16 +51,17 @@ impl Step<'_> {
     /// What becomes of a start that is no repeat, and whose time has come.
     async fn fate_of_start(&self, loaded: &Loaded, held: &Held, start: &ExecutionStarted, sorted: &Sorted<'_>) -> Result<Fate> {
         let Some(parent) = &start.parent else { return self.fate_of_clients_start(loaded, held, start).await };
+        let Loaded { history, state, .. } = loaded;
         // Before anything is done about a rival. No code is needed for one that its parent has terminated meanwhile.
         if !is_terminated_by(&parent.instance.instance_id, sorted)
             && let Some(waits) = self.code_or_limit_keeps(held, start).await
         {
-            if loaded.state.started.is_none() {
+            if state.started.is_none() {
                 self.hosting.settle(self.instance_id, false);
             }
             return Ok(waits);
         }
-        Ok(match self.rule_on_child(loaded, held, start, parent).await? {
+        Ok(match self.rule_on_child(history, state, held, start, parent).await? {
             Ruling::Begin => Fate::Apply,
             Ruling::Wait => Fate::Later(back_off(held.dequeue_count)),
             Ruling::Drop(why) => {

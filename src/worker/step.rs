@@ -10,7 +10,7 @@ use super::fast_path::FastPath;
 use super::fate::{Fate, Sorted};
 use super::hosting::Hosting;
 use super::litter;
-use super::loaded::{Loaded, Memory, Unread};
+use super::loaded::{Loaded, Memory};
 use super::local::{LocalActivities, Unfinished};
 use super::log;
 use super::measures::Source;
@@ -62,22 +62,18 @@ enum Passed {
 impl Step<'_> {
     /// Runs at most one turn over the messages that are still open. On an error nothing has been decided about them.
     pub(super) async fn step(self, sorted: Sorted<'_>) -> Result<Vec<Disposition>> {
+        let known = self.known_history(&sorted).await;
         let measures = self.executor.measures();
-        let mut over_stored = self;
-        let row = match self.known_history(&sorted).await? {
-            Unread::History(known) => {
-                measures.history(if known.is_assumed { Source::Assumed } else { Source::Cache });
-                if let Passed::Decided(decided) = self.step_over(*known, sorted.clone()).await? {
-                    return Ok(decided);
-                }
-                // That turn may have sent its messages.
-                over_stored.sends_again = true;
-                None
-            }
-            Unread::Row(row) => row,
-        };
+        known.iter().for_each(|known| measures.history(if known.is_assumed { Source::Assumed } else { Source::Cache }));
+        // A turn over what was known may have sent its messages.
+        let over_stored = Step { sends_again: known.is_some(), ..self };
+        if let Some(known) = known
+            && let Passed::Decided(decided) = self.step_over(known, sorted.clone()).await?
+        {
+            return Ok(decided);
+        }
         measures.history(Source::Storage);
-        match over_stored.step_over(self.load(row).await?, sorted.clone()).await? {
+        match over_stored.step_over(self.load().await?, sorted.clone()).await? {
             Passed::Decided(decided) => Ok(decided),
             Passed::Outdated => {
                 tracing::info!("another worker committed first; the messages go back");
@@ -88,7 +84,7 @@ impl Step<'_> {
 
     async fn step_over(self, loaded: Loaded, mut sorted: Sorted<'_>) -> Result<Passed> {
         self.accept_start(&loaded, &mut sorted).await?;
-        let Loaded { mut history, mut state, bytes, kept, is_assumed, .. } = loaded;
+        let Loaded { mut history, mut state, bytes, kept, is_assumed } = loaded;
         if is_assumed && sorted.start().is_none() {
             // Only a beginning can be assumed.
             return Ok(Passed::Outdated);
@@ -115,7 +111,7 @@ impl Step<'_> {
             Outlook::Waits => None,
         };
         if sorted.has(Fate::Apply) || is_torn {
-            return self.turn(Loaded { history, state, bytes, kept, ..Loaded::default() }, sorted, ends).await;
+            return self.turn(Loaded { history, state, bytes, kept, is_assumed }, sorted, ends).await;
         }
         if start.is_none() && sorted.has(Fate::Drop) {
             let repair = self.repair_row(&history, &state);
