@@ -23,7 +23,8 @@ pub(super) async fn end(api: &Api, id: &str, limit: Duration) -> Result<Option<I
         biased;
         ended = instance.wait().within(limit) => match ended {
             Ok(status) => Ok(Some(status)),
-            Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::NotFound) => Ok(None),
+            Err(error) if error.kind() == ErrorKind::Timeout => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound && error.storage().is_none() => Ok(None),
             Err(error) => Err(error),
         },
         () = api.stopping.cancelled() => Ok(None),

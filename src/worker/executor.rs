@@ -28,14 +28,14 @@ pub(crate) struct Executor {
     clock: Clock,
     /// Started by the first turn.
     threads: OnceLock<TurnThreads>,
-    /// Turns of executions that were kept.
+    /// Turns of executions that were kept and may be compared.
     kept_turns: AtomicU64,
 }
 
-/// Of the turns of executions that are kept one in so many is compared with a replay,
+/// Of the turns of executions that are kept one in so many is compared with a replay.
 const CHECKED_TURN: u64 = 100;
-/// but not before the execution has gone through so much more than at its last comparison, as a part of that: a replay goes through all of it, and those of a long
-/// execution together must not take ever longer than its turns.
+/// Only those turns count for which the execution has grown since its last comparison by this part of what it had gone through then: a replay goes through all of
+/// it, and those of a long execution together must not take ever longer than its turns.
 const CHECKED_GROWTH: usize = 10;
 
 /// The code cannot be run here and now. That is no failure of what was asked for: the message goes back.
@@ -172,9 +172,9 @@ impl Executor {
         if super::loaded::check::is_on() {
             return true;
         }
-        let turns = self.kept_turns.fetch_add(1, Relaxed);
         let has_grown = kept.is_none_or(|kept| kept.gone_through - kept.checked_at > kept.checked_at / CHECKED_GROWTH);
-        outcome.completion.is_some() || turns % CHECKED_TURN == CHECKED_TURN - 1 && has_grown
+        let is_chosen = || self.kept_turns.fetch_add(1, Relaxed) % CHECKED_TURN == CHECKED_TURN - 1;
+        outcome.completion.is_some() || has_grown && is_chosen()
     }
 
     /// Code that does not do the same again would be noticed only after a crash: its execution never replays.

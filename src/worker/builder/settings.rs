@@ -153,8 +153,8 @@ impl WorkerBuilder {
 
     /// About how much memory the histories of open instances may take up that the worker keeps between their turns, so that it need not read
     /// them again: 64 MiB unless it is set. Each partition that the worker owns has an even share of it. What was not used for longest gives way; 0 keeps none.
-    /// One history of a partition that is larger than its whole share is kept beside the others if it takes up no more than 16 times as much, which with the default is
-    /// enough for some 100,000 activities in a row: to read such a history in every turn would take ever longer.
+    /// One history of a partition that is larger than the whole share is kept beside the others if it takes up no more than 16 times as much, which is 256 MiB of
+    /// a worker that owns four partitions, or some 100,000 activities in a row: it is in memory in each of its turns anyway, and to read it in each would take ever longer.
     pub fn history_cache_bytes(mut self, bytes: usize) -> Self {
         self.options.history_bytes = bytes;
         self

@@ -78,9 +78,16 @@ impl Instances {
         Self { rooms: BTreeMap::new(), bytes: 0, bytes_max: IDLE_BYTES_MAX, histories, large: None, uses: 0, served: 0 }
     }
 
-    /// The histories may take up so much from now on; what they take up above that goes as others come.
+    /// The histories may take up so much from now on; what they take up above that goes as others come, but for a large one, which goes now.
     pub(super) fn may_keep(&mut self, history_bytes_max: usize) {
         self.histories.max = history_bytes_max;
+        let large = self.large.take_if(|large| {
+            let history = self.rooms.get(large).and_then(|room| room.history.as_ref());
+            history.is_none_or(|history| history.size() > history_bytes_max.saturating_mul(LARGE_TIMES_MAX))
+        });
+        if let Some(large) = large {
+            drop(self.rooms.get_mut(&large).and_then(|room| room.history.take()));
+        }
     }
 
     /// The room of an instance, which is made if there is none.

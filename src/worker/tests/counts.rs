@@ -20,6 +20,8 @@ const LOCAL_FAN_100: Orchestrator<(), ()> = Orchestrator::new("LocalFan100");
 const NAP: Orchestrator<(), ()> = Orchestrator::new("Nap");
 const WAIT: Orchestrator<(), ()> = Orchestrator::new("Wait");
 const PARENT: Orchestrator<(), ()> = Orchestrator::new("Parent");
+const NAMING: Orchestrator<(), ()> = Orchestrator::new("Naming");
+const AGAIN: Orchestrator<(), ()> = Orchestrator::new("Again");
 const CHILD: Orchestrator<(), ()> = Orchestrator::new("Child");
 const ROUNDS: Orchestrator<u32, u32> = Orchestrator::new("Rounds");
 const GO: Event<()> = Event::new("go");
@@ -83,6 +85,11 @@ async fn calls_of(orchestrator: Orchestrator<(), ()>, event: bool, way: Way) -> 
             Ok(())
         })
         .orchestrator(PARENT, async |ctx, ()| Ok(ctx.call(CHILD, ()).await?))
+        .orchestrator(NAMING, async |ctx, ()| Ok(ctx.call(CHILD, ()).instance_id("named").await?))
+        .orchestrator(AGAIN, async |ctx, ()| {
+            ctx.call(CHILD, ()).instance_id("named").await?;
+            Ok(ctx.call(CHILD, ()).instance_id("named").await?)
+        })
         .orchestrator(CHILD, async |_, ()| Ok(()))
         .orchestrator(ROUNDS, async |ctx: OrchestrationContext, left: u32| {
             ctx.call(HELLO, left.to_string()).await?;
@@ -187,6 +194,19 @@ async fn one_sub_orchestration() {
     let other = "15: queue.delete 3, queue.put 3, queue.receive 1, table.get 1, table.insert 2, table.merge 2, table.transact 3";
     let own = "13: queue.delete 3, queue.put 3, table.insert 2, table.merge 2, table.transact 3";
     check(PARENT, false, [plain, other, own]).await;
+}
+
+/// Only a derived id needs no look whether it is somebody else's: the history of another is read before any code runs, and the row, which tells of starts by clients.
+#[tokio::test(start_paused = true)]
+async fn sub_orchestrations_with_an_id_of_their_own() {
+    let plain = "21: queue.delete 3, queue.put 3, queue.receive 3, table.get 2, table.insert 2, table.merge 2, table.query 3, table.transact 3";
+    let other = "17: queue.delete 3, queue.put 3, queue.receive 1, table.get 2, table.insert 2, table.merge 2, table.query 1, table.transact 3";
+    let own = "15: queue.delete 3, queue.put 3, table.get 1, table.insert 2, table.merge 2, table.query 1, table.transact 3";
+    check(NAMING, false, [plain, other, own]).await;
+    let plain = "37: queue.delete 5, queue.put 5, queue.receive 5, table.get 5, table.insert 2, table.merge 4, table.query 6, table.transact 5";
+    let other = "29: queue.delete 5, queue.put 5, queue.receive 1, table.get 5, table.insert 2, table.merge 3, table.query 3, table.transact 5";
+    let own = "27: queue.delete 5, queue.put 5, table.get 4, table.insert 2, table.merge 3, table.query 3, table.transact 5";
+    check(AGAIN, false, [plain, other, own]).await;
 }
 
 #[tokio::test(start_paused = true)]

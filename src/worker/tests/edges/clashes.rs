@@ -4,6 +4,7 @@ use futures::future::{Either, select};
 
 use super::*;
 use crate::hub::histories::Append;
+use crate::worker::FastPath;
 
 const HOLD: Orchestrator<String, String> = Orchestrator::new("Hold");
 const ASKING: Orchestrator<String, String> = Orchestrator::new("Asking");
@@ -43,8 +44,13 @@ async fn asking(ctx: OrchestrationContext, how: String) -> Result<String, Failur
 }
 
 async fn acting<T>(hub: &TaskHub, client: impl Future<Output = T>) -> T {
+    acting_with(hub, FastPath::default(), client).await
+}
+
+async fn acting_with<T>(hub: &TaskHub, fast_path: FastPath, client: impl Future<Output = T>) -> T {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running = worker(hub).orchestrator(HOLD, hold).orchestrator(ASKING, asking).max_poll_interval(Duration::from_secs(1));
+    let running = running.fast_path(fast_path);
     let acting = async {
         let result = client.await;
         drop(stop);
@@ -329,6 +335,34 @@ async fn nobody_becomes_a_child_of_itself_or_of_its_own_child() {
         assert_eq!(ended(&client, "p").await.output::<String>().unwrap(), "kept");
         quiet(&hub).await;
         assert!(client.status("new").await.unwrap().is_none());
+    })
+    .await;
+}
+
+/// What the turn of a child decides goes out before the commit that would find its history.
+#[tokio::test(start_paused = true)]
+async fn no_code_of_a_child_runs_whose_id_has_a_history_and_no_row() {
+    let clock = Clock::paused(Timestamp::parse("2026-01-01T00:00:00Z").unwrap());
+    let rng = Rng::seeded(1);
+    let storage = Storage::memory(clock.clone(), rng.fork());
+    let hub = TaskHub::builder(storage, "Test").clock(clock).rng(rng).open().await.unwrap();
+    let client = Client::new(&hub);
+    acting(&hub, async {
+        client.start(ASKING, "wait").instance_id("q").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    })
+    .await;
+    // As if the worker had ended between the history of the child and its row.
+    let key = ("x".to_owned(), String::new());
+    let delete = TableOp::Delete { partition_key: key.0, row_key: key.1, condition: Match::Any };
+    hub.0.storage.tables.write(&hub.0.names.instances, &delete).await.unwrap();
+    // Whatever is sent is there for everybody at once.
+    let visible = FastPath { holds_own_messages: false, ..FastPath::default() };
+    acting_with(&hub, visible, async {
+        client.start(ASKING, "call").instance_id("p").await.unwrap();
+        assert_eq!(ended(&client, "p").await.output::<String>().unwrap(), "InstanceIdInUse");
+        client.raise("x", NOTE, &"kept".to_owned()).await.unwrap();
+        assert_eq!(ended(&client, "q").await.output::<String>().unwrap(), "kept");
     })
     .await;
 }
