@@ -250,7 +250,7 @@ async fn scripts_can_tell_errors_apart() {
             {
                 assert_eq!(kind_of(storage, hub, command).await, is(3, "notFound"), "{command:?}");
             }
-            for command in [&["poison", "drop", "no"][..], &["poison", "retry", "no"]] {
+            for command in [&["poison", "drop", "no", "--yes"][..], &["poison", "retry", "no"]] {
                 assert_eq!(kind_of(storage, hub, command).await, is(3, "notFound"), "{command:?}");
             }
         })
@@ -429,8 +429,9 @@ async fn the_hub_and_its_parked_messages_are_seen() {
             assert!(text.contains(&id(0)) && text.contains("the text is neither JSON"), "{text}");
             assert!(world.run(&["hub", "status"]).await.ok().contains("2 messages; see `taskhub poison list`"));
 
-            world.run(&["poison", "drop", &id(0)]).await.ok();
-            world.run(&["poison", "drop", &id(0)]).await.failed(3, "no message with the id");
+            world.run(&["poison", "drop", &id(0)]).await.failed(2, "nobody can be asked");
+            world.run(&["poison", "drop", &id(0), "--yes"]).await.ok();
+            world.run(&["poison", "drop", &id(0), "--yes"]).await.failed(3, "no message with the id");
             assert_eq!(world.json(&["poison", "retry", &id(1)]).await["done"], "retried");
             // It is as bad as before, and comes back under another id.
             let again = |list: &Value| list["messages"].as_array().is_some_and(|m| m.len() == 1 && m[0]["id"] != id(1));
@@ -466,7 +467,7 @@ async fn an_instance_is_failed_until_the_last_of_its_parked_messages_is_back() {
     assert!(output.starts_with("PoisonMessage: message EventRaised was received 1 time, failed, and is parked"), "{output}");
     world.run(&["poison", "retry", &id(0)]).await.ok();
     assert_eq!(shown().await["runtimeStatus"], "Failed");
-    world.run(&["poison", "drop", &id(1)]).await.ok();
+    world.run(&["poison", "drop", &id(1), "--yes"]).await.ok();
     let running = shown().await;
     assert_eq!(
         (&running["runtimeStatus"], &running["output"], &running["completedTime"]),

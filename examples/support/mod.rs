@@ -8,7 +8,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use taskhub::{Client, Storage, TaskHub, Worker, WorkerBuilder};
+use taskhub::{Client, Storage, TaskHub, TaskHubBuilder, Worker, WorkerBuilder};
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
@@ -118,17 +118,29 @@ fn connection_string(arguments: &Arguments) -> Option<(&'static str, String)> {
 
 /// Opens the hub that the arguments name, or one of this name, and says where it is. Also whether other processes can share it.
 pub(crate) async fn open(arguments: &Arguments, name: &str, partitions: Option<u32>) -> Outcome<(TaskHub, bool)> {
+    open_with(arguments, name, |builder| match partitions {
+        Some(count) => builder.partitions(count),
+        None => builder,
+    })
+    .await
+}
+
+/// The same, for a hub that is opened with more than its name.
+pub(crate) async fn open_with(
+    arguments: &Arguments,
+    name: &str,
+    configure: impl FnOnce(TaskHubBuilder) -> TaskHubBuilder,
+) -> Outcome<(TaskHub, bool)> {
     let connection_string = connection_string(arguments);
     let storage = match &connection_string {
         Some((_, text)) => Storage::connect(text)?,
         None => Storage::in_memory(),
     };
     let name = arguments.text(HUB).unwrap_or(name);
-    let mut builder = TaskHub::builder(storage, name);
-    if let Some(count) = partitions {
-        builder = builder.partitions(count);
-    }
-    let hub = builder.open().await.map_err(|error| format!("the task hub \"{name}\" cannot be opened: {error}"))?;
+    let hub = configure(TaskHub::builder(storage, name))
+        .open()
+        .await
+        .map_err(|error| format!("the task hub \"{name}\" cannot be opened: {error}"))?;
     match &connection_string {
         Some((source, _)) => println!("Task hub \"{name}\" on the storage account of {source}.\n"),
         None => println!(

@@ -5,7 +5,7 @@ use serde_json::json;
 use taskhub::{Client, PoisonMessage};
 
 use super::failure::Outcome;
-use super::output::{Output, shortened_table};
+use super::output::{Output, confirm, shortened_table};
 use super::text;
 
 /// Parked messages.
@@ -22,6 +22,9 @@ pub(crate) enum Command {
     Drop {
         /// Id of the message
         id: String,
+        /// Do not ask before it is dropped
+        #[arg(long, short)]
+        yes: bool,
     },
 }
 
@@ -36,7 +39,8 @@ impl Command {
                 client.retry_poison(&id).await?;
                 out.print(|| json!({ "id": id, "done": "retried" }), || format!("Message {id} is back in its queue."))
             }
-            Self::Drop { id } => {
+            Self::Drop { id, yes } => {
+                confirm(&format!("Message {}", text::line(&id)), yes, out)?;
                 client.drop_poison(&id).await?;
                 out.print(|| json!({ "id": id, "done": "dropped" }), || format!("Message {id} is dropped."))
             }
@@ -53,13 +57,14 @@ fn as_text(all: &[PoisonMessage], width: usize) -> String {
         vec![
             text::line(&message.id),
             text::time(message.parked_at),
+            text::line(&message.queue),
             or_dash(&message.instance_id),
             or_dash(&message.event),
             message.dequeue_count.to_string(),
             text::line(&message.reason),
         ]
     };
-    let header = ["ID", "PARKED (UTC)", "INSTANCE", "EVENT", "RECEIVES", "REASON"];
+    let header = ["ID", "PARKED (UTC)", "QUEUE", "INSTANCE", "EVENT", "RECEIVES", "REASON"];
     shortened_table(&header, &all.iter().map(row).collect::<Vec<_>>(), width)
 }
 
@@ -82,10 +87,10 @@ mod tests {
         };
         let all = [parked("a", Some("order-7")), parked("b", None)];
         let expected = "\
-ID  PARKED (UTC)         INSTANCE  EVENT          RECEIVES  REASON
-a   2026-01-01 12:00:00  order-7   TaskCompleted  8         blob \"i/x\" of a large…
-b   2026-01-01 12:00:00  -         -              8         blob \"i/x\" of a large…";
-        assert_eq!(as_text(&all, 82), expected);
+ID  PARKED (UTC)         QUEUE             INSTANCE  EVENT          RECEIVES  REASON
+a   2026-01-01 12:00:00  myhub-control-00  order-7   TaskCompleted  8         blob \"i/x\" of a large…
+b   2026-01-01 12:00:00  myhub-control-00  -         -              8         blob \"i/x\" of a large…";
+        assert_eq!(as_text(&all, 100), expected);
         assert_eq!(as_text(&[], 80), "No parked messages.");
     }
 }

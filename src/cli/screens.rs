@@ -83,7 +83,7 @@ const AFTERWARDS: [&str; 39] = [
     "drain Fulfil --lift",
     "drain Fulfil --lift",
     "poison list",
-    "poison drop nothing",
+    "poison drop nothing --yes",
     "cost",
     "export order-7 --json",
     "export nobody",

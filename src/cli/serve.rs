@@ -196,9 +196,17 @@ pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
 
 /// Looks at the queues of the hub now and then, for ever.
 async fn keep_measuring(client: &Client) {
+    let mut failures = 0_u64;
     loop {
-        if let Err(error) = client.measure_queues().await {
-            tracing::warn!(%error, "the queues could not be measured");
+        match client.measure_queues().await {
+            Ok(()) => failures = 0,
+            Err(error) => {
+                failures += 1;
+                // After half a minute, one, two, four: an outage is no news for long.
+                if failures.is_power_of_two() {
+                    tracing::warn!(failures, %error, "the queues could not be measured");
+                }
+            }
         }
         tokio::time::sleep(LOOKS_APART).await;
     }

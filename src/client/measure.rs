@@ -1,14 +1,12 @@
 //! Metrics of a hub, for who has no worker in it.
 
-use futures::future::try_join_all;
-
 use super::Client;
 use crate::error::Result;
 use crate::hub::QueueId;
 
 impl Client {
     /// Looks at all queues of the hub and counts what is parked, so that its [metrics](crate::metrics::Metrics) show them as they are now: two
-    /// calls for each queue, and one. A worker does so by itself for the partitions that it owns. Without metrics nothing is done.
+    /// calls for each queue, and one. What cannot be seen is shown as NaN. A worker does so by itself for the partitions that it owns. Without metrics nothing is done.
     ///
     /// # Errors
     /// `Storage` if storage fails.
@@ -17,8 +15,6 @@ impl Client {
             return Ok(());
         }
         let control = (0..self.hub.partition_count).map(QueueId::Control);
-        let queues = control.chain([QueueId::WorkItems]).map(|queue| self.hub.measure_queue(queue));
-        try_join_all(queues).await?;
-        self.hub.measure_parked().await
+        self.hub.measure(control.chain([QueueId::WorkItems]), true).await
     }
 }

@@ -99,6 +99,31 @@ mod of_a_worker {
         assert_eq!(parked, ["taskhub_messages_parked_total"], "only what has not happened is not there");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_seen_of_a_hub_is_no_number() {
+        let metrics = Metrics::prometheus();
+        let hub = hub(&metrics).await;
+        let client = Client::new(&hub);
+        client.start(MAIN, false).await.unwrap();
+        let shown = |name: &str| {
+            let page = metrics.page();
+            let values =
+                page.lines().filter(|line| line.starts_with(name)).filter_map(|line| line.rsplit(' ').next()?.parse().ok());
+            values.collect::<Vec<f64>>()
+        };
+        let names = ["taskhub_queue_messages{", "taskhub_queue_oldest_message_age_seconds{", "taskhub_parked_messages{"];
+        client.measure_queues().await.unwrap();
+        assert_eq!(shown(names[0]).into_iter().sum::<f64>(), 1.0);
+        hub.delete().await.unwrap();
+        assert_eq!(client.measure_queues().await.unwrap_err().kind(), ErrorKind::NotFound);
+        for name in &names[..2] {
+            let shown = shown(name);
+            assert!(!shown.is_empty() && shown.iter().all(|value| value.is_nan()), "{name}: {shown:?}");
+        }
+        // The table of what is parked is there only if anything is.
+        assert_eq!(shown(names[2]), [0.0]);
+    }
+
     #[tokio::test]
     async fn a_worker_serves_the_page_of_its_hub_until_it_stops_and_nothing_else() {
         let metrics = Metrics::prometheus();

@@ -16,7 +16,14 @@ const GOOD_FOR: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub(super) struct Looks {
     client: Client,
-    last: Arc<Mutex<Option<(Instant, QueueLengths)>>>,
+    last: Arc<Mutex<Last>>,
+}
+
+#[derive(Debug, Default)]
+struct Last {
+    seen: Option<(Instant, QueueLengths)>,
+    /// How many looks have failed since one has not.
+    failures: u64,
 }
 
 impl Looks {
@@ -32,11 +39,21 @@ impl Looks {
     pub(super) async fn look(&self) -> Result<QueueLengths> {
         // Whoever asks while somebody looks waits for what he sees.
         let mut last = self.last.lock().await;
-        if let Some((_, seen)) = last.as_ref().filter(|(at, _)| at.elapsed() < GOOD_FOR) {
+        if let Some((_, seen)) = last.seen.as_ref().filter(|(at, _)| at.elapsed() < GOOD_FOR) {
             return Ok(seen.clone());
         }
-        let (begun, seen) = (Instant::now(), self.client.queue_lengths().await?);
-        *last = Some((begun, seen.clone()));
-        Ok(seen)
+        let begun = Instant::now();
+        let looked = self.client.queue_lengths().await;
+        match &looked {
+            Ok(seen) => *last = Last { seen: Some((begun, seen.clone())), failures: 0 },
+            Err(error) => {
+                last.failures += 1;
+                // The first, the second, the fourth: KEDA asks again and again.
+                if last.failures.is_power_of_two() {
+                    tracing::warn!(failures = last.failures, %error, "the lengths of the queues could not be read for KEDA");
+                }
+            }
+        }
+        looked
     }
 }

@@ -121,7 +121,6 @@ impl Service {
 }
 
 fn status(error: &Error) -> Status {
-    tracing::warn!(%error, "the lengths of the queues could not be read for KEDA");
     Status::unavailable(error.to_string())
 }
 

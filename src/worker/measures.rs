@@ -285,13 +285,7 @@ impl Shared {
     async fn measure_queues(&self, measures: &Measures) -> Result<()> {
         let owned = measures.owned.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let is_first = owned.contains(&0);
-        for queue in owned.into_iter().map(QueueId::Control) {
-            self.hub.measure_queue(queue).await?;
-        }
-        if is_first {
-            self.hub.measure_queue(QueueId::WorkItems).await?;
-            self.hub.measure_parked().await?;
-        }
-        Ok(())
+        let others = [QueueId::WorkItems].into_iter().filter(|_| is_first);
+        self.hub.measure(owned.into_iter().map(QueueId::Control).chain(others), is_first).await
     }
 }

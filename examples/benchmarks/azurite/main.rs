@@ -1,6 +1,7 @@
 //! What orchestrations take on Azurite: worker processes, a client in another, and beside that what this Azurite can do and what it takes of the machine.
 //! `cargo bench --bench azurite`; some cases by their names behind `--`. Needs Node.js, and Linux for processor time and memory.
 #![allow(clippy::print_stdout, reason = "a benchmark shows what it measured")]
+#![allow(clippy::disallowed_methods, reason = "processes are waited for on threads that may block; nothing here is simulated")]
 
 mod app;
 #[path = "../../../azurite-tests/harness.rs"]
@@ -72,7 +73,7 @@ async fn main() -> Outcome {
         println!(
             "-- {workers} worker(s), {words} activities; without any this Azurite takes {rows:.0} starts a second, of two calls each"
         );
-        let hub = TaskHub::builder(azurite.storage(), &harness::unique_hub_name("Bench")).partitions(4).open().await?;
+        let hub = TaskHub::builder(azurite.storage(), harness::unique_hub_name("Bench")).partitions(4).open().await?;
         let client = Client::new(&hub);
         let mut at_work = Workers::start(azurite, &hub, workers, is_local)?;
         at_work.until_they_share(&client).await?;
@@ -87,7 +88,7 @@ async fn main() -> Outcome {
 
 /// How many starts a second Azurite takes while nobody works.
 async fn capacity(azurite: &harness::Azurite) -> Outcome<f64> {
-    let hub = TaskHub::builder(azurite.storage(), &harness::unique_hub_name("Idle")).partitions(4).open().await?;
+    let hub = TaskHub::builder(azurite.storage(), harness::unique_hub_name("Idle")).partitions(4).open().await?;
     let (client, begun, each) = (Client::new(&hub), Instant::now(), 50);
     try_join_all((0..8).map(|_| async {
         for _ in 0..each {

@@ -59,11 +59,15 @@ impl Ownership {
                 () = tokio::time::sleep_until(deadline) => {}
             }
             match tokio::time::timeout(STOP_PATIENCE, self.release_drained()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "a partition could not be released; tried again until the end of its drain");
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                    self.drained.notify_one();
+                Ok(released) => {
+                    let outages = &self.shared.outages;
+                    if let Some((error, failures)) = outages.after("partition could not be released", String::new, &released) {
+                        tracing::warn!(failures, %error, "a partition could not be released; tried again until the end of its drain");
+                    }
+                    if released.is_err() {
+                        tokio::time::sleep(Duration::from_millis(200)).await;
+                        self.drained.notify_one();
+                    }
                 }
                 Err(_) => {
                     tracing::warn!("the partition table does not answer; the leases will expire");
