@@ -102,4 +102,18 @@ mod tests {
         let over = log.with("what had failed works again");
         assert!(over.len() == 1 && over[0].contains("of=test-control-00"), "{over:#?}");
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn partitions_that_cannot_be_released_are_told_of_once() {
+        let log = Overheard::default();
+        let _hears = log.listen();
+        let world = World::new().await;
+        let acting = async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            world.sabotage.set("table.replace", "TestPartitions", How::Refuse(ErrorKind::Denied));
+        };
+        world.with_worker(acting).await;
+        let told = log.with("a partition could not be released");
+        assert_eq!(told.len(), 1, "{told:#?}");
+    }
 }
