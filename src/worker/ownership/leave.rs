@@ -61,7 +61,9 @@ impl Ownership {
             match tokio::time::timeout(STOP_PATIENCE, self.release_drained()).await {
                 Ok(released) => {
                     let outages = &self.shared.outages;
-                    if let Some((error, failures)) = outages.after("partition could not be released", String::new, &released) {
+                    if let Some((error, failures)) =
+                        outages.after("partition could not be released", || self.shared.worker_id.clone(), &released)
+                    {
                         tracing::warn!(failures, %error, "a partition could not be released; tried again until the end of its drain");
                     }
                     if released.is_err() {
