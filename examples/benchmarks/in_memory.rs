@@ -119,9 +119,9 @@ async fn open(client: &Client, count: usize) -> Outcome {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     println!("{count} open instances: {} MB more, {:.1} s", (memory() - before) / 1024, begun.elapsed().as_secs_f64());
-    let cpu = cpu();
+    let cpu = cpu("self");
     tokio::time::sleep(Duration::from_secs(10)).await;
-    println!("at rest: {:.1} % of a core", (self::cpu() - cpu) * 10.0);
+    println!("at rest: {:.1} % of a core", (self::cpu("self") - cpu) * 10.0);
     Ok(())
 }
 

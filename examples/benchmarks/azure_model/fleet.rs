@@ -198,10 +198,11 @@ impl Fleet {
 
     /// Measures what is done while `time` passes.
     async fn measure(&self, time: Duration) -> Result<Measured, Error> {
-        let (begun, calls, refused, cpu) = (self.clock.now(), self.account.calls(), self.account.refused(), cpu());
+        let (begun, calls, refused, cpu) = (self.clock.now(), self.account.calls(), self.account.refused(), cpu("self"));
         tokio::time::sleep(time).await;
         let ended = self.clock.now();
-        let (calls, refused, cpu) = (self.account.calls().without(&calls), self.account.refused() - refused, self::cpu() - cpu);
+        let (calls, refused, cpu) =
+            (self.account.calls().without(&calls), self.account.refused() - refused, self::cpu("self") - cpu);
         let completed = InstanceQuery { statuses: vec![RuntimeStatus::Completed], ..cheap() };
         let rows = self.observer.pages(completed).all().await?.into_iter();
         let rows = rows.filter_map(|row| row.created.zip(row.completed)).filter(|(_, end)| (begun..ended).contains(end));

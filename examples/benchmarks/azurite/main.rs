@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_methods, reason = "processes are waited for on threads that may block; nothing here is simulated")]
 
 mod app;
+#[path = "../cpu.rs"]
+mod cpu;
 #[path = "../../../azurite-tests/harness.rs"]
 mod harness;
 mod processes;

@@ -2,16 +2,14 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::str::FromStr;
 use std::time::Duration;
 
 use taskhub::{Client, TaskHub};
 use tokio::time::Instant;
 
 use crate::harness::Azurite;
-use crate::{Outcome, app};
-
-/// Clock ticks a second, as every Linux of today counts processor time.
-const TICKS: f64 = 100.0;
+use crate::{Outcome, app, cpu};
 
 /// A process by its id.
 #[derive(Clone, Copy)]
@@ -28,26 +26,20 @@ impl Process {
 
     /// Seconds of processor time so far.
     pub(crate) fn cpu(self) -> f64 {
-        let (user, system): (f64, f64) = (self.stat(11), self.stat(12));
-        (user + system) / TICKS
+        cpu::cpu(&self.0.to_string())
     }
 
     fn parent(self) -> Option<u32> {
-        let parent: f64 = self.stat(1);
-        (parent > 0.0).then_some(parent as u32)
-    }
-
-    /// A figure of its state, counted from that behind its name; zero if it has ended.
-    fn stat(self, at: usize) -> f64 {
-        let stat = self.read("stat");
-        let fields = stat.rsplit(')').next().unwrap_or_default();
-        fields.split_whitespace().nth(at).and_then(|text| text.parse().ok()).unwrap_or(0.0)
+        self.status("PPid:")
     }
 
     fn peak_megabytes(self) -> u64 {
-        let status = self.read("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-        line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
+        self.status::<u64>("VmHWM:").unwrap_or(0) / 1024
+    }
+
+    /// A figure of its state by its name, memory in KiB.
+    fn status<T: FromStr>(self, name: &str) -> Option<T> {
+        self.read("status").lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
     }
 
     fn read(self, file: &str) -> String {

@@ -27,7 +27,7 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 /// Runs so many orchestrations, `STARTERS` at a time, and shows how many ended in a second. `one` runs the orchestration of this number, and tells
 /// whether it has completed.
 async fn measure(name: &str, count: usize, one: impl AsyncFn(usize) -> Outcome<bool>) -> Outcome {
-    let (begun, cpu) = (Instant::now(), cpu());
+    let (begun, cpu) = (Instant::now(), cpu("self"));
     let starters = (0..STARTERS).map(|starter| {
         let one = &one;
         async move {
@@ -39,7 +39,7 @@ async fn measure(name: &str, count: usize, one: impl AsyncFn(usize) -> Outcome<b
         }
     });
     let completed: usize = try_join_all(starters).await?.into_iter().sum();
-    let (took, each) = (begun.elapsed().as_secs_f64(), (self::cpu() - cpu) * 1e3 / count as f64);
+    let (took, each) = (begun.elapsed().as_secs_f64(), (self::cpu("self") - cpu) * 1e3 / count as f64);
     let rate = completed as f64 / took;
     println!("{name:<44} {count:>6} in {took:>6.2} s: {rate:>6.0} a second, {each:.2} ms of CPU each, {} failed", count - completed);
     Ok(())

@@ -71,6 +71,13 @@ struct HistoryBytes {
 /// memory in every turn anyway, and to read it in each would take ever longer.
 const LARGE_TIMES_MAX: usize = 16;
 
+impl HistoryBytes {
+    /// What a large one may take up.
+    fn large_max(&self) -> usize {
+        self.max.saturating_mul(LARGE_TIMES_MAX)
+    }
+}
+
 impl Instances {
     /// No rooms; the histories in them may take up so much.
     pub(super) fn new(history_bytes_max: usize) -> Self {
@@ -81,13 +88,7 @@ impl Instances {
     /// The histories may take up so much from now on; what they take up above that goes as others come, but for a large one, which goes now.
     pub(super) fn may_keep(&mut self, history_bytes_max: usize) {
         self.histories.max = history_bytes_max;
-        let large = self.large.take_if(|large| {
-            let history = self.rooms.get(large).and_then(|room| room.history.as_ref());
-            history.is_none_or(|history| history.size() > history_bytes_max.saturating_mul(LARGE_TIMES_MAX))
-        });
-        if let Some(large) = large {
-            drop(self.rooms.get_mut(&large).and_then(|room| room.history.take()));
-        }
+        self.forget_large_above(self.histories.large_max());
     }
 
     /// The room of an instance, which is made if there is none.
@@ -143,14 +144,20 @@ impl Instances {
 
     /// Keeps a history that takes up more than all may, in the place of another such.
     fn keep_large(&mut self, instance_id: &str, history: Loaded) {
-        if history.size() > self.histories.max.saturating_mul(LARGE_TIMES_MAX) {
+        if history.size() > self.histories.large_max() {
             return;
         }
-        if let Some(other) = self.large.take() {
-            drop(self.rooms.get_mut(&other).and_then(|room| room.history.take()));
-        }
+        self.forget_large_above(0);
         self.enter(instance_id).history = Some(history);
         self.large = Some(instance_id.to_owned());
+    }
+
+    /// Gives up the large history, if it takes up more than this.
+    fn forget_large_above(&mut self, bytes: usize) {
+        let Some(large) = self.large.clone() else { return };
+        if self.rooms.get(&large).and_then(|room| room.history.as_ref()).is_some_and(|history| history.size() > bytes) {
+            drop(self.take_history(&large));
+        }
     }
 
     /// Gives up histories but this one, those that were used longest ago first, down to half of what they may take up, so that it is not

@@ -342,10 +342,7 @@ async fn nobody_becomes_a_child_of_itself_or_of_its_own_child() {
 /// What the turn of a child decides goes out before the commit that would find its history.
 #[tokio::test(start_paused = true)]
 async fn no_code_of_a_child_runs_whose_id_has_a_history_and_no_row() {
-    let clock = Clock::paused(Timestamp::parse("2026-01-01T00:00:00Z").unwrap());
-    let rng = Rng::seeded(1);
-    let storage = Storage::memory(clock.clone(), rng.fork());
-    let hub = TaskHub::builder(storage, "Test").clock(clock).rng(rng).open().await.unwrap();
+    let hub = hub().await;
     let client = Client::new(&hub);
     acting(&hub, async {
         client.start(ASKING, "wait").instance_id("q").await.unwrap();
@@ -353,8 +350,7 @@ async fn no_code_of_a_child_runs_whose_id_has_a_history_and_no_row() {
     })
     .await;
     // As if the worker had ended between the history of the child and its row.
-    let key = ("x".to_owned(), String::new());
-    let delete = TableOp::Delete { partition_key: key.0, row_key: key.1, condition: Match::Any };
+    let delete = TableOp::Delete { partition_key: "x".to_owned(), row_key: String::new(), condition: Match::Any };
     hub.0.storage.tables.write(&hub.0.names.instances, &delete).await.unwrap();
     // Whatever is sent is there for everybody at once.
     let visible = FastPath { holds_own_messages: false, ..FastPath::default() };
