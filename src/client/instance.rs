@@ -240,7 +240,7 @@ impl<O: DeserializeOwned + 'static> Instance<O> {
     /// terminated it; `Invalid` if its output is of another type; and the errors of [`wait`](Self::wait), `Timeout` among them.
     pub fn result(&self) -> WaitForEnd<O> {
         WaitForEnd::new(self, |ended, limit| async move {
-            let status = ended.client.wait(&ended.id, limit).await?;
+            let status = ended.client.wait_for_output(&ended.id, limit).await?;
             ended.client.result(&status).await
         })
     }

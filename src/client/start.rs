@@ -14,7 +14,7 @@ use super::{Client, Instance};
 use crate::authoring::{AsInput, Orchestrator};
 use crate::bounds;
 use crate::error::{Error, ErrorKind, Result};
-use crate::hub::instances::StoredRow;
+use crate::hub::instances::{StoredRow, Until};
 use crate::ids;
 use crate::model::{ExecutionStarted, InstanceRef, RuntimeStatus, Tags, Timestamp, TraceContext};
 
@@ -93,7 +93,7 @@ impl Client {
         }
         let is_ended =
             |stored: &StoredRow| stored.row.behind_mark.is_none() && stored.row.status.is_some_and(RuntimeStatus::is_terminal);
-        match self.watch(id, END_WITHIN, is_ended).await {
+        match self.watch(id, Until::Change, END_WITHIN, is_ended).await {
             Ok(Err((last, limit))) => {
                 let why = "though it was terminated so that it can be replaced: no worker has seen that yet; try again later";
                 Err(Error::new(ErrorKind::Timeout, format!("{}, {why}", still(id, &last, limit))))

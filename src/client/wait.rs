@@ -5,9 +5,10 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::time::Duration;
 
+use super::status::resolved;
 use super::{Client, Instance, InstanceStatus};
 use crate::error::{Error, ErrorKind, Result};
-use crate::hub::instances::StoredRow;
+use crate::hub::instances::{StoredRow, Until};
 use crate::ids;
 use crate::model::{RuntimeStatus, in_words};
 
@@ -15,17 +16,25 @@ use crate::model::{RuntimeStatus, in_words};
 const WAIT_MIN: Duration = Duration::from_millis(50);
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// How a wait ended: with the row that was waited for, or the last one that was seen in the time that it had.
+/// How a wait ended: with the row that was waited for, without its input, or the last one that was seen in the time that it had.
 type Waited = std::result::Result<StoredRow, (StoredRow, Duration)>;
 
 impl Client {
     /// Waits until the instance has ended; for ever if the limit is `Duration::MAX`.
     pub(crate) async fn wait(&self, id: &(impl AsRef<str> + ?Sized), limit: Duration) -> Result<InstanceStatus> {
         let id = id.as_ref();
-        match self.watch(id, limit, |stored| stored.row.status.is_some_and(RuntimeStatus::is_terminal)).await? {
-            Ok(_) => self.status(id).await?.ok_or_else(|| self.no_instance(id)),
-            Err((last, limit)) => Err(still(id, &last, limit)),
-        }
+        self.ended(id, limit).await?;
+        self.status(id).await?.ok_or_else(|| self.no_instance(id))
+    }
+
+    /// The same without the input.
+    pub(super) async fn wait_for_output(&self, id: &str, limit: Duration) -> Result<InstanceStatus> {
+        resolved(&self.hub, self.ended(id, limit).await?).await
+    }
+
+    async fn ended(&self, id: &str, limit: Duration) -> Result<StoredRow> {
+        let has_ended = |stored: &StoredRow| stored.row.status.is_some_and(RuntimeStatus::is_terminal);
+        self.watch(id, Until::End, limit, has_ended).await?.map_err(|(last, limit)| still(id, &last, limit))
     }
 
     /// Waits until the status fits, which has neither input nor output then.
@@ -39,7 +48,7 @@ impl Client {
             let status = InstanceStatus::without_payloads(stored);
             status.status.is_terminal() || fits(&status)
         };
-        let stored = self.watch(id, limit, is_it).await?.map_err(|(last, limit)| still(id, &last, limit))?;
+        let stored = self.watch(id, Until::Change, limit, is_it).await?.map_err(|(last, limit)| still(id, &last, limit))?;
         if !fits(&InstanceStatus::without_payloads(&stored)) {
             let status = stored.row.status.unwrap_or(RuntimeStatus::Running);
             let message = format!("instance \"{id}\" is {status}, and has not come to what was waited for");
@@ -50,17 +59,25 @@ impl Client {
 
     /// Waits until the row is another than that of this revision.
     pub(super) async fn changed(&self, id: &str, since: &str, limit: Duration) -> Result<InstanceStatus> {
-        match self.watch(id, limit, |stored| stored.etag.0 != since).await? {
+        match self.watch(id, Until::Change, limit, |stored| stored.etag.0 != since).await? {
             Ok(_) => self.status(id).await?.ok_or_else(|| self.no_instance(id)),
             Err((last, limit)) => Err(still(id, &last, limit)),
         }
     }
 
     /// Looks at the row, with growing pauses, until it is as wanted. What this process writes is seen at once.
-    pub(super) async fn watch(&self, id: &str, limit: Duration, mut is_it: impl FnMut(&StoredRow) -> bool) -> Result<Waited> {
+    pub(super) async fn watch(
+        &self,
+        id: &str,
+        until: Until,
+        limit: Duration,
+        mut is_it: impl FnMut(&StoredRow) -> bool,
+    ) -> Result<Waited> {
         ids::check_key(id)?;
         let begun = tokio::time::Instant::now();
-        let watching = self.hub.instances.watch(id);
+        let watching = self.hub.instances.watch(id, until);
+        let queues = &self.hub.queues;
+        let readers = queues.readers(queues.of_instance(id));
         let mut pause = WAIT_MIN;
         #[cfg(feature = "testing")]
         let limit = self.hub.changes.as_ref().map_or(limit, |changes| changes.patience.min(limit));
@@ -68,7 +85,7 @@ impl Client {
             #[cfg(feature = "testing")]
             let changed_anywhere = self.hub.changes.as_ref().map(|changes| changes.next());
             let changed = watching.changed();
-            let stored = self.hub.instances.read(id, false).await?.ok_or_else(|| self.no_instance(id))?;
+            let stored = self.hub.instances.read_with_output(id).await?.ok_or_else(|| self.no_instance(id))?;
             if is_it(&stored) {
                 return Ok(Ok(stored));
             }
@@ -82,7 +99,9 @@ impl Client {
                 drop(tokio::time::timeout(left, changed).await);
                 continue;
             }
-            let was_told = tokio::time::timeout(pause.min(left), changed).await.is_ok();
+            // What this process works on is told.
+            let until_next = if readers.is_any() { WAIT_MAX } else { pause };
+            let was_told = tokio::time::timeout(until_next.min(left), changed).await.is_ok();
             pause = if was_told { WAIT_MIN } else { (pause * 5 / 4).min(WAIT_MAX) };
         }
     }

@@ -28,9 +28,9 @@ pub(crate) enum BadMessage {
 }
 
 /// The queue text of a message or wrapper.
-pub(crate) fn encode(json: &str, encoding: Encoding) -> String {
+pub(crate) fn encode(json: String, encoding: Encoding) -> String {
     match encoding {
-        Encoding::Plain => json.to_owned(),
+        Encoding::Plain => json,
         Encoding::Base64 => STANDARD.encode(json),
     }
 }
@@ -47,12 +47,16 @@ pub(crate) fn decode(text: &str) -> Result<Incoming, BadMessage> {
 
 /// Whether the message must go to a blob: by the rule of .NET, or because the queue has no room for its JSON as the text of XML.
 pub(crate) fn is_large(json: &str) -> bool {
-    json.len() > limits::MESSAGE_BYTES_MAX || xml_bytes(json) > limits::QUEUE_TEXT_BYTES_MAX
+    let may_be_in_xml = json.len() * XML_ESCAPE_BYTES_MAX > limits::QUEUE_TEXT_BYTES_MAX;
+    json.len() > limits::MESSAGE_BYTES_MAX || may_be_in_xml && xml_bytes(json) > limits::QUEUE_TEXT_BYTES_MAX
 }
 
-/// The size of a text in XML.
+/// The longest escape of a character in the text of XML: `&amp;`.
+const XML_ESCAPE_BYTES_MAX: usize = 5;
+
+/// The size of a text in XML, at most.
 fn xml_bytes(text: &str) -> usize {
-    text.bytes().map(|byte| if matches!(byte, b'&' | b'<' | b'>') { 5 } else { 1 }).sum()
+    text.bytes().map(|byte| if matches!(byte, b'&' | b'<' | b'>') { XML_ESCAPE_BYTES_MAX } else { 1 }).sum()
 }
 
 #[cfg(test)]
@@ -64,8 +68,8 @@ mod tests {
 
     #[test]
     fn both_encodings_are_read_whatever_is_written() {
-        let plain = decode(&encode(MINIMAL, Encoding::Plain)).unwrap();
-        assert_eq!(decode(&encode(MINIMAL, Encoding::Base64)), Ok(plain.clone()));
+        let plain = decode(&encode(MINIMAL.to_owned(), Encoding::Plain)).unwrap();
+        assert_eq!(decode(&encode(MINIMAL.to_owned(), Encoding::Base64)), Ok(plain.clone()));
         assert!(matches!(plain, Incoming::Message(m) if m.target.instance_id == "i"));
         assert_eq!(decode("hello there"), Err(BadMessage::NotBase64));
         assert_eq!(decode("gA=="), Err(BadMessage::NotBase64));

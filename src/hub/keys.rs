@@ -5,6 +5,9 @@ const CONTROL_SHIFT: u32 = 0xC0;
 
 /// The partition key of an instance. Escape exactly once: the escape character itself is escaped.
 pub(crate) fn escape(instance_id: &str) -> String {
+    if instance_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b':' | b'_' | b'.' | b'@')) {
+        return instance_id.to_owned();
+    }
     let mut key = String::with_capacity(instance_id.len());
     for c in instance_id.chars() {
         let escaped = match c {

@@ -51,6 +51,11 @@ impl Readers {
         Reading { readers: self, reader }
     }
 
+    /// Whether there is any.
+    pub(crate) fn is_any(&self) -> bool {
+        !self.lock().is_empty()
+    }
+
     /// The first who has a place for this message.
     pub(crate) fn place_for(&self, message: &Message) -> Option<(Arc<dyn Reader>, Place)> {
         self.first(|reader| reader.place_for(message))

@@ -124,9 +124,9 @@ impl Queues {
         let (text, body) = if is_large {
             let name = self.body_blob(&message);
             self.payloads.put(&name, &json).await?;
-            (codec::encode(&codec::wrapper_json(&name), self.encoding), Some(name))
+            (codec::encode(codec::wrapper_json(&name), self.encoding), Some(name))
         } else {
-            (codec::encode(&json, self.encoding), None)
+            (codec::encode(json, self.encoding), None)
         };
         let hidden = reader.as_ref().map_or(delay, |(reader, when)| hidden(&**reader, when, delay)).min(VISIBILITY_MAX);
         let expires = Instant::now() + hidden;

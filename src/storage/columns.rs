@@ -22,11 +22,12 @@ impl Columns {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
-        self.place(name).ok().map(|at| &self.0[at].1)
+        // Most names differ in their length, which is quicker to see than their order.
+        self.0.iter().find(|(other, _)| *other == name).map(|(_, value)| value)
     }
 
     pub(crate) fn contains_key(&self, name: &str) -> bool {
-        self.place(name).is_ok()
+        self.get(name).is_some()
     }
 
     /// Sets a column, and returns what it was.
@@ -52,6 +53,13 @@ impl Columns {
 
     pub(crate) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// All of them but those that are null, as an insert stores them.
+    pub(crate) fn without_nulls(&self) -> Self {
+        let mut set = Vec::with_capacity(self.0.len());
+        set.extend(self.0.iter().filter(|(_, value)| *value != Value::Null).cloned());
+        Self(set)
     }
 
     /// Sets all of these but those that are null, as a merge does.

@@ -223,6 +223,14 @@ impl TableOp {
         }
     }
 
+    /// What it writes; nothing if it deletes.
+    pub(crate) fn entity(&self) -> Option<&Entity> {
+        match self {
+            Self::Insert(e) | Self::Merge(e, _) | Self::Replace(e, _) | Self::UpsertMerge(e) | Self::UpsertReplace(e) => Some(e),
+            Self::Delete { .. } => None,
+        }
+    }
+
     /// The name of this write in errors, counters and logs.
     pub(crate) fn operation(&self) -> &'static str {
         match self {

@@ -25,22 +25,26 @@ pub(crate) use row::{InstanceRow, PARENT, StoredRow};
 pub(crate) use turn::{CommittedTurn, Shown, TurnShown};
 pub(crate) use write::{RowVersion, RowWritten};
 
+pub(crate) use watchers::Until;
 pub(super) use watchers::Watchers;
 use watchers::Watching;
 
 use super::histories::Histories;
+use super::histories::rows::RowReader;
 use super::payloads::Payloads;
 use super::table::Table;
 use super::{blob_names, keys};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::members::MemberReader as _;
 use crate::model::{EventKind, JsonColumn as _, Message, Tags};
 use crate::storage;
 use crate::storage::error::OrNone;
 use crate::storage::table::{Etag, Page, Query, Row, TableOp};
 
-/// Columns of a row without the large ones.
-const WITHOUT_PAYLOADS: [&str; 14] = [
+/// Columns of a row without the large ones, but for the output in front.
+const WITHOUT_INPUT: [&str; 15] = [
+    "Output",
     "PartitionKey",
     "RowKey",
     "ExecutionId",
@@ -76,21 +80,29 @@ impl Instances {
     pub(super) async fn put(&self, op: &TableOp) -> storage::error::Result<Option<Etag>> {
         let written = self.table.write(op).await;
         if written.is_ok() {
-            self.watchers.tell(op.keys().0);
+            let status = op.entity().and_then(|entity| RowReader(entity).status("RuntimeStatus").ok().flatten());
+            self.watchers.tell(op.keys().0, status.is_some_and(|status| !status.is_terminal()));
         }
         written
     }
 
     /// Begins to wait for changes of the row of an instance that this process makes.
-    pub(crate) fn watch(&self, instance_id: &str) -> Watching {
-        self.watchers.watch(keys::escape(instance_id))
+    pub(crate) fn watch(&self, instance_id: &str, until: Until) -> Watching {
+        self.watchers.watch(keys::escape(instance_id), until)
     }
 
     /// Reads an instance row; input and output only on demand, as stored (text or blob URL). Without its table no instance is merely unknown: that is an error.
     pub(crate) async fn read(&self, instance_id: &str, with_payloads: bool) -> Result<Option<StoredRow>> {
-        let key = keys::escape(instance_id);
-        let select: &[&str] = if with_payloads { &[] } else { &WITHOUT_PAYLOADS };
-        let row = self.table.get(&key, "", select).await.or_none_in_it()?;
+        self.read_columns(instance_id, if with_payloads { &[] } else { &WITHOUT_INPUT[1..] }).await
+    }
+
+    /// The same with the output alone, which is empty until the instance has ended.
+    pub(crate) async fn read_with_output(&self, instance_id: &str) -> Result<Option<StoredRow>> {
+        self.read_columns(instance_id, &WITHOUT_INPUT).await
+    }
+
+    async fn read_columns(&self, instance_id: &str, select: &[&str]) -> Result<Option<StoredRow>> {
+        let row = self.table.get(&keys::escape(instance_id), "", select).await.or_none_in_it()?;
         row.map(|row| self.instance_from(&row)).transpose()
     }
 

@@ -9,39 +9,62 @@ use tokio::sync::futures::Notified;
 
 /// Those who wait, by the keys of their instances. Nothing is kept for an instance for which nobody waits.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Watchers(Arc<Mutex<BTreeMap<String, Arc<Notify>>>>);
+pub(crate) struct Watchers(Arc<Mutex<BTreeMap<String, Arc<Bells>>>>);
+
+/// What is rung for those who wait for one instance.
+#[derive(Debug, Default)]
+struct Bells {
+    change: Notify,
+    /// Not rung at a change after which the instance goes on.
+    end: Notify,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// Any change of the row.
+    Change,
+    /// One after which the instance has ended, or may have.
+    End,
+}
 
 /// One who waits, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Watching {
     watchers: Watchers,
     key: String,
-    bell: Arc<Notify>,
+    bells: Arc<Bells>,
+    until: Until,
 }
 
 impl Watchers {
-    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Notify>>> {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Bells>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins to wait for changes of the row with this key.
-    pub(super) fn watch(&self, key: String) -> Watching {
-        let bell = Arc::clone(self.all().entry(key.clone()).or_default());
-        Watching { watchers: self.clone(), key, bell }
+    pub(super) fn watch(&self, key: String, until: Until) -> Watching {
+        let bells = Arc::clone(self.all().entry(key.clone()).or_default());
+        Watching { watchers: self.clone(), key, bells, until }
     }
 
-    /// The row with this key has changed.
-    pub(super) fn tell(&self, key: &str) {
-        if let Some(bell) = self.all().get(key) {
-            bell.notify_waiters();
+    /// The row with this key has changed. `goes_on`: it shows that the instance has not ended.
+    pub(super) fn tell(&self, key: &str, goes_on: bool) {
+        let Some(bells) = self.all().get(key).cloned() else { return };
+        bells.change.notify_waiters();
+        if !goes_on {
+            bells.end.notify_waiters();
         }
     }
 }
 
 impl Watching {
-    /// Completes at the first change after this call.
+    /// Completes at the first change after this call that is waited for.
     pub(crate) fn changed(&self) -> Notified<'_> {
-        self.bell.notified()
+        match self.until {
+            Until::Change => self.bells.change.notified(),
+            Until::End => self.bells.end.notified(),
+        }
     }
 }
 
@@ -49,7 +72,7 @@ impl Drop for Watching {
     fn drop(&mut self) {
         let mut all = self.watchers.all();
         // One is in the map, one here.
-        if Arc::strong_count(&self.bell) == 2 {
+        if Arc::strong_count(&self.bells) == 2 {
             all.remove(&self.key);
         }
     }
@@ -62,12 +85,13 @@ mod tests {
     #[tokio::test]
     async fn all_who_wait_for_a_row_are_told_of_its_changes_and_of_no_others_and_leave_nothing_behind() {
         let watchers = Watchers::default();
-        watchers.tell("i");
-        let (first, second, other) = (watchers.watch("i".into()), watchers.watch("i".into()), watchers.watch("j".into()));
+        watchers.tell("i", false);
+        let watch = |key: &str| watchers.watch(key.into(), Until::Change);
+        let (first, second, other) = (watch("i"), watch("i"), watch("j"));
         let mut unchanged = Box::pin(other.changed());
         {
             let changes = (first.changed(), second.changed());
-            watchers.tell("i");
+            watchers.tell("i", true);
             tokio::join!(changes.0, changes.1);
         }
         assert!(futures::poll!(unchanged.as_mut()).is_pending());
@@ -76,5 +100,15 @@ mod tests {
         assert_eq!(watchers.all().len(), 2);
         drop((second, other));
         assert_eq!(watchers.all().len(), 0);
+    }
+    #[tokio::test]
+    async fn who_waits_for_the_end_is_not_told_of_changes_after_which_the_instance_goes_on() {
+        let watchers = Watchers::default();
+        let watching = watchers.watch("i".into(), Until::End);
+        let mut ended = Box::pin(watching.changed());
+        watchers.tell("i", true);
+        assert!(futures::poll!(ended.as_mut()).is_pending());
+        watchers.tell("i", false);
+        assert!(futures::poll!(ended.as_mut()).is_ready());
     }
 }

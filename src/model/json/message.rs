@@ -24,12 +24,15 @@ pub(crate) enum Incoming {
     InBlob(String),
 }
 
+/// Room for a message with small payloads.
+const USUAL_BYTES: usize = 1536;
+
 impl Message {
     /// The bytes that .NET writes; our own `DecisionId`, `Attempt`, `Descendants`, `CallExecutionId`, `CallTaskId` and `SeenBefore` come
     /// last, where .NET ignores them.
     #[must_use]
     pub(crate) fn to_json(&self) -> String {
-        let mut w = JsonWriter::new(true);
+        let mut w = JsonWriter::new(true).with_room(USUAL_BYTES);
         w.object("DurableTask.AzureStorage.MessageData", |w| {
             w.name("ActivityId").string(&self.activity_id.hyphenated().to_string());
             w.name("TaskMessage").object("DurableTask.Core.TaskMessage", |w| self.write_task_message(w));

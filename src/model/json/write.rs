@@ -28,6 +28,11 @@ impl JsonWriter {
         Self { out: String::new(), types, depth: 0 }
     }
 
+    /// The same with room for so many bytes, so that it is not copied while it grows to them.
+    pub(super) fn with_room(self, bytes: usize) -> Self {
+        Self { out: String::with_capacity(bytes), ..self }
+    }
+
     pub(super) fn finish(self) -> String {
         self.out
     }
@@ -76,19 +81,23 @@ impl JsonWriter {
 
     pub(super) fn string(&mut self, text: &str) {
         self.out.push('"');
+        if text.as_bytes().iter().any(|byte| MAY_BEGIN_AN_ESCAPE[usize::from(*byte)]) {
+            self.escaped(text);
+        } else {
+            self.out.push_str(text);
+        }
+        self.out.push('"');
+    }
+
+    fn escaped(&mut self, text: &str) {
         // What needs no escape is copied in one piece.
         let mut copied = 0;
-        for (at, byte) in text.as_bytes().iter().enumerate() {
-            if !may_begin_an_escape(*byte) {
-                continue;
-            }
-            let Some(c) = text[at..].chars().next().filter(|c| is_escaped(*c)) else { continue };
+        for (at, c) in text.char_indices().filter(|(_, c)| is_escaped(*c)) {
             self.out.push_str(&text[copied..at]);
             self.escape(c);
             copied = at + c.len_utf8();
         }
         self.out.push_str(&text[copied..]);
-        self.out.push('"');
     }
 
     fn escape(&mut self, c: char) {
@@ -183,10 +192,16 @@ fn is_escaped(c: char) -> bool {
     matches!(c, '"' | '\\' | '\0'..='\u{1f}' | '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}')
 }
 
-/// Whether such a character may begin with the byte.
-fn may_begin_an_escape(byte: u8) -> bool {
-    matches!(byte, b'"' | b'\\' | 0..0x20 | 0xc2 | 0xe2 | 0xef)
-}
+/// Whether such a character may begin with a byte: every text of a message is looked through.
+const MAY_BEGIN_AN_ESCAPE: [bool; 256] = {
+    let mut may = [false; 256];
+    let mut byte = 0;
+    while byte < may.len() {
+        may[byte] = matches!(byte as u8, b'"' | b'\\' | 0..0x20 | 0xc2 | 0xe2 | 0xef);
+        byte += 1;
+    }
+    may
+};
 
 /// An object or a list whose end is still to be copied.
 struct Open {

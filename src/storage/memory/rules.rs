@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Refusal;
+use crate::storage::columns::Columns;
 use crate::storage::error::ErrorKind;
 use crate::storage::table::{Entity, TRANSACTION_OPERATIONS_MAX, TableOp, Value, json_bytes};
 
@@ -35,8 +36,8 @@ pub(super) fn check_transaction(ops: &[TableOp]) -> Result<(), IndexedRefusal> {
             return Err((Refusal(ErrorKind::Invalid, 400, "InvalidDuplicateRow"), Some(i)));
         }
     }
-    let bytes: usize = ops.iter().map(body_bytes).sum();
-    if bytes > TRANSACTION_BYTES_MAX {
+    let bytes = |of_text: fn(&str) -> usize| ops.iter().map(|op| body_bytes(op, of_text)).sum::<usize>();
+    if bytes(|text| 6 * text.len()) > TRANSACTION_BYTES_MAX && bytes(json_bytes) > TRANSACTION_BYTES_MAX {
         return Err((Refusal(ErrorKind::Invalid, 413, "RequestBodyTooLarge"), None));
     }
     Ok(())
@@ -47,17 +48,19 @@ pub(super) fn check_keys(partition_key: &str, row_key: &str) -> Result<(), Refus
         if exceeds(key, KEY_UNITS_MAX) {
             return Err(Refusal(ErrorKind::Invalid, 400, "KeyValueTooLarge"));
         }
-        if key.chars().any(|c| matches!(c, '/' | '\\' | '#' | '?' | '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}')) {
+        // The control characters above ASCII begin with this byte, as others do.
+        let is_plain = |byte: &u8| !matches!(byte, b'/' | b'\\' | b'#' | b'?' | 0..0x20 | 0x7f | 0xc2);
+        let is_forbidden = |c: char| matches!(c, '/' | '\\' | '#' | '?' | '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}');
+        if !key.as_bytes().iter().all(is_plain) && key.chars().any(is_forbidden) {
             return Err(OUT_OF_RANGE);
         }
     }
     Ok(())
 }
 
-/// What a request may carry, before it meets the stored row.
-pub(super) fn check_sent(entity: &Entity) -> Result<(), Refusal> {
-    check_keys(&entity.partition_key, &entity.row_key)?;
-    for (name, value) in entity.properties.iter() {
+/// The columns that a request may carry, before they meet those of the stored row.
+pub(super) fn check_sent(columns: &Columns) -> Result<(), Refusal> {
+    for (name, value) in columns.iter() {
         check_name(name)?;
         match value {
             Value::String(text) if exceeds(text, TEXT_UNITS_MAX) => {
@@ -87,7 +90,8 @@ fn check_name(name: &str) -> Result<(), Refusal> {
     }
     let begins = name.starts_with(|c: char| c.is_alphabetic() || c == '_');
     let reserved = matches!(name, "PartitionKey" | "RowKey" | "Timestamp");
-    if !begins || reserved || !name.chars().all(|c| c.is_alphanumeric() || c == '_') {
+    let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if !begins || reserved || !is_plain && !name.chars().all(|c| c.is_alphanumeric() || c == '_') {
         return Err(Refusal(ErrorKind::Invalid, 400, "PropertyNameInvalid"));
     }
     Ok(())
@@ -114,18 +118,11 @@ fn entity_bytes(entity: &Entity) -> usize {
     4 + units(&entity.partition_key) + units(&entity.row_key) + properties.sum::<usize>()
 }
 
-/// About as many bytes as the write takes in the body of a transaction.
-fn body_bytes(op: &TableOp) -> usize {
-    let (TableOp::Insert(entity)
-    | TableOp::Merge(entity, _)
-    | TableOp::Replace(entity, _)
-    | TableOp::UpsertMerge(entity)
-    | TableOp::UpsertReplace(entity)) = op
-    else {
-        return ENVELOPE_BYTES;
-    };
+/// About as many bytes as the write takes in the body of a transaction, if a text takes so many: none takes more than six for each of its own.
+fn body_bytes(op: &TableOp, of_text: impl Fn(&str) -> usize) -> usize {
+    let Some(entity) = op.entity() else { return ENVELOPE_BYTES };
     let properties = entity.properties.iter().map(|(name, value)| match value {
-        Value::String(text) => name.len() + json_bytes(text) + 4,
+        Value::String(text) => name.len() + of_text(text) + 4,
         _ => name.len() + 32,
     });
     ENVELOPE_BYTES + properties.sum::<usize>()

@@ -186,7 +186,7 @@ fn outcome(op: &TableOp, rows: Option<&Partition>) -> std::result::Result<Option
         TableOp::Merge(entity, _) | TableOp::UpsertMerge(entity) => (entity, found),
         TableOp::Replace(entity, _) | TableOp::UpsertReplace(entity) => (entity, None),
     };
-    rules::check_sent(sent)?;
+    rules::check_sent(&sent.properties)?;
     match op {
         TableOp::Insert(_) if found.is_some() => return Err(ROW_EXISTS),
         TableOp::Merge(_, condition) | TableOp::Replace(_, condition) => {
@@ -194,8 +194,14 @@ fn outcome(op: &TableOp, rows: Option<&Partition>) -> std::result::Result<Option
         }
         TableOp::Insert(_) | TableOp::UpsertMerge(_) | TableOp::UpsertReplace(_) | TableOp::Delete { .. } => {}
     }
-    let mut after = merged.map_or_else(|| Entity::new(partition_key, row_key), |row| row.entity.clone());
-    after.properties.merge(&sent.properties);
+    let after = match merged {
+        None => Entity { properties: sent.properties.without_nulls(), ..Entity::new(partition_key, row_key) },
+        Some(row) => {
+            let mut after = row.entity.clone();
+            after.properties.merge(&sent.properties);
+            after
+        }
+    };
     rules::check_stored(&after)?;
     Ok(Some(after))
 }
@@ -314,7 +320,7 @@ impl Version {
     }
 
     fn row(&self, entity: Entity) -> Row {
-        let etag = Etag(format!("W/\"datetime'{}'\"", self.0.to_table_text().replace(':', "%3A")));
+        let etag = Etag(["W/\"datetime'", &self.0.to_table_text().replace(':', "%3A"), "'\""].concat());
         Row { entity, etag, timestamp: self.0 }
     }
 }
