@@ -61,8 +61,16 @@ enum Way {
     Own,
 }
 
+/// What who starts an instance does then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    Nothing,
+    Raises,
+    Waits,
+}
+
 /// Runs one instance and gives the calls that it cost, from start to the deletion of its last message.
-async fn calls_of(orchestrator: Orchestrator<(), ()>, event: bool, way: Way) -> String {
+async fn calls_of(orchestrator: Orchestrator<(), ()>, then: Then, way: Way) -> String {
     let clock = Clock::paused(Timestamp::parse("2026-01-01T00:00:00Z").unwrap());
     let rng = Rng::seeded(1);
     let metered = Metered::default();
@@ -104,11 +112,17 @@ async fn calls_of(orchestrator: Orchestrator<(), ()>, event: bool, way: Way) -> 
         let before = metered.snapshot();
         let input = (orchestrator.name() == ROUNDS.name()).then(|| "5".to_owned());
         let id = client.start_json(orchestrator.name(), input).await.unwrap();
-        if event {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            client.raise(&id, GO, &()).await.unwrap();
-        }
-        tokio::time::sleep(Duration::from_secs(7)).await;
+        let acting = async {
+            match then {
+                Then::Nothing => {}
+                Then::Raises => {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    client.raise(&id, GO, &()).await.unwrap();
+                }
+                Then::Waits => drop(client.instance(id.id()).result().await.unwrap()),
+            }
+        };
+        tokio::join!(acting, tokio::time::sleep(Duration::from_secs(8)));
         let mut counts = metered.since(&before);
         counts.0.remove(EMPTY_RECEIVE);
         assert!(client.status(&id).await.unwrap().unwrap().status.is_terminal());
@@ -120,10 +134,10 @@ async fn calls_of(orchestrator: Orchestrator<(), ()>, event: bool, way: Way) -> 
     calls
 }
 
-async fn check(orchestrator: Orchestrator<(), ()>, event: bool, expected: [&str; 3]) {
+async fn check(orchestrator: Orchestrator<(), ()>, then: Then, expected: [&str; 3]) {
     let mut found = Vec::new();
     for way in [Way::Plain, Way::Other, Way::Own] {
-        found.push(calls_of(orchestrator, event, way).await);
+        found.push(calls_of(orchestrator, then, way).await);
     }
     assert_eq!(found, expected, "without short cuts, started by another process, started by the process of the worker");
 }
@@ -133,7 +147,7 @@ async fn hello_with_three_activities() {
     let plain = "35: queue.delete 7, queue.put 7, queue.receive 7, table.get 1, table.insert 1, table.merge 4, table.query 4, table.transact 4";
     let other = "17: queue.delete 4, queue.put 4, queue.receive 1, table.get 1, table.insert 1, table.merge 2, table.transact 4";
     let own = "15: queue.delete 4, queue.put 4, table.insert 1, table.merge 2, table.transact 4";
-    check(CHAIN, false, [plain, other, own]).await;
+    check(CHAIN, Then::Nothing, [plain, other, own]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -142,7 +156,7 @@ async fn fan_out_of_ten() {
     let other =
         "29: queue.delete 11, queue.put 11, queue.receive 1, table.get 1, table.insert 1, table.merge 2, table.transact 2";
     let own = "27: queue.delete 11, queue.put 11, table.insert 1, table.merge 2, table.transact 2";
-    check(FAN, false, [plain, other, own]).await;
+    check(FAN, Then::Nothing, [plain, other, own]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -150,7 +164,7 @@ async fn three_local_activities_in_sequence() {
     let plain = "35: queue.delete 7, queue.put 7, queue.receive 7, table.get 1, table.insert 1, table.merge 4, table.query 4, table.transact 4";
     let other = "7: queue.delete 1, queue.put 1, queue.receive 1, table.get 1, table.insert 1, table.merge 1, table.transact 1";
     let own = "5: queue.delete 1, queue.put 1, table.insert 1, table.merge 1, table.transact 1";
-    check(LOCAL_CHAIN, false, [plain, other, own]).await;
+    check(LOCAL_CHAIN, Then::Nothing, [plain, other, own]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,7 +172,7 @@ async fn a_fan_out_of_local_activities_that_fits_one_transaction() {
     let other = "7: queue.delete 1, queue.put 1, queue.receive 1, table.get 1, table.insert 1, table.merge 1, table.transact 1";
     let own = "5: queue.delete 1, queue.put 1, table.insert 1, table.merge 1, table.transact 1";
     for (way, expected) in [(Way::Other, other), (Way::Own, own)] {
-        assert_eq!(calls_of(LOCAL_FAN_40, false, way).await, expected);
+        assert_eq!(calls_of(LOCAL_FAN_40, Then::Nothing, way).await, expected);
     }
 }
 
@@ -168,7 +182,7 @@ async fn a_fan_out_of_a_hundred_local_activities() {
     let plain = "429: queue.delete 201, queue.put 201, queue.receive 12, table.get 1, table.insert 1, table.merge 4, table.query 4, table.transact 5";
     let other = "9: queue.delete 1, queue.put 1, queue.receive 1, table.get 1, table.insert 1, table.merge 1, table.transact 3";
     let own = "7: queue.delete 1, queue.put 1, table.insert 1, table.merge 1, table.transact 3";
-    check(LOCAL_FAN_100, false, [plain, other, own]).await;
+    check(LOCAL_FAN_100, Then::Nothing, [plain, other, own]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -176,7 +190,7 @@ async fn one_timer() {
     let plain = "14: queue.delete 2, queue.put 2, queue.receive 2, table.get 1, table.insert 1, table.merge 2, table.query 2, table.transact 2";
     let other = "11: queue.delete 2, queue.put 2, queue.receive 1, table.get 1, table.insert 1, table.merge 2, table.transact 2";
     let own = "9: queue.delete 2, queue.put 2, table.insert 1, table.merge 2, table.transact 2";
-    check(NAP, false, [plain, other, own]).await;
+    check(NAP, Then::Nothing, [plain, other, own]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -185,7 +199,7 @@ async fn one_event() {
     let plain = "15: queue.delete 2, queue.put 2, queue.receive 2, table.get 2, table.insert 1, table.merge 2, table.query 2, table.transact 2";
     let other = "13: queue.delete 2, queue.put 2, queue.receive 2, table.get 2, table.insert 1, table.merge 2, table.transact 2";
     let own = "11: queue.delete 2, queue.put 2, queue.receive 1, table.get 1, table.insert 1, table.merge 2, table.transact 2";
-    check(WAIT, true, [plain, other, own]).await;
+    check(WAIT, Then::Raises, [plain, other, own]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -193,7 +207,7 @@ async fn one_sub_orchestration() {
     let plain = "20: queue.delete 3, queue.put 3, queue.receive 3, table.get 1, table.insert 2, table.merge 2, table.query 3, table.transact 3";
     let other = "15: queue.delete 3, queue.put 3, queue.receive 1, table.get 1, table.insert 2, table.merge 2, table.transact 3";
     let own = "13: queue.delete 3, queue.put 3, table.insert 2, table.merge 2, table.transact 3";
-    check(PARENT, false, [plain, other, own]).await;
+    check(PARENT, Then::Nothing, [plain, other, own]).await;
 }
 
 /// Only a derived id needs no look whether it is somebody else's: the history of another is read before any code runs, and the row, which tells of starts by clients.
@@ -202,11 +216,11 @@ async fn sub_orchestrations_with_an_id_of_their_own() {
     let plain = "21: queue.delete 3, queue.put 3, queue.receive 3, table.get 2, table.insert 2, table.merge 2, table.query 3, table.transact 3";
     let other = "17: queue.delete 3, queue.put 3, queue.receive 1, table.get 2, table.insert 2, table.merge 2, table.query 1, table.transact 3";
     let own = "15: queue.delete 3, queue.put 3, table.get 1, table.insert 2, table.merge 2, table.query 1, table.transact 3";
-    check(NAMING, false, [plain, other, own]).await;
+    check(NAMING, Then::Nothing, [plain, other, own]).await;
     let plain = "37: queue.delete 5, queue.put 5, queue.receive 5, table.get 5, table.insert 2, table.merge 4, table.query 6, table.transact 5";
     let other = "29: queue.delete 5, queue.put 5, queue.receive 1, table.get 5, table.insert 2, table.merge 3, table.query 3, table.transact 5";
     let own = "27: queue.delete 5, queue.put 5, table.get 4, table.insert 2, table.merge 3, table.query 3, table.transact 5";
-    check(AGAIN, false, [plain, other, own]).await;
+    check(AGAIN, Then::Nothing, [plain, other, own]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -214,5 +228,14 @@ async fn five_continuations_as_new_with_an_activity_each() {
     let plain = "62: queue.delete 13, queue.put 13, queue.receive 13, table.get 1, table.insert 1, table.merge 7, table.query 7, table.transact 7";
     let other = "31: queue.delete 7, queue.put 7, queue.receive 1, table.get 1, table.insert 1, table.merge 7, table.transact 7";
     let own = "29: queue.delete 7, queue.put 7, table.insert 1, table.merge 7, table.transact 7";
-    check(Orchestrator::new("Rounds"), false, [plain, other, own]).await;
+    check(Orchestrator::new("Rounds"), Then::Nothing, [plain, other, own]).await;
+}
+
+/// Nobody looks while he is told: the row is read when the wait begins and when the instance has ended, and once in two seconds in between.
+#[tokio::test(start_paused = true)]
+async fn waiting_for_a_result_beside_its_worker() {
+    let own = "7: queue.delete 1, queue.put 1, table.get 2, table.insert 1, table.merge 1, table.transact 1";
+    assert_eq!(calls_of(LOCAL_CHAIN, Then::Waits, Way::Own).await, own);
+    let own = "12: queue.delete 2, queue.put 2, table.get 3, table.insert 1, table.merge 2, table.transact 2";
+    assert_eq!(calls_of(NAP, Then::Waits, Way::Own).await, own);
 }
