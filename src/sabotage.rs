@@ -32,6 +32,7 @@ pub(crate) enum Sabotage {
     LocalAnswersDoubled,
     LocalCallsForgotten,
     KeptExecutionMissesEvents,
+    OwnIdsTakenForFree,
 }
 
 #[cfg(not(test))]
@@ -48,7 +49,7 @@ mod chosen {
 
     use super::Sabotage::{self, *};
 
-    pub(crate) const ALL: [Sabotage; 26] = [
+    pub(crate) const ALL: [Sabotage; 27] = [
         HistoryBeforeMessages,
         InputsBeforeHistory,
         InputsBeforeRow,
@@ -75,6 +76,7 @@ mod chosen {
         LocalAnswersDoubled,
         LocalCallsForgotten,
         KeptExecutionMissesEvents,
+        OwnIdsTakenForFree,
     ];
 
     thread_local! {

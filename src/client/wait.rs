@@ -16,7 +16,8 @@ use crate::model::{RuntimeStatus, in_words};
 const WAIT_MIN: Duration = Duration::from_millis(50);
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// How a wait ended: with the row that was waited for, without its input, or the last one that was seen in the time that it had.
+/// How a wait ended: with the row that was waited for, or the last one that was seen in the time that it had. Where the end was waited for they have the
+/// output.
 type Waited = std::result::Result<StoredRow, (StoredRow, Duration)>;
 
 impl Client {
@@ -85,7 +86,11 @@ impl Client {
             #[cfg(feature = "testing")]
             let changed_anywhere = self.hub.changes.as_ref().map(|changes| changes.next());
             let changed = watching.changed();
-            let stored = self.hub.instances.read_with_output(id).await?.ok_or_else(|| self.no_instance(id))?;
+            let stored = match until {
+                Until::End => self.hub.instances.read_with_output(id).await?,
+                Until::Change => self.hub.instances.read(id, false).await?,
+            };
+            let stored = stored.ok_or_else(|| self.no_instance(id))?;
             if is_it(&stored) {
                 return Ok(Ok(stored));
             }

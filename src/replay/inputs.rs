@@ -78,9 +78,6 @@ impl Recorded<'_> {
 
     /// Whether this input is the one of history, by its meaning. The name is that of history: names may differ in case.
     fn is_same(&self, (kind, name): (DecisionKind, &str), now: Option<&str>, before: Option<&str>) -> bool {
-        if before.is_some() && now == before {
-            return true;
-        }
         if let Some(recorded) = self.decision_id {
             return DecisionId::new(self.execution_id, self.id, kind, name, now).again(self.times).text() == recorded;
         }

@@ -205,7 +205,7 @@ impl Cast {
     }
 }
 
-/// In a few runs more events wait than a transaction holds, or children clash with an instance that a client has started.
+/// In a few runs more events wait than a transaction holds, or children clash with an instance that a client has started, or with each other.
 fn crowd(plan: &Plan, parts: &mut Vec<Part>) {
     // A source of its own: all other runs are as they would be without.
     let rng = Rng::seeded(plan.seed ^ 0xc40d);
@@ -229,6 +229,11 @@ fn crowd(plan: &Plan, parts: &mut Vec<Part>) {
             is_terminated: false,
         };
         parts.insert(0, sentry);
+    }
+    if plan.shares_an_id() {
+        for part in parts.iter_mut().filter(|part| part.id != SENTRY) {
+            part.program.steps.insert(0, Step::Share);
+        }
     }
 }
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::plan::Plan;
 use super::{program, trace};
 use crate::hub::{keys, rows};
 use crate::ids::{DecisionId, DecisionKind};
-use crate::model::{EventKind, RuntimeStatus, StoredEvent};
+use crate::model::{EventKind, Message, RuntimeStatus, StoredEvent};
 use crate::storage::layer::Call;
 use crate::storage::memory::Memory;
 use crate::storage::table::{Entity, Etag, Row};
@@ -20,6 +21,8 @@ pub(super) struct Checks {
     history: String,
     instances: String,
     seen: Mutex<BTreeMap<String, Seen>>,
+    /// The messages of the shared child that were looked at, if there is one.
+    of_shared: Option<Mutex<BTreeSet<String>>>,
 }
 
 /// What has been seen of one instance.
@@ -49,13 +52,17 @@ struct Seen {
 const SHOWN_WITHIN: Duration = Duration::from_secs(30);
 
 impl Checks {
-    pub(super) fn new(memory: Memory, hub: &str) -> Self {
+    pub(super) fn new(memory: Memory, hub: &str, plan: &Plan) -> Self {
         let (history, instances) = (format!("{hub}History"), format!("{hub}Instances"));
-        Self { memory, history, instances, seen: Mutex::default() }
+        let of_shared = plan.shares_an_id().then(Mutex::default);
+        Self { memory, history, instances, seen: Mutex::default(), of_shared }
     }
 
     /// Looks at what a successful write left.
     pub(super) fn after(&self, call: &Call<'_>) {
+        if call.op == "queue.put" {
+            self.puts();
+        }
         let Some(key) = call.target.1 else { return };
         if !matches!(call.op, "table.get" | "table.query") {
             self.look(call.target.0, key);
@@ -94,6 +101,27 @@ impl Checks {
         for row in self.memory.partition_rows(call.target.0, key) {
             if row_key.is_none_or(|row_key| row.entity.row_key == row_key) {
                 self.memory.insert_row(call.target.0, row.entity);
+            }
+        }
+    }
+
+    /// No code runs for a child while another execution has its id: what a turn sends is out before its commit could be refused.
+    fn puts(&self) {
+        let Some(of_shared) = &self.of_shared else { return };
+        let mut seen = of_shared.lock().unwrap_or_else(PoisonError::into_inner);
+        for message in self.memory.all_messages().into_values().flatten() {
+            let Ok(sent) = Message::from_json(&message.text) else { continue };
+            let is_event = matches!(sent.event.kind, EventKind::EventRaised { .. });
+            if !is_event || sent.sender.instance_id != program::SHARED || !seen.insert(message.id) {
+                continue;
+            }
+            trace::mark("an event of a shared child");
+            let rows: Vec<_> =
+                self.memory.partition_rows(&self.history, program::SHARED).into_iter().map(|row| row.entity).collect();
+            let execution = rows.first().and_then(|row| row.text("ExecutionId"));
+            let is_another = execution.is_some() && execution != sent.sender.execution_id.as_deref();
+            if is_another && !is_ended(&rows) && self.is_asked_for(program::SHARED, &rows) {
+                trace::fail(&format_args!("{:?} has sent something while {execution:?} was under way", sent.sender));
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Log messages of the engine, and marks of the simulation.
-const MUST_BE_HIT: [&str; 61] = [
+const MUST_BE_HIT: [&str; 63] = [
     // The checkpoint and its crash points.
     "a message was sent again",
     "a turn goes on with the answers of local activities",
@@ -28,6 +28,7 @@ const MUST_BE_HIT: [&str; 61] = [
     "message dropped: it was applied already",
     "message dropped: its decision was never committed",
     "a message is early and waits for its decision",
+    "an event of a shared child",
     // Code that is not here.
     "a message waits for a worker that has its code",
     // Messages in memory.
@@ -58,6 +59,7 @@ const MUST_BE_HIT: [&str; 61] = [
     "fault duplicate_put",
     "fault outage",
     "fault conflict",
+    "fault denied",
     "fault expiry",
     "fault stall",
     "fault stall in a commit",

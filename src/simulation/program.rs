@@ -88,6 +88,8 @@ pub(super) enum Step {
     },
     /// Asks for a child with the id of an instance that a client has started.
     Clash,
+    /// Asks for a child with an id that others ask for too.
+    Share,
     Send {
         to: String,
         payload: String,
@@ -112,11 +114,18 @@ pub(super) struct Program {
 
 /// The instance whose id others ask for.
 pub(super) const SENTRY: &str = "sentry";
+/// The id under which several ask for a child.
+pub(super) const SHARED: &str = "shared";
 
 impl Program {
     /// What the instance does whose id others ask for: it is there for as long as they are, most often.
     pub(super) fn sentry() -> Self {
         Self { steps: vec![Step::Timer { seconds: 300 }], ..Self::default() }
+    }
+
+    /// What a child does whose id others ask for too: its first turn sends something, and it is there for as long as they are, most often.
+    fn shared() -> Self {
+        Self { steps: vec![Step::Shout { count: 1 }, Step::Timer { seconds: 60 }], ..Self::default() }
     }
 
     /// Takes one event.
@@ -274,7 +283,8 @@ async fn perform(ctx: &OrchestrationContext, step: Step, events: &mut Vec<String
             serde_json::to_string(&done)?
         }
         Step::Rerun { tag } => rerun(ctx, &tag).await?,
-        Step::Clash => clash(ctx).await?,
+        Step::Clash => clash(ctx, SENTRY, Program::sentry()).await?,
+        Step::Share => clash(ctx, SHARED, Program::shared()).await?,
         Step::Send { to, payload } => {
             ctx.send_event(to, NEWS, payload);
             "sent".to_owned()
@@ -320,8 +330,8 @@ async fn collect(ctx: &OrchestrationContext, events: &mut Vec<String>, total: us
     "collected".to_owned()
 }
 
-async fn clash(ctx: &OrchestrationContext) -> Result<String, Failure> {
-    match ctx.call(PROGRAM, Program::sentry()).instance_id(SENTRY).await {
+async fn clash(ctx: &OrchestrationContext, id: &str, program: Program) -> Result<String, Failure> {
+    match ctx.call(PROGRAM, program).instance_id(id).await {
         Ok(done) => Ok(serde_json::to_string(&done)?),
         Err(refused) if refused.details().error_type == "InstanceIdInUse" => Ok("refused".to_owned()),
         Err(failed) => Ok(told(Err(failed))),

@@ -73,9 +73,9 @@ fn is_allowed(step: &Step, result: &str) -> Result<bool, String> {
             true
         }
         Step::Rerun { tag } => result == Program::events_of_rerun(tag).join(","),
-        Step::Clash => {
-            let done = || serde_json::from_str::<Done>(result).is_ok_and(|done| done.results == ["in time"]);
-            result == "refused" || done()
+        Step::Clash | Step::Share => {
+            let expected: &[&str] = if *step == Step::Share { &["sent", "in time"] } else { &["in time"] };
+            result == "refused" || serde_json::from_str::<Done>(result).is_ok_and(|done| done.results == expected)
         }
         Step::Send { .. } => result == "sent",
         Step::Status { .. } => result == "shown",
@@ -101,7 +101,8 @@ pub(super) fn compare(plan: &Plan, ends: &Ends, ideal: &Ends) -> Result<(), Stri
 pub(super) fn agree(program: &Program, done: &Done, ideal: &Done) -> Result<(), String> {
     for ((step, result), ideal) in program.steps.iter().zip(&done.results).zip(&ideal.results) {
         let agrees = match step {
-            Step::Flaky { .. } | Step::RaceTimer { .. } | Step::RaceEvent { .. } | Step::Fork { .. } | Step::Clash => true,
+            Step::Flaky { .. } | Step::RaceTimer { .. } | Step::RaceEvent { .. } | Step::Fork { .. } => true,
+            Step::Clash | Step::Share => true,
             Step::Child { program, .. } => {
                 let done = |json: &str| serde_json::from_str::<Done>(json).map_err(|e| e.to_string());
                 agree(program, &done(result)?, &done(ideal)?)?;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::checks::Checks;
 use super::trace;
 use crate::rng::Rng;
-use crate::storage::error::Result;
+use crate::storage::error::{Error, ErrorKind, Result};
 use crate::storage::layer::faulty::{Faulty, Moment, Verdict};
 use crate::storage::layer::{Call, Layer, Reply};
 
@@ -23,6 +23,8 @@ struct Inner {
     checks: Arc<Checks>,
     stalled_until: Mutex<Option<Instant>>,
     ambush: Mutex<Option<Ambush>>,
+    /// The instance whose row cannot be made, and how often.
+    denied: Mutex<Option<(&'static str, u64)>>,
     crashed: AtomicBool,
     crash: Notify,
     rng: Rng,
@@ -44,8 +46,8 @@ pub(super) struct Ambush {
 impl Station {
     /// `conflicts`: how often the row of a conditional write changes right before it.
     pub(super) fn new(name: String, checks: Arc<Checks>, rng: Rng, conflicts: f64) -> Self {
-        let (stalled_until, ambush, crashed, crash, calm) = Default::default();
-        Self(Arc::new(Inner { name, checks, stalled_until, ambush, crashed, crash, rng, conflicts, calm }))
+        let (stalled_until, ambush, denied, crashed, crash, calm) = Default::default();
+        Self(Arc::new(Inner { name, checks, stalled_until, ambush, denied, crashed, crash, rng, conflicts, calm }))
     }
 
     /// Ends conflicts, or lets them begin.
@@ -64,6 +66,24 @@ impl Station {
 
     pub(super) fn stall_in_commit(&self, ambush: Ambush) {
         *self.0.ambush.lock().unwrap_or_else(PoisonError::into_inner) = Some(ambush);
+    }
+
+    /// So often the row of this instance cannot be made: its history is stored then, and its turn fails.
+    pub(super) fn deny_row_of(&self, instance: &'static str, times: u64) {
+        *self.0.denied.lock().unwrap_or_else(PoisonError::into_inner) = Some((instance, times));
+    }
+
+    fn denial(&self, call: &Call<'_>) -> Option<Error> {
+        let mut guard = self.0.denied.lock().unwrap_or_else(PoisonError::into_inner);
+        let (instance, times) = guard.as_mut()?;
+        let is_it = call.op == "table.insert" && call.target.0.ends_with("Instances") && call.target.1 == Some(*instance);
+        if !is_it || *times == 0 || self.0.calm.load(SeqCst) {
+            return None;
+        }
+        *times -= 1;
+        trace::mark("fault denied");
+        trace::line(&format_args!("{} denied {} {}", self.0.name, call.op, call.target));
+        Some(Error::new(ErrorKind::Denied, call.op, call.target.to_string()))
     }
 
     fn spring_ambush(&self, call: &Call<'_>) {
@@ -132,6 +152,9 @@ impl Layer for Station {
         trace::call();
         self.spring_ambush(call);
         self.gate().await;
+        if let Some(denial) = self.denial(call) {
+            return Err(denial);
+        }
         if matches!(call.op, "table.transact" | "table.merge" | "table.replace")
             && self.0.rng.chance(self.0.conflicts)
             && !self.0.calm.load(SeqCst)
@@ -146,7 +169,7 @@ impl Layer for Station {
             let result = reply.as_ref().map_or_else(|e| format!("{:?}", e.kind), |_| "ok".to_owned());
             trace::line(&format_args!("{} {} {} {result}", self.0.name, call.op, call.target));
         }
-        if reply.is_ok() && (call.op == "table.transact" || call.op.starts_with("table.")) {
+        if reply.is_ok() && (call.op == "queue.put" || call.op.starts_with("table.")) {
             self.0.checks.after(call);
         }
         self.gate().await;

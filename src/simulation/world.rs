@@ -63,7 +63,7 @@ impl World {
         if plan.has(Class::ShortPages) {
             memory.set_page_limit(1 + usize::try_from(rng.below(5)).unwrap_or(0));
         }
-        let checks = Arc::new(Checks::new(memory.clone(), HUB));
+        let checks = Arc::new(Checks::new(memory.clone(), HUB, &plan));
         let late = Late::new(memory.storage(), Arc::clone(&checks));
         let stop = (0..plan.workers).map(|_| Rc::default()).collect();
         let (processes, left, ends, calm, bare, over) = Default::default();
@@ -184,6 +184,10 @@ impl World {
             station.crash_at(faulty, commit, moment, |call| call.op == "table.transact" && call.target.0.ends_with("History"));
         } else if doomed && at_call {
             station.crash_at(faulty, call, moment, |_| true);
+        }
+        if self.plan.shares_an_id() && self.plan.has(Class::Refusal) {
+            // Others ask for the id meanwhile, which has a history and no row.
+            station.deny_row_of(program::SHARED, rng.below(4));
         }
         // About as long as a lease, or anything.
         let (least, most) = if rng.chance(0.5) { (25, 45) } else { (10, 70) };

@@ -112,8 +112,12 @@ impl Shared {
             drop(turn);
             None
         };
+        if others.is_empty() {
+            return ending;
+        }
+        ending.into_iter().for_each(|ending| self.tasks.spawn(ending));
         self.dispose(partition, instance_id, others).await;
-        ending
+        None
     }
 
     /// Deletes what is done with while the instance goes on: nothing waits for it but whoever is to own the partition next.

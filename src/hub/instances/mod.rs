@@ -96,7 +96,7 @@ impl Instances {
         self.read_columns(instance_id, if with_payloads { &[] } else { &WITHOUT_INPUT[1..] }).await
     }
 
-    /// The same with the output alone, which is empty until the instance has ended.
+    /// The same with the output, which has no more than a reason until the instance has ended.
     pub(crate) async fn read_with_output(&self, instance_id: &str) -> Result<Option<StoredRow>> {
         self.read_columns(instance_id, &WITHOUT_INPUT).await
     }

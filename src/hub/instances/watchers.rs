@@ -9,7 +9,15 @@ use tokio::sync::futures::Notified;
 
 /// Those who wait, by the keys of their instances. Nothing is kept for an instance for which nobody waits.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Watchers(Arc<Mutex<BTreeMap<String, Arc<Bells>>>>);
+pub(crate) struct Watchers(Arc<Mutex<BTreeMap<String, Watched>>>);
+
+/// An instance for which somebody waits.
+#[derive(Debug, Default)]
+struct Watched {
+    bells: Arc<Bells>,
+    /// By how many.
+    by: usize,
+}
 
 /// What is rung for those who wait for one instance.
 #[derive(Debug, Default)]
@@ -38,19 +46,23 @@ pub(crate) struct Watching {
 }
 
 impl Watchers {
-    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Bells>>> {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Watched>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins to wait for changes of the row with this key.
     pub(super) fn watch(&self, key: String, until: Until) -> Watching {
-        let bells = Arc::clone(self.all().entry(key.clone()).or_default());
+        let mut all = self.all();
+        let watched = all.entry(key.clone()).or_default();
+        watched.by += 1;
+        let bells = Arc::clone(&watched.bells);
+        drop(all);
         Watching { watchers: self.clone(), key, bells, until }
     }
 
     /// The row with this key has changed. `goes_on`: it shows that the instance has not ended.
     pub(super) fn tell(&self, key: &str, goes_on: bool) {
-        let Some(bells) = self.all().get(key).cloned() else { return };
+        let Some(bells) = self.all().get(key).map(|watched| Arc::clone(&watched.bells)) else { return };
         bells.change.notify_waiters();
         if !goes_on {
             bells.end.notify_waiters();
@@ -71,8 +83,9 @@ impl Watching {
 impl Drop for Watching {
     fn drop(&mut self) {
         let mut all = self.watchers.all();
-        // One is in the map, one here.
-        if Arc::strong_count(&self.bells) == 2 {
+        let Some(watched) = all.get_mut(&self.key) else { return };
+        watched.by -= 1;
+        if watched.by == 0 {
             all.remove(&self.key);
         }
     }
@@ -101,6 +114,7 @@ mod tests {
         drop((second, other));
         assert_eq!(watchers.all().len(), 0);
     }
+
     #[tokio::test]
     async fn who_waits_for_the_end_is_not_told_of_changes_after_which_the_instance_goes_on() {
         let watchers = Watchers::default();
