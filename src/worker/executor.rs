@@ -28,12 +28,17 @@ pub(crate) struct Executor {
     clock: Clock,
     /// Started by the first turn.
     threads: OnceLock<TurnThreads>,
-    /// Turns of executions that were kept and may be compared.
+    /// Turns of executions that were kept and may be compared, and the last turns of such.
     kept_turns: AtomicU64,
+    last_turns: AtomicU64,
 }
 
 /// Of the turns of executions that are kept one in so many is compared with a replay.
 const CHECKED_TURN: u64 = 100;
+/// The last turns of so many executions are all compared, and of those behind them one in so many: one that is not deterministic shows soon, and where
+/// thousands end in a second their replays cost next to nothing.
+const CHECKED_ENDS: u64 = 100;
+const CHECKED_END: u64 = 10;
 /// Only those turns count for which the execution has grown since its last comparison by this part of what it had gone through then: a replay goes through all of
 /// it, and those of a long execution together must not take ever longer than its turns.
 const CHECKED_GROWTH: usize = 10;
@@ -54,8 +59,8 @@ impl Executor {
         tracer: Tracer,
         clock: Clock,
     ) -> Self {
-        let (watch, threads, kept_turns) = Default::default();
-        Self { registry, throttles, limits, measures, tracer, watch, clock, threads, kept_turns }
+        let (watch, threads, kept_turns, last_turns) = Default::default();
+        Self { registry, throttles, limits, measures, tracer, watch, clock, threads, kept_turns, last_turns }
     }
 
     pub(super) fn registry(&self) -> &Registry {
@@ -166,15 +171,18 @@ impl Executor {
         self.on_thread(None, turn, code, move |registry, turn, _| run(registry, turn)).await
     }
 
-    /// Whether a turn of an execution that was kept is to be compared with a replay: the last one, and one of so many.
+    /// Whether a turn of an execution that was kept is to be compared with a replay.
     fn is_to_be_checked(&self, outcome: &Outcome, kept: Option<&Kept>) -> bool {
         #[cfg(test)]
         if super::loaded::check::is_on() {
             return true;
         }
+        if outcome.completion.is_some() {
+            let ends = self.last_turns.fetch_add(1, Relaxed);
+            return ends < CHECKED_ENDS || ends % CHECKED_END == 0;
+        }
         let has_grown = kept.is_none_or(|kept| kept.gone_through - kept.checked_at > kept.checked_at / CHECKED_GROWTH);
-        let is_chosen = || self.kept_turns.fetch_add(1, Relaxed) % CHECKED_TURN == CHECKED_TURN - 1;
-        outcome.completion.is_some() || has_grown && is_chosen()
+        has_grown && self.kept_turns.fetch_add(1, Relaxed) % CHECKED_TURN == CHECKED_TURN - 1
     }
 
     /// Code that does not do the same again would be noticed only after a crash: its execution never replays.

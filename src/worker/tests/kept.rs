@@ -83,6 +83,18 @@ async fn code_that_stays_for_long_is_compared_ever_more_seldom() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_many_end_one_in_ten_is_compared() {
+    let (hub, begun) = (hub().await, Arc::default());
+    let running = Running::start(worker(&hub, &begun));
+    for _ in 0..150 {
+        Client::new(&hub).start(STEPS, 2).await.unwrap().result().await.unwrap();
+    }
+    // Each begins; the first hundred are compared at their ends, and five behind them; and one of the turns in between.
+    assert_eq!(begun.load(SeqCst), 150 + 100 + 5 + 1);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_strict_worker_replays_every_turn() {
     let (hub, begun) = (hub().await, Arc::default());
     let running = Running::start(worker(&hub, &begun).strict_replay());
