@@ -19,9 +19,6 @@ use super::step::Step;
 use crate::usage;
 use crate::window::Place;
 
-/// The deletion of what a turn is done with.
-type Ending = BoxFuture<'static, ()>;
-
 /// Calls of one kind that nothing waits for but their end, under way at once: deletions, hand-backs.
 const ENDING_PARALLEL: usize = 16;
 
@@ -46,16 +43,10 @@ impl Shared {
 
     /// Works on one instance until it has no messages left.
     async fn serve_instance(self: Arc<Self>, partition: &Arc<Partition>, instance_id: &str) {
-        let mut ending = None;
         loop {
-            let next = partition.next(instance_id);
-            if !matches!(next, Next::End) {
-                // Messages wait, and not for the deletion of others.
-                ending.take().into_iter().for_each(|ending: Ending| self.tasks.spawn(ending));
-            }
-            match next {
-                Next::End => break,
-                Next::Turn => ending = self.usage.turns.of(self.serve_turn(partition, instance_id)).await,
+            match partition.next(instance_id) {
+                Next::End => return,
+                Next::Turn => self.usage.turns.of(self.serve_turn(partition, instance_id)).await,
                 Next::Follow(deliveries, delay) => {
                     let later = vec![Disposition::Later(delay); deliveries.len()];
                     self.dispose(partition, instance_id, pairs(deliveries, later)).await;
@@ -70,14 +61,10 @@ impl Shared {
                 }
             }
         }
-        // Whatever comes for the instance from here on has a task of its own.
-        if let Some(ending) = ending {
-            ending.await;
-        }
     }
 
-    /// Runs a pass over the next messages of an instance. Answers what is to be done while the instance goes on.
-    async fn serve_turn(self: &Arc<Self>, partition: &Arc<Partition>, instance_id: &str) -> Option<Ending> {
+    /// Runs a pass over the next messages of an instance.
+    async fn serve_turn(self: &Arc<Self>, partition: &Arc<Partition>, instance_id: &str) {
         let turn = tokio::select! {
             biased;
             () = partition.stopping.cancelled() => None,
@@ -85,14 +72,13 @@ impl Shared {
         };
         let mut deliveries = partition.take(instance_id);
         if deliveries.is_empty() {
-            return None;
+            return;
         }
         let Some(turn) = (match turn {
             Some(turn) => Some(turn),
             None => self.last_turn(partition, &deliveries).await,
         }) else {
-            self.give_back(partition, instance_id, deliveries).await;
-            return None;
+            return self.give_back(partition, instance_id, deliveries).await;
         };
         let decided = self.decide(partition, instance_id, &deliveries).await;
         if partition.serves_only_one() {
@@ -105,44 +91,37 @@ impl Shared {
         if !done.is_empty() {
             self.traffic.note_turn();
         }
-        let ending = if self.options.fast_path.deletes_beside {
-            self.ending(partition, instance_id, done, turn)
+        if self.options.fast_path.deletes_beside {
+            self.end_beside(partition, instance_id, done, turn);
         } else {
             self.end(partition, instance_id, done).await;
             drop(turn);
-            None
-        };
-        if others.is_empty() {
-            return ending;
         }
-        ending.into_iter().for_each(|ending| self.tasks.spawn(ending));
         self.dispose(partition, instance_id, others).await;
-        None
     }
 
     /// Deletes what is done with while the instance goes on: nothing waits for it but whoever is to own the partition next.
     /// It keeps the place of the turn, so that no more is under way than the worker was told.
-    fn ending(
+    fn end_beside(
         self: &Arc<Self>,
         partition: &Arc<Partition>,
         instance_id: &str,
         done: Vec<(Delivery, Disposition)>,
         turn: Place,
-    ) -> Option<Ending> {
+    ) {
         if done.is_empty() {
-            return None;
+            return;
         }
         let (shared, partition, instance_id) = (Arc::clone(self), Arc::clone(partition), instance_id.to_owned());
         let (busy, bill) = (partition.busy(), usage::billed());
-        let ending = async move {
+        self.tasks.spawn(async move {
             let (_busy, _turn) = (busy, turn);
             let ending = async {
                 bill.iter().for_each(|name| usage::bill(name));
                 shared.end(&partition, &instance_id, done).await;
             };
             shared.unless_it_panics("deleting messages", shared.usage.turns.of(ending)).await;
-        };
-        Some(ending.boxed())
+        });
     }
 
     /// Deletes what is done with. What cannot be deleted goes back or is parked.
