@@ -179,7 +179,7 @@ impl Executor {
         }
         if outcome.completion.is_some() {
             let ends = self.last_turns.fetch_add(1, Relaxed);
-            return ends < CHECKED_ENDS || ends % CHECKED_END == 0;
+            return ends < CHECKED_ENDS || ends.is_multiple_of(CHECKED_END);
         }
         let has_grown = kept.is_none_or(|kept| kept.gone_through - kept.checked_at > kept.checked_at / CHECKED_GROWTH);
         has_grown && self.kept_turns.fetch_add(1, Relaxed) % CHECKED_TURN == CHECKED_TURN - 1
