@@ -5,27 +5,30 @@ const CONTROL_SHIFT: u32 = 0xC0;
 
 /// The partition key of an instance. Escape exactly once: the escape character itself is escaped.
 pub(crate) fn escape(instance_id: &str) -> String {
-    if instance_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b':' | b'_' | b'.' | b'@')) {
+    if instance_id.chars().all(|c| escaped(c).is_none()) {
         return instance_id.to_owned();
     }
     let mut key = String::with_capacity(instance_id.len());
     for c in instance_id.chars() {
-        let escaped = match c {
-            '^' => '^',
-            '/' => '0',
-            '\\' => '1',
-            '#' => '2',
-            '?' => '3',
-            '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' => shifted_up(c),
-            _ => {
-                key.push(c);
-                continue;
-            }
-        };
-        key.push('^');
-        key.push(escaped);
+        match escaped(c) {
+            Some(escaped) => key.extend(['^', escaped]),
+            None => key.push(c),
+        }
     }
     key
+}
+
+/// What stands behind the escape character for this one, if a key cannot hold it.
+fn escaped(c: char) -> Option<char> {
+    Some(match c {
+        '^' => '^',
+        '/' => '0',
+        '\\' => '1',
+        '#' => '2',
+        '?' => '3',
+        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' => shifted_up(c),
+        _ => return None,
+    })
 }
 
 /// The instance id of a partition key. Any key is accepted: one that `escape` does not produce is read as .NET reads it, and a lone `^`

@@ -113,11 +113,9 @@ impl Timestamp {
         // Each row and each message has several, so that the formatter would be seen in a profile.
         let mut text = String::with_capacity("0001-01-01T00:00:00.0000000Z".len());
         push_digits(&mut text, date.year().into(), 1000);
-        for (before, number) in [('-', date.month().into()), ('-', date.day().into())] {
-            text.push(before);
-            push_digits(&mut text, number, 10);
-        }
-        for (before, number) in [('T', seconds / 3600), (':', seconds / 60 % 60), (':', seconds % 60)] {
+        let (month, day) = (date.month().into(), date.day().into());
+        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        for (before, number) in [('-', month), ('-', day), ('T', hour), (':', minute), (':', second)] {
             text.push(before);
             push_digits(&mut text, number, 10);
         }

@@ -101,8 +101,12 @@ pub(super) fn compare(plan: &Plan, ends: &Ends, ideal: &Ends) -> Result<(), Stri
 pub(super) fn agree(program: &Program, done: &Done, ideal: &Done) -> Result<(), String> {
     for ((step, result), ideal) in program.steps.iter().zip(&done.results).zip(&ideal.results) {
         let agrees = match step {
-            Step::Flaky { .. } | Step::RaceTimer { .. } | Step::RaceEvent { .. } | Step::Fork { .. } => true,
-            Step::Clash | Step::Share => true,
+            Step::Flaky { .. }
+            | Step::RaceTimer { .. }
+            | Step::RaceEvent { .. }
+            | Step::Fork { .. }
+            | Step::Clash
+            | Step::Share => true,
             Step::Child { program, .. } => {
                 let done = |json: &str| serde_json::from_str::<Done>(json).map_err(|e| e.to_string());
                 agree(program, &done(result)?, &done(ideal)?)?;

@@ -81,10 +81,11 @@ impl JsonWriter {
 
     pub(super) fn string(&mut self, text: &str) {
         self.out.push('"');
-        if text.as_bytes().iter().any(|byte| MAY_BEGIN_AN_ESCAPE[usize::from(*byte)]) {
-            self.escaped(text);
-        } else {
+        // Most texts are ASCII without anything to escape, which is seen without a branch for each byte.
+        if text.is_ascii() && !text.bytes().fold(false, |any, byte| any | is_escaped(char::from(byte))) {
             self.out.push_str(text);
+        } else {
+            self.escaped(text);
         }
         self.out.push('"');
     }
@@ -191,17 +192,6 @@ impl JsonWriter {
 fn is_escaped(c: char) -> bool {
     matches!(c, '"' | '\\' | '\0'..='\u{1f}' | '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}')
 }
-
-/// Whether such a character may begin with a byte: every text of a message is looked through.
-const MAY_BEGIN_AN_ESCAPE: [bool; 256] = {
-    let mut may = [false; 256];
-    let mut byte = 0;
-    while byte < may.len() {
-        may[byte] = matches!(byte as u8, b'"' | b'\\' | 0..0x20 | 0xc2 | 0xe2 | 0xef);
-        byte += 1;
-    }
-    may
-};
 
 /// An object or a list whose end is still to be copied.
 struct Open {

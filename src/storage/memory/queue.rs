@@ -11,7 +11,7 @@ use base64::prelude::BASE64_STANDARD;
 
 #[cfg(test)]
 use super::dump::StoredMessage;
-use super::{Refusal, fair, lock, names};
+use super::{Refusal, fair, has_char, lock, names};
 use crate::clock::Clock;
 use crate::model::Timestamp;
 use crate::rng::Rng;
@@ -293,10 +293,6 @@ fn check_text(text: &str) -> std::result::Result<(), Refusal> {
     if 4 * text.len() > TEXT_BYTES_MAX && text.len() + 3 * escapes() > TEXT_BYTES_MAX {
         return Err(Refusal(ErrorKind::Invalid, 413, "RequestBodyTooLarge"));
     }
-    let may_be_spoiled = |byte: u8| (byte < b' ' && byte != b'\t' && byte != b'\n') || byte == 0xef;
     let is_spoiled = |c: char| (c < ' ' && c != '\t' && c != '\n') || matches!(c, '\u{fffe}' | '\u{ffff}');
-    if text.bytes().fold(false, |any, byte| any | may_be_spoiled(byte)) && text.chars().any(is_spoiled) {
-        return Err(Refusal(ErrorKind::Invalid, 400, "InvalidXmlDocument"));
-    }
-    Ok(())
+    if has_char(text, is_spoiled) { Err(Refusal(ErrorKind::Invalid, 400, "InvalidXmlDocument")) } else { Ok(()) }
 }

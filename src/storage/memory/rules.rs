@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Refusal;
+use super::{Refusal, has_char};
 use crate::storage::columns::Columns;
 use crate::storage::error::ErrorKind;
 use crate::storage::table::{Entity, TRANSACTION_OPERATIONS_MAX, TableOp, Value, json_bytes};
@@ -36,8 +36,8 @@ pub(super) fn check_transaction(ops: &[TableOp]) -> Result<(), IndexedRefusal> {
             return Err((Refusal(ErrorKind::Invalid, 400, "InvalidDuplicateRow"), Some(i)));
         }
     }
-    let bytes = |of_text: fn(&str) -> usize| ops.iter().map(|op| body_bytes(op, of_text)).sum::<usize>();
-    if bytes(|text| 6 * text.len()) > TRANSACTION_BYTES_MAX && bytes(json_bytes) > TRANSACTION_BYTES_MAX {
+    let bytes: usize = ops.iter().map(body_bytes).sum();
+    if bytes > TRANSACTION_BYTES_MAX {
         return Err((Refusal(ErrorKind::Invalid, 413, "RequestBodyTooLarge"), None));
     }
     Ok(())
@@ -48,10 +48,7 @@ pub(super) fn check_keys(partition_key: &str, row_key: &str) -> Result<(), Refus
         if exceeds(key, KEY_UNITS_MAX) {
             return Err(Refusal(ErrorKind::Invalid, 400, "KeyValueTooLarge"));
         }
-        // The control characters above ASCII begin with this byte, as others do.
-        let is_plain = |byte: &u8| !matches!(byte, b'/' | b'\\' | b'#' | b'?' | 0..0x20 | 0x7f | 0xc2);
-        let is_forbidden = |c: char| matches!(c, '/' | '\\' | '#' | '?' | '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}');
-        if !key.as_bytes().iter().all(is_plain) && key.chars().any(is_forbidden) {
+        if has_char(key, |c| matches!(c, '/' | '\\' | '#' | '?' | '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}')) {
             return Err(OUT_OF_RANGE);
         }
     }
@@ -90,8 +87,7 @@ fn check_name(name: &str) -> Result<(), Refusal> {
     }
     let begins = name.starts_with(|c: char| c.is_alphabetic() || c == '_');
     let reserved = matches!(name, "PartitionKey" | "RowKey" | "Timestamp");
-    let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if !begins || reserved || !is_plain && !name.chars().all(|c| c.is_alphanumeric() || c == '_') {
+    if !begins || reserved || has_char(name, |c| !c.is_alphanumeric() && c != '_') {
         return Err(Refusal(ErrorKind::Invalid, 400, "PropertyNameInvalid"));
     }
     Ok(())
@@ -118,11 +114,11 @@ fn entity_bytes(entity: &Entity) -> usize {
     4 + units(&entity.partition_key) + units(&entity.row_key) + properties.sum::<usize>()
 }
 
-/// About as many bytes as the write takes in the body of a transaction, if a text takes so many: none takes more than six for each of its own.
-fn body_bytes(op: &TableOp, of_text: impl Fn(&str) -> usize) -> usize {
+/// About as many bytes as the write takes in the body of a transaction.
+fn body_bytes(op: &TableOp) -> usize {
     let Some(entity) = op.entity() else { return ENVELOPE_BYTES };
     let properties = entity.properties.iter().map(|(name, value)| match value {
-        Value::String(text) => name.len() + of_text(text) + 4,
+        Value::String(text) => name.len() + json_bytes(text) + 4,
         _ => name.len() + 32,
     });
     ENVELOPE_BYTES + properties.sum::<usize>()

@@ -119,7 +119,7 @@ async fn calls_of(orchestrator: Orchestrator<(), ()>, then: Then, way: Way) -> S
                     tokio::time::sleep(Duration::from_secs(1)).await;
                     client.raise(&id, GO, &()).await.unwrap();
                 }
-                Then::Waits => drop(client.instance(id.id()).result().await.unwrap()),
+                Then::Waits => drop(id.result().await.unwrap()),
             }
         };
         tokio::join!(acting, tokio::time::sleep(Duration::from_secs(8)));
